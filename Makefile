@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+VENV_GPU := .venv-gpu
+INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.PHONY: quickstart test lint check gpu clean
+
+quickstart: $(VENV)/installed  ## teacher to int8 bundle to table, on two CPU cores in minutes
+	$(VENV)/bin/pocketbert run quickstart
+
+test: $(VENV)/installed  ## all tests, offline
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest
+
+lint: $(VENV)/installed  ## style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+check: lint test  ## all that CI runs
+
+gpu: $(VENV_GPU)/installed  ## the quickstart with its CUDA rows; figures to results/gpu/
+	$(VENV_GPU)/bin/pocketbert run quickstart --output runs/quickstart-gpu
+	mkdir -p results/gpu
+	cp runs/quickstart-gpu/results.json results/gpu/quickstart.json
+	cp runs/quickstart-gpu/bench/samples.json results/gpu/quickstart-samples.json
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python $(INSTALL) '.[cpu,quickstart,dev]'
+	touch $@
+
+$(VENV_GPU)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV_GPU)
+	$(VENV_GPU)/bin/python $(INSTALL) '.[gpu,quickstart]'
+	touch $@
+
+clean:  ## runs and environments
+	rm -rf $(VENV) $(VENV_GPU) runs

@@ -1,0 +1,67 @@
+"""Who takes part in a benchmark, and what each is asked."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from compress.errors import UserError
+
+Kind = Literal["torch", "onnxruntime", "tfidf"]
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One row of the benchmark: an artefact and how it is run."""
+
+    name: str
+    kind: Kind
+    path: str
+    device: Device = "cpu"
+    precision: str = "fp32"
+    max_length: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for the worker's command and for results.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What every contender is timed on.
+
+    `texts` (and `pairs`) have the task's own lengths; `labels` are their classes where known. `fixed_lengths`: token
+    counts, special tokens included, for the grid at batch 1.
+    """
+
+    texts: Sequence[str]
+    pairs: Sequence[str] | None = None
+    labels: Sequence[int] | None = None
+    fixed_lengths: Sequence[int] = (16, 32, 64, 128)
+
+
+def contenders_at(
+    path: Path, *, device: Device = "cpu", name: str | None = None, max_length: int | None = None
+) -> list[Contender]:
+    """The rows that a folder gives: a bundle runs in onnxruntime, a Hugging Face folder in torch (on CUDA also fp16)."""
+    name = name or path.name
+    where = "" if device == "cpu" else ", CUDA"
+    if (path / "bundle.json").is_file():
+        return [Contender(name=f"{name}, onnxruntime{where}", kind="onnxruntime", path=str(path), device=device)]
+    if (path / "config.json").is_file():
+        precisions = ["fp32"] if device == "cpu" else ["fp32", "fp16"]
+        return [
+            Contender(
+                name=f"{name}, torch {precision}{where}",
+                kind="torch",
+                path=str(path),
+                device=device,
+                precision=precision,
+                max_length=max_length,
+            )
+            for precision in precisions
+        ]
+    if path.suffix == ".joblib":
+        return [Contender(name=name, kind="tfidf", path=str(path))] if device == "cpu" else []
+    raise UserError(f"{path}: neither a bundle (bundle.json) nor a Hugging Face folder (config.json)")

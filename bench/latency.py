@@ -1,0 +1,180 @@
+"""The benchmark itself: one child process per contender, interleaved rounds in random order, raw samples kept."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.contenders import Contender, Workload
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class WorkerError(RuntimeError):
+    """A child process could not load or run its contender."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How much is measured. Each round times every contender once, in an order drawn anew.
+
+    `texts_per_round`: single texts, text to label. `repeats`: calls per fixed length. `throughput_texts`: texts that
+    are all at hand at once.
+    """
+
+    num_threads: int
+    rounds: int = 12
+    texts_per_round: int = 30
+    repeats: int = 10
+    throughput_texts: int = 128
+    seed: int = 0
+
+
+@dataclass(kw_only=True)
+class Samples:
+    """One contender's raw measurements. Times in seconds, a list per round; `error` where it could not run."""
+
+    contender: Contender
+    facts: dict[str, Any] = field(default_factory=dict)
+    texts_s: list[list[float]] = field(default_factory=list)
+    tokens_s: dict[int, list[list[float]]] = field(default_factory=dict)
+    throughput_s: list[float] = field(default_factory=list)
+    predictions: list[int] | None = None
+    error: str | None = None
+
+
+def measure(
+    contenders: Sequence[Contender],
+    workload: Workload,
+    protocol: Protocol,
+    *,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Samples]:
+    """Time all contenders against one another. `on_progress(done, total)` is called after each part of a round.
+
+    A contender that cannot be loaded has its reason in `error`; the others go on.
+    """
+    results = [Samples(contender=contender) for contender in contenders]
+    workers: dict[int, _Worker] = {}
+    total, done = len(contenders) * (protocol.rounds + 2), 0
+    draw = random.Random(protocol.seed)
+
+    def attempt(index: int, part: Callable[[], None]) -> None:
+        nonlocal done
+        try:
+            if results[index].error is None:
+                part()
+        except WorkerError as error:
+            results[index].error = str(error)
+        on_progress(done := done + 1, total)
+
+    def start(index: int) -> None:
+        workers[index] = _Worker(contenders[index], protocol.num_threads)
+        results[index].facts = workers[index].facts
+
+    def predict(index: int) -> None:
+        if workload.labels is not None:
+            results[index].predictions = workers[index].ask("predict", texts=workload.texts, pairs=workload.pairs)
+
+    try:
+        for part in (start, predict):
+            for index in range(len(contenders)):
+                attempt(index, lambda part=part, index=index: part(index))
+        for number in range(protocol.rounds):
+            sample = draw.sample(range(len(workload.texts)), min(protocol.texts_per_round, len(workload.texts)))
+            bulk = draw.choices(range(len(workload.texts)), k=protocol.throughput_texts)
+
+            def one_round(
+                index: int, sample: list[int] = sample, bulk: list[int] = bulk, first: bool = not number
+            ) -> None:
+                _one_round(workers[index], results[index], workload, protocol, sample, bulk, first=first)
+
+            for index in draw.sample(range(len(contenders)), len(contenders)):
+                attempt(index, lambda index=index, one_round=one_round: one_round(index))
+        for index, worker in workers.items():
+            if results[index].error is None:
+                results[index].facts |= worker.ask("facts")
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return results
+
+
+def _one_round(
+    worker: "_Worker",
+    result: Samples,
+    workload: Workload,
+    protocol: Protocol,
+    sample: list[int],
+    bulk: list[int],
+    *,
+    first: bool,
+) -> None:
+    result.texts_s.append(worker.ask("texts", **_rows(workload, sample), warm=first))
+    for length in workload.fixed_lengths:
+        seconds = worker.ask("tokens", length=length, repeats=protocol.repeats)
+        if seconds is not None:
+            result.tokens_s.setdefault(length, []).append(seconds)
+    result.throughput_s.append(worker.ask("throughput", **_rows(workload, bulk)))
+
+
+def _rows(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | None]:
+    return {
+        "texts": [workload.texts[i] for i in index],
+        "pairs": None if workload.pairs is None else [workload.pairs[i] for i in index],
+    }
+
+
+class _Worker:
+    """A child process with one contender in it; this side of the pipe."""
+
+    def __init__(self, contender: Contender, num_threads: int) -> None:
+        environment = {
+            **os.environ,
+            **dict.fromkeys(THREAD_VARIABLES, str(num_threads)),
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        }
+        self.name = contender.name
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        try:
+            self.facts: dict[str, Any] = self.ask("load", spec=contender.to_json(), num_threads=num_threads)
+        except WorkerError:
+            self.close()
+            raise
+
+    def ask(self, operation: str, **arguments: Any) -> Any:
+        """Send a command, sleep until it is answered."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps({"op": operation, **arguments}) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise WorkerError(f"{self.name}: its process ended (exit code {self.process.wait()})")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise WorkerError(f"{self.name}: {reply['error']}")
+        return reply["ok"]
+
+    def close(self) -> None:
+        """End the child process."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()

@@ -1,0 +1,81 @@
+"""The report's plots, as SVG text. Colours come from the page, so that they suit light and dark."""
+
+import io
+import re
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+from matplotlib import pyplot
+
+SERIES = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#999999", "#bb7711")
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "pocketbert",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+MARKERS = {"torch": "o", "onnxruntime": "s", "tfidf": "^"}
+
+
+def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
+    """Each contender as a point: median text-to-label latency (log) and score. None where nothing has a score."""
+    rows = [row for row in bench["rows"] if row["score"] is not None and row["texts"] is not None]
+    if not rows:
+        return None
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(7.2, 4.0))
+        for row, colour in zip(rows, SERIES * 3, strict=False):
+            axes.scatter(
+                row["texts"]["median_ms"],
+                row["score"],
+                color=colour,
+                s=60 + 3 * row["size_bytes"] / 1e6,
+                marker=MARKERS[row["kind"]],
+                label=row["name"],
+            )
+        axes.set_xscale("log")
+        axes.set_xlabel("milliseconds from text to label, median at batch 1 (log)")
+        axes.set_ylabel(bench["metric"])
+        axes.margins(0.12)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), markerscale=0.6)
+        return _svg(figure, "Score against latency of every model in the table")
+
+
+def loss_curve(history: list[dict[str, float]], title: str) -> str:
+    """Every part of the loss over the steps of one stage."""
+    names = sorted({name for entry in history for name in entry if name.startswith("loss_")})
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(4.4, 2.8))
+        for name, colour in zip(names, SERIES, strict=False):
+            points = [(entry["step"], entry[name]) for entry in history if name in entry]
+            axes.plot(*zip(*points, strict=True), color=colour, label=name.removeprefix("loss_"), linewidth=1.5)
+        axes.set_yscale("log")
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("optimiser step")
+        axes.set_ylabel("loss (log)")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=8)
+        return _svg(figure, f"Loss curves of the {title} stage")
+
+
+def _svg(figure: Any, description: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    pyplot.close(figure)
+    text = buffer.getvalue()
+    svg = text[text.index("<svg") :]
+    # black is matplotlib's colour for text and axes: leave it to the page
+    svg = svg.replace("#000000", "currentColor").replace("<text ", '<text fill="currentColor" ')
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # one page holds several drawings: the identifiers of one must not catch those of another
+    prefix = re.sub(r"\W+", "-", description.lower())
+    svg = re.sub(r'(id="|href="#|url\(#)', lambda found: f"{found.group(1)}{prefix}-", svg)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{description}" ', 1)

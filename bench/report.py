@@ -1,0 +1,152 @@
+"""The report: results.json in, one self-contained HTML file and a Markdown file out."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bench import plots, table
+
+PARITY_HEADER = (
+    "variant",
+    "logit error",
+    "largest, in logits",
+    "label flips",
+    "score",
+    "torch",
+    "batch shift",
+    "verdict",
+)
+
+
+def write_reports(results: dict[str, Any], folder: Path) -> None:
+    """Write report.html and report.md of a run (or of a benchmark alone) into `folder`."""
+    shown = _shown(results)
+    environment = Environment(
+        loader=PackageLoader("bench"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("report.html.j2").render(shown)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "report.md").write_text(_markdown(shown), encoding="utf-8")
+
+
+def _shown(results: dict[str, Any]) -> dict[str, Any]:
+    """Everything the templates show, as text."""
+    stages = results["stages"]
+    bench = stages["bench"]
+    split = "dev" if results.get("selected_on_test") else "test"
+    length_header, length_rows = table.length_cells(bench)
+    trained = {name: facts for name, facts in stages.items() if facts.get("history")}
+    return {
+        "name": results["name"],
+        "rows": results.get("rows"),
+        "metric": results["metric"],
+        "remarks": results.get("remarks", []),
+        "gate": results.get("gate", []),
+        "tiles": _tiles(stages, bench),
+        "how": _how(bench),
+        "header": table.header(bench, split),
+        "cells": table.cells(bench),
+        "scatter": plots.accuracy_against_latency(bench),
+        "length_header": length_header,
+        "length_cells": length_rows,
+        "parity": _parity(stages["export"]["variants"]) if "export" in stages else None,
+        "curves": [plots.loss_curve(facts["history"], name) for name, facts in trained.items()],
+        "training": [_training(name, facts) for name, facts in trained.items()],
+        "machine": _machine(bench["machine"]),
+    }
+
+
+def _tiles(stages: dict[str, Any], bench: dict[str, Any]) -> list[dict[str, str]]:
+    """The headline: the fastest variant that passed, against the teacher in torch."""
+    passed = [name for name, facts in stages.get("export", {}).get("variants", {}).items() if not facts["failures"]]
+    rows = [
+        row
+        for row in bench["rows"]
+        if row["kind"] == "onnxruntime" and row["texts"] and any(f"student {name}," in row["name"] for name in passed)
+    ]
+    if not rows:
+        return []
+    teacher, best = bench["rows"][0], min(rows, key=lambda row: row["texts"]["median_ms"])
+    tiles = [
+        {"figure": f"x {best['texts_ratio']['value']:.1f}", "what": "as fast as the teacher"},
+        {"figure": f"x {teacher['size_bytes'] / best['size_bytes']:.1f}", "what": "smaller on disk"},
+        {"figure": table.megabytes(best["size_bytes"]), "what": best["name"]},
+    ]
+    if best["score"] is not None and teacher["score"]:
+        kept = {"figure": f"{best['score'] / teacher['score']:.1%}", "what": f"of the teacher's {bench['metric']} kept"}
+        tiles.insert(0, kept)
+    return tiles
+
+
+def _how(bench: dict[str, Any]) -> str:
+    protocol = bench["protocol"]
+    return (
+        f"Text to label at batch 1 on the task's own lengths: tokenise, run, pick the label. Every model in a process "
+        f"of its own, {protocol['num_threads']} threads each, {protocol['rounds']} interleaved rounds in random order, "
+        f"{bench['rows'][0]['texts']['n'] if bench['rows'][0]['texts'] else 0} calls. Times as fast: against the first "
+        f"row, paired by round, with its 95 % bootstrap interval. Texts/s: {protocol['throughput_texts']} texts at hand."
+    )
+
+
+def _parity(variants: dict[str, Any]) -> dict[str, Any]:
+    rows = []
+    for name, facts in variants.items():
+        found = facts["parity"]
+        rows.append(
+            (
+                name,
+                f"{found['logit_error']:.2g}",
+                f"{found['max_logit_error']:.2g}",
+                f"{found['num_label_flips']} of {found['num_rows']}",
+                f"{found['metric']:.3f}",
+                f"{found['torch_metric']:.3f}",
+                f"{found['batch_shift']:.2g}",
+                "shipped" if not facts["failures"] else f"failed: {'; '.join(facts['failures'])}",
+            )
+        )
+    return {"header": PARITY_HEADER, "cells": rows}
+
+
+def _training(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
+    scores = " ".join(f"{score:.3f}" for score in facts["dev_scores"]) or "-"
+    return (name, str(facts["num_steps"]), f"{facts['seconds']:.0f} s", scores)
+
+
+def _machine(machine: dict[str, Any]) -> list[tuple[str, str]]:
+    gpu = machine["gpu"]
+    return [
+        ("processor", f"{machine['cpu']}, {machine['usable_cores']} of {machine['logical_cores']} logical cores"),
+        ("instructions", ", ".join(machine["instructions"]) or "-"),
+        ("memory", f"{machine['memory_bytes'] / 2**30:.0f} GiB"),
+        ("GPU", ", ".join(gpu.values()) if gpu else "no CUDA device: its rows were not measured"),
+        ("system", f"{machine['system']}, Python {machine['python']}, load average {machine['load_average']}"),
+        ("packages", ", ".join(f"{name} {version}" for name, version in machine["versions"].items())),
+    ]
+
+
+def _markdown(shown: dict[str, Any]) -> str:
+    parts = [f"# {shown['name']}", *(f"**{tile['figure']}** {tile['what']}  " for tile in shown["tiles"])]
+    if shown["gate"]:
+        parts += ["## Not shipped", *(f"- {line}" for line in shown["gate"])]
+    if shown["remarks"]:
+        parts += ["## To know", *(f"- {line}" for line in shown["remarks"])]
+    parts += ["## Side by side", shown["how"], "", table.markdown(shown["header"], shown["cells"])]
+    if shown["length_cells"]:
+        parts += [
+            "## By length",
+            "The model alone at batch 1.",
+            "",
+            table.markdown(shown["length_header"], shown["length_cells"]),
+        ]
+    if shown["parity"]:
+        parts += ["## Exported variants against the torch student", "", table.markdown(**_as_markdown(shown["parity"]))]
+    if shown["training"]:
+        header = ("stage", "steps", "time", f"{shown['metric']} on dev, each epoch")
+        parts += ["## Training", "", table.markdown(header, shown["training"])]
+    parts += ["## Measured on", *(f"- {what}: {value}" for what, value in shown["machine"])]
+    return "\n".join(parts) + "\n"
+
+
+def _as_markdown(part: dict[str, Any]) -> dict[str, Any]:
+    return {"header": part["header"], "rows": part["cells"]}

@@ -1,0 +1,99 @@
+"""From raw samples to the rows of the table."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.latency import Samples
+from bench.stats import Ratio, Summary, speed_ratio, summarise
+from compress import metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One contender's line. Ratios are against the baseline: above 1 is faster (or smaller) than it.
+
+    `texts`: text to label at batch 1, on the task's own lengths. `tokens`: the model alone at batch 1, by length.
+    `throughput`: texts a second when all are at hand. `error`: why there is nothing more in the row.
+    """
+
+    name: str
+    kind: str
+    device: str
+    size_bytes: int
+    num_parameters: int | None = None
+    score: float | None = None
+    texts: Summary | None = None
+    texts_ratio: Ratio | None = None
+    tokens: dict[int, Summary] | None = None
+    tokens_ratio: dict[int, Ratio] | None = None
+    throughput: float | None = None
+    facts: dict[str, Any] | None = None
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def rows(
+    samples: Sequence[Samples],
+    *,
+    sizes: Sequence[int],
+    labels: Sequence[int] | None,
+    metric: metrics.Metric,
+    num_throughput_texts: int,
+    num_parameters: dict[str, int],
+) -> list[Row]:
+    """The table, first contender as the baseline. `num_parameters`, by path, for those who cannot count their own."""
+    baseline = samples[0]
+    return [
+        _row(
+            sample,
+            baseline,
+            size_bytes=size,
+            score=None
+            if labels is None or sample.predictions is None
+            else metrics.score(metric, np.asarray(labels), np.asarray(sample.predictions)),
+            num_throughput_texts=num_throughput_texts,
+            num_parameters=sample.facts.get("num_parameters") or num_parameters.get(sample.contender.path),
+        )
+        for sample, size in zip(samples, sizes, strict=True)
+    ]
+
+
+def _row(
+    sample: Samples,
+    baseline: Samples,
+    *,
+    size_bytes: int,
+    score: float | None,
+    num_throughput_texts: int,
+    num_parameters: int | None,
+) -> Row:
+    contender = sample.contender
+    if sample.error or not sample.texts_s:
+        return Row(
+            name=contender.name, kind=contender.kind, device=contender.device, size_bytes=size_bytes, error=sample.error
+        )
+    comparable = bool(baseline.texts_s)
+    return Row(
+        name=contender.name,
+        kind=contender.kind,
+        device=contender.device,
+        size_bytes=size_bytes,
+        num_parameters=num_parameters,
+        score=score,
+        texts=summarise(sample.texts_s),
+        texts_ratio=speed_ratio(baseline.texts_s, sample.texts_s) if comparable else None,
+        tokens={length: summarise(calls) for length, calls in sample.tokens_s.items()},
+        tokens_ratio={
+            length: speed_ratio(baseline.tokens_s[length], calls)
+            for length, calls in sample.tokens_s.items()
+            if length in baseline.tokens_s
+        },
+        throughput=num_throughput_texts / float(np.median(sample.throughput_s)),
+        facts=sample.facts,
+    )

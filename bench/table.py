@@ -1,0 +1,69 @@
+"""The benchmark as text cells, the same in the terminal, in Markdown and in HTML."""
+
+from collections.abc import Sequence
+from typing import Any
+
+HEADER = ("model", "size", "parameters", "score", "ms, median", "p90", "p95", "times as fast", "texts/s")
+
+
+def cells(bench: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One tuple of cells per row, in the order of HEADER. `bench`: the bench part of results.json."""
+    return [_cells(row) for row in bench["rows"]]
+
+
+def header(bench: dict[str, Any], rows: str) -> tuple[str, ...]:
+    """HEADER with the metric's name and the rows it was taken on."""
+    return tuple(f"{bench['metric']} ({rows})" if name == "score" else name for name in HEADER)
+
+
+def length_cells(bench: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and cells of the grid: the model alone at batch 1, milliseconds and speed-up by token count."""
+    # JSON has turned the token counts into strings where the results were read from a file
+    lengths = [str(length) for length in bench["fixed_lengths"]]
+    found = []
+    for row in bench["rows"]:
+        if not row["tokens"]:
+            continue
+        medians = {str(length): value for length, value in row["tokens"].items()}
+        ratios = {str(length): value for length, value in (row["tokens_ratio"] or {}).items()}
+        found.append((row["name"], *(_at_length(medians.get(length), ratios.get(length)) for length in lengths)))
+    return ("model", *(f"{length} tokens" for length in lengths)), found
+
+
+def megabytes(num_bytes: float) -> str:
+    """Decimal megabytes."""
+    return f"{num_bytes / 1e6:.1f} MB"
+
+
+def ratio(value: dict[str, float] | None) -> str:
+    """A ratio with its interval."""
+    if value is None:
+        return "-"
+    return f"{value['value']:.2f} ({value['low']:.2f}-{value['high']:.2f})"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, numbers to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    size = megabytes(row["size_bytes"])
+    if row["texts"] is None:
+        return (row["name"], size, "-", "-", f"not measured: {row['error']}", "-", "-", "-", "-")
+    return (
+        row["name"],
+        size,
+        "-" if row["num_parameters"] is None else f"{row['num_parameters'] / 1e6:.2f} M",
+        "-" if row["score"] is None else f"{row['score']:.3f}",
+        *(f"{row['texts'][name]:.2f}" for name in ("median_ms", "p90_ms", "p95_ms")),
+        ratio(row["texts_ratio"]),
+        f"{row['throughput']:.0f}",
+    )
+
+
+def _at_length(summary: dict[str, float] | None, times: dict[str, float] | None) -> str:
+    if summary is None:
+        return "-"
+    return f"{summary['median_ms']:.2f} ms" + ("" if times is None else f", x{times['value']:.1f}")

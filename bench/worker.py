@@ -1,0 +1,188 @@
+"""The child process that holds one contender and times it; started as `python -P -m bench.worker`.
+
+Commands come in and answers go out as JSON lines. Between commands the process sleeps in a read.
+"""
+
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+WARM_UP_WINDOW = 15
+WARM_UP_AT_MOST_S = 5.0
+STABLE_WITHIN = 0.05
+
+
+class _Runner(Protocol):
+    facts: dict[str, Any]
+
+    def answer(self, text: str, pair: str | None) -> None: ...
+    def run_tokens(self, length: int) -> Callable[[], object] | None: ...
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]: ...
+
+
+class _Encoder:
+    """A torch model or a bundle."""
+
+    def __init__(self, spec: dict[str, Any], num_threads: int) -> None:
+        if spec["kind"] == "torch":
+            import torch
+
+            from compress import models
+            from export.predictors import TorchPredictor
+
+            torch.set_num_threads(num_threads)
+            predictor = TorchPredictor(
+                spec["path"], device=spec["device"], precision=spec["precision"], max_length=spec["max_length"]
+            )
+            self.facts = {
+                "num_threads": torch.get_num_threads(),
+                "num_parameters": models.num_parameters(predictor.model),
+                "ran_on": torch.cuda.get_device_name() if spec["device"] == "cuda" else "cpu",
+            }
+            self.predictor: Any = predictor
+        else:
+            from export.runtime import Classifier
+
+            wanted = "CUDAExecutionProvider" if spec["device"] == "cuda" else "CPUExecutionProvider"
+            bundle = Classifier(spec["path"], num_threads=num_threads, providers=[wanted, "CPUExecutionProvider"])
+            ran_on = bundle.session.get_providers()[0]
+            if ran_on != wanted:
+                raise RuntimeError(f"{wanted} was asked for; onnxruntime runs {ran_on}")
+            self.facts = {
+                "num_threads": bundle.session.get_session_options().intra_op_num_threads,
+                "num_parameters": None,
+                "ran_on": ran_on,
+            }
+            self.predictor = bundle
+
+    def answer(self, text: str, pair: str | None) -> None:
+        self.predictor.run(self.predictor.encode([text], None if pair is None else [pair])).argmax()
+
+    def run_tokens(self, length: int) -> Callable[[], object] | None:
+        words = self.predictor.encode(["the quick fox of " * length], ["" for _ in range(self._pairs())] or None)[0]
+        if len(words) < length:
+            return None  # more than the model takes
+        words.truncate(length)
+        return lambda: self.predictor.run([words])
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]:
+        return self.predictor.logits(texts, pairs).argmax(axis=1).tolist()
+
+    def _pairs(self) -> int:
+        return int(getattr(self.predictor, "takes_pairs", False))
+
+
+class _Floor:
+    """TF-IDF and logistic regression."""
+
+    def __init__(self, spec: dict[str, Any], num_threads: int) -> None:
+        import joblib
+
+        self.model = joblib.load(spec["path"])
+        weights = self.model[-1]
+        self.facts = {
+            "num_threads": num_threads,
+            "num_parameters": int(weights.coef_.size + weights.intercept_.size),
+            "ran_on": "cpu",
+        }
+
+    def answer(self, text: str, pair: str | None) -> None:
+        self.model.predict([text if pair is None else f"{text} {pair}"])
+
+    def run_tokens(self, length: int) -> None:
+        return None
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]:
+        rows = texts if pairs is None else [f"{a} {b}" for a, b in zip(texts, pairs, strict=True)]
+        return self.model.predict(list(rows)).tolist()
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def warm_up(call: Callable[[], object]) -> None:
+    """Call until the median of the last window is near that of the window before, or time is up."""
+    deadline = time.perf_counter() + WARM_UP_AT_MOST_S
+    before = statistics.median(timed(call) for _ in range(WARM_UP_WINDOW))
+    while time.perf_counter() < deadline:
+        now = statistics.median(timed(call) for _ in range(WARM_UP_WINDOW))
+        if abs(now / before - 1) < STABLE_WITHIN:
+            return
+        before = now
+
+
+class Worker:
+    """Answers the commands, one method each."""
+
+    def __init__(self, spec: dict[str, Any], num_threads: int) -> None:
+        started = time.perf_counter()
+        self.runner: _Runner = _Floor(spec, num_threads) if spec["kind"] == "tfidf" else _Encoder(spec, num_threads)
+        self.load_s = time.perf_counter() - started
+        self.token_calls: dict[int, Callable[[], object]] = {}
+
+    def facts(self) -> dict[str, Any]:
+        """What was loaded and where it really runs."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {
+            **self.runner.facts,
+            "load_s": self.load_s,
+            "peak_rss_bytes": peak * (1 if sys.platform == "darwin" else 1024),
+        }
+
+    def texts(self, texts: list[str], pairs: list[str] | None, *, warm: bool) -> list[float]:
+        """Text to label at batch 1: seconds for each text."""
+        rows = list(zip(texts, pairs or [None] * len(texts), strict=True))
+        if warm:
+            warm_up(lambda: [self.runner.answer(*row) for row in rows[:4]])
+        return [timed(lambda row=row: self.runner.answer(*row)) for row in rows]
+
+    def tokens(self, length: int, repeats: int) -> list[float] | None:
+        """The model alone at batch 1 on `length` tokens: seconds for each call; None where it has no tokens."""
+        if length not in self.token_calls:
+            call = self.runner.run_tokens(length)
+            if call is None:
+                return None
+            warm_up(call)
+            self.token_calls[length] = call
+        return [timed(self.token_calls[length]) for _ in range(repeats)]
+
+    def throughput(self, texts: list[str], pairs: list[str] | None) -> float:
+        """Texts to labels, all at hand at once: seconds for all."""
+        return timed(lambda: self.runner.predict(texts, pairs))
+
+    def predict(self, texts: list[str], pairs: list[str] | None) -> list[int]:
+        """The class of each text."""
+        return self.runner.predict(texts, pairs)
+
+
+def main() -> None:
+    """Serve commands until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print must not end up between the answers
+    worker: Worker | None = None
+    for line in sys.stdin:
+        command = json.loads(line)
+        try:
+            if command["op"] == "load":
+                worker = Worker(command["spec"], command["num_threads"])
+                answer: Any = worker.facts()
+            else:
+                operation = command.pop("op")
+                answer = getattr(worker, operation)(**command)
+            reply = {"ok": answer}
+        except Exception as error:
+            reply = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        answers.write(json.dumps(reply) + "\n")
+
+
+if __name__ == "__main__":
+    main()

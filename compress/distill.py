@@ -1,0 +1,199 @@
+"""The training stages of a run, as functions of models and rows: fine-tune, general, intermediate, prediction."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from rich.console import Console
+from safetensors.torch import load_model, save_model
+from transformers import BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from compress import metrics, models, taps
+from compress.batching import PaddingCollator
+from compress.encoding import Encoded
+from compress.errors import UserError
+from compress.inference import predict_logits
+from compress.projection import project_head, project_teacher
+from compress.shape import StudentShape
+from compress.student import copy_teacher_layers, new_student
+from compress.trainer import DistillationModel, Objective, Projections
+from compress.training import Schedule, Trained, train
+
+Initialisation = Literal["projected", "random", "teacher_layers", "checkpoint"]
+CALIBRATION_TOKENS = 8000
+PROJECTIONS_FILE = "projections.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """A student on its way, and the projections that layer-wise stages train along with it."""
+
+    student: BertForSequenceClassification
+    projections: Projections
+
+    def save_encoder(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Write a Hugging Face folder without a head, which only the prediction stage trains, and the projections."""
+        models.save_model(self.student.bert, tokenizer, folder)
+        save_model(self.projections, str(folder / PROJECTIONS_FILE))
+
+
+def load_learner(folder: Path, labels: tuple[str, ...], teacher_width: int, *, seed: int) -> Learner:
+    """Read back what `Learner.save_encoder` wrote, under a head with random weights."""
+    torch.manual_seed(seed)
+    student = models.load_classifier(str(folder), labels)
+    projections = Projections(student.config.hidden_size, teacher_width)
+    load_model(projections, str(folder / PROJECTIONS_FILE))
+    return Learner(student=student, projections=projections)
+
+
+def initialise(
+    how: Initialisation,
+    shape: StudentShape,
+    teacher: PreTrainedModel,
+    labels: tuple[str, ...],
+    calibration: Encoded,
+    *,
+    seed: int,
+    dropout: float = 0.0,
+    checkpoint: str | None = None,
+) -> Learner:
+    """A student before any training. `calibration`: the rows that projected initialisation looks at."""
+    torch.manual_seed(seed)
+    layer_map = taps.uniform_layer_map(shape.layers, teacher.config.num_hidden_layers)
+    projections = Projections(shape.width, teacher.config.hidden_size)
+    if how == "checkpoint":
+        assert checkpoint is not None
+        student = models.load_classifier(checkpoint, labels)
+        found = StudentShape(
+            layers=student.config.num_hidden_layers,
+            width=student.config.hidden_size,
+            ffn_width=student.config.intermediate_size,
+            heads=student.config.num_attention_heads,
+        )
+        if found != shape:
+            raise UserError(f"student.checkpoint {checkpoint} has the shape {found}; the recipe asks for {shape}")
+        return Learner(student=student, projections=projections)
+    student = new_student(shape, teacher, labels, dropout=dropout)
+    match how:
+        case "projected":
+            batches = calibration_batches(calibration, seed)
+            projections.start_from(project_teacher(student, teacher, layer_map, batches, seed=seed))
+        case "teacher_layers":
+            copy_teacher_layers(student, teacher, layer_map)
+            projections.start_from(torch.eye(shape.width))
+        case "random":
+            pass
+    return Learner(student=student, projections=projections)
+
+
+def take_head(learner: Learner, teacher: PreTrainedModel, calibration: Encoded, *, seed: int) -> None:
+    """Start the student's head from that of the fine-tuned teacher, through W_h as learned so far, in place."""
+    project_head(
+        learner.student, teacher, learner.projections.hidden.weight.detach(), calibration_batches(calibration, seed)
+    )
+
+
+def match_layers(
+    learner: Learner,
+    teacher: PreTrainedModel,
+    data: Encoded,
+    objective: Objective,
+    schedule: Schedule,
+    *,
+    folder: Path,
+    title: str,
+    seed: int,
+    console: Console | None = None,
+) -> Trained:
+    """A layer-wise stage, in place: general distillation on running text, or intermediate layers on the task's."""
+    ours, theirs = learner.student.config.num_attention_heads, teacher.config.num_attention_heads
+    if objective.attention and ours != theirs:
+        raise UserError(
+            f"the attention loss compares head by head: student.heads is {ours}, the teacher has {theirs}; "
+            "make them equal"
+        )
+    return train(
+        DistillationModel(learner.student, learner.projections, objective),
+        data,
+        schedule=schedule,
+        folder=folder,
+        title=title,
+        seed=seed,
+        teacher=teacher,
+        layer_map=taps.uniform_layer_map(learner.student.config.num_hidden_layers, teacher.config.num_hidden_layers),
+        console=console,
+    )
+
+
+def match_predictions(
+    student: PreTrainedModel,
+    teacher_logits: np.ndarray,
+    data: Encoded,
+    objective: Objective,
+    schedule: Schedule,
+    evaluate: Callable[[PreTrainedModel], float],
+    *,
+    folder: Path,
+    title: str,
+    seed: int,
+    console: Console | None = None,
+) -> Trained:
+    """The prediction layer, in place. `teacher_logits`: (rows, classes), computed once for all epochs."""
+    return train(
+        DistillationModel(student, None, objective),
+        data.with_column("teacher_logits", teacher_logits),
+        schedule=schedule,
+        folder=folder,
+        title=title,
+        seed=seed,
+        evaluate=evaluate,
+        console=console,
+    )
+
+
+def fine_tune(
+    model: PreTrainedModel,
+    data: Encoded,
+    schedule: Schedule,
+    evaluate: Callable[[PreTrainedModel], float],
+    *,
+    folder: Path,
+    title: str,
+    seed: int,
+    console: Console | None = None,
+) -> Trained:
+    """Plain fine-tuning against the labels, in place: how a teacher is made from its base."""
+    return train(
+        DistillationModel(model, None, Objective(labels=1.0)),
+        data,
+        schedule=schedule,
+        folder=folder,
+        title=title,
+        seed=seed,
+        evaluate=evaluate,
+        console=console,
+    )
+
+
+def dev_score(data: Encoded, labels: np.ndarray, metric: metrics.Metric) -> Callable[[PreTrainedModel], float]:
+    """The function that scores a model on a split."""
+
+    def evaluate(model: PreTrainedModel) -> float:
+        return metrics.score(metric, labels, predict_logits(model, data).argmax(axis=1))
+
+    return evaluate
+
+
+def calibration_batches(data: Encoded, seed: int, *, batch_size: int = 32) -> Sequence[dict[str, torch.Tensor]]:
+    """A few thousand tokens of the data, drawn by the seed, in batches of like length."""
+    order = np.random.default_rng(seed).permutation(len(data.lengths))
+    enough = int(np.searchsorted(np.cumsum(np.array(data.lengths)[order]), CALIBRATION_TOKENS)) + 1
+    chosen = sorted(order[:enough].tolist(), key=lambda row: data.lengths[row])
+    inputs, collate = data.rows.select_columns(data.input_names), PaddingCollator(data.pad_token_id)
+    return [
+        collate([inputs[row] for row in chosen[start : start + batch_size]])
+        for start in range(0, len(chosen), batch_size)
+    ]

@@ -1,0 +1,45 @@
+"""Files: digests, sizes, and writing so that a kill leaves either the old content or the new."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_all(paths: Iterable[Path]) -> str:
+    """Hex digest over the names and contents of several files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(f"{path.name}\0{sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def size_bytes(path: Path) -> int:
+    """A file, or all files of a folder together."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in files_in(path))
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files below a folder, in the order of their paths."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file atomically."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

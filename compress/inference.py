@@ -1,0 +1,26 @@
+"""A model's logits over encoded rows."""
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from compress.batching import PaddingCollator
+from compress.encoding import Encoded
+
+
+@torch.inference_mode()
+def predict_logits(model: PreTrainedModel, encoded: Encoded, *, batch_size: int = 64) -> np.ndarray:
+    """The model's logits, (rows, classes) in float32, in the order of the rows; eval mode, no autocast."""
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    by_length = np.argsort(encoded.lengths, kind="stable")
+    found: list[np.ndarray] = []
+    collate = PaddingCollator(encoded.pad_token_id)
+    inputs = encoded.rows.select_columns(encoded.input_names)
+    for start in range(0, len(by_length), batch_size):
+        rows = [inputs[int(index)] for index in by_length[start : start + batch_size]]
+        batch = {name: value.to(device) for name, value in collate(rows).items()}
+        found.append(model(**batch).logits.float().cpu().numpy())
+    model.train(training)
+    return np.concatenate(found)[np.argsort(by_length, kind="stable")]

@@ -1,0 +1,49 @@
+"""Where models come from, and what identifies them; loads neither torch nor transformers."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+
+from compress.errors import UserError
+from compress.files import sha256_of_all
+
+PACKAGE_PREFIX = "package:"
+IDENTIFYING = ("config.json", "tokenizer.json", "vocab.txt", "*.safetensors", "*.bin")
+
+
+def locate(name: str) -> str:
+    """The folder or Hub name behind `name`; "package:NAME/FOLDER" is a folder inside an installed Python package."""
+    if not name.startswith(PACKAGE_PREFIX):
+        return name
+    package, _, folder = name.removeprefix(PACKAGE_PREFIX).partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"{name}: the package {package!r} is not installed; install PocketBERT's extra that carries it")
+    path = Path(spec.submodule_search_locations[0]) / folder
+    if not path.is_dir():
+        raise UserError(f"{name}: the package {package!r} holds no folder {folder!r}")
+    return str(path)
+
+
+def identity(name: str) -> str:
+    """What a stage's fingerprint knows a model by: the content of a local folder, or the name on the Hub."""
+    folder = Path(locate(name))
+    if not folder.is_dir():
+        return f"hub:{name}"
+    files = {path for pattern in IDENTIFYING for path in folder.glob(pattern)}
+    return f"sha256:{sha256_of_all(files)}"
+
+
+def label_names(name: str) -> tuple[str, ...]:
+    """The class names of a fine-tuned model, in the order of its logits, from its config.json."""
+    folder = Path(locate(name))
+    try:
+        path = folder / "config.json" if folder.is_dir() else Path(hf_hub_download(name, "config.json"))
+        config = json.loads(path.read_text(encoding="utf-8"))
+        names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
+        return tuple(names[str(index)] for index in range(len(names)))
+    except Exception as error:  # the Hub's client raises a dozen kinds, all of them about this name or the network
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{name}: no model config could be read from there ({reason[0]})") from error

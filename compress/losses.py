@@ -1,0 +1,49 @@
+"""The distillation losses, as pure masked functions.
+
+One normalisation rule for all: each function returns one value per example, the mean over that example's own real
+positions (pairs of positions for attention). The trainer then takes the mean over the examples of the optimiser step,
+so neither padding nor micro-batches can change a loss.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error of attention scores before the softmax, per example.
+
+    `student`, `teacher`: (batch, heads, queries, keys), scores QK^T / sqrt(head width).
+    `mask`: (batch, positions), 1 at real tokens. Returns (batch,).
+    TinyBERT (Jiao et al. 2020), equation 7.
+    """
+    mask = mask.to(torch.float32)
+    real_pairs = mask[:, None, :, None] * mask[:, None, None, :]
+    squared = (student.float() - teacher.float()).square() * real_pairs
+    return squared.sum(dim=(1, 2, 3)) / (student.shape[1] * mask.sum(dim=1).square())
+
+
+def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error of hidden states (or embeddings) at real tokens, per example.
+
+    `student`, already projected to the teacher's width, and `teacher`: (batch, positions, width).
+    `mask`: (batch, positions). Returns (batch,). TinyBERT, equations 8 and 9.
+    """
+    mask = mask.to(torch.float32)
+    squared = (student.float() - teacher.float()).square().mean(dim=2) * mask
+    return squared.sum(dim=1) / mask.sum(dim=1)
+
+
+def prediction_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """Soft cross-entropy of the student's logits under the teacher's, per example.
+
+    `student`, `teacher`: (batch, classes). Returns (batch,): summed over the classes, not averaged, and not multiplied
+    by the squared temperature. TinyBERT, equation 10.
+    """
+    targets = functional.softmax(teacher.float() / temperature, dim=-1)
+    return -(targets * functional.log_softmax(student.float() / temperature, dim=-1)).sum(dim=-1)
+
+
+def label_loss(student: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy against class labels, per example. `student`: (batch, classes), `labels`: (batch,)."""
+    return functional.cross_entropy(student.float(), labels, reduction="none")

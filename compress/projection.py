@@ -1,0 +1,271 @@
+"""Projected initialisation: a narrow student from the teacher's own weights.
+
+The teacher's hidden states nearly lie in a subspace. With P (teacher width x student width, orthonormal columns)
+spanning it, a state h of the teacher is carried by the student as h P. Every weight follows from that: embeddings are
+projected, attention is projected head by head and cut to the student's head width by SVD, feed-forward neurons are
+selected, and LayerNorms are fitted by least squares on the student's running activations. It takes seconds.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import BertForSequenceClassification, PreTrainedModel
+
+from compress import taps
+from compress.errors import UserError
+from compress.student import require_bert
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recorded:
+    """What the teacher computed at the real tokens of the calibration text; each tensor is (tokens, width)."""
+
+    hidden: list[Tensor]  # embedding output, then the output of each layer
+    attention_output: list[Tensor]  # after the attention block's LayerNorm, each layer
+    activations: list[Tensor]  # feed-forward neurons after the activation function, (tokens, ffn width), each layer
+
+
+@torch.no_grad()
+def project_teacher(
+    student: BertForSequenceClassification,
+    teacher: PreTrainedModel,
+    layer_map: Sequence[int],
+    batches: Sequence[Batch],
+    *,
+    seed: int,
+) -> Tensor:
+    """Set the weights of the student's encoder, in place, from those of a BERT teacher; returns P.
+
+    `batches` holds a few thousand tokens of calibration text: input_ids, attention_mask, token_type_ids, each
+    (batch, positions). P: (teacher width, student width), orthonormal columns; a learnable projection of the student's
+    states to the teacher's width starts as its transpose. Raises UserError where the teacher is no BERT.
+    """
+    source = require_bert(teacher)
+    _check_shapes(student, teacher)
+    student.eval()
+    teacher.eval()
+    recorded = _record(teacher, source, batches)
+    mapped = [recorded.hidden[0], *(recorded.hidden[layer] for layer in layer_map)]
+    projection = principal_subspace(mapped, student.config.hidden_size, seed=seed)
+    _project_embeddings(student, source, projection)
+    _fit_layer_norm(student, student.bert.embeddings.LayerNorm, recorded.hidden[0] @ projection, batches)
+    for layer, teacher_layer in zip(student.bert.encoder.layer, layer_map, strict=True):
+        origin = source.encoder.layer[teacher_layer - 1]
+        _project_attention(layer, origin, projection, _inputs(student, layer, batches))
+        target = recorded.attention_output[teacher_layer - 1] @ projection
+        _fit_layer_norm(student, layer.attention.output.LayerNorm, target, batches)
+        _project_feed_forward(layer, origin, projection, recorded.activations[teacher_layer - 1])
+        _fit_layer_norm(student, layer.output.LayerNorm, recorded.hidden[teacher_layer] @ projection, batches)
+    return projection
+
+
+def principal_subspace(states: Sequence[Tensor], width: int, *, seed: int) -> Tensor:
+    """P: an orthonormal basis, (teacher width, `width`), of the subspace that holds most of the states' energy.
+
+    `states`: one (tokens, teacher width) tensor per layer, each scaled to unit variance first. The basis is turned by
+    a random rotation, so that the student's coordinates have like variance (LayerNorm and int8 both want that).
+    """
+    moment = torch.zeros(states[0].shape[1], states[0].shape[1], dtype=torch.float64)
+    for layer in states:
+        scaled = (layer / layer.std()).double()
+        moment += scaled.T @ scaled / len(scaled)
+    _, vectors = torch.linalg.eigh(moment)
+    top = vectors[:, -width:]
+    generator = torch.Generator().manual_seed(seed)
+    rotation, _ = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))
+    return (top @ rotation).float()
+
+
+def _check_shapes(student: BertForSequenceClassification, teacher: PreTrainedModel) -> None:
+    ours, theirs = student.config, teacher.config
+    if ours.num_attention_heads != theirs.num_attention_heads:
+        raise UserError(
+            f"projected initialisation works head by head: student.heads is {ours.num_attention_heads}, the teacher "
+            f"has {theirs.num_attention_heads}; make them equal, or use student.initialisation: random"
+        )
+    for name in ("hidden_size", "intermediate_size"):
+        if getattr(ours, name) > getattr(theirs, name):
+            raise UserError(
+                f"projected initialisation needs a student no wider than its teacher: {name} is {getattr(ours, name)}, "
+                f"the teacher's {getattr(theirs, name)}; use student.initialisation: random"
+            )
+
+
+def _record(teacher: PreTrainedModel, source: nn.Module, batches: Sequence[Batch]) -> _Recorded:
+    layers = source.encoder.layer
+    hidden: list[list[Tensor]] = [[] for _ in range(len(layers) + 1)]
+    attention_output: list[list[Tensor]] = [[] for _ in layers]
+    activations: list[list[Tensor]] = [[] for _ in layers]
+    for batch in batches:
+        real = batch["attention_mask"].bool()
+        with _captured([layer.attention.output for layer in layers], outputs=True) as attended:
+            with _captured([layer.intermediate for layer in layers], outputs=True) as active:
+                tapped = taps.read(teacher, batch, hidden=True, scores=False)
+        for store, value in zip(hidden, tapped.hidden, strict=True):
+            store.append(value[real])
+        for store, value in zip(attention_output, attended, strict=True):
+            store.append(value[real])
+        for store, value in zip(activations, active, strict=True):
+            store.append(value[real])
+    return _Recorded(
+        hidden=[torch.cat(parts) for parts in hidden],
+        attention_output=[torch.cat(parts) for parts in attention_output],
+        activations=[torch.cat(parts) for parts in activations],
+    )
+
+
+@contextmanager
+def _captured(modules: Sequence[nn.Module], *, outputs: bool):  # type: ignore[no-untyped-def]
+    """Collect what goes into (or comes out of) each module during the calls inside."""
+    values: list[Tensor] = []
+    handles = [
+        module.register_forward_hook(lambda _, args, output: values.append(output if outputs else args[0]))
+        for module in modules
+    ]
+    try:
+        yield values
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _inputs(student: BertForSequenceClassification, module: nn.Module, batches: Sequence[Batch]) -> Tensor:
+    """What reaches `module` in the student as it stands, at real tokens: (tokens, width)."""
+    collected = []
+    for batch in batches:
+        with _captured([module], outputs=False) as values:
+            student.bert(**batch)
+        collected.append(values[0][batch["attention_mask"].bool()])
+    return torch.cat(collected)
+
+
+def _set(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    """Write y = x `weight` + `bias` into a Linear, which stores the transpose. `weight`: (inputs, outputs)."""
+    linear.weight.copy_(weight.T)
+    linear.bias.copy_(bias)
+
+
+def _project_embeddings(student: BertForSequenceClassification, source: nn.Module, projection: Tensor) -> None:
+    for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
+        getattr(student.bert.embeddings, name).weight.copy_(getattr(source.embeddings, name).weight @ projection)
+
+
+def _fit_layer_norm(
+    student: BertForSequenceClassification, norm: nn.LayerNorm, target: Tensor, batches: Sequence[Batch]
+) -> None:
+    """Gain and bias of each coordinate by least squares, so that the LayerNorm's output is nearest to `target`."""
+    normalised = nn.functional.layer_norm(_inputs(student, norm, batches), norm.normalized_shape, eps=norm.eps)
+    mean, target_mean = normalised.mean(dim=0), target.mean(dim=0)
+    covariance = ((normalised - mean) * (target - target_mean)).mean(dim=0)
+    gain = covariance / normalised.var(dim=0, unbiased=False).clamp_min(1e-8)
+    norm.weight.copy_(gain)
+    norm.bias.copy_(target_mean - gain * mean)
+
+
+def low_rank(matrix: Tensor, rank: int, left: Tensor, right: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Factors A (rows, rank) and B (columns, rank) whose product A B^T best stands for `matrix` on real inputs.
+
+    Best in the mean squared error of x A B^T y for rows x and y with second moments `left` (and `right`), or of
+    x A B^T alone when `right` is None: the truncated SVD of the matrix between the moments' square roots.
+    """
+    root, inverse = _square_root(left)
+    weighted = root @ matrix.double()
+    right_inverse = None
+    if right is not None:
+        right_root, right_inverse = _square_root(right)
+        weighted = weighted @ right_root
+    u, s, vh = torch.linalg.svd(weighted, full_matrices=False)
+    scale = s[:rank].sqrt()
+    a, b = inverse @ (u[:, :rank] * scale), vh[:rank].T * scale
+    if right_inverse is not None:
+        b = right_inverse @ b
+    short = rank - scale.numel()
+    if short > 0:
+        a, b = nn.functional.pad(a, (0, short)), nn.functional.pad(b, (0, short))
+    return a.float(), b.float()
+
+
+def _square_root(moment: Tensor) -> tuple[Tensor, Tensor]:
+    values, vectors = torch.linalg.eigh(moment.double())
+    root = values.clamp_min(values.max() * 1e-6).sqrt()
+    return (vectors * root) @ vectors.T, (vectors / root) @ vectors.T
+
+
+def _project_attention(layer: nn.Module, origin: nn.Module, projection: Tensor, inputs: Tensor) -> None:
+    """Attention head by head: scores through W_q W_k^T, outputs through W_v W_o, each cut to the student's head width.
+
+    A constant 1 is appended to the input so that the biases of queries and keys are part of the products.
+    """
+    attention, teacher_attention = layer.attention.self, origin.attention.self
+    heads, width = teacher_attention.num_attention_heads, teacher_attention.attention_head_size
+    student_width = attention.attention_head_size
+    extended = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1).double()
+    extended_moment = extended.T @ extended / len(extended)
+    moment = extended_moment[:-1, :-1]
+
+    query = torch.cat([projection.T @ teacher_attention.query.weight.T, teacher_attention.query.bias[None]])
+    key = torch.cat([projection.T @ teacher_attention.key.weight.T, teacher_attention.key.bias[None]])
+    value = projection.T @ teacher_attention.value.weight.T
+    output = origin.attention.output.dense.weight.T @ projection
+    queries, keys, values, outputs = [], [], [], []
+    for head in range(heads):
+        columns = slice(head * width, (head + 1) * width)
+        scores = query[:, columns] @ key[:, columns].T * math.sqrt(student_width / width)
+        a, b = low_rank(scores, student_width, extended_moment, extended_moment)
+        queries.append(a)
+        keys.append(b)
+        a, b = low_rank(value[:, columns] @ output[columns], student_width, moment)
+        values.append(a)
+        outputs.append(b.T)
+    all_queries, all_keys = torch.cat(queries, dim=1), torch.cat(keys, dim=1)
+    _set(attention.query, all_queries[:-1], all_queries[-1])
+    _set(attention.key, all_keys[:-1], all_keys[-1])
+    _set(attention.value, torch.cat(values, dim=1), torch.zeros(heads * student_width))
+    # attention weights sum to 1, so the bias of the values reaches the output as a constant
+    constant = (
+        teacher_attention.value.bias @ origin.attention.output.dense.weight.T + origin.attention.output.dense.bias
+    )
+    _set(layer.attention.output.dense, torch.cat(outputs), constant @ projection)
+
+
+def _project_feed_forward(layer: nn.Module, origin: nn.Module, projection: Tensor, activations: Tensor) -> None:
+    """Keep the neurons that matter most; what the dropped ones add on average goes into the output bias."""
+    output = origin.output.dense.weight.T
+    importance = activations.abs().mean(dim=0) * output.norm(dim=1)
+    kept, dropped = _split_by(importance, layer.intermediate.dense.out_features)
+    constant = origin.output.dense.bias + activations[:, dropped].mean(dim=0) @ output[dropped]
+    first = origin.intermediate.dense
+    _set(layer.intermediate.dense, projection.T @ first.weight.T[:, kept], first.bias[kept])
+    _set(layer.output.dense, output[kept] @ projection, constant @ projection)
+
+
+@torch.no_grad()
+def project_head(
+    student: BertForSequenceClassification, teacher: PreTrainedModel, projection: Tensor, batches: Sequence[Batch]
+) -> None:
+    """Pooler and classifier of a fine-tuned BERT teacher, set in place: the pooler's units that matter most.
+
+    `projection`: (teacher width, student width), carries the student's states h to the teacher's as h times its
+    transpose: P itself, or the learned W_h of layer-wise distillation. The mean of what the dropped units add goes
+    into the classifier's bias.
+    """
+    source = require_bert(teacher)
+    pooled = torch.cat([source.pooler(taps.read(teacher, batch, hidden=False, scores=False).last) for batch in batches])
+    head, dense = teacher.classifier, source.pooler.dense
+    importance = pooled.std(dim=0) * head.weight.norm(dim=0)
+    kept, dropped = _split_by(importance, student.config.hidden_size)
+    _set(student.bert.pooler.dense, projection.T @ dense.weight.T[:, kept], dense.bias[kept])
+    constant = head.bias + head.weight[:, dropped] @ pooled[:, dropped].mean(dim=0)
+    _set(student.classifier, head.weight.T[kept], constant)
+
+
+def _split_by(importance: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Indices of the `count` most important entries and of the rest, each in ascending order."""
+    order = importance.argsort(descending=True)
+    return order[:count].sort().values, order[count:].sort().values

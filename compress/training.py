@@ -1,0 +1,238 @@
+"""Running one training stage: options in, trained weights out, resumable after a kill at any moment."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors.torch import load_model, save_model
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from compress.batching import PaddingCollator
+from compress.encoding import Encoded
+from compress.errors import UserError
+from compress.trainer import DistillationModel, DistillationTrainer
+
+LOG_EVERY_STEPS = 20
+PLAIN_PROGRESS_EVERY_S = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast a stage trains. `warmup`: share of all steps; `max_steps` cuts the epochs short."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup: float = 0.1
+    decay: str = "linear"
+    max_steps: int | None = None
+    checkpoint_steps: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a stage leaves: loss curves as logged, the dev metric after each epoch, steps and seconds."""
+
+    history: list[dict[str, float]]
+    dev_scores: list[float] = field(default_factory=list)
+    best_epoch: int | None = None
+    num_steps: int
+    seconds: float
+
+
+def machine_has_bf16() -> bool:
+    """Whether bf16 matrix products run in hardware here."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def train(
+    model: DistillationModel,
+    data: Encoded,
+    *,
+    schedule: Schedule,
+    folder: Path,
+    title: str,
+    seed: int,
+    teacher: PreTrainedModel | None = None,
+    layer_map: tuple[int, ...] = (),
+    evaluate: Callable[[PreTrainedModel], float] | None = None,
+    console: Console | None = None,
+) -> Trained:
+    """Train `model` in place on `data`.
+
+    `folder` keeps the checkpoints; when it holds a complete one, training goes on from there and ends with the same
+    weights as if it had not stopped. With `evaluate` (higher is better) the student is scored after each epoch, and
+    ends with the weights of its best one. Raises UserError when the loss is no longer finite.
+    """
+    progress = _ProgressLines(title, console or Console(stderr=True))
+    best = _BestEpoch(evaluate, folder / "best.safetensors") if evaluate else None
+    trainer = DistillationTrainer(
+        model=model,
+        teacher=teacher,
+        layer_map=layer_map,
+        lengths=data.lengths,
+        args=_arguments(schedule, folder, seed),
+        train_dataset=data.rows,
+        data_collator=PaddingCollator(data.pad_token_id),
+        callbacks=[*([best] if best else []), progress],
+    )
+    trainer.remove_callback(PrinterCallback)
+    started = time.perf_counter()
+    with progress:
+        trainer.train(resume_from_checkpoint=latest_checkpoint(folder))
+    seconds = time.perf_counter() - started
+    if best is not None:
+        best.restore(model.student)
+    model.eval()
+    return Trained(
+        history=[entry for entry in trainer.state.log_history if "loss" in entry],
+        dev_scores=best.scores if best else [],
+        best_epoch=best.best_epoch if best else None,
+        num_steps=trainer.state.global_step,
+        seconds=seconds,
+    )
+
+
+def _arguments(schedule: Schedule, folder: Path, seed: int) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=schedule.epochs,
+        max_steps=schedule.max_steps or -1,
+        per_device_train_batch_size=schedule.batch_size,
+        learning_rate=schedule.learning_rate,
+        lr_scheduler_type=schedule.decay,
+        warmup_steps=schedule.warmup,
+        weight_decay=0.01,
+        adam_epsilon=1e-6,
+        max_grad_norm=1.0,
+        optim="adamw_torch_fused",
+        bf16=machine_has_bf16(),
+        use_cpu=not torch.cuda.is_available(),
+        seed=seed,
+        save_strategy="steps",
+        save_steps=schedule.checkpoint_steps,
+        save_total_limit=1,
+        logging_steps=LOG_EVERY_STEPS,
+        logging_nan_inf_filter=False,
+        report_to=["tensorboard"],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        label_names=["labels"],
+    )
+
+
+def latest_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint. The trainer's state is written last: without it, a save was cut off."""
+    found = []
+    for path in folder.glob("checkpoint-*"):
+        try:
+            json.loads((path / "trainer_state.json").read_text())
+        except (OSError, json.JSONDecodeError):
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        found.append((int(path.name.rpartition("-")[2]), str(path)))
+    return max(found)[1] if found else None
+
+
+class _BestEpoch(TrainerCallback):
+    """Scores the student on dev after each epoch and keeps the best epoch's weights beside the checkpoints."""
+
+    def __init__(self, evaluate: Callable[[PreTrainedModel], float], path: Path) -> None:
+        self.evaluate = evaluate
+        self.path = path
+        self.record = path.with_suffix(".json")
+        self.scores: list[float] = []
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch, counted from 1, with the highest score."""
+        return self.scores.index(max(self.scores)) + 1
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # epochs after the checkpoint that training resumes from are scored again, to the same figures
+        scores = json.loads(self.record.read_text()) if self.record.exists() else []
+        done = int(state.epoch or 0)
+        self.scores = scores if state.global_step and len(scores) >= done else []
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, model: DistillationModel, **_: Any) -> None:
+        epoch = round(state.epoch)
+        if epoch <= len(self.scores):
+            return
+        self.scores.append(self.evaluate(model.student))
+        if self.best_epoch == len(self.scores):
+            partial = self.path.with_suffix(".partial")
+            save_model(model.student, str(partial))
+            partial.replace(self.path)
+        self.record.write_text(json.dumps(self.scores))
+
+    def restore(self, student: PreTrainedModel) -> None:
+        """Load the best epoch's weights back into the student."""
+        load_model(student, str(self.path))
+
+
+class _ProgressLines(TrainerCallback):
+    """A live bar with each loss and the time left; on a pipe, a line every few seconds."""
+
+    def __init__(self, title: str, console: Console) -> None:
+        self.title = title
+        self.console = console
+        self.bar = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.losses = ""
+        self.last_line_s = time.monotonic()
+        self.started_s = time.monotonic()
+
+    def __enter__(self) -> "_ProgressLines":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.started_s = self.last_line_s = time.monotonic()
+        self.first_step = state.global_step
+        if state.global_step:
+            self.console.print(f"  {self.title}: resumes at step {state.global_step}")
+        self.task = self.bar.add_task(self.title, total=state.max_steps, completed=state.global_step, losses="")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        if "loss" not in logs:
+            return
+        if not all(torch.isfinite(torch.tensor(value)) for name, value in logs.items() if name.startswith("loss")):
+            raise UserError(
+                f"{self.title}: the loss is {logs['loss']} at step {state.global_step}; lower its learning_rate"
+            )
+        parts = {name.removeprefix("loss_"): value for name, value in logs.items() if name.startswith("loss_")}
+        self.losses = " ".join(f"{name} {value:.3g}" for name, value in parts.items())
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.bar.update(self.task, completed=state.global_step, losses=self.losses)
+        now = time.monotonic()
+        if self.console.is_terminal or now - self.last_line_s < PLAIN_PROGRESS_EVERY_S:
+            return
+        self.last_line_s = now
+        done = state.global_step - self.first_step
+        left_s = (now - self.started_s) / done * (state.max_steps - state.global_step)
+        self.console.print(
+            f"  {self.title}: step {state.global_step}/{state.max_steps}, {left_s:.0f} s left, {self.losses}"
+        )

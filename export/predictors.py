@@ -1,0 +1,74 @@
+"""One protocol for everything that answers texts with logits: a bundle in onnxruntime, or a torch model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from tokenizers import Encoding, Tokenizer
+
+from compress import models
+
+Precision = Literal["fp32", "fp16"]
+
+
+class Predictor(Protocol):
+    """Anything that answers a batch. `runtime.Classifier` is one for bundles, TorchPredictor for torch."""
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
+        """Tokenise, cut to the model's limit."""
+        ...
+
+    def run(self, encodings: Sequence[Encoding]) -> np.ndarray:
+        """One call of the model on one padded batch: (texts, classes) logits."""
+        ...
+
+    def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
+        """(texts, classes) logits, in the order of the texts."""
+        ...
+
+
+class TorchPredictor:
+    """A Hugging Face sequence classifier in torch, with the same tokenisation as a bundle's."""
+
+    def __init__(
+        self, folder: str | Path, *, device: str = "cpu", precision: Precision = "fp32", max_length: int | None = None
+    ) -> None:
+        """`max_length` in tokens; by default all that the model has positions for."""
+        dtype = {"fp32": torch.float32, "fp16": torch.float16}[precision]
+        self.model = models.load_classifier(str(folder)).to(device=device, dtype=dtype)
+        tokenizer = models.load_tokenizer(str(folder))
+        self.device = device
+        self.pad_token_id: int = tokenizer.pad_token_id
+        self.takes_token_types = "token_type_ids" in tokenizer.model_input_names
+        self.tokenizer: Tokenizer = tokenizer.backend_tokenizer
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(max_length or self.model.config.max_position_embeddings)
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
+        """Tokenise, cut to `max_length`."""
+        return self.tokenizer.encode_batch(list(texts) if pairs is None else list(zip(texts, pairs, strict=True)))
+
+    @torch.inference_mode()
+    def run(self, encodings: Sequence[Encoding]) -> np.ndarray:
+        """One call of the model on one padded batch; on a GPU, copies to and from it included."""
+        longest = max(len(encoding) for encoding in encodings)
+        columns: dict[str, Any] = {
+            "input_ids": [e.ids + [self.pad_token_id] * (longest - len(e)) for e in encodings],
+            "attention_mask": [e.attention_mask + [0] * (longest - len(e)) for e in encodings],
+        }
+        if self.takes_token_types:
+            columns["token_type_ids"] = [e.type_ids + [0] * (longest - len(e)) for e in encodings]
+        batch = {name: torch.tensor(rows).to(self.device) for name, rows in columns.items()}
+        return self.model(**batch).logits.float().cpu().numpy()
+
+    def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 32) -> np.ndarray:
+        """(texts, classes) logits, in the order of the texts."""
+        encodings = self.encode(texts, pairs)
+        by_length = np.argsort([len(encoding) for encoding in encodings], kind="stable")
+        parts = [
+            self.run([encodings[index] for index in by_length[start : start + batch_size]])
+            for start in range(0, len(encodings), batch_size)
+        ]
+        return np.concatenate(parts)[np.argsort(by_length, kind="stable")]

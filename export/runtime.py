@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Runs a PocketBERT bundle. Needs numpy, onnxruntime and tokenizers, nothing else.
+
+This file is `predict.py` inside every bundle:
+
+    python predict.py "some text"                  label and probability, as JSON
+    python predict.py "a text" --pair "another"    for a task of two texts
+    python predict.py < lines.txt                  a text per line (two texts: parted by a tab), a JSON line for each
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Encoding, Tokenizer
+
+
+class BundleError(ValueError):
+    """The folder is no usable bundle, or the input does not fit it."""
+
+
+class Classifier:
+    """A bundle, loaded: texts in, labels and probabilities out.
+
+    `labels`: class names in the order of the logits. `batch_invariant`: whether a text's answer is independent of the
+    other texts in its batch; where it is not, texts are run one by one, so that answers can be repeated.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        num_threads: int | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> None:
+        """Load a bundle. `num_threads` is onnxruntime's intra-op count, by default one per physical core."""
+        folder = Path(folder)
+        try:
+            manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+            self.labels: list[str] = manifest["labels"]
+            self.max_length: int = manifest["limits"]["max_length"]
+            self.batch_invariant: bool = manifest["batch_invariant"]
+            self.takes_pairs: bool = manifest["takes_pairs"]
+            self.pad_token_id: int = manifest["pad_token_id"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{folder}: no readable bundle.json ({type(error).__name__}: {error})") from error
+        options = onnxruntime.SessionOptions()
+        if num_threads is not None:
+            options.intra_op_num_threads = num_threads
+        try:
+            self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self.session = onnxruntime.InferenceSession(
+                str(folder / "onnx" / "model.onnx"), options, providers=list(providers)
+            )
+        except Exception as error:  # both libraries raise bare Exceptions for a missing or broken file
+            raise BundleError(f"{folder}: {error}") from error
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(self.max_length)
+        self.input_names = [entry.name for entry in self.session.get_inputs()]
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
+        """Tokenise, cut to `max_length`."""
+        if self.takes_pairs != (pairs is not None):
+            raise BundleError("this bundle takes " + ("two texts" if self.takes_pairs else "one text"))
+        rows = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
+        return self.tokenizer.encode_batch(rows)
+
+    def run(self, encodings: Sequence[Encoding]) -> np.ndarray:
+        """One call of the model on one padded batch: (texts, classes) logits."""
+        longest = max(len(encoding) for encoding in encodings)
+        columns = {
+            "input_ids": np.full((len(encodings), longest), self.pad_token_id, dtype=np.int64),
+            "attention_mask": np.zeros((len(encodings), longest), dtype=np.int64),
+            "token_type_ids": np.zeros((len(encodings), longest), dtype=np.int64),
+        }
+        for row, encoding in enumerate(encodings):
+            columns["input_ids"][row, : len(encoding)] = encoding.ids
+            columns["attention_mask"][row, : len(encoding)] = 1
+            columns["token_type_ids"][row, : len(encoding)] = encoding.type_ids
+        return self.session.run(["logits"], {name: columns[name] for name in self.input_names})[0]
+
+    def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 32) -> np.ndarray:
+        """(texts, classes) logits, in the order of the texts."""
+        if not texts:
+            return np.empty((0, len(self.labels)), dtype=np.float32)
+        encodings = self.encode(texts, pairs)
+        by_length = sorted(range(len(encodings)), key=lambda index: len(encodings[index]))
+        step = batch_size if self.batch_invariant else 1
+        found: list[np.ndarray] = [np.empty(0)] * len(encodings)
+        for start in range(0, len(by_length), step):
+            batch = by_length[start : start + step]
+            for index, row in zip(batch, self.run([encodings[index] for index in batch]), strict=True):
+                found[index] = row
+        return np.stack(found)
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[dict[str, object]]:
+        """For each text its most probable label: {"label": name, "probability": 0..1}."""
+        probabilities = softmax(self.logits(texts, pairs))
+        return [
+            {"label": self.labels[int(row.argmax())], "probability": round(float(row.max()), 6)}
+            for row in probabilities
+        ]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(rows, classes) logits to probabilities."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _rows(arguments: argparse.Namespace, takes_pairs: bool) -> Iterator[tuple[str, str | None]]:
+    if arguments.text is not None:
+        yield arguments.text, arguments.pair
+        return
+    for number, line in enumerate(sys.stdin, start=1):
+        cells = line.rstrip("\n").split("\t") if takes_pairs else [line.rstrip("\n")]
+        if len(cells) != 1 + takes_pairs:
+            raise BundleError(f"line {number}: got {len(cells)} texts; expected two, parted by a tab")
+        yield cells[0], cells[1] if takes_pairs else None
+
+
+def main() -> int:
+    """The command line of predict.py."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", nargs="?", help="the text; without it, lines are read from standard input")
+    parser.add_argument("--pair", help="the second text, for a task of two")
+    parser.add_argument("--bundle", default=Path(__file__).resolve().parent, help="the bundle folder (default: here)")
+    parser.add_argument("--threads", type=int, help="threads (default: one per physical core)")
+    arguments = parser.parse_args()
+    try:
+        classifier = Classifier(arguments.bundle, num_threads=arguments.threads)
+        for text, pair in _rows(arguments, classifier.takes_pairs):
+            answer = classifier.predict([text], None if pair is None else [pair])[0]
+            print(json.dumps(answer, ensure_ascii=False), flush=True)
+    except (BundleError, UnicodeError) as error:
+        print(f"predict.py: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""The bench stage of a run, and the benchmark of folders without one."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bench import machine
+from bench.contenders import Contender, Workload, contenders_at
+from bench.floor import fit_floor
+from bench.latency import Protocol, Samples, measure
+from bench.report import write_reports
+from bench.results import rows
+from compress import locations
+from compress.errors import UserError
+from compress.files import size_bytes, write_json
+from compress.tasks import Task, read_split
+from export.manifest import read_manifest
+from pocketbert.recipe import Recipe
+
+
+def of_run(
+    recipe: Recipe,
+    task: Task,
+    *,
+    teacher: Path,
+    student: Path,
+    bundles: Sequence[Path],
+    student_parameters: int,
+    output: Path,
+    console: Console,
+) -> dict[str, Any]:
+    """Teacher, student, bundles and the floor, on the task's test rows; the samples go to `output`."""
+    floor = output / "tfidf.joblib"
+    fit_floor(task, floor)
+    gpu = machine.cuda_device() is not None
+    length = {"max_length": task.max_length}
+    contenders = [
+        *contenders_at(teacher, name="teacher", **length),
+        *(contenders_at(teacher, name="teacher", device="cuda", **length) if gpu else []),
+        *contenders_at(student, name="student", **length),
+        *(contenders_at(student, name="student", device="cuda", **length) if gpu else []),
+    ]
+    for bundle in bundles:
+        contenders += contenders_at(bundle, name=f"student {bundle.name}")
+        if gpu and bundle.name == "fp32":
+            contenders += contenders_at(bundle, name=f"student {bundle.name}", device="cuda")
+    contenders += [Contender(name="TF-IDF + logistic regression", kind="tfidf", path=str(floor))]
+    workload = Workload(
+        texts=task.test.texts,
+        pairs=task.test.pairs,
+        labels=task.test.labels.tolist(),
+        fixed_lengths=[length for length in recipe.bench.fixed_lengths if length <= task.max_length],
+    )
+    protocol = Protocol(
+        num_threads=recipe.bench.threads or machine.usable_cores(), rounds=recipe.bench.rounds, seed=recipe.seed
+    )
+    known = {str(bundle): student_parameters for bundle in bundles}
+    return run_benchmark(contenders, workload, protocol, recipe.task.metric, known, output / "samples.json", console)
+
+
+def run_benchmark(
+    contenders: Sequence[Contender],
+    workload: Workload,
+    protocol: Protocol,
+    metric: Any,
+    num_parameters: dict[str, int],
+    samples_file: Path | None,
+    console: Console,
+) -> dict[str, Any]:
+    """Measure with a progress bar, keep the raw samples, return the rows as plain values."""
+    before = machine.describe()
+    with Progress(
+        TextColumn("  {task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        part = bar.add_task("benchmark", total=None)
+        samples = measure(
+            contenders,
+            workload,
+            protocol,
+            on_progress=lambda done, total: bar.update(part, completed=done, total=total),
+        )
+    if samples_file is not None:
+        write_json(samples_file, [_plain(sample) for sample in samples])
+    found = rows(
+        samples,
+        sizes=[size_bytes(Path(contender.path)) for contender in contenders],
+        labels=workload.labels,
+        metric=metric,
+        num_throughput_texts=protocol.throughput_texts,
+        num_parameters=num_parameters,
+    )
+    return {
+        "machine": before,
+        "protocol": asdict(protocol),
+        "metric": metric,
+        "fixed_lengths": list(workload.fixed_lengths),
+        "rows": [row.to_json() for row in found],
+    }
+
+
+def _plain(sample: Samples) -> dict[str, Any]:
+    return {**vars(sample), "contender": sample.contender.to_json()}
+
+
+def of_folders(
+    paths: Sequence[Path],
+    *,
+    data: Path | None,
+    text: list[str],
+    label: str,
+    device: str,
+    num_threads: int | None,
+    rounds: int,
+    output: Path | None,
+    console: Console,
+) -> dict[str, Any]:
+    """Any Hugging Face folders and bundles, without a run; returns the content of results.json."""
+    devices = {"cpu": ["cpu"], "cuda": ["cuda"], "both": ["cpu", "cuda"]}.get(device)
+    if devices is None:
+        raise UserError(f"--device {device}: expected cpu, cuda or both")
+    if "cuda" in devices and machine.cuda_device() is None:
+        raise UserError(f"--device {device}: no CUDA device here (nvidia-smi finds none)")
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: no such folder")
+    contenders = [
+        contender
+        for path in paths
+        for where in devices
+        for contender in contenders_at(path, device=where, name=_short_name(path, paths))
+    ]
+    workload = _workload(data, text, label, contenders)
+    protocol = Protocol(num_threads=num_threads or machine.usable_cores(), rounds=rounds)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    samples_file = output / "samples.json" if output is not None else None
+    found = run_benchmark(contenders, workload, protocol, "accuracy", {}, samples_file, console)
+    results = {
+        "format_version": 1,
+        "name": " against ".join(_short_name(path, paths) for path in paths),
+        "metric": "accuracy",
+        "stages": {"bench": found},
+    }
+    if output is not None:
+        write_json(output / "results.json", results)
+        write_reports(results, output)
+    return results
+
+
+def _short_name(path: Path, paths: Sequence[Path]) -> str:
+    """The folder's own name, with its parent's where that is not enough."""
+    path = path.absolute()
+    alike = [other for other in paths if other.absolute().name == path.name]
+    return path.name if len(alike) == 1 else f"{path.parent.name}/{path.name}"
+
+
+def _workload(data: Path | None, text: list[str], label: str, contenders: Sequence[Contender]) -> Workload:
+    """The given table; without one, made-up sentences of 4 to 60 words, and no accuracy."""
+    if data is None:
+        words = ["the", "of", "to", "and", "a", "in", "is", "it", "you", "that", "he", "was", "for", "on", "are", "with", "as", "his", "they", "be", "at", "one", "have", "this"]
+        draw = random.Random(0)
+        texts = [" ".join(draw.choices(words, k=draw.randint(4, 60))) for _ in range(200)]
+        return Workload(texts=texts)
+    labels = next((names for names in map(_labels_of, contenders) if names), None)
+    split = read_split(data, text=text, label=label, labels=labels)
+    return Workload(texts=split.texts, pairs=split.pairs, labels=split.labels.tolist())
+
+
+def _labels_of(contender: Contender) -> tuple[str, ...] | None:
+    if contender.kind == "onnxruntime":
+        return tuple(read_manifest(Path(contender.path))["labels"])
+    return locations.label_names(contender.path) if contender.kind == "torch" else None

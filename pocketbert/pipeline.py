@@ -1,0 +1,257 @@
+"""The flow: recipe -> teacher -> general -> intermediate -> prediction -> export -> bench -> bundles and report.
+
+This module says what each stage depends on; `stages` does the work, and is imported only when a stage must run.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import machine
+from compress import locations
+from compress.files import write_json
+from compress.shape import PRESETS, StudentShape
+from compress.tasks import Task, align_labels, load_task
+from pocketbert import benchmark, builtin
+from pocketbert.corpora import corpus_identity
+from pocketbert.recipe import Recipe, to_yaml
+from pocketbert.runs import Run, StageRecord, Workspace
+
+EXIT_GATE = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended. `results` is the content of results.json; `gate`: what did not pass, empty when all is well."""
+
+    folder: Path
+    results: dict[str, Any]
+    num_built: int
+    gate: list[str]
+
+
+def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome:
+    """Bring a run folder to the state that the recipe describes: do what is missing, leave the rest."""
+    task = task_of(recipe, console)
+    versions = machine.package_versions()
+    with Run(folder, versions=versions, announce=console.print) as run:
+        flow = _Flow(recipe, task, run, console)
+        to_yaml(recipe, folder / "recipe.yaml")
+        flow.teacher()
+        if recipe.distill.general is not None:
+            flow.general()
+        flow.intermediate()
+        flow.prediction()
+        exported = flow.export()
+        flow.bench()
+        gate = _apply_gate(recipe, exported, folder)
+        path = folder / "results.json"
+        if run.num_built or not path.exists() or not (folder / "report.html").exists():
+            from bench.report import write_reports
+
+            results = flow.results(gate)
+            write_json(path, results)
+            write_reports(results, folder)
+        return Outcome(
+            folder=folder,
+            results=json.loads(path.read_text(encoding="utf-8")),
+            num_built=run.num_built,
+            gate=gate,
+        )
+
+
+def task_of(recipe: Recipe, console: Console) -> Task:
+    """The recipe's task, its labels in the order of the fine-tuned teacher's where there is one."""
+    section = recipe.task
+    data: str | Path = section.data
+    if section.data.startswith(builtin.PREFIX):
+        data = builtin.fetch(section.data)
+    task = load_task(
+        name=recipe.name,
+        data=data,
+        subset=section.subset,
+        splits=dict(section.splits),
+        text=section.text,
+        label=section.label,
+        labels=section.labels,
+        encoding=section.encoding,
+        max_length=section.max_length,
+        seed=recipe.seed,
+    )
+    console.print(
+        f"[bold]{recipe.name}[/bold]: {len(task.labels)} labels ({', '.join(task.labels)}), "
+        f"{len(task.train)} train, {len(task.dev)} dev, {len(task.test)} test rows"
+    )
+    for remark in task.remarks:
+        console.print(f"  [dim]{remark}[/dim]")
+    if recipe.teacher.model is not None:
+        task = align_labels(task, locations.label_names(recipe.teacher.model))
+    return task
+
+
+def shape_of(recipe: Recipe) -> StudentShape:
+    """The student's four numbers, of the preset or as given."""
+    student = recipe.student
+    if student.preset is not None:
+        return PRESETS[student.preset]
+    assert student.layers and student.width and student.ffn_width and student.heads
+    return StudentShape(layers=student.layers, width=student.width, ffn_width=student.ffn_width, heads=student.heads)
+
+
+class _Flow:
+    """The stages of one run, each with what its result depends on."""
+
+    def __init__(self, recipe: Recipe, task: Task, run: Run, console: Console) -> None:
+        self.recipe = recipe
+        self.task = task
+        self.run = run
+        self.console = console
+        self.shape = shape_of(recipe)
+
+    @cached_property
+    def stages(self):  # type: ignore[no-untyped-def]
+        """The work itself, loaded with torch when first needed."""
+        from pocketbert.stages import Stages
+
+        return Stages(self.recipe, self.task, self.shape, self.run.folder, self.console)
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        return {"task": self.task.fingerprint(), "metric": self.recipe.task.metric, "seed": self.recipe.seed}
+
+    @cached_property
+    def _student(self) -> dict[str, Any]:
+        student = self.recipe.student
+        return {
+            "shape": vars(self.shape),
+            "initialisation": student.initialisation,
+            "dropout": student.dropout,
+            "checkpoint": student.checkpoint and locations.identity(student.checkpoint),
+        }
+
+    def teacher(self) -> StageRecord:
+        teacher = self.recipe.teacher
+        if teacher.model is not None:
+            options = {**self._data, "model": locations.identity(teacher.model)}
+        else:
+            assert teacher.base is not None
+            options = {**self._data, "base": locations.identity(teacher.base), **teacher.fine_tune.model_dump()}
+        return self.run.stage("teacher", lambda work: self.stages.make_teacher(work), options=options, shared=True)
+
+    def general(self) -> StageRecord:
+        section = self.recipe.distill.general
+        assert section is not None
+        base = self.recipe.teacher.base or self.recipe.teacher.model
+        options = {
+            **self._student,
+            "seed": self.recipe.seed,
+            "base": base and locations.identity(base),
+            "corpus": [self._corpus_identity(name) for name in section.corpus],
+            **section.model_dump(exclude={"corpus"}),
+        }
+        # when the fine-tuned teacher serves as base too, its place in the flow matters
+        after = () if self.recipe.teacher.base else ("teacher",)
+        return self.run.stage(
+            "general", lambda work: self.stages.general(work), options=options, after=after, shared=True
+        )
+
+    def intermediate(self) -> StageRecord:
+        options = {**self._data, **self._student, **self.recipe.distill.intermediate.model_dump()}
+        after = ("teacher", "general") if self.recipe.distill.general else ("teacher",)
+        return self.run.stage("intermediate", lambda work: self.stages.intermediate(work), options=options, after=after)
+
+    def prediction(self) -> StageRecord:
+        options = {**self._data, **self.recipe.distill.prediction.model_dump()}
+        after = ("teacher", "intermediate")
+        return self.run.stage("prediction", lambda work: self.stages.prediction(work), options=options, after=after)
+
+    def export(self) -> StageRecord:
+        options = {**self._data, "name": self.recipe.name, **self.recipe.export.model_dump()}
+        return self.run.stage(
+            "export", lambda work: self.stages.export(work), options=options, after=("teacher", "prediction")
+        )
+
+    def bench(self) -> StageRecord:
+        here = machine.describe()
+        options = {
+            **self._data,
+            **self.recipe.bench.model_dump(),
+            "machine": {name: here[name] for name in ("cpu", "usable_cores", "versions")},
+            "gpu": here["gpu"] and here["gpu"]["name"],
+        }
+        return self.run.stage("bench", self._bench, options=options, after=("teacher", "prediction", "export"))
+
+    def _bench(self, work: Workspace) -> dict[str, Any]:
+        teacher = self.recipe.teacher.model and locations.locate(self.recipe.teacher.model)
+        return benchmark.of_run(
+            self.recipe,
+            self.task,
+            teacher=Path(teacher) if teacher else self.run.folder / "teacher" / "model",
+            student=self.run.folder / "prediction" / "model",
+            bundles=[self.run.folder / "export" / variant for variant in self.recipe.export.variants],
+            student_parameters=self.run.records["prediction"].metrics["num_parameters"],
+            output=work.output,
+            console=self.console,
+        )
+
+    def _corpus_identity(self, name: str) -> str:
+        if name == "task":
+            return self.task.fingerprint()
+        return corpus_identity(name)
+
+    def results(self, gate: list[str]) -> dict[str, Any]:
+        """Everything that the report shows, as plain values."""
+        recipe, task, records = self.recipe, self.task, self.run.records
+        in_flow = [
+            name for name in ("teacher", "general", "intermediate", "prediction", "export", "bench") if name in records
+        ]
+        if recipe.distill.general is None and "general" in in_flow:
+            in_flow.remove("general")
+        remarks = list(task.remarks)
+        if recipe.teacher.base is None:
+            remarks.append("no teacher.base was named: the fine-tuned teacher served as base as well")
+        return {
+            "format_version": 1,
+            "name": recipe.name,
+            "metric": recipe.task.metric,
+            "selected_on_test": task.selected_on_test,
+            "rows": {"train": len(task.train), "dev": len(task.dev), "test": len(task.test)},
+            "remarks": remarks,
+            "gate": gate,
+            "student": vars(self.shape),
+            "stages": {name: {"seconds": records[name].seconds, **records[name].metrics} for name in in_flow},
+        }
+
+
+def _apply_gate(recipe: Recipe, exported: StageRecord, folder: Path) -> list[str]:
+    """Put the variants that passed into bundles/, and say what is missing."""
+    told = exported.metrics["variants"]
+    passed = [variant for variant, facts in told.items() if not facts["failures"]]
+    bundles = folder / "bundles"
+    for stale in bundles.glob("*"):
+        if stale.name not in passed:
+            shutil.rmtree(stale)
+    for variant in passed:
+        source, target = folder / "export" / variant, bundles / variant
+        if target.is_dir() and _same_sums(source, target):
+            continue
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+    missing = [
+        f"{variant}: {'; '.join(told[variant]['failures'])}"
+        if variant in told
+        else f"{variant}: not among export.variants"
+        for variant in recipe.gate.require
+        if variant not in passed
+    ]
+    return missing or ([] if passed else [f"{name}: {'; '.join(facts['failures'])}" for name, facts in told.items()])
+
+
+def _same_sums(source: Path, target: Path) -> bool:
+    name = "SHA256SUMS"
+    return (target / name).is_file() and (target / name).read_bytes() == (source / name).read_bytes()

@@ -1,0 +1,205 @@
+"""The run folder: fingerprinted stages that are skipped when proved done, and resumed when cut off."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from compress.errors import UserError
+from compress.files import files_in, sha256, write_json
+from pocketbert import __version__
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+PARTIAL = ".partial"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """Proof that a stage is done: what it was made from, what it left, how long it took.
+
+    `files`: path inside the stage's folder -> sha256. `metrics`: what the stage reports.
+    """
+
+    fingerprint: str
+    files: dict[str, str]
+    metrics: dict[str, Any]
+    seconds: float
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """Where a stage builds. `output` becomes the stage's folder; `checkpoints` survives a kill until then."""
+
+    output: Path
+    checkpoints: Path
+
+
+Build = Callable[[Workspace], dict[str, Any]]
+
+
+def cache_folder() -> Path:
+    """Where what several runs can share is kept: $POCKETBERT_CACHE, or ~/.cache/pocketbert."""
+    return Path(os.environ.get("POCKETBERT_CACHE") or Path.home() / ".cache" / "pocketbert")
+
+
+class Run:
+    """One run folder, open for work. Use it as a context manager: it is locked for its duration."""
+
+    def __init__(self, folder: Path, *, versions: Mapping[str, str], announce: Callable[[str], None]) -> None:
+        self.folder = folder.absolute()
+        self.versions = dict(versions)
+        self.announce = announce
+        self.num_built = 0
+        self._lock = FileLock(self.folder / ".lock")
+
+    def __enter__(self) -> "Run":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.records = self._read_manifest()
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            holder = self.folder / ".pid"
+            pid = holder.read_text().strip() if holder.exists() else "unknown"
+            raise UserError(
+                f"{self.folder}: another run works in this folder (process {pid}); wait for it or stop it"
+            ) from None
+        (self.folder / ".pid").write_text(f"{os.getpid()}\n")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        (self.folder / ".pid").unlink(missing_ok=True)
+        self._lock.release()
+
+    def stage(
+        self, name: str, build: Build, *, options: Mapping[str, Any], after: Sequence[str] = (), shared: bool = False
+    ) -> StageRecord:
+        """Do a stage, unless the manifest and the files prove that it was done with these very options.
+
+        `options`: all that the result depends on, as plain values. `after`: earlier stages whose results go in.
+        `shared`: the result is kept in the cache, where other runs find it by its fingerprint, and linked from here.
+        """
+        fingerprint = fingerprint_of(
+            {
+                "stage": name,
+                "pocketbert": __version__,
+                "options": options,
+                "after": {earlier: self.records[earlier].fingerprint for earlier in after},
+            }
+        )
+        record = self.records.get(name)
+        target = self.folder / name
+        if record is not None and record.fingerprint == fingerprint and _is_whole(target, record):
+            self.announce(f"[dim]{name}: done before[/dim]")
+            return record
+        if shared:
+            record = self._shared(name, fingerprint, build)
+        else:
+            record = self._build(name, fingerprint, build, target, self.folder / PARTIAL / name)
+        self.records[name] = record
+        self._write_manifest()
+        shutil.rmtree(self.folder / PARTIAL / name, ignore_errors=True)
+        return record
+
+    def _shared(self, name: str, fingerprint: str, build: Build) -> StageRecord:
+        entry = cache_folder() / "stages" / f"{name}-{fingerprint[:16]}"
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        proof = entry.with_suffix(".json")
+        with _waiting_for(FileLock(entry.with_suffix(".lock")), lambda: self.announce(f"{name}: another run makes it")):
+            record = _read_record(proof)
+            if record is None or record.fingerprint != fingerprint or not _is_whole(entry, record):
+                partial = entry.with_suffix(".partial")
+                record = self._build(name, fingerprint, build, entry, partial)
+                write_json(proof, asdict(record))
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                self.announce(f"[dim]{name}: found in the cache[/dim]")
+        _remove(self.folder / name)
+        (self.folder / name).symlink_to(entry, target_is_directory=True)
+        return record
+
+    def _build(self, name: str, fingerprint: str, build: Build, target: Path, partial: Path) -> StageRecord:
+        """Build beside the target, and put it in place when complete. Checkpoints of other options are dropped."""
+        self.num_built += 1
+        mark = partial / "fingerprint"
+        if not mark.exists() or mark.read_text() != fingerprint:
+            _remove(partial)
+            partial.mkdir(parents=True)
+            mark.write_text(fingerprint)
+        output = partial / "output"
+        _remove(output)
+        output.mkdir()
+        self.announce(f"[bold]{name}[/bold]")
+        started = time.perf_counter()
+        metrics = build(Workspace(output=output, checkpoints=partial / "checkpoints"))
+        seconds = time.perf_counter() - started
+        files = {path.relative_to(output).as_posix(): sha256(path) for path in files_in(output)}
+        _remove(target)
+        output.rename(target)
+        return StageRecord(
+            fingerprint=fingerprint, files=files, metrics=metrics, seconds=seconds, versions=self.versions
+        )
+
+    def _read_manifest(self) -> dict[str, StageRecord]:
+        path = self.folder / MANIFEST
+        if not path.exists():
+            return {}
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format_version"] != FORMAT_VERSION:
+                raise ValueError(f"format version {content['format_version']}, expected {FORMAT_VERSION}")
+            return {name: StageRecord(**record) for name, record in content["stages"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{path}: not a manifest of a run ({type(error).__name__}: {error}); "
+                "move it away to begin the run anew, or choose another folder with --output"
+            ) from error
+
+    def _write_manifest(self) -> None:
+        stages = {name: asdict(record) for name, record in self.records.items()}
+        write_json(self.folder / MANIFEST, {"format_version": FORMAT_VERSION, "stages": stages})
+
+
+def fingerprint_of(content: Any) -> str:
+    """sha256 over plain values; dictionaries in the order of their keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _is_whole(folder: Path, record: StageRecord) -> bool:
+    return all((folder / name).is_file() and sha256(folder / name) == digest for name, digest in record.files.items())
+
+
+def _read_record(path: Path) -> StageRecord | None:
+    try:
+        return StageRecord(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+@contextmanager
+def _waiting_for(lock: FileLock, announce: Callable[[], None]):  # type: ignore[no-untyped-def]
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        announce()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,132 @@
+"""A tiny BERT, its tokenizer and a rule-made task, built here: tests need no network and take seconds."""
+
+import csv
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
+
+GOOD = ("fine", "lovely", "great", "warm")
+BAD = ("dull", "awful", "flat", "cold")
+NEUTRAL = ("the", "film", "story", "was", "a", "and", "very", "cast", "music", "plot", "with", "of", "it", "end")
+LABELS = ("negative", "positive")
+
+
+def sentence(draw: random.Random, positive: bool) -> str:
+    """A few neutral words with two that decide the label."""
+    words = draw.choices(NEUTRAL, k=draw.randint(3, 12)) + draw.choices(GOOD if positive else BAD, k=2)
+    draw.shuffle(words)
+    return " ".join(words)
+
+
+def rows(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """(text, label name), all texts different."""
+    draw = random.Random(seed)
+    found: dict[str, str] = {}
+    while len(found) < count:
+        positive = draw.random() < 0.5
+        found[sentence(draw, positive)] = LABELS[positive]
+    return list(found.items())
+
+
+def write_csv(path: Path, header: tuple[str, ...], lines: list[tuple]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(lines)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *NEUTRAL]
+    backend = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=32,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+def config(**changes: object) -> BertConfig:
+    values = {
+        "vocab_size": 27,
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.2,
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {label: index for index, label in enumerate(LABELS)},
+    }
+    return BertConfig(**{**values, **changes})
+
+
+@pytest.fixture
+def teacher() -> BertForSequenceClassification:
+    torch.manual_seed(0)
+    return BertForSequenceClassification(config()).eval()
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A checkpoint that was not fine-tuned."""
+    folder = tmp_path_factory.mktemp("models") / "base"
+    torch.manual_seed(1)
+    BertModel(config()).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def teacher_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A classifier (with random weights) as a Hugging Face folder."""
+    folder = tmp_path_factory.mktemp("models") / "teacher"
+    torch.manual_seed(2)
+    BertForSequenceClassification(config()).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labelled CSV of 400 rows."""
+    return write_csv(tmp_path_factory.mktemp("data") / "reviews.csv", ("text", "label"), rows(400))
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `pocketbert` in a process of its own, with a cache of its own, from the test's folder."""
+    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"}
+
+    def call(*arguments: object) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "pocketbert.cli", *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+
+    return call

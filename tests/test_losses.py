@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+
+from compress import losses
+
+LENGTHS = (5, 3)
+
+
+@pytest.fixture
+def mask() -> torch.Tensor:
+    return torch.tensor([[1] * length + [0] * (5 - length) for length in LENGTHS])
+
+
+def test_attention_loss_is_numpys_over_each_examples_own_pairs(mask):
+    student, teacher = torch.randn(2, 2, 4, 5, 5)
+    expected = [
+        np.mean((student[i, :, :n, :n].numpy() - teacher[i, :, :n, :n].numpy()) ** 2) for i, n in enumerate(LENGTHS)
+    ]
+    np.testing.assert_allclose(losses.attention_loss(student, teacher, mask), expected, rtol=1e-5)
+
+
+def test_hidden_loss_is_numpys_over_each_examples_own_tokens(mask):
+    student, teacher = torch.randn(2, 2, 5, 8)
+    expected = [np.mean((student[i, :n].numpy() - teacher[i, :n].numpy()) ** 2) for i, n in enumerate(LENGTHS)]
+    np.testing.assert_allclose(losses.hidden_loss(student, teacher, mask), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_prediction_loss_sums_over_the_classes_and_has_no_squared_temperature(temperature):
+    student, teacher = torch.randn(2, 6, 3)
+    p = np.exp(teacher.numpy() / temperature)
+    q = np.exp(student.numpy() / temperature)
+    p, q = p / p.sum(1, keepdims=True), q / q.sum(1, keepdims=True)
+    expected = -(p * np.log(q)).sum(1)
+    np.testing.assert_allclose(losses.prediction_loss(student, teacher, temperature), expected, rtol=1e-5)
+
+
+def test_the_gradient_of_prediction_loss_vanishes_where_student_and_teacher_agree():
+    teacher = torch.randn(4, 3)
+    student = teacher.clone().requires_grad_()
+    losses.prediction_loss(student, teacher).sum().backward()
+    assert student.grad.abs().max() < 1e-6
+
+
+def test_equal_inputs_lose_nothing_and_padding_changes_nothing(mask):
+    scores, hidden = torch.randn(2, 4, 5, 5), torch.randn(2, 5, 8)
+    assert losses.attention_loss(scores, scores, mask).abs().max() == 0
+    assert losses.hidden_loss(hidden, hidden, mask).abs().max() == 0
+
+    other = hidden + 1.0
+    longer = torch.nn.functional.pad(mask, (0, 4))
+    garbage = torch.full((2, 4, 8), 1e6)
+    padded = losses.hidden_loss(torch.cat([hidden, garbage], 1), torch.cat([other, -garbage], 1), longer)
+    torch.testing.assert_close(padded, losses.hidden_loss(hidden, other, mask))
+
+
+def test_label_loss_is_cross_entropy():
+    logits, labels = torch.randn(3, 4), torch.tensor([0, 3, 1])
+    expected = [-logits.log_softmax(1)[i, label].item() for i, label in enumerate(labels)]
+    np.testing.assert_allclose(losses.label_loss(logits, labels), expected, rtol=1e-5)

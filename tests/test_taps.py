@@ -1,0 +1,42 @@
+import pytest
+import torch
+from conftest import config
+from transformers import BertForSequenceClassification
+
+from compress import taps
+from compress.errors import UserError
+
+
+def inputs() -> dict[str, torch.Tensor]:
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    return {"input_ids": torch.randint(5, 27, (2, 5)) * mask, "attention_mask": mask}
+
+
+def test_scores_are_those_before_the_softmax(teacher: BertForSequenceClassification):
+    batch = inputs()
+    found = taps.read(teacher, batch, hidden=True, scores=True)
+    assert len(found.scores) == 4 and len(found.hidden) == 5
+    for layer in range(4):
+        attention = teacher.bert.encoder.layer[layer].attention.self
+        query, key = (linear(found.hidden[layer]).view(2, 5, 4, 8) for linear in (attention.query, attention.key))
+        torch.testing.assert_close(found.scores[layer], torch.einsum("bqhd,bkhd->bhqk", query, key) / 8**0.5)
+
+
+def test_tapping_does_not_change_the_answer(teacher: BertForSequenceClassification):
+    batch = inputs()
+    plain = teacher(**batch).logits
+    taps.read(teacher, batch, hidden=True, scores=True)
+    torch.testing.assert_close(teacher(**batch).logits, plain)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher_layers", "expected"),
+    [(4, 12, (3, 6, 9, 12)), (6, 12, (2, 4, 6, 8, 10, 12)), (3, 6, (2, 4, 6)), (4, 6, (2, 3, 4, 6)), (2, 2, (1, 2))],
+)
+def test_the_uniform_map_spreads_and_ends_at_the_last_layer(student, teacher_layers, expected):
+    assert taps.uniform_layer_map(student, teacher_layers) == expected
+
+
+def test_a_student_deeper_than_its_teacher_is_refused():
+    with pytest.raises(UserError, match="6 layers, more than the teacher's 4"):
+        taps.uniform_layer_map(6, config().num_hidden_layers)

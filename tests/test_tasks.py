@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+from conftest import rows, write_csv
+
+from compress.errors import UserError
+from compress.tasks import align_labels, load_task
+
+
+def load(path, **options):
+    return load_task(name="t", data=path, text=["text"], label="label", **options)
+
+
+def test_a_small_file_is_split_and_marked_as_selected_on_the_same_rows(reviews):
+    task = load(reviews)
+    assert (len(task.train), len(task.dev), task.test is task.dev) == (320, 80, True)
+    assert task.selected_on_test
+    assert task.labels == ("negative", "positive")
+    assert not set(task.train.texts) & set(task.dev.texts)
+
+
+def test_a_dev_of_a_thousand_rows_gives_a_test_split(tmp_path):
+    task = load(write_csv(tmp_path / "many.csv", ("text", "label"), rows(6000)))
+    assert (len(task.train), len(task.dev), len(task.test)) == (4800, 600, 600)
+    assert not task.selected_on_test
+    assert len({*task.train.texts, *task.dev.texts, *task.test.texts}) == 6000
+
+
+def test_splits_depend_on_the_seed_alone(reviews):
+    assert load(reviews).fingerprint() == load(reviews).fingerprint() != load(reviews, seed=1).fingerprint()
+
+
+def test_duplicates_go_before_the_split_and_are_counted(tmp_path):
+    once = rows(200)
+    task = load(write_csv(tmp_path / "twice.csv", ("text", "label"), [*once, *once[:30]]))
+    assert len(task.train) + len(task.dev) == 200
+    assert "30 duplicate rows of train removed" in task.remarks
+
+
+def test_train_rows_that_stand_in_dev_are_removed_and_dev_stays_whole(tmp_path):
+    once = rows(200)
+    write_csv(tmp_path / "train.csv", ("text", "label"), once)
+    write_csv(tmp_path / "dev.csv", ("text", "label"), once[:20])
+    task = load(tmp_path)
+    assert (len(task.train), len(task.dev)) == (180, 20)
+    assert any("20 rows of train removed" in remark for remark in task.remarks)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_format_reads_the_same(tmp_path, suffix):
+    import pandas as pd
+
+    lines = [*rows(60), ("NA", "positive"), ("1.0", "negative")]
+    table = pd.DataFrame(lines, columns=["text", "label"])
+    path = tmp_path / f"data.{suffix}"
+    match suffix:
+        case "csv":
+            table.to_csv(path, index=False)
+        case "tsv":
+            table.to_csv(path, sep="\t", index=False)
+        case "jsonl":
+            table.to_json(path, orient="records", lines=True)
+        case "parquet":
+            table.to_parquet(path)
+    task = load(path)
+    assert {"NA", "1.0"} <= {*task.train.texts, *task.dev.texts}
+    assert len(task.train) + len(task.dev) == 62
+
+
+def test_another_encoding_is_read_when_named_and_told_when_not(tmp_path):
+    path = tmp_path / "latin.csv"
+    path.write_bytes("text,label\n".encode() + "".join(f"caf\xe9 {i},{i % 2}\n" for i in range(40)).encode("latin-1"))
+    assert any("caf\xe9" in text for text in load(path, encoding="latin-1").train.texts)
+    with pytest.raises(UserError, match=r"latin\.csv: not utf-8.* task\.encoding"):
+        load(path)
+
+
+def test_integer_labels_take_their_names_in_order(tmp_path):
+    lines = [(text, label == "positive" and 1 or 0) for text, label in rows(50)]
+    path = write_csv(tmp_path / "ints.csv", ("text", "label"), lines)
+    assert load(path).labels == ("0", "1")
+    named = load(path, labels=["bad", "good"])
+    assert named.labels == ("bad", "good")
+    np.testing.assert_array_equal(named.train.labels, load(path).train.labels)
+
+
+def test_labels_are_put_in_the_teachers_order_by_name(reviews):
+    task = load(reviews)
+    turned = align_labels(task, ("positive", "negative"))
+    assert turned.labels == ("positive", "negative")
+    np.testing.assert_array_equal(turned.dev.labels, 1 - task.dev.labels)
+    assert align_labels(task, ("LABEL_0", "LABEL_1")) is task
+
+
+@pytest.mark.parametrize("names", [("good", "bad"), ("negative", "neutral", "positive"), ("LABEL_0",)])
+def test_a_teacher_with_other_labels_stops_the_run(reviews, names):
+    with pytest.raises(UserError, match="teacher and data disagree on the labels"):
+        align_labels(load(reviews), names)
+
+
+def test_integers_without_names_do_not_meet_a_teacher_with_names(tmp_path):
+    path = write_csv(tmp_path / "ints.csv", ("text", "label"), [(text, 0) for text, _ in rows(30)] + [("x", 1)])
+    with pytest.raises(UserError, match=r"name the data's classes in task\.labels"):
+        align_labels(load(path), ("negative", "positive"))
+
+
+@pytest.mark.parametrize(
+    ("header", "lines", "message"),
+    [
+        (("text", "label"), [], "no rows"),
+        (("body", "label"), rows(20), "no column 'text'; it has body, label"),
+        (("text", "label"), [(text, "same") for text, _ in rows(20)], "holds 1 class"),
+        (("text", "label"), [("", "a"), ("b", "b")], "empty in 1 rows, first in row 1"),
+        (("text", "label"), [(text, 2 * i) for i, (text, _) in enumerate(rows(5))], "expected 0, 1, ... without gaps"),
+    ],
+)
+def test_bad_tables_are_told_in_one_line(tmp_path, header, lines, message):
+    with pytest.raises(UserError, match=message) as told:
+        load(write_csv(tmp_path / "bad.csv", header, lines))
+    assert "\n" not in str(told.value) and "bad.csv" in str(told.value)
+
+
+def test_a_missing_file_and_an_unknown_kind_are_told(tmp_path):
+    with pytest.raises(UserError, match="neither a file nor a folder"):
+        load(tmp_path / "nothing.csv")
+    (tmp_path / "data.xlsx").write_text("x")
+    with pytest.raises(UserError, match=r"cannot read \.xlsx"):
+        load(tmp_path / "data.xlsx")

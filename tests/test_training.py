@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import torch
+from conftest import config, rows
+from transformers import BertForSequenceClassification, TrainingArguments
+
+from compress.batching import PaddingCollator
+from compress.encoding import encode_split, encode_texts
+from compress.errors import UserError
+from compress.inference import predict_logits
+from compress.tasks import Split
+from compress.trainer import INTERMEDIATE_LAYERS, DistillationModel, DistillationTrainer, Objective, Projections
+from compress.training import Schedule, latest_checkpoint, train
+
+
+def texts(count: int) -> list[str]:
+    return [text for text, _ in rows(count)]
+
+
+def student() -> BertForSequenceClassification:
+    torch.manual_seed(3)
+    return BertForSequenceClassification(
+        config(num_hidden_layers=2, hidden_size=16, intermediate_size=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    )
+
+
+def one_step(tmp_path, teacher, tokenizer, *, batch_size: int, accumulation: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
+    data = encode_texts(texts(8), tokenizer, max_length=32)
+    trainer = DistillationTrainer(
+        model=model,
+        teacher=teacher,
+        layer_map=(2, 4),
+        lengths=data.lengths,
+        train_dataset=data.rows,
+        data_collator=PaddingCollator(0),
+        args=TrainingArguments(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=accumulation,
+            num_train_epochs=1,
+            learning_rate=0.1,
+            optim="sgd",
+            max_grad_norm=0.0,
+            lr_scheduler_type="constant",
+            report_to=[],
+            save_strategy="no",
+            disable_tqdm=True,
+            use_cpu=True,
+            remove_unused_columns=False,
+        ),
+    )
+    trainer.train()
+    assert trainer.state.global_step == 1
+    return model.state_dict()
+
+
+@pytest.mark.parametrize(("batch_size", "accumulation"), [(4, 2), (3, 3), (1, 8)])
+def test_micro_batches_step_as_one_batch_does(tmp_path, teacher, tokenizer, batch_size, accumulation):
+    whole = one_step(tmp_path, teacher, tokenizer, batch_size=8, accumulation=1)
+    parts = one_step(tmp_path, teacher, tokenizer, batch_size=batch_size, accumulation=accumulation)
+    assert whole.keys() == parts.keys()
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], atol=2e-6, rtol=1e-4)
+
+
+def test_the_teacher_neither_learns_nor_drops(tmp_path, teacher, tokenizer):
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    teacher.train()
+    one_step(tmp_path, teacher, tokenizer, batch_size=8, accumulation=1)
+    assert not teacher.training
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+def test_training_brings_every_loss_down(tmp_path, teacher, tokenizer):
+    model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
+    found = train(
+        model,
+        encode_texts(texts(200), tokenizer, max_length=32),
+        schedule=Schedule(epochs=12, batch_size=16, learning_rate=3e-3),
+        folder=tmp_path,
+        title="layers",
+        seed=0,
+        teacher=teacher,
+        layer_map=(2, 4),
+    )
+    first, last = found.history[0], found.history[-1]
+    for name in ("loss_embedding", "loss_hidden", "loss_attention"):
+        assert last[name] < first[name]
+    assert found.num_steps == 12 * 13
+
+
+def test_the_student_ends_with_its_best_epoch(tmp_path, tokenizer):
+    scores = iter([0.5, 0.9, 0.7])
+    weights = []
+
+    def evaluate(model) -> float:
+        weights.append({name: value.clone() for name, value in model.state_dict().items()})
+        return next(scores)
+
+    model = student()
+    lines = rows(40)
+    split = Split(texts=[t for t, _ in lines], pairs=None, labels=np.array([int(n == "positive") for _, n in lines]))
+    found = train(
+        DistillationModel(model, None, Objective(labels=1.0)),
+        encode_split(split, tokenizer, max_length=32),
+        schedule=Schedule(epochs=3, batch_size=16, learning_rate=1e-3),
+        folder=tmp_path,
+        title="labels",
+        seed=0,
+        evaluate=evaluate,
+    )
+    assert found.best_epoch == 2 and found.dev_scores == [0.5, 0.9, 0.7]
+    assert all(torch.equal(value, weights[1][name]) for name, value in model.state_dict().items())
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, teacher, tokenizer):
+    model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
+    model.projections.hidden.weight.data.fill_(float("nan"))
+    with pytest.raises(UserError, match="lower its learning_rate"):
+        train(
+            model,
+            encode_texts(texts(400), tokenizer, max_length=32),
+            schedule=Schedule(epochs=1, batch_size=16, learning_rate=1e-3),
+            folder=tmp_path,
+            title="layers",
+            seed=0,
+            teacher=teacher,
+            layer_map=(2, 4),
+        )
+
+
+def test_a_checkpoint_whose_save_was_cut_off_is_passed_over(tmp_path):
+    for step, state in ((5, "{}"), (10, '{"global'), (15, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if state is not None:
+            (folder / "trainer_state.json").write_text(state)
+    assert latest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
+
+
+def test_logits_come_in_the_order_of_the_rows_whatever_the_batches(teacher, tokenizer):
+    data = encode_texts(texts(50), tokenizer, max_length=32)
+    whole = predict_logits(teacher, data)
+    assert whole.shape == (50, 2)
+    np.testing.assert_allclose(predict_logits(teacher, data, batch_size=7), whole, atol=1e-5)
