@@ -44,7 +44,7 @@ class Workload:
 def contenders_at(
     path: Path, *, device: Device = "cpu", name: str | None = None, max_length: int | None = None
 ) -> list[Contender]:
-    """The rows that a folder gives: a bundle runs in onnxruntime, a Hugging Face folder in torch (on CUDA also fp16)."""
+    """The rows that a folder gives: a bundle runs in onnxruntime, a Hugging Face folder in torch, on CUDA also fp16."""
     name = name or path.name
     where = "" if device == "cpu" else ", CUDA"
     if (path / "bundle.json").is_file():

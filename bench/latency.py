@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,6 @@ def measure(
     total, done = len(contenders) * (protocol.rounds + 2), 0
     draw = random.Random(protocol.seed)
 
-    def attempt(index: int, part: Callable[[], None]) -> None:
-        nonlocal done
-        try:
-            if results[index].error is None:
-                part()
-        except WorkerError as error:
-            results[index].error = str(error)
-        on_progress(done := done + 1, total)
-
     def start(index: int) -> None:
         workers[index] = _Worker(contenders[index], protocol.num_threads)
         results[index].facts = workers[index].facts
@@ -81,21 +73,25 @@ def measure(
         if workload.labels is not None:
             results[index].predictions = workers[index].ask("predict", texts=workload.texts, pairs=workload.pairs)
 
+    def for_each(indices: Sequence[int], part: Callable[[int], None]) -> None:
+        nonlocal done
+        for index in indices:
+            try:
+                if results[index].error is None:
+                    part(index)
+            except WorkerError as error:
+                results[index].error = str(error)
+            on_progress(done := done + 1, total)
+
+    everyone = range(len(contenders))
     try:
-        for part in (start, predict):
-            for index in range(len(contenders)):
-                attempt(index, lambda part=part, index=index: part(index))
+        for_each(everyone, start)
+        for_each(everyone, predict)
         for number in range(protocol.rounds):
             sample = draw.sample(range(len(workload.texts)), min(protocol.texts_per_round, len(workload.texts)))
             bulk = draw.choices(range(len(workload.texts)), k=protocol.throughput_texts)
-
-            def one_round(
-                index: int, sample: list[int] = sample, bulk: list[int] = bulk, first: bool = not number
-            ) -> None:
-                _one_round(workers[index], results[index], workload, protocol, sample, bulk, first=first)
-
-            for index in draw.sample(range(len(contenders)), len(contenders)):
-                attempt(index, lambda index=index, one_round=one_round: one_round(index))
+            round_of = partial(_one_round, workers, results, workload, protocol, sample, bulk, number == 0)
+            for_each(draw.sample(everyone, len(everyone)), round_of)
         for index, worker in workers.items():
             if results[index].error is None:
                 results[index].facts |= worker.ask("facts")
@@ -106,15 +102,17 @@ def measure(
 
 
 def _one_round(
-    worker: "_Worker",
-    result: Samples,
+    workers: dict[int, "_Worker"],
+    results: list[Samples],
     workload: Workload,
     protocol: Protocol,
     sample: list[int],
     bulk: list[int],
-    *,
     first: bool,
+    index: int,
 ) -> None:
+    """One contender's part of a round: single texts, the length grid, and texts in bulk."""
+    worker, result = workers[index], results[index]
     result.texts_s.append(worker.ask("texts", **_rows(workload, sample), warm=first))
     for length in workload.fixed_lengths:
         seconds = worker.ask("tokens", length=length, repeats=protocol.repeats)

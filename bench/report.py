@@ -85,7 +85,7 @@ def _how(bench: dict[str, Any]) -> str:
         f"Text to label at batch 1 on the task's own lengths: tokenise, run, pick the label. Every model in a process "
         f"of its own, {protocol['num_threads']} threads each, {protocol['rounds']} interleaved rounds in random order, "
         f"{bench['rows'][0]['texts']['n'] if bench['rows'][0]['texts'] else 0} calls. Times as fast: against the first "
-        f"row, paired by round, with its 95 % bootstrap interval. Texts/s: {protocol['throughput_texts']} texts at hand."
+        f"row, paired by round, with its 95 % bootstrap interval. Texts/s: with {protocol['throughput_texts']} at hand."
     )
 
 

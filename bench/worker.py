@@ -10,6 +10,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import cycle, repeat
 from typing import Any, Protocol
 
 WARM_UP_WINDOW = 15
@@ -140,10 +142,13 @@ class Worker:
 
     def texts(self, texts: list[str], pairs: list[str] | None, *, warm: bool) -> list[float]:
         """Text to label at batch 1: seconds for each text."""
-        rows = list(zip(texts, pairs or [None] * len(texts), strict=True))
+        calls = [
+            partial(self.runner.answer, text, pair) for text, pair in zip(texts, pairs or repeat(None), strict=False)
+        ]
         if warm:
-            warm_up(lambda: [self.runner.answer(*row) for row in rows[:4]])
-        return [timed(lambda row=row: self.runner.answer(*row)) for row in rows]
+            turn = cycle(calls)
+            warm_up(lambda: next(turn)())
+        return [timed(call) for call in calls]
 
     def tokens(self, length: int, repeats: int) -> list[float] | None:
         """The model alone at batch 1 on `length` tokens: seconds for each call; None where it has no tokens."""

@@ -1,6 +1,7 @@
 """Length-bucketed batches whose order depends on (seed, epoch) alone, so that a resumed run sees the same ones."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,21 +48,17 @@ class LengthBucketedBatchSampler(Sampler[list[int]]):
 class PaddingCollator:
     """Pads token columns to the longest example of the batch; stacks `labels` and `teacher_logits` where present."""
 
-    padding = {"attention_mask": 0, "token_type_ids": 0}
-
     def __init__(self, pad_token_id: int) -> None:
-        self.pad_token_id = pad_token_id
+        self.padding = {"input_ids": pad_token_id, "attention_mask": 0, "token_type_ids": 0}
 
-    def __call__(self, rows: list[dict[str, object]]) -> dict[str, torch.Tensor]:
-        longest = max(len(row["input_ids"]) for row in rows)  # type: ignore[arg-type]
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Rows of token columns to tensors (rows, longest)."""
+        longest = max(len(row["input_ids"]) for row in rows)
         batch = {}
         for name in rows[0]:
             values = [row[name] for row in rows]
-            if name == "labels":
-                batch[name] = torch.tensor(values)
-            elif name == "teacher_logits":
-                batch[name] = torch.tensor(values, dtype=torch.float32)
-            else:
-                pad = self.padding.get(name, self.pad_token_id)
-                batch[name] = torch.tensor([[*value, *[pad] * (longest - len(value))] for value in values])  # type: ignore[misc, has-type]
+            if name in self.padding:
+                pad = self.padding[name]
+                values = [[*value, *[pad] * (longest - len(value))] for value in values]
+            batch[name] = torch.tensor(values)
         return batch

@@ -43,7 +43,7 @@ class Learner:
 def load_learner(folder: Path, labels: tuple[str, ...], teacher_width: int, *, seed: int) -> Learner:
     """Read back what `Learner.save_encoder` wrote, under a head with random weights."""
     torch.manual_seed(seed)
-    student = models.load_classifier(str(folder), labels)
+    student = _load_bert(str(folder), labels)
     projections = Projections(student.config.hidden_size, teacher_width)
     load_model(projections, str(folder / PROJECTIONS_FILE))
     return Learner(student=student, projections=projections)
@@ -66,7 +66,7 @@ def initialise(
     projections = Projections(shape.width, teacher.config.hidden_size)
     if how == "checkpoint":
         assert checkpoint is not None
-        student = models.load_classifier(checkpoint, labels)
+        student = _load_bert(checkpoint, labels)
         found = StudentShape(
             layers=student.config.num_hidden_layers,
             width=student.config.hidden_size,
@@ -92,7 +92,10 @@ def initialise(
 def take_head(learner: Learner, teacher: PreTrainedModel, calibration: Encoded, *, seed: int) -> None:
     """Start the student's head from that of the fine-tuned teacher, through W_h as learned so far, in place."""
     project_head(
-        learner.student, teacher, learner.projections.hidden.weight.detach(), calibration_batches(calibration, seed)
+        learner.student,
+        teacher,
+        learner.projections.hidden.weight.detach().cpu(),
+        calibration_batches(calibration, seed),
     )
 
 
@@ -185,6 +188,13 @@ def dev_score(data: Encoded, labels: np.ndarray, metric: metrics.Metric) -> Call
         return metrics.score(metric, labels, predict_logits(model, data).argmax(axis=1))
 
     return evaluate
+
+
+def _load_bert(name: str, labels: tuple[str, ...]) -> BertForSequenceClassification:
+    student = models.load_classifier(name, labels)
+    if not isinstance(student, BertForSequenceClassification):
+        raise UserError(f"{name}: a student must be a bert, this is a {student.config.model_type}")
+    return student
 
 
 def calibration_batches(data: Encoded, seed: int, *, batch_size: int = 32) -> Sequence[dict[str, torch.Tensor]]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from compress.batching import PaddingCollator
@@ -12,8 +13,8 @@ from compress.encoding import Encoded
 def predict_logits(model: PreTrainedModel, encoded: Encoded, *, batch_size: int = 64) -> np.ndarray:
     """The model's logits, (rows, classes) in float32, in the order of the rows; eval mode, no autocast."""
     training = model.training
-    model.eval()
-    device = next(model.parameters()).device
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    nn.Module.to(model, device).eval()
     by_length = np.argsort(encoded.lengths, kind="stable")
     found: list[np.ndarray] = []
     collate = PaddingCollator(encoded.pad_token_id)

@@ -1,6 +1,7 @@
 """Loading and saving models and their tokenizers, from a local folder, an installed package or the Hub."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -53,7 +54,8 @@ def load_classifier(name: str, labels: tuple[str, ...] | None = None) -> PreTrai
 
 def label_names(model: PreTrainedModel) -> tuple[str, ...]:
     """The model's class names in the order of its logits."""
-    return tuple(model.config.id2label[index] for index in range(model.config.num_labels))
+    names: Any = model.config.id2label
+    return tuple(names[index] for index in range(len(names)))
 
 
 def num_parameters(model: torch.nn.Module) -> int:
@@ -68,14 +70,14 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     tokenizer.save_pretrained(folder)
 
 
-def _load(loader: type, name: str, **options: object):  # type: ignore[no-untyped-def]
+def _load(loader: Any, name: str, **options: object) -> Any:
     place = locate(name)
     # its loading report lists the missing head of every checkpoint that was not fine-tuned, as it should be
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return loader.from_pretrained(place, **options)  # type: ignore[attr-defined]
+        return loader.from_pretrained(place, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{name}: no model could be loaded from there ({reason})") from error

@@ -10,10 +10,11 @@ import math
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BertForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from compress import taps
 from compress.errors import UserError
@@ -33,7 +34,7 @@ class _Recorded:
 
 @torch.no_grad()
 def project_teacher(
-    student: BertForSequenceClassification,
+    student: Any,
     teacher: PreTrainedModel,
     layer_map: Sequence[int],
     batches: Sequence[Batch],
@@ -48,8 +49,8 @@ def project_teacher(
     """
     source = require_bert(teacher)
     _check_shapes(student, teacher)
-    student.eval()
-    teacher.eval()
+    student.cpu().eval()
+    teacher.cpu().eval()
     recorded = _record(teacher, source, batches)
     mapped = [recorded.hidden[0], *(recorded.hidden[layer] for layer in layer_map)]
     projection = principal_subspace(mapped, student.config.hidden_size, seed=seed)
@@ -82,7 +83,7 @@ def principal_subspace(states: Sequence[Tensor], width: int, *, seed: int) -> Te
     return (top @ rotation).float()
 
 
-def _check_shapes(student: BertForSequenceClassification, teacher: PreTrainedModel) -> None:
+def _check_shapes(student: Any, teacher: PreTrainedModel) -> None:
     ours, theirs = student.config, teacher.config
     if ours.num_attention_heads != theirs.num_attention_heads:
         raise UserError(
@@ -97,16 +98,18 @@ def _check_shapes(student: BertForSequenceClassification, teacher: PreTrainedMod
             )
 
 
-def _record(teacher: PreTrainedModel, source: nn.Module, batches: Sequence[Batch]) -> _Recorded:
+def _record(teacher: PreTrainedModel, source: Any, batches: Sequence[Batch]) -> _Recorded:
     layers = source.encoder.layer
     hidden: list[list[Tensor]] = [[] for _ in range(len(layers) + 1)]
     attention_output: list[list[Tensor]] = [[] for _ in layers]
     activations: list[list[Tensor]] = [[] for _ in layers]
     for batch in batches:
         real = batch["attention_mask"].bool()
-        with _captured([layer.attention.output for layer in layers], outputs=True) as attended:
-            with _captured([layer.intermediate for layer in layers], outputs=True) as active:
-                tapped = taps.read(teacher, batch, hidden=True, scores=False)
+        with (
+            _captured([layer.attention.output for layer in layers], outputs=True) as attended,
+            _captured([layer.intermediate for layer in layers], outputs=True) as active,
+        ):
+            tapped = taps.read(teacher, batch, hidden=True, scores=False)
         for store, value in zip(hidden, tapped.hidden, strict=True):
             store.append(value[real])
         for store, value in zip(attention_output, attended, strict=True):
@@ -135,7 +138,7 @@ def _captured(modules: Sequence[nn.Module], *, outputs: bool):  # type: ignore[n
             handle.remove()
 
 
-def _inputs(student: BertForSequenceClassification, module: nn.Module, batches: Sequence[Batch]) -> Tensor:
+def _inputs(student: Any, module: nn.Module, batches: Sequence[Batch]) -> Tensor:
     """What reaches `module` in the student as it stands, at real tokens: (tokens, width)."""
     collected = []
     for batch in batches:
@@ -151,14 +154,12 @@ def _set(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
     linear.bias.copy_(bias)
 
 
-def _project_embeddings(student: BertForSequenceClassification, source: nn.Module, projection: Tensor) -> None:
+def _project_embeddings(student: Any, source: Any, projection: Tensor) -> None:
     for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
         getattr(student.bert.embeddings, name).weight.copy_(getattr(source.embeddings, name).weight @ projection)
 
 
-def _fit_layer_norm(
-    student: BertForSequenceClassification, norm: nn.LayerNorm, target: Tensor, batches: Sequence[Batch]
-) -> None:
+def _fit_layer_norm(student: Any, norm: nn.LayerNorm, target: Tensor, batches: Sequence[Batch]) -> None:
     """Gain and bias of each coordinate by least squares, so that the LayerNorm's output is nearest to `target`."""
     normalised = nn.functional.layer_norm(_inputs(student, norm, batches), norm.normalized_shape, eps=norm.eps)
     mean, target_mean = normalised.mean(dim=0), target.mean(dim=0)
@@ -197,7 +198,7 @@ def _square_root(moment: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * root) @ vectors.T, (vectors / root) @ vectors.T
 
 
-def _project_attention(layer: nn.Module, origin: nn.Module, projection: Tensor, inputs: Tensor) -> None:
+def _project_attention(layer: Any, origin: Any, projection: Tensor, inputs: Tensor) -> None:
     """Attention head by head: scores through W_q W_k^T, outputs through W_v W_o, each cut to the student's head width.
 
     A constant 1 is appended to the input so that the biases of queries and keys are part of the products.
@@ -234,7 +235,7 @@ def _project_attention(layer: nn.Module, origin: nn.Module, projection: Tensor, 
     _set(layer.attention.output.dense, torch.cat(outputs), constant @ projection)
 
 
-def _project_feed_forward(layer: nn.Module, origin: nn.Module, projection: Tensor, activations: Tensor) -> None:
+def _project_feed_forward(layer: Any, origin: Any, projection: Tensor, activations: Tensor) -> None:
     """Keep the neurons that matter most; what the dropped ones add on average goes into the output bias."""
     output = origin.output.dense.weight.T
     importance = activations.abs().mean(dim=0) * output.norm(dim=1)
@@ -246,18 +247,17 @@ def _project_feed_forward(layer: nn.Module, origin: nn.Module, projection: Tenso
 
 
 @torch.no_grad()
-def project_head(
-    student: BertForSequenceClassification, teacher: PreTrainedModel, projection: Tensor, batches: Sequence[Batch]
-) -> None:
+def project_head(student: Any, teacher: PreTrainedModel, projection: Tensor, batches: Sequence[Batch]) -> None:
     """Pooler and classifier of a fine-tuned BERT teacher, set in place: the pooler's units that matter most.
 
     `projection`: (teacher width, student width), carries the student's states h to the teacher's as h times its
     transpose: P itself, or the learned W_h of layer-wise distillation. The mean of what the dropped units add goes
     into the classifier's bias.
     """
-    source = require_bert(teacher)
+    source = require_bert(teacher.cpu().eval())
     pooled = torch.cat([source.pooler(taps.read(teacher, batch, hidden=False, scores=False).last) for batch in batches])
-    head, dense = teacher.classifier, source.pooler.dense
+    head: Any = teacher.classifier
+    dense = source.pooler.dense
     importance = pooled.std(dim=0) * head.weight.norm(dim=0)
     kept, dropped = _split_by(importance, student.config.hidden_size)
     _set(student.bert.pooler.dense, projection.T @ dense.weight.T[:, kept], dense.bias[kept])

@@ -1,5 +1,7 @@
 """The student: a BERT of the given shape, with fresh or copied weights."""
 
+from typing import Any
+
 import torch
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
@@ -51,7 +53,7 @@ def copy_teacher_layers(
         layer.load_state_dict(source.encoder.layer[teacher_layer - 1].state_dict())
 
 
-def require_bert(model: PreTrainedModel) -> torch.nn.Module:
+def require_bert(model: PreTrainedModel) -> Any:
     """The BertModel inside `model`; UserError where it is of another architecture."""
     if model.config.model_type != "bert":
         raise UserError(

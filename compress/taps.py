@@ -5,6 +5,7 @@ our own is registered with `transformers.AttentionInterface`; it hands the score
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ def read(model: PreTrainedModel, inputs: dict[str, Tensor], *, hidden: bool, sco
 
     Raises UserError where the architecture returns no raw scores.
     """
-    encoder = model.base_model
+    encoder: Any = model.base_model
     if scores and encoder.config._attn_implementation != SCORES:
         encoder.set_attn_implementation(SCORES)
     output = encoder(**inputs, output_hidden_states=hidden, output_attentions=scores)

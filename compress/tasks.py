@@ -83,7 +83,8 @@ def load_task(
     """
     location = Path(data).expanduser()
     if location.exists() or location.suffix in tables.SUFFIXES:
-        found, classes = tables.read_local(location, encoding=encoding, splits=splits or {}), {}
+        found = tables.read_local(location, encoding=encoding, splits=splits or {})
+        classes: dict[str, list[str]] = {}
     else:
         found, classes = tables.read_hub(str(data), subset, splits or {})
         # GLUE's public test splits carry -1 for every label

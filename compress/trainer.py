@@ -1,6 +1,7 @@
 """One trainer for every stage: a `transformers.Trainer` whose loss is the stage's objective."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,10 +84,11 @@ class DistillationModel(nn.Module):
                 found["embedding"] = losses.hidden_loss(projected, teacher.hidden[0], mask)
             if objective.hidden:
                 layers = zip(ours.hidden[1:], teacher.hidden[1:], strict=True)
-                found["hidden"] = sum(losses.hidden_loss(self.projections.hidden(s), t, mask) for s, t in layers)
+                project = self.projections.hidden
+                found["hidden"] = _sum(losses.hidden_loss(project(s), t, mask) for s, t in layers)
             if objective.attention:
                 layers = zip(ours.scores, teacher.scores, strict=True)
-                found["attention"] = sum(losses.attention_loss(s, t, mask) for s, t in layers)
+                found["attention"] = _sum(losses.attention_loss(s, t, mask) for s, t in layers)
         if objective.prediction or objective.labels:
             logits = self.student(**inputs).logits
             if objective.prediction:
@@ -114,7 +116,7 @@ class DistillationTrainer(Trainer):
         **options: Any,
     ) -> None:
         super().__init__(model=model, **options)
-        self.objective = model.objective
+        self.objective: Objective = model.objective
         self.teacher = teacher
         self.layer_map = layer_map
         self.lengths = lengths
@@ -131,7 +133,7 @@ class DistillationTrainer(Trainer):
         )
         return self.accelerator.prepare(
             DataLoader(
-                self.train_dataset,
+                self.train_dataset,  # type: ignore[arg-type]
                 batch_sampler=sampler,
                 collate_fn=self.data_collator,
                 pin_memory=self.args.dataloader_pin_memory,
@@ -181,3 +183,7 @@ class DistillationTrainer(Trainer):
             hidden=tuple(found.hidden[layer] for layer in (0, *self.layer_map)) if found.hidden else (),
             scores=tuple(found.scores[layer - 1] for layer in self.layer_map) if found.scores else (),
         )
+
+
+def _sum(layers: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(layers)).sum(dim=0)

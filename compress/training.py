@@ -1,6 +1,7 @@
 """Running one training stage: options in, trained weights out, resumable after a kill at any moment."""
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -10,18 +11,17 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import load_model, save_model
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from compress.batching import PaddingCollator
 from compress.encoding import Encoded
-from compress.errors import UserError
+from compress.files import write_json
+from compress.progress import ProgressLines
 from compress.trainer import DistillationModel, DistillationTrainer
 
 LOG_EVERY_STEPS = 20
-PLAIN_PROGRESS_EVERY_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def train(
     weights as if it had not stopped. With `evaluate` (higher is better) the student is scored after each epoch, and
     ends with the weights of its best one. Raises UserError when the loss is no longer finite.
     """
-    progress = _ProgressLines(title, console or Console(stderr=True))
+    progress = ProgressLines(title, console or Console(stderr=True))
     best = _BestEpoch(evaluate, folder / "best.safetensors") if evaluate else None
     trainer = DistillationTrainer(
         model=model,
@@ -158,81 +158,32 @@ class _BestEpoch(TrainerCallback):
         """The first epoch, counted from 1, with the highest score."""
         return self.scores.index(max(self.scores)) + 1
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # epochs after the checkpoint that training resumes from are scored again, to the same figures
-        scores = json.loads(self.record.read_text()) if self.record.exists() else []
-        done = int(state.epoch or 0)
-        self.scores = scores if state.global_step and len(scores) >= done else []
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Take up the scores of the run that was cut off.
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, model: DistillationModel, **_: Any) -> None:
-        epoch = round(state.epoch)
-        if epoch <= len(self.scores):
+        Epochs after the checkpoint, scored already, would be scored to the same figures: they are kept. The epoch
+        that ended with the checkpoint is scored now when the kill came in between.
+        """
+        if state.global_step == 0:
             return
-        self.scores.append(self.evaluate(model.student))
-        if self.best_epoch == len(self.scores):
-            partial = self.path.with_suffix(".partial")
-            save_model(model.student, str(partial))
-            partial.replace(self.path)
-        self.record.write_text(json.dumps(self.scores))
+        self.scores = json.loads(self.record.read_text()) if self.record.exists() else []
+        ended = math.ceil(state.epoch) if state.global_step == state.max_steps else math.floor(state.epoch)
+        if len(self.scores) < ended:
+            self._score(model)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Score the epoch, unless that was done before a kill."""
+        if math.ceil(state.epoch) > len(self.scores):
+            self._score(model)
 
     def restore(self, student: PreTrainedModel) -> None:
         """Load the best epoch's weights back into the student."""
         load_model(student, str(self.path))
 
-
-class _ProgressLines(TrainerCallback):
-    """A live bar with each loss and the time left; on a pipe, a line every few seconds."""
-
-    def __init__(self, title: str, console: Console) -> None:
-        self.title = title
-        self.console = console
-        self.bar = Progress(
-            TextColumn("  {task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self.losses = ""
-        self.last_line_s = time.monotonic()
-        self.started_s = time.monotonic()
-
-    def __enter__(self) -> "_ProgressLines":
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.started_s = self.last_line_s = time.monotonic()
-        self.first_step = state.global_step
-        if state.global_step:
-            self.console.print(f"  {self.title}: resumes at step {state.global_step}")
-        self.task = self.bar.add_task(self.title, total=state.max_steps, completed=state.global_step, losses="")
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        if "loss" not in logs:
-            return
-        if not all(torch.isfinite(torch.tensor(value)) for name, value in logs.items() if name.startswith("loss")):
-            raise UserError(
-                f"{self.title}: the loss is {logs['loss']} at step {state.global_step}; lower its learning_rate"
-            )
-        parts = {name.removeprefix("loss_"): value for name, value in logs.items() if name.startswith("loss_")}
-        self.losses = " ".join(f"{name} {value:.3g}" for name, value in parts.items())
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.bar.update(self.task, completed=state.global_step, losses=self.losses)
-        now = time.monotonic()
-        if self.console.is_terminal or now - self.last_line_s < PLAIN_PROGRESS_EVERY_S:
-            return
-        self.last_line_s = now
-        done = state.global_step - self.first_step
-        left_s = (now - self.started_s) / done * (state.max_steps - state.global_step)
-        self.console.print(
-            f"  {self.title}: step {state.global_step}/{state.max_steps}, {left_s:.0f} s left, {self.losses}"
-        )
+    def _score(self, model: DistillationModel) -> None:
+        self.scores.append(self.evaluate(model.student))
+        if self.best_epoch == len(self.scores):
+            partial = self.path.with_suffix(".partial")
+            save_model(model.student, str(partial))
+            partial.replace(self.path)
+        write_json(self.record, self.scores)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def golden_examples(
     probabilities = runtime.softmax(classifier.logits(texts, pairs))
     return [
         Golden(text=text, pair=pair, probabilities=[round(float(value), 6) for value in row])
-        for text, pair, row in zip(texts, pairs or [None] * len(texts), probabilities, strict=True)
+        for text, pair, row in zip(texts, pairs or repeat(None), probabilities, strict=False)
     ]
 
 

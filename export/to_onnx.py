@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from torch.jit._trace import TracerWarning
 from transformers import PreTrainedModel
 
 OPSET = 17
@@ -25,7 +26,7 @@ def export_onnx(model: PreTrainedModel, path: Path, *, takes_token_types: bool =
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the exporter announces its successor
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shape checks, which hold for every input
+            warnings.simplefilter("ignore", TracerWarning)  # shape checks, which hold for every input
             warnings.filterwarnings("ignore", message="Exporting aten::index", category=UserWarning)
             torch.onnx.export(
                 model.cpu(),

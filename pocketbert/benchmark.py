@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench import machine
-from bench.contenders import Contender, Workload, contenders_at
+from bench.contenders import Contender, Device, Workload, contenders_at
 from bench.floor import fit_floor
 from bench.latency import Protocol, Samples, measure
 from bench.report import write_reports
@@ -37,19 +37,16 @@ def of_run(
     """Teacher, student, bundles and the floor, on the task's test rows; the samples go to `output`."""
     floor = output / "tfidf.joblib"
     fit_floor(task, floor)
-    gpu = machine.cuda_device() is not None
-    length = {"max_length": task.max_length}
-    contenders = [
-        *contenders_at(teacher, name="teacher", **length),
-        *(contenders_at(teacher, name="teacher", device="cuda", **length) if gpu else []),
-        *contenders_at(student, name="student", **length),
-        *(contenders_at(student, name="student", device="cuda", **length) if gpu else []),
-    ]
+    devices: list[Device] = ["cpu", "cuda"] if machine.cuda_device() is not None else ["cpu"]
+    contenders = []
+    for path, name in ((teacher, "teacher"), (student, "student")):
+        for device in devices:
+            contenders += contenders_at(path, name=name, device=device, max_length=task.max_length)
     for bundle in bundles:
-        contenders += contenders_at(bundle, name=f"student {bundle.name}")
-        if gpu and bundle.name == "fp32":
-            contenders += contenders_at(bundle, name=f"student {bundle.name}", device="cuda")
-    contenders += [Contender(name="TF-IDF + logistic regression", kind="tfidf", path=str(floor))]
+        # onnxruntime's CUDA provider does not run int8
+        for device in devices if bundle.name == "fp32" else devices[:1]:
+            contenders += contenders_at(bundle, name=f"student {bundle.name}", device=device)
+    contenders.append(Contender(name="TF-IDF + logistic regression", kind="tfidf", path=str(floor)))
     workload = Workload(
         texts=task.test.texts,
         pairs=task.test.pairs,
@@ -127,9 +124,10 @@ def of_folders(
     console: Console,
 ) -> dict[str, Any]:
     """Any Hugging Face folders and bundles, without a run; returns the content of results.json."""
-    devices = {"cpu": ["cpu"], "cuda": ["cuda"], "both": ["cpu", "cuda"]}.get(device)
+    choices: dict[str, list[Device]] = {"cpu": ["cpu"], "cuda": ["cuda"], "both": ["cpu", "cuda"]}
+    devices = choices.get(device)
     if devices is None:
-        raise UserError(f"--device {device}: expected cpu, cuda or both")
+        raise UserError(f"--device {device}: expected {', '.join(choices)}")
     if "cuda" in devices and machine.cuda_device() is None:
         raise UserError(f"--device {device}: no CUDA device here (nvidia-smi finds none)")
     for path in paths:
@@ -169,7 +167,32 @@ def _short_name(path: Path, paths: Sequence[Path]) -> str:
 def _workload(data: Path | None, text: list[str], label: str, contenders: Sequence[Contender]) -> Workload:
     """The given table; without one, made-up sentences of 4 to 60 words, and no accuracy."""
     if data is None:
-        words = ["the", "of", "to", "and", "a", "in", "is", "it", "you", "that", "he", "was", "for", "on", "are", "with", "as", "his", "they", "be", "at", "one", "have", "this"]
+        words = [
+            "the",
+            "of",
+            "to",
+            "and",
+            "a",
+            "in",
+            "is",
+            "it",
+            "you",
+            "that",
+            "he",
+            "was",
+            "for",
+            "on",
+            "are",
+            "with",
+            "as",
+            "his",
+            "they",
+            "be",
+            "at",
+            "one",
+            "have",
+            "this",
+        ]
         draw = random.Random(0)
         texts = [" ".join(draw.choices(words, k=draw.randint(4, 60))) for _ in range(200)]
         return Workload(texts=texts)

@@ -56,7 +56,7 @@ def run(
 
 @app.command(
     epilog="Examples:\n\n    pocketbert bench models/teacher models/student\n\n"
-    "    pocketbert bench models/teacher runs/quickstart/bundles/int8-dynamic --data dev.tsv --text sentence --output out"
+    "    pocketbert bench models/teacher runs/quickstart/bundles/int8-dynamic --data dev.tsv --text sentence"
 )
 def bench(
     paths: Annotated[list[Path], typer.Argument(help="Hugging Face folders or bundles; ratios are against the first")],

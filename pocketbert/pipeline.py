@@ -75,7 +75,7 @@ def task_of(recipe: Recipe, console: Console) -> Task:
         name=recipe.name,
         data=data,
         subset=section.subset,
-        splits=dict(section.splits),
+        splits={str(split): source for split, source in section.splits.items()},
         text=section.text,
         label=section.label,
         labels=section.labels,

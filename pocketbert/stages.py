@@ -1,4 +1,4 @@
-"""What each training and export stage does. Imports torch: the pipeline loads this module only when a stage must run."""
+"""What each training and export stage does. Imports torch; the pipeline loads it only when a stage must run."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace

@@ -12,7 +12,11 @@ from compress.shape import StudentShape
 from compress.trainer import INTERMEDIATE_LAYERS, DistillationModel
 
 LABELS = ("negative", "positive")
-TEXTS = ["the fine film was warm and lovely", "a dull story and awful music it", "the plot of the cast was very flat"] * 8
+TEXTS = [
+    "the fine film was warm and lovely",
+    "a dull story and awful music it",
+    "the plot of the cast was very flat",
+] * 8
 
 
 def layer_loss(how: str, teacher, tokenizer, shape: StudentShape) -> dict[str, float]:
@@ -80,7 +84,9 @@ def test_low_rank_is_exact_at_full_rank_and_better_on_real_inputs_than_plain_svd
 )
 def test_shapes_that_cannot_be_projected_are_refused(teacher, tokenizer, shape, message):
     with pytest.raises(UserError, match=message):
-        initialise("projected", StudentShape(**shape), teacher, LABELS, encode_texts(TEXTS, tokenizer, max_length=32), seed=0)
+        initialise(
+            "projected", StudentShape(**shape), teacher, LABELS, encode_texts(TEXTS, tokenizer, max_length=32), seed=0
+        )
 
 
 def test_copying_layers_needs_equal_widths(teacher, tokenizer):
@@ -102,6 +108,5 @@ def test_losses_of_a_model_against_itself_are_zero(teacher):
     with torch.no_grad():
         a, b = (taps.read(teacher, batch, hidden=True, scores=True) for _ in range(2))
     assert all(
-        losses.attention_loss(s, t, batch["attention_mask"]).max() == 0
-        for s, t in zip(a.scores, b.scores, strict=True)
+        losses.attention_loss(s, t, batch["attention_mask"]).max() == 0 for s, t in zip(a.scores, b.scores, strict=True)
     )

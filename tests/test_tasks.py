@@ -68,14 +68,14 @@ def test_every_format_reads_the_same(tmp_path, suffix):
 
 def test_another_encoding_is_read_when_named_and_told_when_not(tmp_path):
     path = tmp_path / "latin.csv"
-    path.write_bytes("text,label\n".encode() + "".join(f"caf\xe9 {i},{i % 2}\n" for i in range(40)).encode("latin-1"))
+    path.write_bytes(b"text,label\n" + "".join(f"caf\xe9 {i},{i % 2}\n" for i in range(40)).encode("latin-1"))
     assert any("caf\xe9" in text for text in load(path, encoding="latin-1").train.texts)
     with pytest.raises(UserError, match=r"latin\.csv: not utf-8.* task\.encoding"):
         load(path)
 
 
 def test_integer_labels_take_their_names_in_order(tmp_path):
-    lines = [(text, label == "positive" and 1 or 0) for text, label in rows(50)]
+    lines = [(text, (label == "positive" and 1) or 0) for text, label in rows(50)]
     path = write_csv(tmp_path / "ints.csv", ("text", "label"), lines)
     assert load(path).labels == ("0", "1")
     named = load(path, labels=["bad", "good"])

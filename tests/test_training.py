@@ -20,7 +20,13 @@ def texts(count: int) -> list[str]:
 def student() -> BertForSequenceClassification:
     torch.manual_seed(3)
     return BertForSequenceClassification(
-        config(num_hidden_layers=2, hidden_size=16, intermediate_size=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+        config(
+            num_hidden_layers=2,
+            hidden_size=16,
+            intermediate_size=32,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
     )
 
 

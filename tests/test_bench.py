@@ -1,0 +1,212 @@
+import json
+import random
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from conftest import rows, write_csv
+
+from bench import plots, table, worker
+from bench.contenders import Contender, Workload, contenders_at
+from bench.latency import Protocol, measure
+from bench.report import write_reports
+from bench.stats import speed_ratio, summarise
+from compress.errors import UserError
+
+QUICK = Protocol(num_threads=1, rounds=3, texts_per_round=5, repeats=2, throughput_texts=8)
+
+
+def test_percentiles_are_of_all_calls_in_milliseconds():
+    found = summarise([[0.001, 0.002], [0.003, 0.010]])
+    assert (found.n, found.median_ms) == (4, pytest.approx(2.5))
+    assert found.p90_ms == pytest.approx(np.percentile([1, 2, 3, 10], 90))
+
+
+def test_the_ratio_is_paired_by_round():
+    """A machine that slows down for whole rounds leaves the ratio as it is."""
+    draw = random.Random(0)
+    slow = [draw.uniform(1, 5) for _ in range(20)]
+    baseline = [[0.010 * s * draw.uniform(0.98, 1.02) for _ in range(30)] for s in slow]
+    other = [[0.002 * s * draw.uniform(0.98, 1.02) for _ in range(30)] for s in slow]
+    found = speed_ratio(baseline, other)
+    assert found.low < found.value < found.high
+    assert found.value == pytest.approx(5.0, rel=0.02)
+    assert found.high - found.low < 0.2
+    assert speed_ratio(baseline, baseline).value == 1.0
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    covered = 0
+    for trial in range(200):
+        noise = generator.normal(0, 0.1, 12)
+        found = speed_ratio([[float(np.exp(value))] for value in noise], [[0.5]] * 12, seed=trial)
+        covered += found.low <= 2.0 <= found.high
+    assert 0.85 <= covered / 200 <= 0.99
+
+
+def test_warm_up_ends_when_the_median_is_stable_or_time_is_up(monkeypatch):
+    clock, calls = 0.0, 0
+
+    def call() -> None:
+        nonlocal clock, calls
+        calls += 1
+        clock += 0.01 + max(0.0, 0.1 - 0.001 * calls)
+
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: clock)
+    worker.warm_up(call)
+    assert calls > 2 * worker.WARM_UP_WINDOW
+
+    def never_stable() -> None:
+        nonlocal clock
+        clock += 0.001
+        clock *= 1.1
+
+    clock = 0.0
+    worker.warm_up(never_stable)
+    assert clock > worker.WARM_UP_AT_MOST_S
+
+
+@pytest.fixture(scope="module")
+def measured(teacher_folder, base_folder):
+    lines = rows(30)
+    workload = Workload(
+        texts=[text for text, _ in lines],
+        labels=[int(label == "positive") for _, label in lines],
+        fixed_lengths=[8, 16, 500],
+    )
+    contenders = [
+        *contenders_at(teacher_folder, name="teacher", max_length=32),
+        Contender(name="no head", kind="torch", path=str(base_folder)),
+        Contender(name="nothing there", kind="onnxruntime", path="/nowhere"),
+    ]
+    progress = []
+    found = measure(contenders, workload, QUICK, on_progress=lambda done, total: progress.append((done, total)))
+    assert progress == [(index + 1, 15) for index in range(15)]
+    return found
+
+
+def test_every_round_times_every_contender_on_the_same_inputs(measured):
+    teacher = measured[0]
+    assert teacher.error is None
+    assert [len(calls) for calls in teacher.texts_s] == [5, 5, 5]
+    assert set(teacher.tokens_s) == {8, 16}, "lengths beyond the model's limit are left out"
+    assert len(teacher.throughput_s) == 3 and len(teacher.predictions) == 30
+    assert all(seconds > 0 for calls in teacher.texts_s for seconds in calls)
+    assert teacher.facts["num_threads"] == 1
+    assert teacher.facts["num_parameters"] > 0 and teacher.facts["peak_rss_bytes"] > 1e7
+
+
+def test_a_contender_that_cannot_run_says_why_and_the_others_go_on(measured):
+    assert "not a fine-tuned classifier" in measured[1].error
+    assert "bundle.json" in measured[2].error
+    assert measured[1].texts_s == []
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"neither a bundle .* nor a Hugging Face folder"):
+        contenders_at(tmp_path)
+
+
+def test_the_command_needs_no_recipe(command, teacher_folder, tmp_path):
+    found = command("bench", teacher_folder, teacher_folder, "--rounds", 2, "--output", "out")
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count("torch fp32") == 2 and "times as fast" in found.stdout
+    assert (tmp_path / "out" / "report.html").is_file()
+    samples = json.loads((tmp_path / "out" / "samples.json").read_text())
+    assert len(samples) == 2 and len(samples[0]["texts_s"]) == 2
+
+
+def test_the_command_scores_on_a_labelled_table(command, teacher_folder, tmp_path):
+    write_csv(tmp_path / "dev.csv", ("sentence", "class"), rows(20))
+    options = ("--data", "dev.csv", "--text", "sentence", "--label", "class", "--rounds", 2, "--json")
+    found = command("bench", teacher_folder, *options)
+    assert found.returncode == 0, found.stderr
+    row = json.loads(found.stdout)["stages"]["bench"]["rows"][0]
+    assert 0 <= row["score"] <= 1
+
+
+def summary(median: float) -> dict:
+    return {"n": 360, "median_ms": median, "p90_ms": median * 1.5, "p95_ms": median * 2}
+
+
+def fixed_results() -> dict:
+    """Made-up figures: what is tested is how they are shown."""
+
+    def row(name: str, kind: str, size: int, score: float, median: float, times: float) -> dict:
+        interval = {"value": times, "low": times * 0.9, "high": times * 1.1}
+        return {
+            "name": name, "kind": kind, "device": "cpu", "size_bytes": size,
+            "num_parameters": 7_000_000, "score": score,
+            "texts": summary(median), "texts_ratio": interval, "tokens": {16: summary(median)},
+            "tokens_ratio": {16: interval}, "throughput": 1000 / median, "facts": {}, "error": None,
+        }  # fmt: skip
+
+    failed = {
+        **row("student fp32, onnxruntime, CUDA", "onnxruntime", 1, 0.0, 1.0, 1.0),
+        "texts": None, "score": None, "tokens": None, "error": "no CUDA here",
+    }  # fmt: skip
+    machine = {
+        "cpu": "A processor", "usable_cores": 2, "logical_cores": 2, "instructions": ["avx2"], "memory_bytes": 2**34,
+        "gpu": None, "system": "Linux", "python": "3.11", "load_average": 0.1, "versions": {"torch": "2.13.0"},
+    }  # fmt: skip
+    parity = {
+        "num_rows": 100, "max_logit_error": 0.5, "logit_error": 0.03, "num_label_flips": 2, "metric": 0.84,
+        "torch_metric": 0.85, "batch_shift": 0.1,
+    }  # fmt: skip
+    history = [{"step": step, "loss": 1 / step, "loss_hidden": 1 / step} for step in (20, 40)]
+    return {
+        "format_version": 1, "name": "a <b> recipe", "metric": "accuracy", "selected_on_test": False,
+        "rows": {"train": 800, "dev": 100, "test": 100}, "remarks": ["2 duplicate rows of train removed"],
+        "gate": ["int8-dynamic: metric_drop 0.02 over the tolerance 0.01"],
+        "stages": {
+            "prediction": {"seconds": 12.0, "history": history, "dev_scores": [0.8, 0.85], "num_steps": 40},
+            "export": {"seconds": 1.0, "variants": {"int8-dynamic": {"parity": parity, "failures": []}}},
+            "bench": {
+                "machine": machine, "protocol": {"num_threads": 2, "rounds": 12, "throughput_texts": 128},
+                "metric": "accuracy", "fixed_lengths": [16],
+                "rows": [
+                    row("teacher, torch fp32", "torch", 90_000_000, 0.87, 10.0, 1.0),
+                    row("student int8-dynamic, onnxruntime", "onnxruntime", 8_000_000, 0.85, 0.5, 20.0),
+                    failed,
+                ],
+            },
+        },
+    }  # fmt: skip
+
+
+def test_the_table_shows_figures_and_what_was_not_measured():
+    lines = table.cells(fixed_results()["stages"]["bench"])
+    assert lines[1] == (
+        "student int8-dynamic, onnxruntime", "8.0 MB", "7.00 M", "0.850", "0.50", "0.75", "1.00",
+        "20.00 (18.00-22.00)", "2000",
+    )  # fmt: skip
+    assert "not measured: no CUDA here" in lines[2]
+    assert {len(line) for line in lines} == {len(table.HEADER)}
+
+
+def test_the_report_is_one_file_that_asks_for_nothing(tmp_path):
+    write_reports(fixed_results(), tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for figure in ("97.7%", "x 20.0", "x 11.2", "0.850", "2 of 100", "metric_drop 0.02 over the tolerance 0.01"):
+        assert figure in page
+    assert "a &lt;b&gt; recipe" in page and "a <b> recipe" not in page
+    without_namespaces = page.replace("http://www.w3.org/", "")
+    assert "http" not in without_namespaces and "<script" not in page and "@import" not in page
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| student int8-dynamic, onnxruntime | 8.0 MB |" in text
+    assert "**97.7%** of the teacher's accuracy kept" in text
+
+
+def test_plots_are_svg_with_text_alternatives_and_ids_of_their_own():
+    bench = fixed_results()["stages"]["bench"]
+    scatter = plots.accuracy_against_latency(bench)
+    curve = plots.loss_curve(fixed_results()["stages"]["prediction"]["history"], "prediction")
+    seen = []
+    for svg in (scatter, curve):
+        root = ElementTree.fromstring(svg)
+        assert root.get("aria-label")
+        seen += [node.get("id") for node in root.iter() if node.get("id")]
+        assert "#000000" not in svg
+    assert len(seen) == len(set(seen)) > 10
+    assert plots.accuracy_against_latency({**bench, "rows": bench["rows"][2:]}) is None

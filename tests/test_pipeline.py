@@ -1,0 +1,205 @@
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import LABELS, rows, write_csv
+from ruamel.yaml import YAML
+
+from export.predictors import TorchPredictor
+
+STAGES = ("teacher", "general", "intermediate", "prediction")
+
+
+def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
+    """A recipe whose whole run takes seconds."""
+    (tmp_path / "corpus.txt").write_text("\n".join(["the plot of the film and a very warm story"] * 150))
+    quick = {"epochs": 4, "batch_size": 16, "learning_rate": 2e-3, "checkpoint_steps": 7}
+    content = {
+        "name": "tiny",
+        "task": {"data": str(data), "max_length": 32},
+        "teacher": {"base": str(base), "fine_tune": quick},
+        "student": {"layers": 2, "width": 16, "ffn_width": 32, "heads": 4, "dropout": 0.1},
+        "distill": {
+            "general": {**quick, "corpus": [str(tmp_path / "corpus.txt"), "task"], "max_length": 32},
+            "intermediate": quick,
+            "prediction": quick,
+        },
+        "export": {"tolerance": {"int8-dynamic": {"label_flips": 1.0, "metric_drop": 1.0, "logit_error": 9.0}}},
+        "bench": {"rounds": 2, "fixed_lengths": [8]},
+        **changes,
+    }
+    path = tmp_path / "tiny.yaml"
+    with path.open("w") as file:
+        YAML(typ="safe").dump(content, file)
+    return path
+
+
+def weights(folder: Path) -> dict[str, str]:
+    return {
+        name: hashlib.sha256((folder / name / "model" / "model.safetensors").read_bytes()).hexdigest()
+        for name in STAGES
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, base_folder, reviews):
+    """An undisturbed run: (its folder, the environment that repeats it, its recipe, what it printed)."""
+    tmp_path = tmp_path_factory.mktemp("finished")
+    path = recipe(tmp_path, base_folder, reviews)
+    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
+    found = run(path, tmp_path, environment)
+    assert found.returncode == 0, found.stderr
+    return tmp_path / "runs" / "tiny", environment, path, found
+
+
+def run(path: Path, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pocketbert.cli", "run", str(path)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_a_run_leaves_bundles_a_report_and_the_table(finished):
+    folder, _, _, printed = finished
+    for name in ("recipe.yaml", "manifest.json", "results.json", "report.html", "report.md"):
+        assert (folder / name).is_file()
+    for variant in ("fp32", "int8-dynamic"):
+        assert (folder / "bundles" / variant / "onnx" / "model.onnx").is_file()
+    for name in ("teacher, torch fp32", "student, torch fp32", "student int8-dynamic, onnxruntime", "TF-IDF"):
+        assert name in printed.stdout
+    assert "report" in printed.stdout and not (folder / ".partial" / "prediction").exists()
+    results = json.loads((folder / "results.json").read_text())
+    assert results["selected_on_test"] and any("selected on the same rows" in line for line in results["remarks"])
+    assert list(results["stages"]) == [*STAGES, "export", "bench"]
+
+
+def test_the_student_learns_the_rule(finished):
+    stages = json.loads((finished[0] / "results.json").read_text())["stages"]
+    assert stages["teacher"]["scores"]["test"] > 0.9
+    assert stages["prediction"]["scores"]["test"] > 0.8
+
+
+def test_a_second_run_does_nothing_and_says_so(finished):
+    folder, environment, path, _ = finished
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*.onnx")}
+    found = run(path, path.parent, environment)
+    assert found.returncode == 0 and "Nothing to do" in found.stderr
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.onnx")} == before
+    assert "teacher, torch fp32" in found.stdout
+
+
+def test_the_bundle_answers_as_the_torch_student_does(finished):
+    folder = finished[0]
+    texts = [text for text, _ in rows(100, seed=9)]
+    student = TorchPredictor(folder / "prediction" / "model", max_length=32).logits(texts).argmax(axis=1)
+    predict = [sys.executable, "-I", str(folder / "bundles" / "fp32" / "predict.py")]
+    answers = subprocess.run(predict, input="\n".join(texts), capture_output=True, text=True, check=True).stdout
+    assert [json.loads(line)["label"] for line in answers.splitlines()] == [LABELS[index] for index in student]
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_and_epoch_it_ends_with_the_same_weights(finished, tmp_path, base_folder, reviews):
+    path = recipe(tmp_path, base_folder, reviews)
+    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "pocketbert.cli", "run", str(path)]
+    num_kills = 0
+    for stage in STAGES:
+        for first_epoch in (True, False):
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+            try:
+                kill_at_checkpoint(process, tmp_path, stage, first_epoch=first_epoch)
+            finally:
+                process.kill()
+                process.communicate()
+            num_kills += 1
+    assert num_kills == 8
+    found = run(path, tmp_path, environment)
+    assert found.returncode == 0, found.stderr
+    assert "prediction: resumes at step" in found.stderr
+    assert weights(tmp_path / "runs" / "tiny") == weights(finished[0])
+
+
+def kill_at_checkpoint(process: subprocess.Popen, root: Path, stage: str, *, first_epoch: bool) -> None:
+    """SIGKILL as soon as the stage has a whole checkpoint in its first epoch, or in a later one."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for epoch in checkpointed_epochs(root, stage):
+            if (epoch < 1) if first_epoch else (1 < epoch < 4):
+                os.kill(process.pid, signal.SIGKILL)
+                assert process.wait() == -signal.SIGKILL
+                return
+        assert process.poll() is None, f"{stage} ended before it could be killed: {process.stderr.read()}"
+        time.sleep(0.002)
+    raise AssertionError(f"{stage} made no checkpoint")
+
+
+def checkpointed_epochs(root: Path, stage: str) -> list[float]:
+    """The epochs of the stage's whole checkpoints, while its process writes and removes them."""
+    found = []
+    for partial in (
+        root / "runs" / "tiny" / ".partial" / stage,
+        *(root / "cache" / "stages").glob(f"{stage}-*.partial"),
+    ):
+        try:
+            for checkpoint in (partial / "checkpoints").iterdir():
+                state = checkpoint / "trainer_state.json"
+                if state.exists():
+                    found.append(json.loads(state.read_text())["epoch"])
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def test_a_required_variant_that_fails_ends_with_code_3_and_is_not_shipped(finished, base_folder, reviews):
+    """The same run with a tolerance that no int8 model meets: training is not repeated."""
+    folder, environment, path, _ = finished
+    impossible = {"tolerance": {"int8-dynamic": {"logit_error": 0.0}}}
+    changed = recipe(path.parent, base_folder, reviews, export=impossible, gate={"require": ["int8-dynamic"]})
+    found = run(changed, path.parent, environment)
+    assert found.returncode == 3, found.stderr
+    assert "not shipped" in found.stderr and "logit_error" in found.stderr
+    assert "prediction: done before" in found.stderr
+    assert [bundle.name for bundle in (folder / "bundles").iterdir()] == ["fp32"]
+    assert "Not shipped" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": {"data": "nothing.csv"}}, "error: task.data: nothing.csv is neither a file nor a folder"),
+        ({"student": {"preset": "tinybert9"}}, "student.preset"),
+        ({"studnet": {}}, "studnet: unknown key"),
+        ({"teacher": {}}, "name teacher.base"),
+        ({"gate": {"require": ["int3"]}}, "gate.require.0"),
+        ({"seed": "zero"}, "seed: "),
+    ],
+)
+def test_bad_recipes_end_in_a_line_and_code_2(tmp_path, base_folder, reviews, command, changes, message):
+    found = command("run", recipe(tmp_path, base_folder, reviews, **changes))
+    assert found.returncode == 2
+    assert message in found.stderr and "Traceback" not in found.stderr
+
+
+def test_all_mistakes_of_a_recipe_are_told_at_once(tmp_path, base_folder, reviews, command):
+    found = command("run", recipe(tmp_path, base_folder, reviews, seed="zero", studnet={}, student={"layers": 0}))
+    assert found.stderr.count("error: ") >= 3
+
+
+def test_a_teacher_with_other_labels_stops_before_any_training(tmp_path, teacher_folder, base_folder, command):
+    data = write_csv(
+        tmp_path / "stars.csv", ("text", "label"), [(f"the film {i}", f"{i % 3} stars") for i in range(60)]
+    )
+    found = command("run", recipe(tmp_path, base_folder, data, teacher={"model": str(teacher_folder)}))
+    assert found.returncode == 2 and "teacher and data disagree on the labels" in found.stderr
+
+
+def test_verify_tells_a_whole_bundle_from_a_damaged_one(finished, command, tmp_path):
+    bundle = finished[0] / "bundles" / "fp32"
+    found = command("verify", bundle)
+    assert found.returncode == 0 and "7 files as written; 16 golden examples" in found.stdout
+    found = command("verify", tmp_path)
+    assert found.returncode == 2 and "is no bundle" in found.stderr
