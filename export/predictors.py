@@ -37,8 +37,8 @@ class TorchPredictor:
     ) -> None:
         """`max_length` in tokens; by default all that the model has positions for."""
         dtype = {"fp32": torch.float32, "fp16": torch.float16}[precision]
-        self.model: Any = models.load_classifier(str(folder))
-        self.model.to(device=device, dtype=dtype)
+        model: Any = models.load_classifier(str(folder))
+        self.model = model.to(device=device, dtype=dtype)
         tokenizer = models.load_tokenizer(str(folder))
         self.device = device
         self.pad_token_id: int = tokenizer.pad_token_id

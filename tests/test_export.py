@@ -73,7 +73,8 @@ def test_a_graph_that_does_not_fuse_is_an_error_not_a_silence(tmp_path, teacher_
     ids = torch.ones(2, 8, dtype=torch.long)
     torch.onnx.export(
         model, (ids, ids, ids * 0), tmp_path / "sdpa.onnx",
-        input_names=["input_ids", "attention_mask", "token_type_ids"], output_names=["logits"], opset_version=17, dynamo=False,
+        input_names=["input_ids", "attention_mask", "token_type_ids"], output_names=["logits"],
+        opset_version=17, dynamo=False,
     )  # fmt: skip
     with pytest.raises(FusionError, match="graph fusion is incomplete"):
         fuse(tmp_path / "sdpa.onnx", tmp_path / "fused.onnx", num_layers=4, num_heads=4, hidden_size=32)
