@@ -47,6 +47,11 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+def shadowed_onnxruntime() -> bool:
+    """Whether both builds of onnxruntime are installed: the later one has overwritten files of the other."""
+    return {"onnxruntime", "onnxruntime-gpu"} <= set(package_versions())
+
+
 def cuda_device() -> dict[str, str] | None:
     """Name, driver, clocks and power state of the first NVIDIA GPU; None where there is none."""
     fields = ("name", "driver_version", "memory.total", "clocks.sm", "pstate", "temperature.gpu", "power.draw")

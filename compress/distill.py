@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from rich.console import Console
 from safetensors.torch import load_model, save_model
 from transformers import BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -16,11 +15,12 @@ from compress.batching import PaddingCollator
 from compress.encoding import Encoded
 from compress.errors import UserError
 from compress.inference import predict_logits
+from compress.locations import locate
 from compress.projection import project_head, project_teacher
 from compress.shape import StudentShape
 from compress.student import copy_teacher_layers, new_student
 from compress.trainer import DistillationModel, Objective, Projections
-from compress.training import Schedule, Trained, train
+from compress.training import Schedule, Setting, Trained, train
 
 Initialisation = Literal["projected", "random", "teacher_layers", "checkpoint"]
 CALIBRATION_TOKENS = 8000
@@ -75,6 +75,9 @@ def initialise(
         )
         if found != shape:
             raise UserError(f"student.checkpoint {checkpoint} has the shape {found}; the recipe asks for {shape}")
+        learned = Path(locate(checkpoint)) / PROJECTIONS_FILE
+        if learned.exists():
+            load_model(projections, str(learned))
         return Learner(student=student, projections=projections)
     student = new_student(shape, teacher, labels, dropout=dropout)
     match how:
@@ -105,11 +108,7 @@ def match_layers(
     data: Encoded,
     objective: Objective,
     schedule: Schedule,
-    *,
-    folder: Path,
-    title: str,
-    seed: int,
-    console: Console | None = None,
+    setting: Setting,
 ) -> Trained:
     """A layer-wise stage, in place: general distillation on running text, or intermediate layers on the task's."""
     ours, theirs = learner.student.config.num_attention_heads, teacher.config.num_attention_heads
@@ -121,13 +120,10 @@ def match_layers(
     return train(
         DistillationModel(learner.student, learner.projections, objective),
         data,
-        schedule=schedule,
-        folder=folder,
-        title=title,
-        seed=seed,
+        schedule,
+        setting,
         teacher=teacher,
         layer_map=taps.uniform_layer_map(learner.student.config.num_hidden_layers, teacher.config.num_hidden_layers),
-        console=console,
     )
 
 
@@ -137,23 +133,16 @@ def match_predictions(
     data: Encoded,
     objective: Objective,
     schedule: Schedule,
+    setting: Setting,
     evaluate: Callable[[PreTrainedModel], float],
-    *,
-    folder: Path,
-    title: str,
-    seed: int,
-    console: Console | None = None,
 ) -> Trained:
     """The prediction layer, in place. `teacher_logits`: (rows, classes), computed once for all epochs."""
     return train(
         DistillationModel(student, None, objective),
         data.with_column("teacher_logits", teacher_logits),
-        schedule=schedule,
-        folder=folder,
-        title=title,
-        seed=seed,
+        schedule,
+        setting,
         evaluate=evaluate,
-        console=console,
     )
 
 
@@ -161,23 +150,16 @@ def fine_tune(
     model: PreTrainedModel,
     data: Encoded,
     schedule: Schedule,
+    setting: Setting,
     evaluate: Callable[[PreTrainedModel], float],
-    *,
-    folder: Path,
-    title: str,
-    seed: int,
-    console: Console | None = None,
 ) -> Trained:
     """Plain fine-tuning against the labels, in place: how a teacher is made from its base."""
     return train(
         DistillationModel(model, None, Objective(labels=1.0)),
         data,
-        schedule=schedule,
-        folder=folder,
-        title=title,
-        seed=seed,
+        schedule,
+        setting,
         evaluate=evaluate,
-        console=console,
     )
 
 

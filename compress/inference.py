@@ -1,5 +1,7 @@
 """A model's logits over encoded rows."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
@@ -10,7 +12,13 @@ from compress.encoding import Encoded
 
 
 @torch.inference_mode()
-def predict_logits(model: PreTrainedModel, encoded: Encoded, *, batch_size: int = 64) -> np.ndarray:
+def predict_logits(
+    model: PreTrainedModel,
+    encoded: Encoded,
+    *,
+    batch_size: int = 64,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
     """The model's logits, (rows, classes) in float32, in the order of the rows; eval mode, no autocast."""
     training = model.training
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -23,5 +31,6 @@ def predict_logits(model: PreTrainedModel, encoded: Encoded, *, batch_size: int 
         rows = [inputs[int(index)] for index in by_length[start : start + batch_size]]
         batch = {name: value.to(device) for name, value in collate(rows).items()}
         found.append(model(**batch).logits.float().cpu().numpy())
+        on_progress(start + len(rows), len(by_length))
     model.train(training)
     return np.concatenate(found)[np.argsort(by_length, kind="stable")]

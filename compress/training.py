@@ -12,13 +12,16 @@ from typing import Any
 import torch
 from rich.console import Console
 from safetensors.torch import load_model, save_model
+from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from compress.batching import PaddingCollator
 from compress.encoding import Encoded
+from compress.errors import UserError
 from compress.files import write_json
-from compress.progress import ProgressLines
+from compress.progress import ProgressBar
 from compress.trainer import DistillationModel, DistillationTrainer
 
 LOG_EVERY_STEPS = 20
@@ -35,6 +38,20 @@ class Schedule:
     decay: str = "linear"
     max_steps: int | None = None
     checkpoint_steps: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Under what name a stage trains, from which seed, and where it leaves what.
+
+    `checkpoints`: when the folder holds a complete one, training goes on from there. `tensorboard`: its event files.
+    """
+
+    title: str
+    seed: int
+    checkpoints: Path
+    tensorboard: Path | None = None
+    console: Console = field(default_factory=lambda: Console(stderr=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,38 +75,38 @@ def machine_has_bf16() -> bool:
 def train(
     model: DistillationModel,
     data: Encoded,
-    *,
     schedule: Schedule,
-    folder: Path,
-    title: str,
-    seed: int,
+    setting: Setting,
+    *,
     teacher: PreTrainedModel | None = None,
     layer_map: tuple[int, ...] = (),
     evaluate: Callable[[PreTrainedModel], float] | None = None,
-    console: Console | None = None,
 ) -> Trained:
     """Train `model` in place on `data`.
 
-    `folder` keeps the checkpoints; when it holds a complete one, training goes on from there and ends with the same
-    weights as if it had not stopped. With `evaluate` (higher is better) the student is scored after each epoch, and
-    ends with the weights of its best one. Raises UserError when the loss is no longer finite.
+    Cut off and called again, it ends with the same weights as if it had not stopped. With `evaluate` (higher is
+    better) the student is scored after each epoch, and ends with the weights of its best one. Raises UserError when
+    the loss is no longer finite.
     """
-    progress = ProgressLines(title, console or Console(stderr=True))
-    best = _BestEpoch(evaluate, folder / "best.safetensors") if evaluate else None
+    bar = ProgressBar(setting.title, setting.console)
+    best = _BestEpoch(evaluate, setting.checkpoints / "best.safetensors") if evaluate else None
+    callbacks: list[TrainerCallback] = [best] if best else []
+    if setting.tensorboard is not None:
+        callbacks.append(TensorBoardCallback(SummaryWriter(str(setting.tensorboard))))
     trainer = DistillationTrainer(
         model=model,
         teacher=teacher,
         layer_map=layer_map,
         lengths=data.lengths,
-        args=_arguments(schedule, folder, seed),
+        args=_arguments(schedule, setting),
         train_dataset=data.rows,
         data_collator=PaddingCollator(data.pad_token_id),
-        callbacks=[*([best] if best else []), progress],
+        callbacks=[*callbacks, _Progress(setting.title, bar)],
     )
     trainer.remove_callback(PrinterCallback)
     started = time.perf_counter()
-    with progress:
-        trainer.train(resume_from_checkpoint=latest_checkpoint(folder))
+    with bar:
+        trainer.train(resume_from_checkpoint=latest_checkpoint(setting.checkpoints))
     seconds = time.perf_counter() - started
     if best is not None:
         best.restore(model.student)
@@ -103,9 +120,9 @@ def train(
     )
 
 
-def _arguments(schedule: Schedule, folder: Path, seed: int) -> TrainingArguments:
+def _arguments(schedule: Schedule, setting: Setting) -> TrainingArguments:
     return TrainingArguments(
-        output_dir=str(folder),
+        output_dir=str(setting.checkpoints),
         num_train_epochs=schedule.epochs,
         max_steps=schedule.max_steps or -1,
         per_device_train_batch_size=schedule.batch_size,
@@ -118,13 +135,13 @@ def _arguments(schedule: Schedule, folder: Path, seed: int) -> TrainingArguments
         optim="adamw_torch_fused",
         bf16=machine_has_bf16(),
         use_cpu=not torch.cuda.is_available(),
-        seed=seed,
+        seed=setting.seed,
         save_strategy="steps",
         save_steps=schedule.checkpoint_steps,
         save_total_limit=1,
         logging_steps=LOG_EVERY_STEPS,
         logging_nan_inf_filter=False,
-        report_to=["tensorboard"],
+        report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["labels"],
@@ -187,3 +204,33 @@ class _BestEpoch(TrainerCallback):
             save_model(model.student, str(partial))
             partial.replace(self.path)
         write_json(self.record, self.scores)
+
+
+class _Progress(TrainerCallback):
+    """Shows steps and losses, and stops the training when a loss is no longer finite."""
+
+    def __init__(self, title: str, bar: ProgressBar) -> None:
+        self.title = title
+        self.bar = bar
+        self.losses = ""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Say where training goes on from, if it was cut off."""
+        if state.global_step:
+            self.bar.console.print(f"  {self.title}: resumes at step {state.global_step}")
+        self.bar.update(state.global_step, state.max_steps)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Take up the latest losses."""
+        losses = {name: value for name, value in (logs or {}).items() if name.startswith("loss")}
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise UserError(
+                f"{self.title}: the loss is {losses['loss']} at step {state.global_step}; lower its learning_rate"
+            )
+        parts = {name.removeprefix("loss_"): value for name, value in losses.items() if name != "loss"}
+        if parts:
+            self.losses = " ".join(f"{name} {value:.3g}" for name, value in parts.items())
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Move the bar."""
+        self.bar.update(state.global_step, state.max_steps, self.losses)

@@ -26,10 +26,14 @@ def int8_dynamic(fused: Path, target: Path) -> None:
 
     That one scale serves all texts of a batch, so answers depend on their neighbours: run texts one by one.
     """
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises a preprocessing that has been done
-    quantize_dynamic(
-        str(fused),
-        str(target),
-        weight_type=QuantType.QInt8,
-        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-    )
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the quantiser advises a preprocessing that fusion has done already
+    try:
+        quantize_dynamic(
+            str(fused),
+            str(target),
+            weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+    finally:
+        logging.disable(before)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench import machine
 from bench.contenders import Contender, Device, Workload, contenders_at
@@ -18,6 +17,7 @@ from bench.results import rows
 from compress import locations
 from compress.errors import UserError
 from compress.files import size_bytes, write_json
+from compress.progress import progress_bar
 from compress.tasks import Task, read_split
 from export.manifest import read_manifest
 from pocketbert.recipe import Recipe
@@ -71,23 +71,8 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Measure with a progress bar, keep the raw samples, return the rows as plain values."""
     before = machine.describe()
-    with Progress(
-        TextColumn("  {task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        part = bar.add_task("benchmark", total=None)
-        samples = measure(
-            contenders,
-            workload,
-            protocol,
-            on_progress=lambda done, total: bar.update(part, completed=done, total=total),
-        )
+    with progress_bar("benchmark", console) as on_progress:
+        samples = measure(contenders, workload, protocol, on_progress=on_progress)
     if samples_file is not None:
         write_json(samples_file, [_plain(sample) for sample in samples])
     found = rows(

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from errno import ENOSPC
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,6 +120,13 @@ def main() -> None:
             raise
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        advice = "; what is done stays: free some room and run the same command again" if error.errno == ENOSPC else ""
+        print(f"error: {where}{error.strerror or error}{advice}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on from here", file=sys.stderr)

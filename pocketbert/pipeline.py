@@ -22,8 +22,6 @@ from pocketbert.corpora import corpus_identity
 from pocketbert.recipe import Recipe, to_yaml
 from pocketbert.runs import Run, StageRecord, Workspace
 
-EXIT_GATE = 3
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -50,19 +48,25 @@ def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome:
         exported = flow.export()
         flow.bench()
         gate = _apply_gate(recipe, exported, folder)
-        path = folder / "results.json"
-        if run.num_built or not path.exists() or not (folder / "report.html").exists():
-            from bench.report import write_reports
+        results = flow.results(gate)
+        _write_results(results, folder)
+        return Outcome(folder=folder, results=results, num_built=run.num_built, gate=gate)
 
-            results = flow.results(gate)
-            write_json(path, results)
-            write_reports(results, folder)
-        return Outcome(
-            folder=folder,
-            results=json.loads(path.read_text(encoding="utf-8")),
-            num_built=run.num_built,
-            gate=gate,
-        )
+
+def _write_results(results: dict[str, Any], folder: Path) -> None:
+    """results.json and the reports made from it, unless they are there and say the same."""
+    path = folder / "results.json"
+    content = json.dumps(results)
+    try:
+        same = json.dumps(json.loads(path.read_text(encoding="utf-8"))) == content
+    except (OSError, ValueError):
+        same = False
+    if same and all((folder / name).is_file() for name in ("report.html", "report.md")):
+        return
+    from bench.report import write_reports
+
+    write_json(path, results)
+    write_reports(results, folder)
 
 
 def task_of(recipe: Recipe, console: Console) -> Task:

@@ -11,13 +11,15 @@ import torch
 from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bench import machine
 from compress import corpus, distill, metrics, models
 from compress.encoding import Encoded, encode_split, encode_texts
 from compress.inference import predict_logits
+from compress.progress import progress_bar
 from compress.shape import StudentShape
 from compress.tasks import Split, Task
 from compress.trainer import Objective
-from compress.training import Schedule, Trained
+from compress.training import Schedule, Setting, Trained
 from export import parity, quantize
 from export.bundle import Golden, finish_bundle, golden_examples, write_bundle
 from export.fuse import fuse
@@ -74,8 +76,14 @@ class Stages:
     def _score(self, split: Split, logits: np.ndarray) -> float:
         return metrics.score(self.recipe.task.metric, split.labels, logits.argmax(axis=1))
 
-    def _training(self, workspace: Workspace, title: str) -> dict[str, Any]:
-        return {"folder": workspace.checkpoints, "title": title, "seed": self.recipe.seed, "console": self.console}
+    def _setting(self, workspace: Workspace, title: str) -> Setting:
+        return Setting(
+            title=title,
+            seed=self.recipe.seed,
+            checkpoints=workspace.checkpoints,
+            tensorboard=self.folder / "tensorboard" / title,
+            console=self.console,
+        )
 
     # -- the stages
 
@@ -89,8 +97,8 @@ class Stages:
             model,
             self.encoded["train"],
             _schedule(self.recipe.teacher.fine_tune),
+            self._setting(workspace, "teacher"),
             self._dev_score,
-            **self._training(workspace, "teacher"),
         )
         models.save_model(model, self.tokenizer, workspace.output / "model")
         return {
@@ -136,8 +144,8 @@ class Stages:
             texts,
             Objective(prediction=1.0, temperature=section.temperature),
             _schedule(section),
+            self._setting(workspace, "prediction"),
             self._dev_score,
-            **self._training(workspace, "prediction"),
         )
         models.save_model(learner.student, self.tokenizer, workspace.output / "model")
         return {
@@ -186,7 +194,7 @@ class Stages:
             max_length=self.task.max_length,
             takes_pairs=dev.pairs is not None,
             variant=variant,
-            facts={"name": self.recipe.name, "origin": self._origin()},
+            facts={"name": self.recipe.name, "origin": self._origin(), "versions": machine.package_versions()},
         )
         model_file.unlink()
 
@@ -264,7 +272,7 @@ class Stages:
     ) -> Trained:
         objective = Objective(embedding=section.embedding, hidden=section.hidden, attention=section.attention)
         return distill.match_layers(
-            learner, teacher, texts, objective, _schedule(section), **self._training(workspace, title)
+            learner, teacher, texts, objective, _schedule(section), self._setting(workspace, title)
         )
 
     def _corpus(self, names: list[str]) -> Iterator[str]:
@@ -279,9 +287,9 @@ class Stages:
         """Once for all epochs, kept beside the checkpoints for a run that is cut off."""
         path = workspace.checkpoints.with_name("teacher_logits.npy")
         if not path.exists():
-            self.console.print("  teacher's logits on train")
             partial = path.with_suffix(".partial.npy")
-            np.save(partial, predict_logits(self.teacher, texts))
+            with progress_bar("teacher's logits", self.console) as on_progress:
+                np.save(partial, predict_logits(self.teacher, texts, on_progress=on_progress))
             partial.rename(path)
         return np.load(path)
 

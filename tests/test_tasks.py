@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from conftest import rows, write_csv
 
+from compress import tables
 from compress.errors import UserError
 from compress.tasks import align_labels, load_task
 
@@ -125,3 +126,24 @@ def test_a_missing_file_and_an_unknown_kind_are_told(tmp_path):
     (tmp_path / "data.xlsx").write_text("x")
     with pytest.raises(UserError, match=r"cannot read \.xlsx"):
         load(tmp_path / "data.xlsx")
+
+
+def test_a_hub_data_set_brings_its_class_names_in_their_order(tmp_path):
+    """A folder in the Hub's layout: validation becomes dev, an unlabelled test is passed over."""
+    import datasets
+
+    features = datasets.Features(
+        {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["unacceptable", "acceptable"])}
+    )
+    for split, count, hidden in (("train", 60, False), ("validation", 20, False), ("test", 20, True)):
+        lines = rows(count, seed=count)
+        labels = [-1 if hidden else int(label == "positive") for _, label in lines]
+        table = datasets.Dataset.from_dict({"sentence": [text for text, _ in lines], "label": labels}, features=features)
+        table.to_parquet(tmp_path / f"{split}-00000-of-00001.parquet")
+    found, classes = tables.read_hub(str(tmp_path), None, {})
+    assert {split: len(table) for split, table in found.items()} == {"train": 60, "dev": 20, "test": 20}
+    assert classes == {"label": ["unacceptable", "acceptable"]}
+    with pytest.raises(UserError, match="has no split 'dev2'; it has train, validation, test"):
+        tables.read_hub(str(tmp_path), None, {"dev": "dev2"})
+    with pytest.raises(UserError, match="could not be loaded"):
+        tables.read_hub("nobody/nothing", None, {})

@@ -10,7 +10,7 @@ from compress.errors import UserError
 from compress.inference import predict_logits
 from compress.tasks import Split
 from compress.trainer import INTERMEDIATE_LAYERS, DistillationModel, DistillationTrainer, Objective, Projections
-from compress.training import Schedule, latest_checkpoint, train
+from compress.training import Schedule, Setting, latest_checkpoint, train
 
 
 def texts(count: int) -> list[str]:
@@ -84,10 +84,8 @@ def test_training_brings_every_loss_down(tmp_path, teacher, tokenizer):
     found = train(
         model,
         encode_texts(texts(200), tokenizer, max_length=32),
-        schedule=Schedule(epochs=12, batch_size=16, learning_rate=3e-3),
-        folder=tmp_path,
-        title="layers",
-        seed=0,
+        Schedule(epochs=12, batch_size=16, learning_rate=3e-3),
+        Setting(title="layers", seed=0, checkpoints=tmp_path / "checkpoints", tensorboard=tmp_path / "tensorboard"),
         teacher=teacher,
         layer_map=(2, 4),
     )
@@ -95,6 +93,7 @@ def test_training_brings_every_loss_down(tmp_path, teacher, tokenizer):
     for name in ("loss_embedding", "loss_hidden", "loss_attention"):
         assert last[name] < first[name]
     assert found.num_steps == 12 * 13
+    assert list((tmp_path / "tensorboard").glob("events*"))
 
 
 def test_the_student_ends_with_its_best_epoch(tmp_path, tokenizer):
@@ -111,10 +110,8 @@ def test_the_student_ends_with_its_best_epoch(tmp_path, tokenizer):
     found = train(
         DistillationModel(model, None, Objective(labels=1.0)),
         encode_split(split, tokenizer, max_length=32),
-        schedule=Schedule(epochs=3, batch_size=16, learning_rate=1e-3),
-        folder=tmp_path,
-        title="labels",
-        seed=0,
+        Schedule(epochs=3, batch_size=16, learning_rate=1e-3),
+        Setting(title="labels", seed=0, checkpoints=tmp_path),
         evaluate=evaluate,
     )
     assert found.best_epoch == 2 and found.dev_scores == [0.5, 0.9, 0.7]
@@ -128,10 +125,8 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, teacher, tokenize
         train(
             model,
             encode_texts(texts(400), tokenizer, max_length=32),
-            schedule=Schedule(epochs=1, batch_size=16, learning_rate=1e-3),
-            folder=tmp_path,
-            title="layers",
-            seed=0,
+            Schedule(epochs=1, batch_size=16, learning_rate=1e-3),
+            Setting(title="layers", seed=0, checkpoints=tmp_path),
             teacher=teacher,
             layer_map=(2, 4),
         )
