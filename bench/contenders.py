@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from compress import locations
 from compress.errors import UserError
 
 Kind = Literal["torch", "onnxruntime", "tfidf"]
@@ -21,6 +22,7 @@ class Contender:
     device: Device = "cpu"
     precision: str = "fp32"
     max_length: int | None = None
+    scored: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for the worker's command and for results.json."""
@@ -44,24 +46,27 @@ class Workload:
 def contenders_at(
     path: Path, *, device: Device = "cpu", name: str | None = None, max_length: int | None = None
 ) -> list[Contender]:
-    """The rows that a folder gives: a bundle runs in onnxruntime, a Hugging Face folder in torch, on CUDA also fp16."""
+    """The rows that a folder gives: a bundle runs in onnxruntime, a Hugging Face folder in torch, on CUDA also fp16.
+
+    An encoder that was not fine-tuned is timed with a head of random weights, and not scored. Raises UserError where
+    the folder is neither.
+    """
     name = name or path.name
     where = "" if device == "cpu" else ", CUDA"
     if (path / "bundle.json").is_file():
         return [Contender(name=f"{name}, onnxruntime{where}", kind="onnxruntime", path=str(path), device=device)]
-    if (path / "config.json").is_file():
-        precisions = ["fp32"] if device == "cpu" else ["fp32", "fp16"]
-        return [
-            Contender(
-                name=f"{name}, torch {precision}{where}",
-                kind="torch",
-                path=str(path),
-                device=device,
-                precision=precision,
-                max_length=max_length,
-            )
-            for precision in precisions
-        ]
-    if path.suffix == ".joblib":
-        return [Contender(name=name, kind="tfidf", path=str(path))] if device == "cpu" else []
-    raise UserError(f"{path}: neither a bundle (bundle.json) nor a Hugging Face folder (config.json)")
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path}: neither a bundle (bundle.json) nor a Hugging Face folder (config.json)")
+    fine_tuned = locations.is_classifier(str(path))
+    return [
+        Contender(
+            name=f"{name}{'' if fine_tuned else ' (head random)'}, torch {precision}{where}",
+            kind="torch",
+            path=str(path),
+            device=device,
+            precision=precision,
+            max_length=max_length,
+            scored=fine_tuned,
+        )
+        for precision in (["fp32"] if device == "cpu" else ["fp32", "fp16"])
+    ]

@@ -70,7 +70,7 @@ def measure(
         results[index].facts = workers[index].facts
 
     def predict(index: int) -> None:
-        if workload.labels is not None:
+        if workload.labels is not None and contenders[index].scored:
             results[index].predictions = workers[index].ask("predict", texts=workload.texts, pairs=workload.pairs)
 
     def for_each(indices: Sequence[int], part: Callable[[int], None]) -> None:

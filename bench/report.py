@@ -110,7 +110,8 @@ def _parity(variants: dict[str, Any]) -> dict[str, Any]:
 
 def _training(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
     scores = " ".join(f"{score:.3f}" for score in facts["dev_scores"]) or "-"
-    return (name, str(facts["num_steps"]), f"{facts['seconds']:.0f} s", scores)
+    cut_off = f" from step {facts['resumed_at_step']} on" if facts["resumed_at_step"] else ""
+    return (name, str(facts["num_steps"]), f"{facts['seconds']:.0f} s{cut_off}", scores)
 
 
 def _machine(machine: dict[str, Any]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import cycle, repeat
+from pathlib import Path
 from typing import Any, Protocol
 
 WARM_UP_WINDOW = 15
@@ -39,7 +40,11 @@ class _Encoder:
 
             torch.set_num_threads(num_threads)
             predictor = TorchPredictor(
-                spec["path"], device=spec["device"], precision=spec["precision"], max_length=spec["max_length"]
+                spec["path"],
+                device=spec["device"],
+                precision=spec["precision"],
+                max_length=spec["max_length"],
+                random_head=not spec["scored"],
             )
             self.facts = {
                 "num_threads": torch.get_num_threads(),
@@ -48,9 +53,14 @@ class _Encoder:
             }
             self.predictor: Any = predictor
         else:
+            import onnxruntime
+
             from export.runtime import Classifier
 
-            wanted = "CUDAExecutionProvider" if spec["device"] == "cuda" else "CPUExecutionProvider"
+            wanted = "CPUExecutionProvider"
+            if spec["device"] == "cuda":
+                wanted = "CUDAExecutionProvider"
+                onnxruntime.preload_dlls()  # CUDA and cuDNN from torch's packages
             bundle = Classifier(spec["path"], num_threads=num_threads, providers=[wanted, "CPUExecutionProvider"])
             ran_on = bundle.session.get_providers()[0]
             if ran_on != wanted:
@@ -104,6 +114,18 @@ class _Floor:
         return self.model.predict(list(rows)).tolist()
 
 
+def peak_rss_bytes() -> int:
+    """The most memory that this process has had resident.
+
+    Linux's ru_maxrss begins with what the parent had when it forked; VmHWM is this program's own.
+    """
+    try:
+        with Path("/proc/self/status").open() as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def timed(call: Callable[[], object]) -> float:
     """Seconds that one call takes."""
     started = time.perf_counter()
@@ -133,12 +155,7 @@ class Worker:
 
     def facts(self) -> dict[str, Any]:
         """What was loaded and where it really runs."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {
-            **self.runner.facts,
-            "load_s": self.load_s,
-            "peak_rss_bytes": peak * (1 if sys.platform == "darwin" else 1024),
-        }
+        return {**self.runner.facts, "load_s": self.load_s, "peak_rss_bytes": peak_rss_bytes()}
 
     def texts(self, texts: list[str], pairs: list[str] | None, *, warm: bool) -> list[float]:
         """Text to label at batch 1: seconds for each text."""

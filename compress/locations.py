@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import hf_hub_download
 
@@ -38,12 +39,24 @@ def identity(name: str) -> str:
 
 def label_names(name: str) -> tuple[str, ...]:
     """The class names of a fine-tuned model, in the order of its logits, from its config.json."""
+    names = read_config(name).get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
+    return tuple(names[index] for index in sorted(names, key=int))
+
+
+def is_classifier(name: str) -> bool:
+    """Whether the model was saved with a sequence classification head."""
+    return any("SequenceClassification" in kind for kind in read_config(name).get("architectures") or [])
+
+
+def read_config(name: str) -> dict[str, Any]:
+    """The model's config.json, from its folder or the Hub. Raises UserError where there is none."""
     folder = Path(locate(name))
     try:
         path = folder / "config.json" if folder.is_dir() else Path(hf_hub_download(name, "config.json"))
         config = json.loads(path.read_text(encoding="utf-8"))
-        names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
-        return tuple(names[str(index)] for index in range(len(names)))
+        if not isinstance(config, dict) or "model_type" not in config:
+            raise ValueError("it names no model_type")
     except Exception as error:  # the Hub's client raises a dozen kinds, all of them about this name or the network
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{name}: no model config could be read from there ({reason[0]})") from error
+    return config

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -15,7 +14,7 @@ from transformers import (
 from transformers.utils import logging
 
 from compress.errors import UserError
-from compress.locations import locate
+from compress.locations import is_classifier, locate
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -37,10 +36,9 @@ def load_classifier(name: str, labels: tuple[str, ...] | None = None) -> PreTrai
     With `labels` the checkpoint need not be fine-tuned: a missing head starts from random weights.
     """
     if labels is None:
-        config = _load(AutoConfig, name)
-        if not any("SequenceClassification" in kind for kind in config.architectures or []):
+        if not is_classifier(name):
             raise UserError(
-                f"{name}: not a fine-tuned classifier (it is {', '.join(config.architectures or ['unknown'])}); "
+                f"{name}: not a fine-tuned classifier (its config.json names no ...ForSequenceClassification); "
                 "name it as teacher.base instead, and the teacher is fine-tuned from it"
             )
         return _load(AutoModelForSequenceClassification, name, dtype=torch.float32).eval()

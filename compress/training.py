@@ -14,7 +14,7 @@ from rich.console import Console
 from safetensors.torch import load_model, save_model
 from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from compress.batching import PaddingCollator
@@ -56,12 +56,16 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a stage leaves: loss curves as logged, the dev metric after each epoch, steps and seconds."""
+    """What a stage leaves: loss curves as logged, the dev metric after each epoch, steps and seconds.
+
+    After a kill, `seconds` counts from `resumed_at_step` on.
+    """
 
     history: list[dict[str, float]]
     dev_scores: list[float] = field(default_factory=list)
     best_epoch: int | None = None
     num_steps: int
+    resumed_at_step: int = 0
     seconds: float
 
 
@@ -89,6 +93,7 @@ def train(
     the loss is no longer finite.
     """
     bar = ProgressBar(setting.title, setting.console)
+    progress = _Progress(setting.title, bar)
     best = _BestEpoch(evaluate, setting.checkpoints / "best.safetensors") if evaluate else None
     callbacks: list[TrainerCallback] = [best] if best else []
     if setting.tensorboard is not None:
@@ -101,7 +106,7 @@ def train(
         args=_arguments(schedule, setting),
         train_dataset=data.rows,
         data_collator=PaddingCollator(data.pad_token_id),
-        callbacks=[*callbacks, _Progress(setting.title, bar)],
+        callbacks=[*callbacks, progress],
     )
     trainer.remove_callback(PrinterCallback)
     started = time.perf_counter()
@@ -116,6 +121,7 @@ def train(
         dev_scores=best.scores if best else [],
         best_epoch=best.best_epoch if best else None,
         num_steps=trainer.state.global_step,
+        resumed_at_step=progress.first_step,
         seconds=seconds,
     )
 
@@ -213,9 +219,11 @@ class _Progress(TrainerCallback):
         self.title = title
         self.bar = bar
         self.losses = ""
+        self.first_step = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Say where training goes on from, if it was cut off."""
+        self.first_step = state.global_step
         if state.global_step:
             self.bar.console.print(f"  {self.title}: resumes at step {state.global_step}")
         self.bar.update(state.global_step, state.max_steps)

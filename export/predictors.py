@@ -33,11 +33,17 @@ class TorchPredictor:
     """A Hugging Face sequence classifier in torch, with the same tokenisation as a bundle's."""
 
     def __init__(
-        self, folder: str | Path, *, device: str = "cpu", precision: Precision = "fp32", max_length: int | None = None
+        self,
+        folder: str | Path,
+        *,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        max_length: int | None = None,
+        random_head: bool = False,
     ) -> None:
-        """`max_length` in tokens; by default all that the model has positions for."""
+        """`max_length` in tokens; by default all that the model has positions for. `random_head`: for timing alone."""
         dtype = {"fp32": torch.float32, "fp16": torch.float16}[precision]
-        model: Any = models.load_classifier(str(folder))
+        model: Any = models.load_classifier(str(folder), ("0", "1") if random_head else None)
         self.model = model.to(device=device, dtype=dtype)
         tokenizer = models.load_tokenizer(str(folder))
         self.device = device

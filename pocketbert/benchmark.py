@@ -181,12 +181,25 @@ def _workload(data: Path | None, text: list[str], label: str, contenders: Sequen
         draw = random.Random(0)
         texts = [" ".join(draw.choices(words, k=draw.randint(4, 60))) for _ in range(200)]
         return Workload(texts=texts)
-    labels = next((names for names in map(_labels_of, contenders) if names), None)
+    labels = _common_labels(contenders)
     split = read_split(data, text=text, label=label, labels=labels)
     return Workload(texts=split.texts, pairs=split.pairs, labels=split.labels.tolist())
 
 
-def _labels_of(contender: Contender) -> tuple[str, ...] | None:
+def _common_labels(contenders: Sequence[Contender]) -> tuple[str, ...] | None:
+    """The class names that all scored models share; UserError where they differ in names or order."""
+    found = {contender.path: _labels_of(contender) for contender in contenders if contender.scored}
+    if len(set(found.values())) > 1:
+        (one, names), *rest = found.items()
+        other, others = next((path, theirs) for path, theirs in rest if theirs != names)
+        raise UserError(
+            f"the models' labels differ: {one} has {', '.join(names)}; {other} has {', '.join(others)}; "
+            "leave --data out to time them without accuracy"
+        )
+    return next(iter(found.values()), None)
+
+
+def _labels_of(contender: Contender) -> tuple[str, ...]:
     if contender.kind == "onnxruntime":
         return tuple(read_manifest(Path(contender.path))["labels"])
-    return locations.label_names(contender.path) if contender.kind == "torch" else None
+    return locations.label_names(contender.path)

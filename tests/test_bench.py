@@ -1,5 +1,8 @@
 import json
 import random
+import shutil
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import numpy as np
@@ -77,12 +80,13 @@ def measured(teacher_folder, base_folder):
     )
     contenders = [
         *contenders_at(teacher_folder, name="teacher", max_length=32),
-        Contender(name="no head", kind="torch", path=str(base_folder)),
+        *contenders_at(base_folder, name="base"),
+        Contender(name="no classifier", kind="torch", path=str(base_folder)),
         Contender(name="nothing there", kind="onnxruntime", path="/nowhere"),
     ]
     progress = []
     found = measure(contenders, workload, QUICK, on_progress=lambda done, total: progress.append((done, total)))
-    assert progress == [(index + 1, 15) for index in range(15)]
+    assert progress == [(index + 1, 20) for index in range(20)]
     return found
 
 
@@ -98,9 +102,20 @@ def test_every_round_times_every_contender_on_the_same_inputs(measured):
 
 
 def test_a_contender_that_cannot_run_says_why_and_the_others_go_on(measured):
-    assert "not a fine-tuned classifier" in measured[1].error
-    assert "bundle.json" in measured[2].error
-    assert measured[1].texts_s == []
+    assert "not a fine-tuned classifier" in measured[2].error
+    assert "bundle.json" in measured[3].error
+    assert measured[2].texts_s == []
+
+
+def test_an_encoder_without_a_head_is_timed_and_not_scored(measured):
+    assert measured[1].contender.name == "base (head random), torch fp32"
+    assert len(measured[1].texts_s) == 3 and measured[1].predictions is None
+
+
+def test_the_peak_of_memory_is_the_workers_own_not_its_parents():
+    code = "from bench.worker import peak_rss_bytes; print(peak_rss_bytes())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 1e6 < int(found.stdout) < 1e8 < worker.peak_rss_bytes()
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
@@ -124,6 +139,16 @@ def test_the_command_scores_on_a_labelled_table(command, teacher_folder, tmp_pat
     assert found.returncode == 0, found.stderr
     row = json.loads(found.stdout)["stages"]["bench"]["rows"][0]
     assert 0 <= row["score"] <= 1
+
+
+def test_models_with_other_labels_are_not_scored_side_by_side(command, teacher_folder, tmp_path):
+    turned = shutil.copytree(teacher_folder, tmp_path / "turned")
+    config = json.loads((turned / "config.json").read_text())
+    config["id2label"] = {"0": "positive", "1": "negative"}
+    (turned / "config.json").write_text(json.dumps(config))
+    write_csv(tmp_path / "dev.csv", ("text", "label"), rows(20))
+    found = command("bench", teacher_folder, turned, "--data", "dev.csv")
+    assert found.returncode == 2 and "the models' labels differ" in found.stderr
 
 
 def summary(median: float) -> dict:
@@ -160,7 +185,9 @@ def fixed_results() -> dict:
         "rows": {"train": 800, "dev": 100, "test": 100}, "remarks": ["2 duplicate rows of train removed"],
         "gate": ["int8-dynamic: metric_drop 0.02 over the tolerance 0.01"],
         "stages": {
-            "prediction": {"seconds": 12.0, "history": history, "dev_scores": [0.8, 0.85], "num_steps": 40},
+            "prediction": {
+                "seconds": 12.0, "history": history, "dev_scores": [0.8, 0.85], "num_steps": 40, "resumed_at_step": 20,
+            },
             "export": {"seconds": 1.0, "variants": {"int8-dynamic": {"parity": parity, "failures": []}}},
             "bench": {
                 "machine": machine, "protocol": {"num_threads": 2, "rounds": 12, "throughput_texts": 128},
@@ -195,6 +222,7 @@ def test_the_report_is_one_file_that_asks_for_nothing(tmp_path):
     assert "http" not in without_namespaces and "<script" not in page and "@import" not in page
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "| student int8-dynamic, onnxruntime | 8.0 MB |" in text
+    assert "| prediction | 40 | 12 s from step 20 on | 0.800 0.850 |" in text
     assert "**97.7%** of the teacher's accuracy kept" in text
 
 

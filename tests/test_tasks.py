@@ -138,7 +138,9 @@ def test_a_hub_data_set_brings_its_class_names_in_their_order(tmp_path):
     for split, count, hidden in (("train", 60, False), ("validation", 20, False), ("test", 20, True)):
         lines = rows(count, seed=count)
         labels = [-1 if hidden else int(label == "positive") for _, label in lines]
-        table = datasets.Dataset.from_dict({"sentence": [text for text, _ in lines], "label": labels}, features=features)
+        table = datasets.Dataset.from_dict(
+            {"sentence": [text for text, _ in lines], "label": labels}, features=features
+        )
         table.to_parquet(tmp_path / f"{split}-00000-of-00001.parquet")
     found, classes = tables.read_hub(str(tmp_path), None, {})
     assert {split: len(table) for split, table in found.items()} == {"train": 60, "dev": 20, "test": 20}
