@@ -30,7 +30,7 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
     if not rows:
         return None
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(7.2, 4.0))
+        figure, axes = pyplot.subplots(figsize=(6.4, 3.8))
         for row, colour in zip(rows, SERIES * 3, strict=False):
             axes.scatter(
                 row["texts"]["median_ms"],
@@ -45,7 +45,9 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
         axes.set_ylabel(bench["metric"])
         axes.margins(0.12)
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), markerscale=0.6)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(_one_two_five)
+        axes.legend(**_below(2), markerscale=0.6)
         return _svg(figure, "Score against latency of every model in the table")
 
 
@@ -57,13 +59,33 @@ def loss_curve(history: list[dict[str, float]], title: str) -> str:
         for name, colour in zip(names, SERIES, strict=False):
             points = [(entry["step"], entry[name]) for entry in history if name in entry]
             axes.plot(*zip(*points, strict=True), color=colour, label=name.removeprefix("loss_"), linewidth=1.5)
-        axes.set_yscale("log")
+        values = [entry[name] for entry in history for name in names if name in entry]
+        if min(values) > 0 and max(values) > 10 * min(values):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("optimiser step")
-        axes.set_ylabel("loss (log)")
+        axes.set_ylabel("loss")
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(**_below(3))
         return _svg(figure, f"Loss curves of the {title} stage")
+
+
+def _below(columns: int) -> dict[str, Any]:
+    """A legend under the axes, where it hides no points."""
+    return {
+        "frameon": False,
+        "fontsize": 8,
+        "loc": "upper center",
+        "bbox_to_anchor": (0.5, -0.18),
+        "ncols": columns,
+    }
+
+
+def _one_two_five(value: float, _: int) -> str:
+    """Labels for the minor ticks of a logarithmic axis: 2 and 5 of each decade."""
+    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
 
 def _svg(figure: Any, description: str) -> str:

@@ -176,8 +176,12 @@ class _Flow:
 
     def export(self) -> StageRecord:
         options = {**self._data, "name": self.recipe.name, **self.recipe.export.model_dump()}
+        teacher_scores = self.run.records["teacher"].metrics["scores"]
         return self.run.stage(
-            "export", lambda work: self.stages.export(work), options=options, after=("teacher", "prediction")
+            "export",
+            lambda work: self.stages.export(work, teacher_scores),
+            options=options,
+            after=("teacher", "prediction"),
         )
 
     def bench(self) -> StageRecord:

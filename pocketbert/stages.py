@@ -155,7 +155,7 @@ class Stages:
             "num_parameters": models.num_parameters(learner.student),
         }
 
-    def export(self, workspace: Workspace) -> dict[str, Any]:
+    def export(self, workspace: Workspace, teacher_scores: dict[str, float]) -> dict[str, Any]:
         """Build every variant as a candidate bundle and hold it against the torch student on dev."""
         student = models.load_classifier(str(self.folder / "prediction" / "model"))
         reference = predict_logits(student, self.encoded["dev"])
@@ -172,7 +172,9 @@ class Stages:
         told = {}
         for variant in self.recipe.export.variants:
             self.console.print(f"  {variant}")
-            told[variant] = self._candidate(variant, fused, workspace.output / variant, student, reference)
+            told[variant] = self._candidate(
+                variant, fused, workspace.output / variant, student, reference, teacher_scores
+            )
         raw.unlink()
         fused.unlink()
         return {"fused_nodes": nodes, "variants": told}
@@ -180,7 +182,13 @@ class Stages:
     # -- their parts
 
     def _candidate(
-        self, variant: quantize.Variant, fused: Path, folder: Path, student: PreTrainedModel, reference: np.ndarray
+        self,
+        variant: quantize.Variant,
+        fused: Path,
+        folder: Path,
+        student: PreTrainedModel,
+        reference: np.ndarray,
+        teacher_scores: dict[str, float],
     ) -> dict[str, Any]:
         dev, test = self.task.dev, self.task.test
         model_file = folder.with_suffix(".onnx")
@@ -218,6 +226,7 @@ class Stages:
             measured={
                 f"dev {name}": found.metric,
                 f"test {name}": test_score,
+                f"teacher's test {name}": teacher_scores["test"],
                 "dev rows": len(dev),
                 "test rows": len(test),
                 "label flips against torch on dev": found.num_label_flips,
