@@ -19,7 +19,8 @@ lint: $(VENV)/installed  ## style and types
 check: lint test  ## all that CI runs
 
 gpu: $(VENV_GPU)/installed  ## the quickstart with its CUDA rows; figures to results/gpu/
-	$(VENV_GPU)/bin/pocketbert run quickstart --output runs/quickstart-gpu
+	nvidia-smi --query-gpu=name --format=csv,noheader
+	$(VENV_GPU)/bin/pocketbert run quickstart --output runs/quickstart-gpu || test $$? -eq 3
 	mkdir -p results/gpu
 	cp runs/quickstart-gpu/results.json results/gpu/quickstart.json
 	cp runs/quickstart-gpu/bench/samples.json results/gpu/quickstart-samples.json

@@ -62,7 +62,7 @@ def measure(
     """
     results = [Samples(contender=contender) for contender in contenders]
     workers: dict[int, _Worker] = {}
-    total, done = len(contenders) * (protocol.rounds + 2), 0
+    total, done = len(contenders) * (protocol.rounds + 3), 0
     draw = random.Random(protocol.seed)
 
     def start(index: int) -> None:
@@ -72,6 +72,9 @@ def measure(
     def predict(index: int) -> None:
         if workload.labels is not None and contenders[index].scored:
             results[index].predictions = workers[index].ask("predict", texts=workload.texts, pairs=workload.pairs)
+
+    def last_facts(index: int) -> None:
+        results[index].facts |= workers[index].ask("facts")
 
     def for_each(indices: Sequence[int], part: Callable[[int], None]) -> None:
         nonlocal done
@@ -92,9 +95,7 @@ def measure(
             bulk = draw.choices(range(len(workload.texts)), k=protocol.throughput_texts)
             round_of = partial(_one_round, workers, results, workload, protocol, sample, bulk, number == 0)
             for_each(draw.sample(everyone, len(everyone)), round_of)
-        for index, worker in workers.items():
-            if results[index].error is None:
-                results[index].facts |= worker.ask("facts")
+        for_each(everyone, last_facts)
     finally:
         for worker in workers.values():
             worker.close()

@@ -46,7 +46,7 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
         axes.margins(0.12)
         axes.grid(alpha=0.25)
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(_one_two_five)
+        axes.xaxis.set_minor_formatter(_two_and_five)
         axes.legend(**_below(2), markerscale=0.6)
         return _svg(figure, "Score against latency of every model in the table")
 
@@ -83,7 +83,7 @@ def _below(columns: int) -> dict[str, Any]:
     }
 
 
-def _one_two_five(value: float, _: int) -> str:
+def _two_and_five(value: float, _: float) -> str:
     """Labels for the minor ticks of a logarithmic axis: 2 and 5 of each decade."""
     return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 

@@ -34,7 +34,7 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
     """Everything the templates show, as text."""
     stages = results["stages"]
     bench = stages["bench"]
-    split = "dev" if results.get("selected_on_test") else "test"
+    split = table.scored_rows(results)
     length_header, length_rows = table.length_cells(bench)
     trained = {name: facts for name, facts in stages.items() if facts.get("history")}
     return {
@@ -60,14 +60,18 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
 def _tiles(stages: dict[str, Any], bench: dict[str, Any]) -> list[dict[str, str]]:
     """The headline: the fastest variant that passed, against the teacher in torch."""
     passed = [name for name, facts in stages.get("export", {}).get("variants", {}).items() if not facts["failures"]]
+    teacher = bench["rows"][0]
     rows = [
         row
         for row in bench["rows"]
-        if row["kind"] == "onnxruntime" and row["texts"] and any(f"student {name}," in row["name"] for name in passed)
+        if row["device"] == teacher["device"]
+        and row["kind"] == "onnxruntime"
+        and row["texts_ratio"]
+        and any(row["name"].startswith(f"student {name},") for name in passed)
     ]
     if not rows:
         return []
-    teacher, best = bench["rows"][0], min(rows, key=lambda row: row["texts"]["median_ms"])
+    best = min(rows, key=lambda row: row["texts"]["median_ms"])
     tiles = [
         {"figure": f"x {best['texts_ratio']['value']:.1f}", "what": "as fast as the teacher"},
         {"figure": f"x {teacher['size_bytes'] / best['size_bytes']:.1f}", "what": "smaller on disk"},
@@ -85,7 +89,8 @@ def _how(bench: dict[str, Any]) -> str:
         f"Text to label at batch 1 on the task's own lengths: tokenise, run, pick the label. Every model in a process "
         f"of its own, {protocol['num_threads']} threads each, {protocol['rounds']} interleaved rounds in random order, "
         f"{bench['rows'][0]['texts']['n'] if bench['rows'][0]['texts'] else 0} calls. Times as fast: against the first "
-        f"row, paired by round, with its 95 % bootstrap interval. Texts/s: with {protocol['throughput_texts']} at hand."
+        f"row of the device, paired by round, with its 95 % bootstrap interval. Texts/s: with "
+        f"{protocol['throughput_texts']} at hand."
     )
 
 

@@ -13,7 +13,7 @@ from compress import metrics
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One contender's line. Ratios are against the baseline: above 1 is faster (or smaller) than it.
+    """One contender's line. Ratios are against the first row of the same device: above 1 is faster than it.
 
     `texts`: text to label at batch 1, on the task's own lengths. `tokens`: the model alone at batch 1, by length.
     `throughput`: texts a second when all are at hand. `error`: why there is nothing more in the row.
@@ -47,12 +47,15 @@ def rows(
     num_throughput_texts: int,
     num_parameters: dict[str, int],
 ) -> list[Row]:
-    """The table, first contender as the baseline. `num_parameters`, by path, for those who cannot count their own."""
-    baseline = samples[0]
+    """The table; the baseline is the first contender of the same device.
+
+    `num_parameters`: by path, for those who cannot count their own.
+    """
+    baselines = {sample.contender.device: sample for sample in reversed(samples)}
     return [
         _row(
             sample,
-            baseline,
+            baselines[sample.contender.device],
             size_bytes=size,
             score=None
             if labels is None or sample.predictions is None
@@ -78,7 +81,7 @@ def _row(
         return Row(
             name=contender.name, kind=contender.kind, device=contender.device, size_bytes=size_bytes, error=sample.error
         )
-    comparable = bool(baseline.texts_s)
+    comparable = baseline.error is None
     return Row(
         name=contender.name,
         kind=contender.kind,
@@ -92,7 +95,7 @@ def _row(
         tokens_ratio={
             length: speed_ratio(baseline.tokens_s[length], calls)
             for length, calls in sample.tokens_s.items()
-            if length in baseline.tokens_s
+            if comparable and length in baseline.tokens_s
         },
         throughput=num_throughput_texts / float(np.median(sample.throughput_s)),
         facts=sample.facts,

@@ -16,6 +16,13 @@ def header(bench: dict[str, Any], rows: str) -> tuple[str, ...]:
     return tuple(f"{bench['metric']} ({rows})" if name == "score" else name for name in HEADER)
 
 
+def scored_rows(results: dict[str, Any]) -> str:
+    """Which rows the scores of results.json were taken on."""
+    if "rows" not in results:
+        return "--data"
+    return "dev" if results["selected_on_test"] else "test"
+
+
 def length_cells(bench: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and cells of the grid: the model alone at batch 1, milliseconds and speed-up by token count."""
     # JSON has turned the token counts into strings where the results were read from a file

@@ -57,14 +57,14 @@ class _Encoder:
 
             from export.runtime import Classifier
 
-            wanted = "CPUExecutionProvider"
+            wanted: Any = ("CPUExecutionProvider", {})
             if spec["device"] == "cuda":
-                wanted = "CUDAExecutionProvider"
+                wanted = ("CUDAExecutionProvider", {"use_tf32": "0"})  # fp32 means fp32, as in torch
                 onnxruntime.preload_dlls()  # CUDA and cuDNN from torch's packages
-            bundle = Classifier(spec["path"], num_threads=num_threads, providers=[wanted, "CPUExecutionProvider"])
+            bundle = Classifier(spec["path"], num_threads=num_threads, providers=[wanted])
             ran_on = bundle.session.get_providers()[0]
-            if ran_on != wanted:
-                raise RuntimeError(f"{wanted} was asked for; onnxruntime runs {ran_on}")
+            if ran_on != wanted[0]:
+                raise RuntimeError(f"{wanted[0]} was asked for; onnxruntime runs {ran_on}")
             self.facts = {
                 "num_threads": bundle.session.get_session_options().intra_op_num_threads,
                 "num_parameters": None,

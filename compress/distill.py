@@ -92,6 +92,11 @@ def initialise(
     return Learner(student=student, projections=projections)
 
 
+def can_take_head(student: PreTrainedModel, teacher: PreTrainedModel) -> bool:
+    """Whether the teacher's head can be cut down to the student's width: both are BERT, the student no wider."""
+    return teacher.config.model_type == "bert" and student.config.hidden_size <= teacher.config.hidden_size
+
+
 def take_head(learner: Learner, teacher: PreTrainedModel, calibration: Encoded, *, seed: int) -> None:
     """Start the student's head from that of the fine-tuned teacher, through W_h as learned so far, in place."""
     project_head(
@@ -117,14 +122,16 @@ def match_layers(
             f"the attention loss compares head by head: student.heads is {ours}, the teacher has {theirs}; "
             "make them equal"
         )
-    return train(
-        DistillationModel(learner.student, learner.projections, objective),
-        data,
-        schedule,
-        setting,
-        teacher=teacher,
-        layer_map=taps.uniform_layer_map(learner.student.config.num_hidden_layers, teacher.config.num_hidden_layers),
-    )
+    layers = taps.uniform_layer_map(learner.student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+    with taps.exposing_scores(*([learner.student, teacher] if objective.attention else [])):
+        return train(
+            DistillationModel(learner.student, learner.projections, objective),
+            data,
+            schedule,
+            setting,
+            teacher=teacher,
+            layer_map=layers,
+        )
 
 
 def match_predictions(

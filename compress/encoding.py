@@ -7,6 +7,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from compress.errors import UserError
 from compress.tasks import Split
 
 
@@ -38,9 +39,10 @@ def encode_split(split: Split, tokenizer: PreTrainedTokenizerBase, *, max_length
 
 def encode_texts(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Encoded:
     """Running text, unlabelled: what is longer than `max_length` goes on in further rows."""
-    tokens = tokenizer(
-        list(texts), truncation=True, max_length=max_length, padding=False, return_overflowing_tokens=True
-    )
+    texts = list(texts)
+    if not texts:
+        raise UserError("distill.general.corpus: there is no text in it")
+    tokens = tokenizer(texts, truncation=True, max_length=max_length, padding=False, return_overflowing_tokens=True)
     tokens.pop("overflow_to_sample_mapping")
     return _encoded(dict(tokens), tokenizer)
 

@@ -11,7 +11,7 @@ from compress.batching import PaddingCollator
 from compress.encoding import Encoded
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict_logits(
     model: PreTrainedModel,
     encoded: Encoded,

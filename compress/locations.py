@@ -11,6 +11,7 @@ from compress.errors import UserError
 from compress.files import sha256_of_all
 
 PACKAGE_PREFIX = "package:"
+BESIDE_WEIGHTS = ("config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
 IDENTIFYING = ("config.json", "tokenizer.json", "vocab.txt", "*.safetensors", "*.bin")
 
 
@@ -37,6 +38,13 @@ def identity(name: str) -> str:
     return f"sha256:{sha256_of_all(files)}"
 
 
+def model_files(folder: Path) -> list[Path]:
+    """What it takes to load the model, of all that lies in the folder: config, tokenizer, one form of the weights."""
+    weights = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    beside = {path for pattern in BESIDE_WEIGHTS for path in folder.glob(pattern)}
+    return [*weights, *sorted(beside)]
+
+
 def label_names(name: str) -> tuple[str, ...]:
     """The class names of a fine-tuned model, in the order of its logits, from its config.json."""
     names = read_config(name).get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
@@ -46,6 +54,13 @@ def label_names(name: str) -> tuple[str, ...]:
 def is_classifier(name: str) -> bool:
     """Whether the model was saved with a sequence classification head."""
     return any("SequenceClassification" in kind for kind in read_config(name).get("architectures") or [])
+
+
+def max_tokens(config: dict[str, Any]) -> int:
+    """How many tokens a model has positions for. RoBERTa and its kin begin to count behind the padding index."""
+    positions = int(config.get("max_position_embeddings", 512))
+    shifted = any(kind in config["model_type"] for kind in ("roberta", "camembert"))
+    return positions - config.get("pad_token_id", 1) - 1 if shifted else positions
 
 
 def read_config(name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
@@ -76,7 +77,7 @@ def _load(loader: Any, name: str, **options: object) -> Any:
     logging.disable_progress_bar()
     try:
         return loader.from_pretrained(place, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{name}: no model could be loaded from there ({reason})") from error
     finally:

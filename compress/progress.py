@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_LINE_EVERY_S = 15.0
+REFRESH_EVERY_S = 0.2
 
 
 class ProgressBar:
@@ -29,10 +30,11 @@ class ProgressBar:
             TextColumn("{task.fields[note]}"),
             console=console,
             disable=not console.is_terminal,
+            auto_refresh=False,  # no thread beside the work: it may be a measurement
         )
         self._part = self._bar.add_task(title, total=None, note="")
         self._started: tuple[float, int] | None = None
-        self._last_line_s = time.monotonic()
+        self._last_line_s = self._last_refresh_s = time.monotonic()
 
     def __enter__(self) -> "ProgressBar":
         self._bar.start()
@@ -43,8 +45,10 @@ class ProgressBar:
 
     def update(self, done: int, total: int, note: str = "") -> None:
         """`done` of `total` parts are done. The time left is reckoned from the first call on."""
-        self._bar.update(self._part, completed=done, total=total, note=note)
         now = time.monotonic()
+        due = now - self._last_refresh_s > REFRESH_EVERY_S or done == total
+        self._bar.update(self._part, completed=done, total=total, note=note, refresh=due)
+        self._last_refresh_s = now if due else self._last_refresh_s
         if self._started is None:
             self._started = (now, done)
         started_s, first = self._started

@@ -37,6 +37,8 @@ def read_file(path: Path, *, encoding: str = "utf-8") -> pd.DataFrame:
                 raise UserError(
                     f"{path}: cannot read {other or 'a file without ending'}; expected {', '.join(SUFFIXES)}"
                 )
+    except LookupError as error:
+        raise UserError(f"task.encoding: Python knows no encoding {encoding!r}; for example utf-8, cp1252") from error
     except UnicodeError as error:
         raise UserError(f"{path}: not {encoding} text ({error}); name the right one in task.encoding") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, json.JSONDecodeError, OSError, ValueError) as error:
@@ -54,6 +56,8 @@ def read_local(location: Path, *, encoding: str, splits: dict[str, str]) -> dict
     `splits` names the file of a split where it is called otherwise.
     """
     if location.is_file():
+        if splits:
+            raise UserError(f"task.splits: {location} is a single file; name a folder, or leave task.splits out")
         return {"train": read_file(location, encoding=encoding)}
     if not location.is_dir():
         raise UserError(f"task.data: {location} is neither a file nor a folder")

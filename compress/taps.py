@@ -4,6 +4,8 @@
 our own is registered with `transformers.AttentionInterface`; it hands the scores back where the weights would be.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,22 +56,40 @@ class Taps:
     scores: tuple[Tensor, ...] = ()
 
 
+@contextmanager
+def exposing_scores(*models: PreTrainedModel) -> Iterator[None]:
+    """Inside, these models can be read with their scores; afterwards they compute attention as before.
+
+    Raises UserError for an architecture that does not use transformers' AttentionInterface.
+    """
+    before = [model.config._attn_implementation for model in models]
+    try:
+        for model in models:
+            model.set_attn_implementation(SCORES)
+            if model.base_model.config._attn_implementation != SCORES:  # type: ignore[union-attr]
+                raise UserError(
+                    f"a {model.config.model_type} gives no attention scores through transformers' AttentionInterface; "
+                    "use a BERT, RoBERTa, ELECTRA or DistilBERT, or set the weight `attention` to 0"
+                )
+        yield
+    finally:
+        for model, implementation in zip(models, before, strict=True):
+            model.set_attn_implementation(implementation)
+
+
 def read(model: PreTrainedModel, inputs: dict[str, Tensor], *, hidden: bool, scores: bool) -> Taps:
     """Run the encoder of `model` (without its head) on `inputs` and return its taps.
 
-    Raises UserError where the architecture returns no raw scores.
+    `scores` can be had inside `exposing_scores` only.
     """
     encoder: Any = model.base_model
-    if scores and encoder.config._attn_implementation != SCORES:
-        encoder.set_attn_implementation(SCORES)
+    assert not scores or encoder.config._attn_implementation == SCORES
     output = encoder(**inputs, output_hidden_states=hidden, output_attentions=scores)
-    found = output.attentions if scores else ()
-    if scores and (not found or found[0] is None):
-        raise UserError(
-            f"{type(encoder).__name__} gives no attention scores through transformers' AttentionInterface; "
-            "use a BERT, RoBERTa, ELECTRA or DistilBERT model, or switch the attention loss off"
-        )
-    return Taps(last=output.last_hidden_state, hidden=output.hidden_states if hidden else (), scores=found)
+    return Taps(
+        last=output.last_hidden_state,
+        hidden=output.hidden_states if hidden else (),
+        scores=output.attentions if scores else (),
+    )
 
 
 def uniform_layer_map(student_layers: int, teacher_layers: int) -> tuple[int, ...]:

@@ -83,6 +83,8 @@ def load_task(
     """
     location = Path(data).expanduser()
     if location.exists() or location.suffix in tables.SUFFIXES:
+        if subset is not None:
+            raise UserError(f"task.subset: {subset!r} has no meaning for the local data {data}; leave it out")
         found = tables.read_local(location, encoding=encoding, splits=splits or {})
         classes: dict[str, list[str]] = {}
     else:
@@ -117,12 +119,8 @@ def split_task(*, name: str, labels: tuple[str, ...], splits: dict[str, Split], 
     rows or more. Splits that came with the data stay as they are, so that their figures compare with others'; the
     train rows that repeat one of theirs are removed.
     """
-    remarks = []
-    train = splits["train"]
-    unique = tables.first_occurrences(*([train.texts] if train.pairs is None else [train.texts, train.pairs]))
-    if not unique.all():
-        remarks.append(f"{(~unique).sum()} duplicate rows of train removed")
-        train = train.take(unique)
+    remarks: list[str] = []
+    train = _without_duplicates(splits["train"], "train", remarks)
     held_out = {row for split, rows in splits.items() if split != "train" for row in rows.rows()}
     leaked = np.array([row in held_out for row in train.rows()])
     if leaked.any():
@@ -138,6 +136,7 @@ def split_task(*, name: str, labels: tuple[str, ...], splits: dict[str, Split], 
         remarks.append(f"dev: {num_dev} rows set aside from train (seed {seed})")
     selected_on_test = False
     if test is None and len(dev) >= TEST_FROM_DEV_ROWS:
+        dev = _without_duplicates(dev, "dev", remarks)
         order = generator.permutation(len(dev))
         half = len(dev) // 2
         test, dev = dev.take(np.sort(order[half:])), dev.take(np.sort(order[:half]))
@@ -184,6 +183,14 @@ def align_labels(task: Task, teacher_labels: Sequence[str]) -> Task:
     )
 
 
+def _without_duplicates(rows: Split, name: str, remarks: list[str]) -> Split:
+    unique = tables.first_occurrences(*([rows.texts] if rows.pairs is None else [rows.texts, rows.pairs]))
+    if unique.all():
+        return rows
+    remarks.append(f"{(~unique).sum()} duplicate rows of {name} removed")
+    return rows.take(unique)
+
+
 def _check_columns(table: pd.DataFrame, columns: Sequence[str], *, where: str) -> None:
     missing = [column for column in columns if column not in table]
     if missing:
@@ -204,11 +211,12 @@ def _names_in(column: pd.Series, *, where: str) -> list[str]:
 
 
 def _parse(table: pd.DataFrame, text: Sequence[str], label: str, names: tuple[str, ...], *, where: str) -> Split:
+    for column in (*text, label):
+        blank = table[column].isna() | (table[column].astype(str).str.strip() == "")
+        if blank.any():
+            first = int(blank.to_numpy().argmax()) + 1
+            raise UserError(f"{where}: column {column!r} is empty in {int(blank.sum())} rows, first in row {first}")
     texts = [[str(cell).strip() for cell in table[column]] for column in text]
-    for column, cells in zip(text, texts, strict=True):
-        empty = [row for row, cell in enumerate(cells) if not cell]
-        if empty:
-            raise UserError(f"{where}: column {column!r} is empty in {len(empty)} rows, first in row {empty[0] + 1}")
     index = {name: position for position, name in enumerate(names)}
     values = [str(value) for value in table[label]]
     if not set(values) <= set(index):

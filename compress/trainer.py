@@ -172,12 +172,13 @@ class DistillationTrainer(Trainer):
         assert self.teacher is not None
         tokens = {name: value for name, value in inputs.items() if name not in ("labels", "teacher_logits")}
         objective = self.objective
-        found = taps.read(
-            self.teacher,
-            tokens,
-            hidden=bool(objective.embedding or objective.hidden),
-            scores=bool(objective.attention),
-        )
+        with self.accelerator.autocast():  # the trainer casts what it trains, and nothing else
+            found = taps.read(
+                self.teacher,
+                tokens,
+                hidden=bool(objective.embedding or objective.hidden),
+                scores=bool(objective.attention),
+            )
         return taps.Taps(
             last=found.last,
             hidden=tuple(found.hidden[layer] for layer in (0, *self.layer_map)) if found.hidden else (),

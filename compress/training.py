@@ -1,7 +1,9 @@
 """Running one training stage: options in, trained weights out, resumable after a kill at any moment."""
 
+import errno
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -11,11 +13,13 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.integrations.integration_utils import TensorBoardCallback
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import PrinterCallback, TrainerState
 
 from compress.batching import PaddingCollator
 from compress.encoding import Encoded
@@ -25,6 +29,7 @@ from compress.progress import ProgressBar
 from compress.trainer import DistillationModel, DistillationTrainer
 
 LOG_EVERY_STEPS = 20
+DISK_IS_FULL_BELOW_BYTES = 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +97,8 @@ def train(
     better) the student is scored after each epoch, and ends with the weights of its best one. Raises UserError when
     the loss is no longer finite.
     """
+    steps_an_epoch = math.ceil(len(data.lengths) / schedule.batch_size)
+    num_steps = min(filter(None, [schedule.max_steps, schedule.epochs * steps_an_epoch]))
     bar = ProgressBar(setting.title, setting.console)
     progress = _Progress(setting.title, bar)
     best = _BestEpoch(evaluate, setting.checkpoints / "best.safetensors") if evaluate else None
@@ -103,7 +110,7 @@ def train(
         teacher=teacher,
         layer_map=layer_map,
         lengths=data.lengths,
-        args=_arguments(schedule, setting),
+        args=_arguments(schedule, num_steps, setting),
         train_dataset=data.rows,
         data_collator=PaddingCollator(data.pad_token_id),
         callbacks=[*callbacks, progress],
@@ -111,7 +118,7 @@ def train(
     trainer.remove_callback(PrinterCallback)
     started = time.perf_counter()
     with bar:
-        trainer.train(resume_from_checkpoint=latest_checkpoint(setting.checkpoints))
+        _run(trainer, latest_checkpoint(setting.checkpoints), callbacks)
     seconds = time.perf_counter() - started
     if best is not None:
         best.restore(model.student)
@@ -126,11 +133,29 @@ def train(
     )
 
 
-def _arguments(schedule: Schedule, setting: Setting) -> TrainingArguments:
-    return TrainingArguments(
+def _run(trainer: DistillationTrainer, checkpoint: str | None, callbacks: list[TrainerCallback]) -> None:
+    """Train to the end. A checkpoint of the last step is loaded and no more: the trainer would go one step beyond."""
+    try:
+        if checkpoint is not None:
+            state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+            if state.global_step >= trainer.args.max_steps:
+                trainer._load_from_checkpoint(checkpoint)
+                trainer.state = state
+                for callback in callbacks:
+                    callback.on_train_begin(trainer.args, state, trainer.control, model=trainer.model)
+                return
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except (RuntimeError, SafetensorError) as error:
+        if shutil.disk_usage(trainer.args.output_dir or ".").free < DISK_IS_FULL_BELOW_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), trainer.args.output_dir) from error
+        raise
+
+
+def _arguments(schedule: Schedule, num_steps: int, setting: Setting) -> TrainingArguments:
+    arguments = TrainingArguments(
         output_dir=str(setting.checkpoints),
         num_train_epochs=schedule.epochs,
-        max_steps=schedule.max_steps or -1,
+        max_steps=num_steps,
         per_device_train_batch_size=schedule.batch_size,
         learning_rate=schedule.learning_rate,
         lr_scheduler_type=schedule.decay,
@@ -152,6 +177,10 @@ def _arguments(schedule: Schedule, setting: Setting) -> TrainingArguments:
         remove_unused_columns=False,
         label_names=["labels"],
     )
+    # several GPUs of one process would get the teacher's outputs undivided: one process per GPU, under torchrun
+    assert arguments.device is not None
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 def latest_checkpoint(folder: Path) -> str | None:

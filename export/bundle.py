@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from compress.errors import UserError
@@ -133,6 +134,10 @@ def _write_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase, max_lengt
     for path in folder.iterdir():
         if path.is_file() and path.name not in ("config.json", "tokenizer.json", "tokenizer_config.json"):
             path.unlink()
+    plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    plain.no_padding()  # what the last caller set is not part of the tokenizer
+    plain.no_truncation()
+    plain.save(str(folder / "tokenizer.json"), pretty=False)
     path = folder / "tokenizer_config.json"
     write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"model_max_length": max_length})
 

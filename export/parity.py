@@ -59,7 +59,7 @@ class Parity:
         return [
             f"{name} {found[name]:.4g} over the tolerance {limit:.4g}"
             for name, limit in asdict(tolerance).items()
-            if found[name] > limit
+            if not found[name] <= limit  # NaN is over every limit
         ]
 
 

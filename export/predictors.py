@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tokenizers import Encoding, Tokenizer
 
-from compress import models
+from compress import locations, models
 
 Precision = Literal["fp32", "fp16"]
 
@@ -51,7 +51,7 @@ class TorchPredictor:
         self.takes_token_types = "token_type_ids" in tokenizer.model_input_names
         self.tokenizer: Tokenizer = tokenizer.backend_tokenizer
         self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(max_length or self.model.config.max_position_embeddings)
+        self.tokenizer.enable_truncation(max_length or locations.max_tokens(self.model.config.to_dict()))
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
         """Tokenise, cut to `max_length`."""

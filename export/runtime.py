@@ -36,7 +36,7 @@ class Classifier:
         folder: str | Path,
         *,
         num_threads: int | None = None,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
+        providers: Sequence[str | tuple[str, dict[str, str]]] = ("CPUExecutionProvider",),
     ) -> None:
         """Load a bundle. `num_threads` is onnxruntime's intra-op count, by default one per physical core."""
         folder = Path(folder)

@@ -77,7 +77,7 @@ def run_benchmark(
         write_json(samples_file, [_plain(sample) for sample in samples])
     found = rows(
         samples,
-        sizes=[size_bytes(Path(contender.path)) for contender in contenders],
+        sizes=[_size_bytes(contender) for contender in contenders],
         labels=workload.labels,
         metric=metric,
         num_throughput_texts=protocol.throughput_texts,
@@ -90,6 +90,13 @@ def run_benchmark(
         "fixed_lengths": list(workload.fixed_lengths),
         "rows": [row.to_json() for row in found],
     }
+
+
+def _size_bytes(contender: Contender) -> int:
+    path = Path(contender.path)
+    if contender.kind == "torch":
+        return sum(file.stat().st_size for file in locations.model_files(path))
+    return size_bytes(path)
 
 
 def _plain(sample: Samples) -> dict[str, Any]:
@@ -180,7 +187,9 @@ def _workload(data: Path | None, text: list[str], label: str, contenders: Sequen
         ]
         draw = random.Random(0)
         texts = [" ".join(draw.choices(words, k=draw.randint(4, 60))) for _ in range(200)]
-        return Workload(texts=texts)
+        bundles = [Path(contender.path) for contender in contenders if contender.kind == "onnxruntime"]
+        takes_pairs = any(read_manifest(path)["takes_pairs"] for path in bundles)
+        return Workload(texts=texts, pairs=texts[::-1] if takes_pairs else None)
     labels = _common_labels(contenders)
     split = read_split(data, text=text, label=label, labels=labels)
     return Workload(texts=split.texts, pairs=split.pairs, labels=split.labels.tolist())

@@ -39,11 +39,14 @@ def run(
 
     console = _console()
     loaded = load_recipe(recipe)
-    outcome = run_recipe(loaded, output or Path("runs") / loaded.name, console)
+    try:
+        outcome = run_recipe(loaded, output or Path("runs") / loaded.name, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; run the same command again to go on from here")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if not outcome.num_built:
         console.print("[green]Nothing to do: every stage was done before.[/green]")
-    bench = outcome.results["stages"]["bench"]
-    _show_table(bench, "dev" if outcome.results["selected_on_test"] else "test")
+    _show_table(outcome.results)
     shown = Console(highlight=False, soft_wrap=True)
     for bundle in sorted((outcome.folder / "bundles").glob("*")):
         shown.print(f"bundle  {bundle}")
@@ -87,7 +90,7 @@ def bench(
     if as_json:
         print(json.dumps(results))
         return
-    _show_table(results["stages"]["bench"], "rows of --data" if data else "no data")
+    _show_table(results)
     if output is not None:
         Console(highlight=False, soft_wrap=True).print(f"report  {output / 'report.html'}")
 
@@ -128,22 +131,28 @@ def main() -> None:
         advice = "; what is done stays: free some room and run the same command again" if error.errno == ENOSPC else ""
         print(f"error: {where}{error.strerror or error}{advice}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on from here", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
 
 
 def _console() -> Console:
-    return Console(stderr=True, highlight=False)
+    from bench.machine import shadowed_onnxruntime
+
+    console = Console(stderr=True, highlight=False)
+    if shadowed_onnxruntime():
+        console.print(
+            "[yellow]warning:[/yellow] onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
+            "uninstall both, then install one of the extras cpu and gpu"
+        )
+    return console
 
 
-def _show_table(results: dict[str, Any], rows: str) -> None:
+def _show_table(results: dict[str, Any]) -> None:
     from bench import table
 
+    bench = results["stages"]["bench"]
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(table.header(results, rows)):
+    for index, name in enumerate(table.header(bench, table.scored_rows(results))):
         shown.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
-    for cells in table.cells(results):
+    for cells in table.cells(bench):
         shown.add_row(*cells)
     width = None if sys.stdout.isatty() else 140
     Console(highlight=False, width=width).print(shown)

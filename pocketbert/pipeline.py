@@ -5,19 +5,22 @@ This module says what each stage depends on; `stages` does the work, and is impo
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from bench import machine
 from compress import locations
-from compress.files import write_json
+from compress.files import files_in, sha256, write_json
 from compress.shape import PRESETS, StudentShape
 from compress.tasks import Task, align_labels, load_task
-from pocketbert import benchmark, builtin
+from pocketbert import benchmark, builtin, preflight
 from pocketbert.corpora import corpus_identity
 from pocketbert.recipe import Recipe, to_yaml
 from pocketbert.runs import Run, StageRecord, Workspace
@@ -35,9 +38,10 @@ class Outcome:
 
 def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome:
     """Bring a run folder to the state that the recipe describes: do what is missing, leave the rest."""
+    preflight.check(recipe, shape_of(recipe))
     task = task_of(recipe, console)
     versions = machine.package_versions()
-    with Run(folder, versions=versions, announce=console.print) as run:
+    with Run(folder, versions=versions, announce=_announcer(folder, console)) as run:
         flow = _Flow(recipe, task, run, console)
         to_yaml(recipe, folder / "recipe.yaml")
         flow.teacher()
@@ -53,6 +57,17 @@ def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome:
         return Outcome(folder=folder, results=results, num_built=run.num_built, gate=gate)
 
 
+def _announcer(folder: Path, console: Console) -> Callable[[str], None]:
+    """Tells the console, and writes down in the run's log.txt with the time."""
+
+    def announce(message: str) -> None:
+        console.print(message)
+        with (folder / "log.txt").open("a", encoding="utf-8") as log:
+            log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z  {Text.from_markup(message).plain}\n")
+
+    return announce
+
+
 def _write_results(results: dict[str, Any], folder: Path) -> None:
     """results.json and the reports made from it, unless they are there and say the same."""
     path = folder / "results.json"
@@ -65,8 +80,8 @@ def _write_results(results: dict[str, Any], folder: Path) -> None:
         return
     from bench.report import write_reports
 
-    write_json(path, results)
     write_reports(results, folder)
+    write_json(path, results)  # last: its presence says that the reports are of these figures
 
 
 def task_of(recipe: Recipe, console: Console) -> Task:
@@ -195,11 +210,10 @@ class _Flow:
         return self.run.stage("bench", self._bench, options=options, after=("teacher", "prediction", "export"))
 
     def _bench(self, work: Workspace) -> dict[str, Any]:
-        teacher = self.recipe.teacher.model and locations.locate(self.recipe.teacher.model)
         return benchmark.of_run(
             self.recipe,
             self.task,
-            teacher=Path(teacher) if teacher else self.run.folder / "teacher" / "model",
+            teacher=self.run.folder / "teacher" / "model",
             student=self.run.folder / "prediction" / "model",
             bundles=[self.run.folder / "export" / variant for variant in self.recipe.export.variants],
             student_parameters=self.run.records["prediction"].metrics["num_parameters"],
@@ -241,15 +255,17 @@ def _apply_gate(recipe: Recipe, exported: StageRecord, folder: Path) -> list[str
     told = exported.metrics["variants"]
     passed = [variant for variant, facts in told.items() if not facts["failures"]]
     bundles = folder / "bundles"
-    for stale in bundles.glob("*"):
-        if stale.name not in passed:
+    bundles.mkdir(exist_ok=True)
+    for stale in bundles.iterdir():
+        if stale.is_dir() and stale.name not in passed:
             shutil.rmtree(stale)
     for variant in passed:
-        source, target = folder / "export" / variant, bundles / variant
-        if target.is_dir() and _same_sums(source, target):
+        source, target, partial = folder / "export" / variant, bundles / variant, bundles / f"{variant}.partial"
+        if target.is_dir() and _digests(source) == _digests(target):
             continue
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, target)
+        shutil.copytree(source, partial)
+        partial.rename(target)
     missing = [
         f"{variant}: {'; '.join(told[variant]['failures'])}"
         if variant in told
@@ -260,6 +276,5 @@ def _apply_gate(recipe: Recipe, exported: StageRecord, folder: Path) -> list[str
     return missing or ([] if passed else [f"{name}: {'; '.join(facts['failures'])}" for name, facts in told.items()])
 
 
-def _same_sums(source: Path, target: Path) -> bool:
-    name = "SHA256SUMS"
-    return (target / name).is_file() and (target / name).read_bytes() == (source / name).read_bytes()
+def _digests(folder: Path) -> dict[Path, str]:
+    return {path.relative_to(folder): sha256(path) for path in files_in(folder)}

@@ -55,7 +55,7 @@ class StageSection(Section):
     epochs: PositiveInt
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat
-    warmup: Share = 0.1
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     decay: Literal["linear", "constant_with_warmup", "cosine"] = "linear"
     max_steps: PositiveInt | None = Field(None, description="Cuts the epochs short")
     checkpoint_steps: PositiveInt = Field(200, description="Optimiser steps between checkpoints")
@@ -113,6 +113,12 @@ class LayerWiseSection(StageSection):
     embedding: Annotated[float, Field(ge=0)] = 1.0
     hidden: Annotated[float, Field(ge=0)] = 1.0
     attention: Annotated[float, Field(ge=0)] = 1.0
+
+    @model_validator(mode="after")
+    def _matches_something(self) -> Self:
+        if not (self.embedding or self.hidden or self.attention):
+            raise ValueError("the weights embedding, hidden and attention are all 0: the stage would match nothing")
+        return self
 
 
 class GeneralSection(LayerWiseSection):
@@ -179,7 +185,7 @@ class Recipe(Section):
     """One run."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     task: TaskSection
     teacher: TeacherSection
     student: StudentSection
@@ -187,6 +193,13 @@ class Recipe(Section):
     export: ExportSection = ExportSection()
     bench: BenchSection = BenchSection()
     gate: GateSection = GateSection()
+
+    @model_validator(mode="after")
+    def _requires_what_is_built(self) -> Self:
+        for variant in (*self.gate.require, *self.export.tolerance):
+            if variant not in self.export.variants:
+                raise ValueError(f"gate or tolerance names {variant}, which export.variants does not build")
+        return self
 
 
 def built_in() -> dict[str, Path]:

@@ -64,16 +64,20 @@ class Run:
 
     def __enter__(self) -> "Run":
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.records = self._read_manifest()
+        holder = self.folder / ".pid"
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            holder = self.folder / ".pid"
             pid = holder.read_text().strip() if holder.exists() else "unknown"
             raise UserError(
                 f"{self.folder}: another run works in this folder (process {pid}); wait for it or stop it"
             ) from None
-        (self.folder / ".pid").write_text(f"{os.getpid()}\n")
+        try:
+            self.records = self._read_manifest()
+        except UserError:
+            self._lock.release()
+            raise
+        holder.write_text(f"{os.getpid()}\n")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -142,6 +146,7 @@ class Run:
         started = time.perf_counter()
         metrics = build(Workspace(output=output, checkpoints=partial / "checkpoints"))
         seconds = time.perf_counter() - started
+        self.announce(f"[dim]{name}: took {seconds:.0f} s[/dim]")
         files = {path.relative_to(output).as_posix(): sha256(path) for path in files_in(output)}
         _remove(target)
         output.rename(target)

@@ -45,14 +45,9 @@ class Stages:
     # -- what stages share
 
     @cached_property
-    def teacher_path(self) -> str:
-        """The fine-tuned teacher: the recipe's, or the one that the teacher stage made."""
-        return self.recipe.teacher.model or str(self.folder / "teacher" / "model")
-
-    @cached_property
     def teacher(self) -> PreTrainedModel:
-        """The fine-tuned teacher."""
-        return models.load_classifier(self.teacher_path)
+        """The fine-tuned teacher, as the teacher stage left it."""
+        return models.load_classifier(str(self.folder / "teacher" / "model"))
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -89,34 +84,33 @@ class Stages:
 
     def make_teacher(self, workspace: Workspace) -> dict[str, Any]:
         """Fine-tune the base, unless the recipe names a fine-tuned teacher; record its metric."""
-        if self.recipe.teacher.model is not None:
-            return {"scores": self.scores(self.teacher), "num_parameters": models.num_parameters(self.teacher)}
-        torch.manual_seed(self.recipe.seed)
-        model = models.load_classifier(self.recipe.teacher.base or "", self.task.labels)
-        trained = distill.fine_tune(
-            model,
-            self.encoded["train"],
-            _schedule(self.recipe.teacher.fine_tune),
-            self._setting(workspace, "teacher"),
-            self._dev_score,
-        )
+        teacher, told = self.recipe.teacher, {}
+        if teacher.model is not None:
+            model = models.load_classifier(teacher.model)
+        else:
+            torch.manual_seed(self.recipe.seed)
+            model = models.load_classifier(teacher.base or "", self.task.labels)
+            trained = distill.fine_tune(
+                model,
+                self.encoded["train"],
+                _schedule(teacher.fine_tune),
+                self._setting(workspace, "teacher"),
+                self._dev_score,
+            )
+            told = asdict(trained)
         models.save_model(model, self.tokenizer, workspace.output / "model")
-        return {
-            **_told(trained),
-            "scores": self.scores(model),
-            "num_parameters": models.num_parameters(model),
-        }
+        return {**told, "scores": self.scores(model), "num_parameters": models.num_parameters(model)}
 
     def general(self, workspace: Workspace) -> dict[str, Any]:
         """The base teacher's layers on running text."""
         section = self.recipe.distill.general
         assert section is not None
-        base = models.load_encoder(self.recipe.teacher.base or self.teacher_path)
+        base = models.load_encoder(self.recipe.teacher.base or str(self.folder / "teacher" / "model"))
         texts = encode_texts(self._corpus(section.corpus), self.tokenizer, max_length=section.max_length)
         learner = self._initialise(base, texts)
         trained = self._match_layers(learner, base, texts, section, workspace, "general")
         learner.save_encoder(workspace.output / "model", self.tokenizer)
-        return {**_told(trained), "num_rows": len(texts.lengths)}
+        return {**asdict(trained), "num_rows": len(texts.lengths)}
 
     def intermediate(self, workspace: Workspace) -> dict[str, Any]:
         """The fine-tuned teacher's layers on the task's texts."""
@@ -128,13 +122,13 @@ class Stages:
         section = self.recipe.distill.intermediate
         trained = self._match_layers(learner, self.teacher, texts, section, workspace, "intermediate")
         learner.save_encoder(workspace.output / "model", self.tokenizer)
-        return _told(trained)
+        return asdict(trained)
 
     def prediction(self, workspace: Workspace) -> dict[str, Any]:
         """The teacher's logits on the task's texts; the student is then complete."""
         learner = self._load_learner("intermediate")
         texts = self.encoded["train"].without_column("labels")
-        if self.recipe.student.initialisation != "random":
+        if self.recipe.student.initialisation != "random" and distill.can_take_head(learner.student, self.teacher):
             distill.take_head(learner, self.teacher, texts, seed=self.recipe.seed)
         before = self._dev_score(learner.student)
         section = self.recipe.distill.prediction
@@ -149,7 +143,7 @@ class Stages:
         )
         models.save_model(learner.student, self.tokenizer, workspace.output / "model")
         return {
-            **_told(trained),
+            **asdict(trained),
             "dev_score_before": before,
             "scores": self.scores(learner.student),
             "num_parameters": models.num_parameters(learner.student),
@@ -310,7 +304,3 @@ def _golden(classifier: Classifier, dev: Split) -> list[Golden]:
 def _schedule(section: StageSection) -> Schedule:
     fields = ("epochs", "batch_size", "learning_rate", "warmup", "decay", "max_steps", "checkpoint_steps")
     return Schedule(**{name: getattr(section, name) for name in fields})
-
-
-def _told(trained: Trained) -> dict[str, Any]:
-    return asdict(trained)

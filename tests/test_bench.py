@@ -86,7 +86,7 @@ def measured(teacher_folder, base_folder):
     ]
     progress = []
     found = measure(contenders, workload, QUICK, on_progress=lambda done, total: progress.append((done, total)))
-    assert progress == [(index + 1, 20) for index in range(20)]
+    assert progress == [(index + 1, 24) for index in range(24)]
     return found
 
 

@@ -107,31 +107,37 @@ def test_killed_in_every_stage_and_epoch_it_ends_with_the_same_weights(finished,
     environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "pocketbert.cli", "run", str(path)]
     num_kills = 0
-    for stage in STAGES:
-        for first_epoch in (True, False):
-            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-            try:
-                kill_at_checkpoint(process, tmp_path, stage, first_epoch=first_epoch)
-            finally:
-                process.kill()
-                process.communicate()
-            num_kills += 1
-    assert num_kills == 8
+    moments = [(stage, moment) for stage in STAGES for moment in ("first epoch", "later epoch")]
+    moments.insert(6, ("prediction", "before any checkpoint"))
+    for stage, moment in moments:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        try:
+            kill_at(moment, stage, process, tmp_path)
+        finally:
+            process.kill()
+            process.communicate()
+        num_kills += 1
+    assert num_kills == 9
     found = run(path, tmp_path, environment)
     assert found.returncode == 0, found.stderr
     assert "prediction: resumes at step" in found.stderr
     assert weights(tmp_path / "runs" / "tiny") == weights(finished[0])
 
 
-def kill_at_checkpoint(process: subprocess.Popen, root: Path, stage: str, *, first_epoch: bool) -> None:
-    """SIGKILL as soon as the stage has a whole checkpoint in its first epoch, or in a later one."""
+def kill_at(moment: str, stage: str, process: subprocess.Popen, root: Path) -> None:
+    """SIGKILL as soon as the stage has begun, or has a whole checkpoint in its first epoch, or in a later one."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        for epoch in checkpointed_epochs(root, stage):
-            if (epoch < 1) if first_epoch else (1 < epoch < 4):
-                os.kill(process.pid, signal.SIGKILL)
-                assert process.wait() == -signal.SIGKILL
-                return
+        epochs = checkpointed_epochs(root, stage)
+        reached = {
+            "before any checkpoint": (root / "runs" / "tiny" / ".partial" / stage / "teacher_logits.npy").exists(),
+            "first epoch": any(epoch < 1 for epoch in epochs),
+            "later epoch": any(1 < epoch < 4 for epoch in epochs),
+        }
+        if reached[moment]:
+            os.kill(process.pid, signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+            return
         assert process.poll() is None, f"{stage} ended before it could be killed: {process.stderr.read()}"
         time.sleep(0.002)
     raise AssertionError(f"{stage} made no checkpoint")
@@ -170,7 +176,10 @@ def test_a_required_variant_that_fails_ends_with_code_3_and_is_not_shipped(finis
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": {"data": "nothing.csv"}}, "error: task.data: nothing.csv is neither a file nor a folder"),
+        (
+            {"task": {"data": "nothing.csv", "max_length": 32}},
+            "error: task.data: nothing.csv is neither a file nor a folder",
+        ),
         ({"student": {"preset": "tinybert9"}}, "student.preset"),
         ({"studnet": {}}, "studnet: unknown key"),
         ({"teacher": {}}, "name teacher.base"),

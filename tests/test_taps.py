@@ -1,7 +1,7 @@
 import pytest
 import torch
 from conftest import config
-from transformers import BertForSequenceClassification
+from transformers import AutoConfig, AutoModel, BertForSequenceClassification
 
 from compress import taps
 from compress.errors import UserError
@@ -14,7 +14,8 @@ def inputs() -> dict[str, torch.Tensor]:
 
 def test_scores_are_those_before_the_softmax(teacher: BertForSequenceClassification):
     batch = inputs()
-    found = taps.read(teacher, batch, hidden=True, scores=True)
+    with taps.exposing_scores(teacher):
+        found = taps.read(teacher, batch, hidden=True, scores=True)
     assert len(found.scores) == 4 and len(found.hidden) == 5
     for layer in range(4):
         attention = teacher.bert.encoder.layer[layer].attention.self
@@ -25,8 +26,34 @@ def test_scores_are_those_before_the_softmax(teacher: BertForSequenceClassificat
 def test_tapping_does_not_change_the_answer(teacher: BertForSequenceClassification):
     batch = inputs()
     plain = teacher(**batch).logits
-    taps.read(teacher, batch, hidden=True, scores=True)
-    torch.testing.assert_close(teacher(**batch).logits, plain)
+    with taps.exposing_scores(teacher):
+        torch.testing.assert_close(teacher(**batch).logits, plain)
+    assert torch.equal(teacher(**batch).logits, plain), "afterwards the same kernel computes it"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("roberta", {}),
+        ("electra", {"embedding_size": 32}),
+        ("distilbert", {"dim": 32, "n_heads": 4, "n_layers": 4, "hidden_dim": 64}),
+        ("camembert", {}),
+    ],
+)
+def test_other_encoders_give_scores_too(kind, options):
+    sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
+    model = AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=27, **(options or {}), **sizes)).eval()
+    with torch.no_grad(), taps.exposing_scores(model):
+        scores = taps.read(model, inputs(), hidden=False, scores=True).scores
+    assert len(scores) == 4 and scores[0].shape == (2, 4, 5, 5)
+    assert not torch.allclose(scores[0].sum(dim=-1), torch.ones(2, 4, 5)), "these are probabilities"
+
+
+def test_an_encoder_that_keeps_its_scores_to_itself_is_refused():
+    sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 64}
+    model = AutoModel.from_config(AutoConfig.for_model("mpnet", vocab_size=27, **sizes))
+    with pytest.raises(UserError, match="a mpnet gives no attention scores"), taps.exposing_scores(model):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import torch
 from conftest import config, rows
 from transformers import BertForSequenceClassification, TrainingArguments
 
+from compress import taps
 from compress.batching import PaddingCollator
 from compress.encoding import encode_split, encode_texts
 from compress.errors import UserError
@@ -57,7 +58,8 @@ def one_step(tmp_path, teacher, tokenizer, *, batch_size: int, accumulation: int
             remove_unused_columns=False,
         ),
     )
-    trainer.train()
+    with taps.exposing_scores(model.student, teacher):
+        trainer.train()
     assert trainer.state.global_step == 1
     return model.state_dict()
 
@@ -81,14 +83,15 @@ def test_the_teacher_neither_learns_nor_drops(tmp_path, teacher, tokenizer):
 
 def test_training_brings_every_loss_down(tmp_path, teacher, tokenizer):
     model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
-    found = train(
-        model,
-        encode_texts(texts(200), tokenizer, max_length=32),
-        Schedule(epochs=12, batch_size=16, learning_rate=3e-3),
-        Setting(title="layers", seed=0, checkpoints=tmp_path / "checkpoints", tensorboard=tmp_path / "tensorboard"),
-        teacher=teacher,
-        layer_map=(2, 4),
-    )
+    with taps.exposing_scores(model.student, teacher):
+        found = train(
+            model,
+            encode_texts(texts(200), tokenizer, max_length=32),
+            Schedule(epochs=12, batch_size=16, learning_rate=3e-3),
+            Setting(title="layers", seed=0, checkpoints=tmp_path / "checkpoints", tensorboard=tmp_path / "tensorboard"),
+            teacher=teacher,
+            layer_map=(2, 4),
+        )
     first, last = found.history[0], found.history[-1]
     for name in ("loss_embedding", "loss_hidden", "loss_attention"):
         assert last[name] < first[name]
@@ -121,7 +124,7 @@ def test_the_student_ends_with_its_best_epoch(tmp_path, tokenizer):
 def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, teacher, tokenizer):
     model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
     model.projections.hidden.weight.data.fill_(float("nan"))
-    with pytest.raises(UserError, match="lower its learning_rate"):
+    with pytest.raises(UserError, match="lower its learning_rate"), taps.exposing_scores(model.student, teacher):
         train(
             model,
             encode_texts(texts(400), tokenizer, max_length=32),
@@ -140,6 +143,35 @@ def test_a_checkpoint_whose_save_was_cut_off_is_passed_over(tmp_path):
             (folder / "trainer_state.json").write_text(state)
     assert latest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
+
+
+def test_a_stage_cut_off_after_its_last_checkpoint_takes_no_step_more(tmp_path, tokenizer):
+    lines = rows(60)
+    split = Split(texts=[t for t, _ in lines], pairs=None, labels=np.array([int(n == "positive") for _, n in lines]))
+    data = encode_split(split, tokenizer, max_length=32)
+    schedule = Schedule(epochs=3, batch_size=16, learning_rate=1e-3, decay="constant_with_warmup", max_steps=6)
+    found = []
+    for _ in range(2):
+        model = student()
+        setting = Setting(title="labels", seed=0, checkpoints=tmp_path)
+        trained = train(
+            DistillationModel(model, None, Objective(labels=1.0)), data, schedule, setting, evaluate=lambda _: 0.5
+        )
+        found.append((model.state_dict(), trained.num_steps, trained.dev_scores))
+    (first, *told), (second, *told_again) = found
+    assert told == told_again == [6, [0.5, 0.5]]
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_max_steps_cuts_the_epochs_short_and_never_adds_any(tmp_path, tokenizer):
+    data = encode_texts(texts(32), tokenizer, max_length=32).with_column("labels", np.zeros(32, dtype=int))
+    for max_steps, expected in ((3, 3), (500, 4), (None, 4)):
+        schedule = Schedule(epochs=2, batch_size=16, learning_rate=1e-3, max_steps=max_steps)
+        setting = Setting(title="labels", seed=0, checkpoints=tmp_path / str(max_steps))
+        assert (
+            train(DistillationModel(student(), None, Objective(labels=1.0)), data, schedule, setting).num_steps
+            == expected
+        )
 
 
 def test_logits_come_in_the_order_of_the_rows_whatever_the_batches(teacher, tokenizer):

@@ -1,0 +1,125 @@
+"""What can be known to fail from the models' configurations alone, told before the first stage instead of hours in."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from optimum.utils.normalized_config import NormalizedConfigManager
+
+from compress import locations
+from compress.errors import UserError
+from compress.shape import StudentShape
+from pocketbert.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """What a config.json says of an encoder, under the same names for every architecture."""
+
+    name: str
+    kind: str
+    layers: int
+    width: int
+    ffn_width: int | None
+    heads: int
+    vocab_size: int
+    max_tokens: int
+    activation: str
+
+
+def read_encoder(name: str) -> Encoder:
+    """The encoder behind a model name. Raises UserError where there is none, or of an architecture unknown to us."""
+    config = locations.read_config(name)
+    kind = config["model_type"]
+    try:
+        normalized: Any = NormalizedConfigManager.get_normalized_config_class(kind)(SimpleNamespace(**config))
+        return Encoder(
+            name=name,
+            kind=kind,
+            layers=config.get("n_layers") or normalized.num_layers,
+            width=normalized.hidden_size,
+            ffn_width=config.get("intermediate_size", config.get("hidden_dim")),
+            heads=normalized.num_attention_heads,
+            vocab_size=config["vocab_size"],
+            max_tokens=locations.max_tokens(config),
+            activation=config.get("hidden_act", config.get("activation", "gelu")),
+        )
+    except (KeyError, AttributeError) as error:
+        raise UserError(
+            f"{name}: a {kind} is no encoder that can be distilled ({' '.join(str(error).split())})"
+        ) from error
+
+
+def check(recipe: Recipe, shape: StudentShape) -> None:
+    """Hold teacher, student and limits against one another. Raises UserError with every mismatch, a line each."""
+    named = [name for name in (recipe.teacher.base, recipe.teacher.model) if name is not None]
+    encoders = [read_encoder(name) for name in named]
+    problems = [problem for encoder in encoders for problem in _mismatches(recipe, shape, encoder)]
+    if len(encoders) == 2:
+        base, model = encoders
+        for what in ("width", "vocab_size", "heads"):
+            if getattr(base, what) != getattr(model, what):
+                problems.append(
+                    f"teacher.base and teacher.model differ: {what} {getattr(base, what)} and {getattr(model, what)}; "
+                    "name the checkpoint that the model was fine-tuned from"
+                )
+    if problems:
+        raise UserError("\n".join(dict.fromkeys(problems)))
+
+
+def _mismatches(recipe: Recipe, shape: StudentShape, teacher: Encoder) -> list[str]:
+    student, stages = recipe.student, recipe.distill
+    found = []
+    if shape.layers > teacher.layers:
+        found.append(f"student.layers is {shape.layers}, more than the {teacher.layers} of the teacher {teacher.name}")
+    lengths = {"task.max_length": recipe.task.max_length}
+    if stages.general is not None:
+        lengths["distill.general.max_length"] = stages.general.max_length
+    found += [
+        f"{key} is {length}; the teacher {teacher.name} has positions for {teacher.max_tokens} tokens"
+        for key, length in lengths.items()
+        if length > teacher.max_tokens
+    ]
+    layer_wise = [stages.intermediate, *([stages.general] if stages.general is not None else [])]
+    if shape.heads != teacher.heads and any(stage.attention for stage in layer_wise):
+        found.append(
+            f"the attention loss compares head by head: student.heads is {shape.heads}, the teacher {teacher.name} has "
+            f"{teacher.heads}; make them equal, or set the weight `attention` of the stage to 0"
+        )
+    if student.initialisation == "checkpoint":
+        return found + _checkpoint_mismatches(student.checkpoint or "", shape, teacher)
+    if student.initialisation == "random":
+        return found
+    if teacher.kind != "bert":
+        found.append(
+            f"student.initialisation is {student.initialisation}, which takes a bert; the teacher {teacher.name} is a "
+            f"{teacher.kind}; use random"
+        )
+        return found
+    if teacher.activation != "gelu":
+        found.append(f"the teacher {teacher.name} uses {teacher.activation}; export fuses gelu only")
+    wide = {"width": teacher.width, "ffn_width": teacher.ffn_width, "heads": teacher.heads}
+    for what, theirs in wide.items():
+        ours = getattr(shape, what)
+        if student.initialisation == "teacher_layers" and ours != theirs:
+            found.append(f"student.initialisation teacher_layers needs equal {what}: student {ours}, teacher {theirs}")
+        elif what == "heads" and ours != theirs:
+            found.append(
+                f"projected initialisation works head by head: student.heads is {ours}, the teacher has {theirs}; make "
+                "them equal, or use random"
+            )
+        elif theirs is not None and ours > theirs:
+            found.append(f"projected initialisation: student.{what} is {ours}, the teacher's {theirs}; use random")
+    return found
+
+
+def _checkpoint_mismatches(name: str, shape: StudentShape, teacher: Encoder) -> list[str]:
+    student = read_encoder(name)
+    if student.kind != "bert":
+        return [f"student.checkpoint {name} is a {student.kind}; a student is a bert"]
+    wanted = {**vars(shape), "vocab_size": teacher.vocab_size}
+    return [
+        f"student.checkpoint {name} has {what} {getattr(student, what)}; expected {value}"
+        for what, value in wanted.items()
+        if getattr(student, what) != value
+    ]
