@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import load_model, save_model
 from transformers import BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from compress import metrics, models, taps
+from compress import models, taps
 from compress.batching import PaddingCollator
 from compress.encoding import Encoded
 from compress.errors import UserError
-from compress.inference import predict_logits
 from compress.locations import locate
 from compress.projection import project_head, project_teacher
 from compress.shape import StudentShape
@@ -168,15 +167,6 @@ def fine_tune(
         setting,
         evaluate=evaluate,
     )
-
-
-def dev_score(data: Encoded, labels: np.ndarray, metric: metrics.Metric) -> Callable[[PreTrainedModel], float]:
-    """The function that scores a model on a split."""
-
-    def evaluate(model: PreTrainedModel) -> float:
-        return metrics.score(metric, labels, predict_logits(model, data).argmax(axis=1))
-
-    return evaluate
 
 
 def _load_bert(name: str, labels: tuple[str, ...]) -> BertForSequenceClassification:

@@ -188,7 +188,7 @@ def latest_checkpoint(folder: Path) -> str | None:
     found = []
     for path in folder.glob("checkpoint-*"):
         try:
-            json.loads((path / "trainer_state.json").read_text())
+            json.loads((path / TRAINER_STATE_NAME).read_text())
         except (OSError, json.JSONDecodeError):
             shutil.rmtree(path, ignore_errors=True)
             continue

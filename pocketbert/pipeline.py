@@ -266,14 +266,8 @@ def _apply_gate(recipe: Recipe, exported: StageRecord, folder: Path) -> list[str
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, partial)
         partial.rename(target)
-    missing = [
-        f"{variant}: {'; '.join(told[variant]['failures'])}"
-        if variant in told
-        else f"{variant}: not among export.variants"
-        for variant in recipe.gate.require
-        if variant not in passed
-    ]
-    return missing or ([] if passed else [f"{name}: {'; '.join(facts['failures'])}" for name, facts in told.items()])
+    must_pass = recipe.gate.require or ([] if passed else list(told))
+    return [f"{name}: {'; '.join(told[name]['failures'])}" for name in must_pass if name not in passed]
 
 
 def _digests(folder: Path) -> dict[Path, str]:

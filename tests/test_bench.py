@@ -11,8 +11,9 @@ from conftest import rows, write_csv
 
 from bench import plots, table, worker
 from bench.contenders import Contender, Workload, contenders_at
-from bench.latency import Protocol, measure
+from bench.latency import Protocol, Samples, measure
 from bench.report import write_reports
+from bench.results import rows as rows_of
 from bench.stats import speed_ratio, summarise
 from compress.errors import UserError
 
@@ -68,6 +69,24 @@ def test_warm_up_ends_when_the_median_is_stable_or_time_is_up(monkeypatch):
     clock = 0.0
     worker.warm_up(never_stable)
     assert clock > worker.WARM_UP_AT_MOST_S
+
+
+def test_ratios_are_against_the_first_row_of_the_same_device():
+    def sample(device: str, seconds: float, error: str | None = None) -> Samples:
+        contender = Contender(name=device, kind="torch", path=f"{device}{seconds}", device=device)
+        calls = [[seconds] * 3] * 2
+        return Samples(contender=contender, texts_s=calls, tokens_s={8: calls}, throughput_s=[1.0, 1.0], error=error)
+
+    samples = [sample("cpu", 0.010), sample("cuda", 0.004), sample("cpu", 0.002), sample("cuda", 0.001)]
+    options = {"labels": None, "metric": "accuracy", "num_throughput_texts": 8, "num_parameters": {}}
+    found = rows_of(samples, sizes=[1] * 4, **options)
+    assert [row.texts_ratio.value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
+    assert [row.tokens_ratio[8].value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
+
+    dead = Samples(contender=samples[0].contender, texts_s=[[0.01]], error="out of memory")
+    found = rows_of([dead, samples[2]], sizes=[1] * 2, **options)
+    assert found[0].error == "out of memory" and found[0].texts is None
+    assert found[1].texts_ratio is None and found[1].texts.n == 6
 
 
 @pytest.fixture(scope="module")
