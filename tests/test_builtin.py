@@ -1,0 +1,83 @@
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from compress import corpus, tables
+from compress.errors import UserError
+from pocketbert import builtin
+
+MOVIES = '1\t2.5\tA  fine film\n2\t-0.5\tdull, and "flat"\n3\t0.4\tundecided\n4\t-3.0\tawful\u2028story\n'
+OTHERS = {"nytEditorialSnippets": "1\t0.0\tan editorial\n", "amazonReviewSnippets": "2\t1.0\ta review\n"}
+
+
+def archive_in_archive(folder: Path) -> Path:
+    """The source distribution's layout: a package with an archive of tables inside."""
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as tar:
+        for name, text in {"movieReviewSnippets": MOVIES, **OTHERS, "tweets": "3\t-1\ta tweet \U0001f600\n"}.items():
+            add(tar, f"hutto_ICWSM_2014/{name}_GroundTruth.txt", text.encode())
+    with tarfile.open(folder / "package.tar.gz", "w:gz") as tar:
+        add(tar, f"package-1.0/{builtin.INNER_ARCHIVE}", inner.getvalue())
+    return folder / "package.tar.gz"
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+@pytest.fixture
+def downloads(tmp_path, monkeypatch):
+    """Counts the downloads, which this test must not make."""
+    calls = []
+    monkeypatch.setenv("POCKETBERT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(builtin, "_download", lambda folder: calls.append(folder) or archive_in_archive(folder))
+    return calls
+
+
+def test_movie_snippets_are_labelled_by_the_sign_and_the_undecided_left_out(downloads):
+    table = tables.read_file(builtin.fetch("builtin:movie-snippets"))
+    assert table.to_dict("records") == [
+        {"text": "A fine film", "label": "positive"},
+        {"text": 'dull, and "flat"', "label": "negative"},
+        {"text": "awful story", "label": "negative"},
+    ]
+
+
+def test_the_other_texts_are_a_corpus(downloads):
+    path = builtin.fetch("builtin:other-snippets")
+    assert list(corpus.read_texts([path])) == ["an editorial", "a review", "a tweet \U0001f600"]
+    assert json.loads(path.read_text(encoding="utf-8").split("\n")[0]) == {"text": "an editorial"}
+
+
+def test_what_was_fetched_is_kept(downloads):
+    assert builtin.fetch("builtin:movie-snippets") == builtin.fetch("builtin:movie-snippets")
+    assert len(downloads) == 1
+
+
+def test_an_unknown_name_is_told():
+    with pytest.raises(UserError, match="there are builtin:movie-snippets, builtin:other-snippets"):
+        builtin.fetch("builtin:books")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", '{"text": "one"}\nnot json\n', "a.jsonl, line 2: not JSON"),
+        ("a.jsonl", '{"body": "one"}\n', 'line 1: expected an object with a string under "text"'),
+        ("a.pdf", "x", r"cannot read .*a\.pdf; expected \.txt or \.jsonl"),
+    ],
+)
+def test_a_corpus_that_cannot_be_read_is_told(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        list(corpus.read_texts([tmp_path / name]))
+
+
+def test_a_folder_without_texts_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"holds no \.txt or \.jsonl file"):
+        list(corpus.read_texts([tmp_path]))
