@@ -68,6 +68,7 @@ def test_the_quantised_graph_computes_in_int8(bundles):
     assert size["int8-dynamic"] < 0.6 * size["fp32"]
 
 
+@pytest.mark.filterwarnings("ignore")  # the exporter warns of much; what counts here is what fusion finds
 def test_a_graph_that_does_not_fuse_is_an_error_not_a_silence(tmp_path, teacher_folder):
     model = BertForSequenceClassification.from_pretrained(teacher_folder, attn_implementation="sdpa")
     ids = torch.ones(2, 8, dtype=torch.long)
