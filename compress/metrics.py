@@ -1,12 +1,11 @@
 """Task metrics."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 Metric = Literal["accuracy", "f1", "matthews"]
-METRICS = get_args(Metric)
 
 
 def score(metric: Metric, labels: np.ndarray, predictions: np.ndarray) -> float:

@@ -22,6 +22,8 @@ from compress.tasks import Task, read_split
 from export.manifest import read_manifest
 from pocketbert.recipe import Recipe
 
+MADE_UP_WORDS = "the of to and a in is it you that he was for on are with as his they be at one have this"
+
 
 def of_run(
     recipe: Recipe,
@@ -159,32 +161,7 @@ def _short_name(path: Path, paths: Sequence[Path]) -> str:
 def _workload(data: Path | None, text: list[str], label: str, contenders: Sequence[Contender]) -> Workload:
     """The given table; without one, made-up sentences of 4 to 60 words, and no accuracy."""
     if data is None:
-        words = [
-            "the",
-            "of",
-            "to",
-            "and",
-            "a",
-            "in",
-            "is",
-            "it",
-            "you",
-            "that",
-            "he",
-            "was",
-            "for",
-            "on",
-            "are",
-            "with",
-            "as",
-            "his",
-            "they",
-            "be",
-            "at",
-            "one",
-            "have",
-            "this",
-        ]
+        words = MADE_UP_WORDS.split()
         draw = random.Random(0)
         texts = [" ".join(draw.choices(words, k=draw.randint(4, 60))) for _ in range(200)]
         bundles = [Path(contender.path) for contender in contenders if contender.kind == "onnxruntime"]
