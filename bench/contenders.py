@@ -33,13 +33,13 @@ class Contender:
 class Workload:
     """What every contender is timed on.
 
-    `texts` (and `pairs`) have the task's own lengths; `labels` are their classes where known. `fixed_lengths`: token
-    counts, special tokens included, for the grid at batch 1.
+    `texts` (and `pairs`) have the task's own lengths; `labels` are their classes (or values) where known.
+    `fixed_lengths`: token counts, special tokens included, for the grid at batch 1.
     """
 
     texts: Sequence[str]
     pairs: Sequence[str] | None = None
-    labels: Sequence[int] | None = None
+    labels: Sequence[float] | None = None
     fixed_lengths: Sequence[int] = (16, 32, 64, 128)
 
 

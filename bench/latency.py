@@ -45,7 +45,7 @@ class Samples:
     texts_s: list[list[float]] = field(default_factory=list)
     tokens_s: dict[int, list[list[float]]] = field(default_factory=dict)
     throughput_s: list[float] = field(default_factory=list)
-    predictions: list[int] | None = None
+    predictions: list[float] | None = None
     error: str | None = None
 
 

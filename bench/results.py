@@ -42,7 +42,7 @@ def rows(
     samples: Sequence[Samples],
     *,
     sizes: Sequence[int],
-    labels: Sequence[int] | None,
+    labels: Sequence[float] | None,
     metric: metrics.Metric,
     num_throughput_texts: int,
     num_parameters: dict[str, int],

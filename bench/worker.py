@@ -15,6 +15,8 @@ from itertools import cycle, repeat
 from pathlib import Path
 from typing import Any, Protocol
 
+from compress.metrics import decide
+
 WARM_UP_WINDOW = 15
 WARM_UP_AT_MOST_S = 5.0
 STABLE_WITHIN = 0.05
@@ -25,7 +27,7 @@ class _Runner(Protocol):
 
     def answer(self, text: str, pair: str | None) -> None: ...
     def run_tokens(self, length: int) -> Callable[[], object] | None: ...
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]: ...
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]: ...
 
 
 class _Encoder:
@@ -82,8 +84,8 @@ class _Encoder:
         words.truncate(length)
         return lambda: self.predictor.run([words])
 
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]:
-        return self.predictor.logits(texts, pairs).argmax(axis=1).tolist()
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
+        return decide(self.predictor.logits(texts, pairs)).tolist()
 
     def _pairs(self) -> int:
         return int(getattr(self.predictor, "takes_pairs", False))
@@ -109,7 +111,7 @@ class _Floor:
     def run_tokens(self, length: int) -> None:
         return None
 
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]:
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
         rows = texts if pairs is None else [f"{a} {b}" for a, b in zip(texts, pairs, strict=True)]
         return self.model.predict(list(rows)).tolist()
 
@@ -181,8 +183,8 @@ class Worker:
         """Texts to labels, all at hand at once: seconds for all."""
         return timed(lambda: self.runner.predict(texts, pairs))
 
-    def predict(self, texts: list[str], pairs: list[str] | None) -> list[int]:
-        """The class of each text."""
+    def predict(self, texts: list[str], pairs: list[str] | None) -> list[float]:
+        """The class (or value) of each text."""
         return self.runner.predict(texts, pairs)
 
 

@@ -38,12 +38,20 @@ def prediction_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) 
     """Soft cross-entropy of the student's logits under the teacher's, per example.
 
     `student`, `teacher`: (batch, classes). Returns (batch,): summed over the classes, not averaged, and not multiplied
-    by the squared temperature. TinyBERT, equation 10.
+    by the squared temperature. TinyBERT, equation 10. With one output (regression) it is the squared error against the
+    teacher's value.
     """
+    if student.shape[-1] == 1:
+        return (student.float() - teacher.float()).square().squeeze(-1)
     targets = functional.softmax(teacher.float() / temperature, dim=-1)
     return -(targets * functional.log_softmax(student.float() / temperature, dim=-1)).sum(dim=-1)
 
 
 def label_loss(student: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy against class labels, per example. `student`: (batch, classes), `labels`: (batch,)."""
+    """Cross-entropy against class labels, per example; with one output, the squared error against numbers.
+
+    `student`: (batch, classes), `labels`: (batch,). Returns (batch,).
+    """
+    if student.shape[-1] == 1:
+        return (student.float().squeeze(-1) - labels.float()).square()
     return functional.cross_entropy(student.float(), labels, reduction="none")

@@ -3,18 +3,38 @@
 from typing import Literal
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-Metric = Literal["accuracy", "f1", "matthews"]
+Metric = Literal["accuracy", "f1", "matthews", "pearson_spearman"]
 
 
-def score(metric: Metric, labels: np.ndarray, predictions: np.ndarray) -> float:
-    """The metric of class predictions, both (rows,). F1 is of class 1 for two classes, else the macro mean."""
+def is_regression(metric: Metric) -> bool:
+    """Whether the metric compares numbers; the others compare classes."""
+    return metric == "pearson_spearman"
+
+
+def decide(logits: np.ndarray) -> np.ndarray:
+    """What a model answers, (rows,): the class of the largest logit; where there is but one output, its value."""
+    return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
+
+
+def score(metric: Metric, labels: np.ndarray, answers: np.ndarray) -> float:
+    """The metric of a model's answers, both (rows,).
+
+    f1 is that of class 1 for two classes, else the macro mean. pearson_spearman is the mean of both correlations
+    (GLUE's figure for STS-B); 0 where all answers are equal.
+    """
+    from scipy import stats
+    from sklearn import metrics
+
     match metric:
         case "accuracy":
-            return float(accuracy_score(labels, predictions))
+            return float(metrics.accuracy_score(labels, answers))
         case "f1":
-            average = "binary" if set(labels) | set(predictions) <= {0, 1} else "macro"
-            return float(f1_score(labels, predictions, average=average))
+            average = "binary" if set(labels) | set(answers) <= {0, 1} else "macro"
+            return float(metrics.f1_score(labels, answers, average=average))
         case "matthews":
-            return float(matthews_corrcoef(labels, predictions))
+            return float(metrics.matthews_corrcoef(labels, answers))
+        case "pearson_spearman":
+            if np.ptp(answers) == 0 or np.ptp(labels) == 0:
+                return 0.0
+            return float(stats.pearsonr(labels, answers)[0] + stats.spearmanr(labels, answers)[0]) / 2

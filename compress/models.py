@@ -15,12 +15,20 @@ from transformers import (
 from transformers.utils import logging
 
 from compress.errors import UserError
-from compress.locations import is_classifier, locate
+from compress.locations import is_classifier, locate, read_config
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, fast (Rust) or refused: the bundle is built from its tokenizer.json."""
     tokenizer = _load(AutoTokenizer, name)
+    rows = read_config(name).get("vocab_size")
+    if rows is not None and len(tokenizer) > rows:
+        raise UserError(
+            f"{name}: its tokenizer has {len(tokenizer)} pieces, its embedding {rows} rows; expected no more pieces "
+            "than rows; put the tokenizer there that the model was trained with"
+        )
+    if not len(tokenizer.get_vocab()) > len(tokenizer.all_special_tokens):
+        raise UserError(f"{name}: there is no tokenizer beside the model; expected tokenizer.json, or vocab.txt")
     if not tokenizer.is_fast:
         raise UserError(f"{name}: {type(tokenizer).__name__} has no tokenizer.json form, which a bundle needs")
     return tokenizer
@@ -28,7 +36,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def load_encoder(name: str) -> PreTrainedModel:
     """The encoder alone, float32, in eval mode."""
-    return _load(AutoModel, name, dtype=torch.float32).eval()
+    return _load_weights(AutoModel, name).eval()
 
 
 def load_classifier(name: str, labels: tuple[str, ...] | None = None) -> PreTrainedModel:
@@ -42,13 +50,13 @@ def load_classifier(name: str, labels: tuple[str, ...] | None = None) -> PreTrai
                 f"{name}: not a fine-tuned classifier (its config.json names no ...ForSequenceClassification); "
                 "name it as teacher.base instead, and the teacher is fine-tuned from it"
             )
-        return _load(AutoModelForSequenceClassification, name, dtype=torch.float32).eval()
+        return _load_weights(AutoModelForSequenceClassification, name, with_head=True).eval()
     names = {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
     }
-    return _load(AutoModelForSequenceClassification, name, dtype=torch.float32, **names).eval()
+    return _load_weights(AutoModelForSequenceClassification, name, **names).eval()
 
 
 def label_names(model: PreTrainedModel) -> tuple[str, ...]:
@@ -67,6 +75,34 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     model.config._attn_implementation = "sdpa"
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _load_weights(loader: Any, name: str, *, with_head: bool = False, **options: object) -> Any:
+    """In float32, from safetensors alone: loading a pickle can run what is in it.
+
+    The library draws at random what the file lacks. A head may be drawn, and a pooler, unless `with_head`; no more.
+    """
+    folder = Path(locate(name))
+    pickled = sorted(folder.glob("pytorch_model*.bin")) if folder.is_dir() else []
+    if pickled and not any(folder.glob("model*.safetensors")):
+        raise UserError(
+            f"{name}: got pickled weights ({pickled[0].name}), which can run code when loaded; expected "
+            "model.safetensors; if you trust the file, load it in transformers and save it with save_pretrained"
+        )
+    model, told = _load(loader, name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options)
+    encoder = "" if loader is AutoModel else f"{model.base_model_prefix}."
+    drawn = sorted(
+        key for key in told["missing_keys"] if with_head or (key.startswith(encoder) and "pooler" not in key)
+    )
+    if drawn:
+        raise UserError(
+            f"{name}: its weights lack {len(drawn)} of those that config.json promises, the first {drawn[0]}; "
+            "expected the whole model; copy or export it again"
+        )
+    broken = next((key for key, weight in model.named_parameters() if not torch.isfinite(weight).all()), None)
+    if broken is not None:
+        raise UserError(f"{name}: the weight {broken} holds NaN or infinity; expected finite numbers; train it anew")
+    return model
 
 
 def _load(loader: Any, name: str, **options: object) -> Any:

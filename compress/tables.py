@@ -10,6 +10,7 @@ import pandas as pd
 from compress.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+LONGEST_CELL = 1_000_000  # characters; what is longer comes of a quote that was never closed
 ALIASES = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
 
 
@@ -18,19 +19,17 @@ def read_file(path: Path, *, encoding: str = "utf-8") -> pd.DataFrame:
 
     CSV follows RFC 4180 (quoted cells); TSV has no quoting, as GLUE's files. A byte-order mark is skipped.
     """
-    if not path.exists():
+    if not path.is_file():
         raise UserError(f"{path}: no such file")
     encoding = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-    as_written = {"dtype": str, "keep_default_na": False, "encoding": encoding}
     try:
         match path.suffix:
             case ".csv":
-                table = pd.read_csv(path, **as_written)
+                table = _read_delimited(path, encoding, delimiter=",", quoting=csv.QUOTE_MINIMAL)
             case ".tsv":
-                table = pd.read_csv(path, sep="\t", quoting=csv.QUOTE_NONE, **as_written)
+                table = _read_delimited(path, encoding, delimiter="\t", quoting=csv.QUOTE_NONE)
             case ".jsonl" | ".json":
-                lines = path.read_text(encoding=encoding).split("\n")
-                table = pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+                table = _read_json_lines(path, encoding)
             case ".parquet":
                 table = pd.read_parquet(path)
             case other:
@@ -41,13 +40,68 @@ def read_file(path: Path, *, encoding: str = "utf-8") -> pd.DataFrame:
         raise UserError(f"task.encoding: Python knows no encoding {encoding!r}; for example utf-8, cp1252") from error
     except UnicodeError as error:
         raise UserError(f"{path}: not {encoding} text ({error}); name the right one in task.encoding") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, json.JSONDecodeError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path}: not a readable {path.suffix[1:]} table ({str(error).strip()})") from error
     if table.empty:
-        raise UserError(f"{path}: the table has no rows")
+        raise UserError(f"{path}: the table has no rows; expected a header and a row per text")
     return table
+
+
+def _read_delimited(path: Path, encoding: str, *, delimiter: str, quoting: int) -> pd.DataFrame:
+    """Every cell as text; a row that does not fit the header is told with its line."""
+    limit = csv.field_size_limit(LONGEST_CELL)
+    rows: list[list[str]] = []
+    line = 1
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
+            header = next(reader, [])
+            _check_header(path, header)
+            line = reader.line_num + 1
+            for row in reader:
+                if len(row) != len(header) and row:
+                    raise UserError(
+                        f"{path}, line {line}: got {len(row)} cells, expected {len(header)} as in the header"
+                        + ("; a text that holds commas stands in double quotes" if delimiter == "," else "")
+                    )
+                if any("\0" in cell for cell in row):
+                    raise UserError(f"{path}, line {line}: got a NUL byte, expected text; is it UTF-16, or cut off?")
+                if row:
+                    rows.append(row)
+                line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {line}: {error}; a cell is at most {LONGEST_CELL:,} characters long, and a quote inside a "
+            "quoted text is written twice; is one left open?"
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+    return pd.DataFrame(rows, columns=header, dtype=str)
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    twice = next((name for index, name in enumerate(header) if name in header[:index]), None)
+    if twice is not None:
+        raise UserError(f"{path}, line 1: the header names the column {twice!r} twice; rename one of them")
+    if len(header) == 1 and ";" in header[0]:
+        raise UserError(f"{path}, line 1: the columns are parted by semicolons; expected commas, or tabs in a .tsv")
+
+
+def _read_json_lines(path: Path, encoding: str) -> pd.DataFrame:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding=encoding).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error}); expected an object a line") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: got a {type(row).__name__}, expected an object a line")
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def read_local(location: Path, *, encoding: str, splits: dict[str, str]) -> dict[str, pd.DataFrame]:
@@ -60,7 +114,7 @@ def read_local(location: Path, *, encoding: str, splits: dict[str, str]) -> dict
             raise UserError(f"task.splits: {location} is a single file; name a folder, or leave task.splits out")
         return {"train": read_file(location, encoding=encoding)}
     if not location.is_dir():
-        raise UserError(f"task.data: {location} is neither a file nor a folder")
+        raise UserError(f"task.data: {location} is neither a file nor a folder, seen from {Path.cwd()}")
     found = {}
     for split, aliases in ALIASES.items():
         if split in splits:
@@ -78,14 +132,19 @@ def read_local(location: Path, *, encoding: str, splits: dict[str, str]) -> dict
 def read_hub(
     name: str, subset: str | None, splits: dict[str, str]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, list[str]]]:
-    """The splits of a Hub data set, and for each column with named classes its names in the order of their integers."""
+    """The splits of a Hub data set, and for each column with named classes its names in the order of their integers.
+
+    `name` may also be a local folder with a copy of the data set's repository.
+    """
     import datasets
 
     try:
         loaded = datasets.load_dataset(name, subset)
     except Exception as error:  # the library raises a dozen kinds, all of them about this name or the network
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"task.data: the data set {name!r} could not be loaded ({reason})") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"task.data: {name!r} is no file or folder here, and as a Hub data set it could not be loaded ({reason})"
+        ) from error
     wanted = {
         split: splits.get(split) or next((alias for alias in aliases if alias in loaded), None)
         for split, aliases in ALIASES.items()

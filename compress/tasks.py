@@ -1,6 +1,7 @@
 """A task: texts, labels and metric, split into train, dev and test."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +12,14 @@ import pandas as pd
 from compress import tables
 from compress.errors import UserError
 
+REGRESSION_OUTPUT = "score"
 TEST_FROM_DEV_ROWS = 1000
 DEV_SHARE, DEV_ROWS_AT_MOST = 0.2, 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Rows of a task. `pairs` is None for single-text tasks; `labels`: (rows,) class indices."""
+    """Rows of a task. `pairs` is None for single-text tasks; `labels`: (rows,) class indices; a regression's numbers."""
 
     texts: list[str]
     pairs: list[str] | None
@@ -41,7 +43,8 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A labelled data set, ready to train on. `labels` are class names, in the order of their indices.
+    """A labelled data set, ready to train on. `labels` are class names, in the order of their indices; a regression has
+    but one, the name of the number.
 
     `test` holds the headline figures' rows. Where there are too few rows for a test split of their own, it is `dev`
     itself and `selected_on_test` is True: the figures are then taken on the rows that chose the checkpoints.
@@ -55,6 +58,11 @@ class Task:
     max_length: int
     selected_on_test: bool = False
     remarks: tuple[str, ...] = field(default=())
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the labels are numbers instead of classes."""
+        return len(self.labels) == 1
 
     def fingerprint(self) -> str:
         """sha256 over all rows, labels and limits."""
@@ -75,40 +83,47 @@ def load_task(
     splits: dict[str, str] | None = None,
     encoding: str = "utf-8",
     max_length: int = 128,
+    max_rows: int | None = None,
+    regression: bool = False,
     seed: int = 0,
 ) -> Task:
     """Load a task from a local file or folder, or by its name from the Hub.
 
-    `labels` names the classes; where the column holds integers, in the order of the integers. Raises UserError.
+    With `subset`, a local folder is taken for a copy of a Hub data set. `labels` names the classes; where the column
+    holds integers, in the order of the integers. `max_rows`: of each split, drawn by the seed. Raises UserError.
     """
     location = Path(data).expanduser()
-    if location.exists() or location.suffix in tables.SUFFIXES:
-        if subset is not None:
-            raise UserError(f"task.subset: {subset!r} has no meaning for the local data {data}; leave it out")
+    if subset is not None and location.is_file():
+        raise UserError(f"task.subset: {subset!r} has no meaning for the single file {data}; leave it out")
+    if subset is None and (location.exists() or _looks_local(str(data))):
         found = tables.read_local(location, encoding=encoding, splits=splits or {})
         classes: dict[str, list[str]] = {}
     else:
-        found, classes = tables.read_hub(str(data), subset, splits or {})
+        found, classes = tables.read_hub(str(location if location.is_dir() else data), subset, splits or {})
         # GLUE's public test splits carry -1 for every label
         if "test" in found and label in found["test"] and set(found["test"][label]) <= {-1, None}:
             del found["test"]
     for split, table in found.items():
-        _check_columns(table, [*text, label], where=f"{data} ({split})")
-    names = tuple(labels or classes.get(label) or _names_in(found["train"][label], where=str(data)))
-    if len(names) < 2:
-        raise UserError(
-            f"{data}: column {label!r} holds {len(names)} class ({', '.join(names)}); expected at least two"
-        )
+        _check_cells(table, text, label, where=f"{data} ({split})")
+    names: tuple[str, ...] = (REGRESSION_OUTPUT,)
+    if not regression:
+        names = tuple(labels or classes.get(label) or _names_in(found["train"][label], where=str(data)))
+        if len(names) < 2:
+            raise UserError(
+                f"{data}: column {label!r} holds {len(names)} class ({', '.join(names)}); expected at least two"
+            )
     parsed = {split: _parse(table, text, label, names, where=f"{data} ({split})") for split, table in found.items()}
+    if max_rows is not None:
+        parsed = {split: _drawn(rows, max_rows, seed) for split, rows in parsed.items()}
     return split_task(name=name, labels=names, splits=parsed, max_length=max_length, seed=seed)
 
 
 def read_split(
     path: Path, *, text: Sequence[str], label: str, labels: Sequence[str] | None, encoding: str = "utf-8"
 ) -> Split:
-    """One local table as it is, every row kept. `labels` as in `load_task`."""
+    """One local table as it is, every row kept. `labels` as in `load_task`, of a regression its one output."""
     table = tables.read_file(path, encoding=encoding)
-    _check_columns(table, [*text, label], where=str(path))
+    _check_cells(table, text, label, where=str(path))
     return _parse(table, text, label, tuple(labels or _names_in(table[label], where=str(path))), where=str(path))
 
 
@@ -191,14 +206,36 @@ def _without_duplicates(rows: Split, name: str, remarks: list[str]) -> Split:
     return rows.take(unique)
 
 
-def _check_columns(table: pd.DataFrame, columns: Sequence[str], *, where: str) -> None:
+def _looks_local(data: str) -> bool:
+    """Whether a name that is no file here was meant as one: a Hub name is NAME or OWNER/NAME, without an ending."""
+    return data.startswith((".", "/", "~")) or data.count("/") > 1 or data.endswith(tables.SUFFIXES)
+
+
+def _drawn(rows: Split, at_most: int, seed: int) -> Split:
+    if len(rows) <= at_most:
+        return rows
+    return rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:at_most]))
+
+
+def _check_cells(table: pd.DataFrame, text: Sequence[str], label: str, *, where: str) -> None:
+    """Raise UserError unless the columns are there and every cell of them holds something."""
+    columns = [*text, label]
     missing = [column for column in columns if column not in table]
     if missing:
         raise UserError(f"{where}: no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}")
+    for column in columns:
+        written = table[column].astype(str).str.strip()
+        blank = table[column].isna() | (written == "") | ((written.str.lower() == "nan") & (column == label))
+        if blank.any():
+            first = int(blank.to_numpy().argmax()) + 1
+            raise UserError(
+                f"{where}: column {column!r} is empty in {int(blank.sum())} rows, first in row {first}; "
+                "fill these cells, or leave the rows out"
+            )
 
 
 def _names_in(column: pd.Series, *, where: str) -> list[str]:
-    values = sorted({str(value) for value in column})
+    values = sorted({str(value).strip() for value in column})
     if all(value.lstrip("-").isdigit() for value in values):
         values.sort(key=int)
         if values != [str(index) for index in range(len(values))]:
@@ -211,14 +248,12 @@ def _names_in(column: pd.Series, *, where: str) -> list[str]:
 
 
 def _parse(table: pd.DataFrame, text: Sequence[str], label: str, names: tuple[str, ...], *, where: str) -> Split:
-    for column in (*text, label):
-        blank = table[column].isna() | (table[column].astype(str).str.strip() == "")
-        if blank.any():
-            first = int(blank.to_numpy().argmax()) + 1
-            raise UserError(f"{where}: column {column!r} is empty in {int(blank.sum())} rows, first in row {first}")
     texts = [[str(cell).strip() for cell in table[column]] for column in text]
+    pairs = texts[1] if len(texts) > 1 else None
+    if len(names) == 1:
+        return Split(texts=texts[0], pairs=pairs, labels=_numbers(table[label], label, where=where))
     index = {name: position for position, name in enumerate(names)}
-    values = [str(value) for value in table[label]]
+    values = [str(value).strip() for value in table[label]]
     if not set(values) <= set(index):
         index = {str(position): position for position in range(len(names))}
     unknown = sorted(set(values) - set(index))
@@ -227,8 +262,18 @@ def _parse(table: pd.DataFrame, text: Sequence[str], label: str, names: tuple[st
             f"{where}: label {unknown[0]!r} in column {label!r} is not one of {', '.join(names)}"
             + (f" (and {len(unknown) - 1} other unknown labels)" if len(unknown) > 1 else "")
         )
-    return Split(
-        texts=texts[0],
-        pairs=texts[1] if len(texts) > 1 else None,
-        labels=np.array([index[value] for value in values]),
-    )
+    return Split(texts=texts[0], pairs=pairs, labels=np.array([index[value] for value in values]))
+
+
+def _numbers(column: pd.Series, label: str, *, where: str) -> np.ndarray:
+    for row, value in enumerate(column, start=1):
+        try:
+            finite = math.isfinite(float(value))
+        except ValueError:
+            finite = False
+        if not finite:
+            raise UserError(
+                f"{where}: got {str(value)!r} in column {label!r}, row {row}; the metric pearson_spearman compares "
+                "numbers; for classes choose another task.metric"
+            )
+    return column.astype(float).to_numpy()

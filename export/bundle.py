@@ -22,7 +22,7 @@ SUMS_FILE = "SHA256SUMS"
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """An example stored in the bundle, with the probability of each class that this very model gave it."""
+    """An example stored in the bundle, with what this very model gave it: each class's probability, or the value."""
 
     text: str
     pair: str | None
@@ -83,7 +83,7 @@ def golden_examples(
     classifier: runtime.Classifier, texts: Sequence[str], pairs: Sequence[str] | None = None
 ) -> list[Golden]:
     """What the bundle's own model answers for the given texts."""
-    probabilities = runtime.softmax(classifier.logits(texts, pairs))
+    probabilities = runtime.probabilities(classifier.logits(texts, pairs))
     return [
         Golden(text=text, pair=pair, probabilities=[round(float(value), 6) for value in row])
         for text, pair, row in zip(texts, pairs or repeat(None), probabilities, strict=False)
@@ -117,7 +117,7 @@ def verify_bundle(folder: Path) -> Verified:
     try:
         classifier = runtime.Classifier(folder)
         pairs = [example.pair or "" for example in golden] if manifest["takes_pairs"] else None
-        found = runtime.softmax(classifier.logits([example.text for example in golden], pairs))
+        found = runtime.probabilities(classifier.logits([example.text for example in golden], pairs))
     except runtime.BundleError as error:
         raise UserError(str(error)) from error
     stored = np.array([example.probabilities for example in golden]).reshape(found.shape)
@@ -150,6 +150,8 @@ def _model_card(manifest: Mapping[str, Any]) -> str:
         if manifest["batch_invariant"]
         else "A text's answer depends on the texts beside it in a batch; `predict.py` runs texts one by one."
     )
+    labels = manifest["labels"]
+    kind = f"A text classifier ({', '.join(labels)})" if len(labels) > 1 else f"A text regressor ({labels[0]})"
     example = (
         'python predict.py "first text" --pair "second text"'
         if manifest["takes_pairs"]
@@ -157,7 +159,7 @@ def _model_card(manifest: Mapping[str, Any]) -> str:
     )
     return f"""# {manifest.get("name", "PocketBERT bundle")} ({manifest["variant"]})
 
-A text classifier, distilled and exported by PocketBERT. Labels: {", ".join(manifest["labels"])}.
+{kind}, distilled and exported by PocketBERT.
 Texts are cut to {manifest["limits"]["max_length"]} tokens. {batches}
 
 ## Use

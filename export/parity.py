@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from export.runtime import Classifier, softmax
+from export.runtime import Classifier, probabilities
 
 INVARIANT_PROBABILITY = 1e-5
 
@@ -87,9 +87,11 @@ def measure_batch_shift(
     num_rows: int = 64,
     batch_size: int = 16,
 ) -> float:
-    """Largest change of a probability between running texts alone and in mixed, padded batches."""
+    """Largest change of a probability (or value) between running texts alone and in mixed, padded batches."""
     encodings = classifier.encode(texts[:num_rows], pairs and pairs[:num_rows])
-    alone = softmax(np.concatenate([classifier.run([encoding]) for encoding in encodings]))
+    alone = probabilities(np.concatenate([classifier.run([encoding]) for encoding in encodings]))
     batches = range(0, len(encodings), batch_size)
-    together = softmax(np.concatenate([classifier.run(encodings[start : start + batch_size]) for start in batches]))
+    together = probabilities(
+        np.concatenate([classifier.run(encodings[start : start + batch_size]) for start in batches])
+    )
     return float(np.abs(alone - together).max())

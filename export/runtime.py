@@ -3,7 +3,7 @@
 
 This file is `predict.py` inside every bundle:
 
-    python predict.py "some text"                  label and probability, as JSON
+    python predict.py "some text"                  label and probability (a regression: its value), as JSON
     python predict.py "a text" --pair "another"    for a task of two texts
     python predict.py < lines.txt                  a text per line (two texts: parted by a tab), a JSON line for each
 """
@@ -99,16 +99,17 @@ class Classifier:
         return np.stack(found)
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[dict[str, object]]:
-        """For each text its most probable label: {"label": name, "probability": 0..1}."""
-        probabilities = softmax(self.logits(texts, pairs))
-        return [
-            {"label": self.labels[int(row.argmax())], "probability": round(float(row.max()), 6)}
-            for row in probabilities
-        ]
+        """For each text its most probable label: {"label": name, "probability": 0..1}; of a regression, its value."""
+        answers = probabilities(self.logits(texts, pairs))
+        if len(self.labels) == 1:
+            return [{self.labels[0]: round(float(row[0]), 6)} for row in answers]
+        return [{"label": self.labels[int(row.argmax())], "probability": round(float(row.max()), 6)} for row in answers]
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """(rows, classes) logits to probabilities."""
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """(rows, classes) logits to probabilities. The one output of a regression, (rows, 1), is left as it is."""
+    if logits.shape[1] == 1:
+        return logits
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 

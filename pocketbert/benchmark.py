@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bench import machine
 from bench.contenders import Contender, Device, Workload, contenders_at
-from bench.floor import fit_floor
+from bench.floor import fit_floor, floor_name
 from bench.latency import Protocol, Samples, measure
 from bench.report import write_reports
 from bench.results import rows
@@ -48,7 +48,7 @@ def of_run(
         # onnxruntime's CUDA provider does not run int8
         for device in devices if bundle.name == "fp32" else devices[:1]:
             contenders += contenders_at(bundle, name=f"student {bundle.name}", device=device)
-    contenders.append(Contender(name="TF-IDF + logistic regression", kind="tfidf", path=str(floor)))
+    contenders.append(Contender(name=floor_name(task), kind="tfidf", path=str(floor)))
     workload = Workload(
         texts=task.test.texts,
         pairs=task.test.pairs,

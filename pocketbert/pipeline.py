@@ -5,10 +5,11 @@ This module says what each stage depends on; `stages` does the work, and is impo
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from rich.text import Text
 from bench import machine
 from compress import locations
 from compress.files import files_in, sha256, write_json
-from compress.shape import PRESETS, StudentShape
+from compress.metrics import is_regression
 from compress.tasks import Task, align_labels, load_task
 from pocketbert import benchmark, builtin, preflight
-from pocketbert.corpora import corpus_identity
-from pocketbert.recipe import Recipe, to_yaml
-from pocketbert.runs import Run, StageRecord, Workspace
+from pocketbert.plan import general_plan, plan_of, shape_of
+from pocketbert.reading import to_yaml
+from pocketbert.recipe import Recipe
+from pocketbert.runs import Planned, Run, StageRecord, Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,21 +42,32 @@ def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome:
     """Bring a run folder to the state that the recipe describes: do what is missing, leave the rest."""
     preflight.check(recipe, shape_of(recipe))
     task = task_of(recipe, console)
-    versions = machine.package_versions()
-    with Run(folder, versions=versions, announce=_announcer(folder, console)) as run:
+    plan = plan_of(recipe, task)
+    with _open_run(recipe, folder, console) as run:
         flow = _Flow(recipe, task, run, console)
-        to_yaml(recipe, folder / "recipe.yaml")
-        flow.teacher()
-        if recipe.distill.general is not None:
-            flow.general()
-        flow.intermediate()
-        flow.prediction()
-        exported = flow.export()
-        flow.bench()
-        gate = _apply_gate(recipe, exported, folder)
-        results = flow.results(gate)
+        records = {stage.name: flow.do(stage) for stage in plan}
+        gate = _apply_gate(recipe, records["export"], folder)
+        results = flow.results(plan, gate)
         _write_results(results, folder)
         return Outcome(folder=folder, results=results, num_built=run.num_built, gate=gate)
+
+
+def make_general(recipe: Recipe, folder: Path, console: Console) -> Path:
+    """Make the recipe's general student alone, or find it in the cache; returns the folder of its model."""
+    preflight.check(recipe, shape_of(recipe))
+    task = task_of(recipe, console)
+    with _open_run(recipe, folder, console) as run:
+        flow = _Flow(recipe, task, run, console)
+        for stage in general_plan(recipe, task):
+            flow.do(stage)
+    return folder / "general" / "model"
+
+
+@contextmanager
+def _open_run(recipe: Recipe, folder: Path, console: Console) -> Iterator[Run]:
+    with Run(folder, versions=machine.package_versions(), announce=_announcer(folder, console)) as run:
+        to_yaml(recipe, folder / "recipe.yaml")
+        yield run
 
 
 def _announcer(folder: Path, console: Console) -> Callable[[str], None]:
@@ -100,11 +113,13 @@ def task_of(recipe: Recipe, console: Console) -> Task:
         labels=section.labels,
         encoding=section.encoding,
         max_length=section.max_length,
+        max_rows=section.max_rows,
+        regression=is_regression(section.metric),
         seed=recipe.seed,
     )
+    answers = "a number per text" if task.is_regression else f"{len(task.labels)} labels ({', '.join(task.labels)})"
     console.print(
-        f"[bold]{recipe.name}[/bold]: {len(task.labels)} labels ({', '.join(task.labels)}), "
-        f"{len(task.train)} train, {len(task.dev)} dev, {len(task.test)} test rows"
+        f"[bold]{recipe.name}[/bold]: {answers}, {len(task.train)} train, {len(task.dev)} dev, {len(task.test)} test rows"
     )
     for remark in task.remarks:
         console.print(f"  [dim]{remark}[/dim]")
@@ -113,101 +128,41 @@ def task_of(recipe: Recipe, console: Console) -> Task:
     return task
 
 
-def shape_of(recipe: Recipe) -> StudentShape:
-    """The student's four numbers, of the preset or as given."""
-    student = recipe.student
-    if student.preset is not None:
-        return PRESETS[student.preset]
-    assert student.layers and student.width and student.ffn_width and student.heads
-    return StudentShape(layers=student.layers, width=student.width, ffn_width=student.ffn_width, heads=student.heads)
-
-
 class _Flow:
-    """The stages of one run, each with what its result depends on."""
+    """The work behind the plan of one run."""
 
     def __init__(self, recipe: Recipe, task: Task, run: Run, console: Console) -> None:
         self.recipe = recipe
         self.task = task
         self.run = run
         self.console = console
-        self.shape = shape_of(recipe)
 
     @cached_property
     def stages(self):  # type: ignore[no-untyped-def]
-        """The work itself, loaded with torch when first needed."""
+        """The training and export stages, loaded with torch when one of them must run."""
         from pocketbert.stages import Stages
 
-        return Stages(self.recipe, self.task, self.shape, self.run.folder, self.console)
+        return Stages(self.recipe, self.task, shape_of(self.recipe), self.run.folder, self.console)
 
-    @cached_property
-    def _data(self) -> dict[str, Any]:
-        return {"task": self.task.fingerprint(), "metric": self.recipe.task.metric, "seed": self.recipe.seed}
+    def do(self, stage: Planned) -> StageRecord:
+        """Do a stage of the plan, unless it was done."""
+        return self.run.stage(stage, partial(self._build, stage.name))
 
-    @cached_property
-    def _student(self) -> dict[str, Any]:
-        student = self.recipe.student
-        return {
-            "shape": vars(self.shape),
-            "initialisation": student.initialisation,
-            "dropout": student.dropout,
-            "checkpoint": student.checkpoint and locations.identity(student.checkpoint),
-        }
-
-    def teacher(self) -> StageRecord:
-        teacher = self.recipe.teacher
-        if teacher.model is not None:
-            options = {**self._data, "model": locations.identity(teacher.model)}
-        else:
-            assert teacher.base is not None
-            options = {**self._data, "base": locations.identity(teacher.base), **teacher.fine_tune.model_dump()}
-        return self.run.stage("teacher", lambda work: self.stages.make_teacher(work), options=options, shared=True)
-
-    def general(self) -> StageRecord:
-        section = self.recipe.distill.general
-        assert section is not None
-        base = self.recipe.teacher.base or self.recipe.teacher.model
-        options = {
-            **self._student,
-            "seed": self.recipe.seed,
-            "base": base and locations.identity(base),
-            "corpus": [self._corpus_identity(name) for name in section.corpus],
-            **section.model_dump(exclude={"corpus"}),
-        }
-        # when the fine-tuned teacher serves as base too, its place in the flow matters
-        after = () if self.recipe.teacher.base else ("teacher",)
-        return self.run.stage(
-            "general", lambda work: self.stages.general(work), options=options, after=after, shared=True
-        )
-
-    def intermediate(self) -> StageRecord:
-        options = {**self._data, **self._student, **self.recipe.distill.intermediate.model_dump()}
-        after = ("teacher", "general") if self.recipe.distill.general else ("teacher",)
-        return self.run.stage("intermediate", lambda work: self.stages.intermediate(work), options=options, after=after)
-
-    def prediction(self) -> StageRecord:
-        options = {**self._data, **self.recipe.distill.prediction.model_dump()}
-        after = ("teacher", "intermediate")
-        return self.run.stage("prediction", lambda work: self.stages.prediction(work), options=options, after=after)
-
-    def export(self) -> StageRecord:
-        options = {**self._data, "name": self.recipe.name, **self.recipe.export.model_dump()}
-        teacher_scores = self.run.records["teacher"].metrics["scores"]
-        return self.run.stage(
-            "export",
-            lambda work: self.stages.export(work, teacher_scores),
-            options=options,
-            after=("teacher", "prediction"),
-        )
-
-    def bench(self) -> StageRecord:
-        here = machine.describe()
-        options = {
-            **self._data,
-            **self.recipe.bench.model_dump(),
-            "machine": {name: here[name] for name in ("cpu", "usable_cores", "versions")},
-            "gpu": here["gpu"] and here["gpu"]["name"],
-        }
-        return self.run.stage("bench", self._bench, options=options, after=("teacher", "prediction", "export"))
+    def _build(self, name: str, work: Workspace) -> dict[str, Any]:
+        match name:
+            case "teacher":
+                return self.stages.make_teacher(work)
+            case "general":
+                return self.stages.general(work)
+            case "intermediate":
+                return self.stages.intermediate(work)
+            case "prediction":
+                return self.stages.prediction(work)
+            case "export":
+                return self.stages.export(work, self.run.records["teacher"].metrics["scores"])
+            case "bench":
+                return self._bench(work)
+        raise AssertionError(name)
 
     def _bench(self, work: Workspace) -> dict[str, Any]:
         return benchmark.of_run(
@@ -221,32 +176,25 @@ class _Flow:
             console=self.console,
         )
 
-    def _corpus_identity(self, name: str) -> str:
-        if name == "task":
-            return self.task.fingerprint()
-        return corpus_identity(name)
-
-    def results(self, gate: list[str]) -> dict[str, Any]:
+    def results(self, plan: list[Planned], gate: list[str]) -> dict[str, Any]:
         """Everything that the report shows, as plain values."""
         recipe, task, records = self.recipe, self.task, self.run.records
-        in_flow = [
-            name for name in ("teacher", "general", "intermediate", "prediction", "export", "bench") if name in records
-        ]
-        if recipe.distill.general is None and "general" in in_flow:
-            in_flow.remove("general")
         remarks = list(task.remarks)
         if recipe.teacher.base is None:
             remarks.append("no teacher.base was named: the fine-tuned teacher served as base as well")
         return {
             "format_version": 1,
             "name": recipe.name,
+            "smoke": recipe.smoke,
             "metric": recipe.task.metric,
             "selected_on_test": task.selected_on_test,
             "rows": {"train": len(task.train), "dev": len(task.dev), "test": len(task.test)},
             "remarks": remarks,
             "gate": gate,
-            "student": vars(self.shape),
-            "stages": {name: {"seconds": records[name].seconds, **records[name].metrics} for name in in_flow},
+            "student": vars(shape_of(recipe)),
+            "stages": {
+                stage.name: {"seconds": records[stage.name].seconds, **records[stage.name].metrics} for stage in plan
+            },
         }
 
 

@@ -1,25 +1,14 @@
-"""The recipe: one YAML file that says everything a run needs, read strictly."""
+"""The recipe: everything a run needs, as typed and strict sections. `reading` makes one from a YAML file."""
 
-import importlib.resources
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from compress.errors import UserError
+from compress.metrics import Metric
 
+Variant = Literal["fp32", "int8-dynamic"]
 Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
 
 
 def _as_list(value: object) -> object:
@@ -40,23 +29,30 @@ class TaskSection(Section):
 
     data: str = Field(description="A local file, a folder with train/dev/test files, a Hub name, or builtin:NAME")
     subset: str | None = Field(None, description="Configuration name on the Hub, such as sst2 of nyu-mll/glue")
-    splits: dict[Literal["train", "dev", "test"], str] = Field({}, description="What a split is called in the data")
+    splits: dict[Literal["train", "dev", "test"], str] = Field(
+        {}, description="What a split is called: a file of the folder, or a split's name on the Hub"
+    )
     text: Annotated[Names, Field(max_length=2)] = Field(["text"], description="One or two text columns")
     label: str = Field("label", description="The label column: names or integers")
     labels: list[str] | None = Field(None, description="Class names; for integer labels in the order of the integers")
     encoding: str = Field("utf-8", description="Text encoding of local files")
-    max_length: PositiveInt = Field(128, description="Tokens; longer texts are cut")
-    metric: Literal["accuracy", "f1", "matthews"] = "accuracy"
+    max_length: Annotated[int, Field(ge=4)] = Field(128, description="Tokens; longer texts are cut")
+    max_rows: Annotated[int, Field(ge=10)] | None = Field(
+        None, description="Rows of each split at most, drawn by the seed: for trials"
+    )
+    metric: Metric = Field(
+        "accuracy", description="What is reported and chosen by; pearson_spearman, their mean, makes it a regression"
+    )
 
 
 class StageSection(Section):
     """How one training stage runs."""
 
-    epochs: PositiveInt
-    batch_size: PositiveInt = 32
-    learning_rate: PositiveFloat
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    decay: Literal["linear", "constant_with_warmup", "cosine"] = "linear"
+    epochs: PositiveInt = Field(description="Passes over the data")
+    batch_size: PositiveInt = Field(32, description="Examples of an optimiser step")
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = Field(description="At its highest, after the warm-up")
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="Share of the steps in which the rate rises")
+    decay: Literal["linear", "constant_with_warmup", "cosine"] = Field("linear", description="How the rate falls")
     max_steps: PositiveInt | None = Field(None, description="Cuts the epochs short")
     checkpoint_steps: PositiveInt = Field(200, description="Optimiser steps between checkpoints")
 
@@ -65,15 +61,19 @@ class FineTuneSection(StageSection):
     """Fine-tuning of the teacher from its base."""
 
     epochs: PositiveInt = 3
-    learning_rate: PositiveFloat = 3e-5
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-5
 
 
 class TeacherSection(Section):
     """`base`: not fine-tuned; `model`: fine-tuned on the task. One of them is enough."""
 
-    base: str | None = None
-    model: str | None = None
-    fine_tune: FineTuneSection = FineTuneSection()
+    base: str | None = Field(
+        None, description="Checkpoint that was not fine-tuned: folder, Hub name or package:NAME/DIR"
+    )
+    model: str | None = Field(
+        None, description="Classifier fine-tuned on the task: folder, Hub name or package:NAME/DIR"
+    )
+    fine_tune: FineTuneSection = Field(FineTuneSection(), description="How the base is fine-tuned, without a model")
 
     @model_validator(mode="after")
     def _one_at_least(self) -> Self:
@@ -85,13 +85,19 @@ class TeacherSection(Section):
 class StudentSection(Section):
     """The student's shape, by preset or by its four numbers, and where its first weights come from."""
 
-    preset: Literal["tinybert4", "tinybert4-384", "tinybert6"] | None = None
-    layers: PositiveInt | None = None
-    width: PositiveInt | None = None
-    ffn_width: PositiveInt | None = None
-    heads: PositiveInt | None = None
+    preset: Literal["tinybert4", "tinybert4-384", "tinybert6"] | None = Field(
+        None, description="4 x 312 (feed-forward 1200), 4 x 384 (1536) or 6 x 768 (3072), 12 heads each"
+    )
+    layers: PositiveInt | None = Field(None, description="Transformer layers")
+    width: PositiveInt | None = Field(None, description="Hidden width, a multiple of heads")
+    ffn_width: PositiveInt | None = Field(None, description="Width of the feed-forward layers")
+    heads: PositiveInt | None = Field(
+        None, description="Attention heads; the attention loss needs the teacher's number"
+    )
     dropout: Share = Field(0.0, description="Measured: a student under distillation learns better without")
-    initialisation: Literal["projected", "random", "teacher_layers", "checkpoint"] = "projected"
+    initialisation: Literal["projected", "random", "teacher_layers", "checkpoint"] = Field(
+        "projected", description="Where the first weights come from"
+    )
     checkpoint: str | None = Field(None, description="A student folder or Hub name, for initialisation: checkpoint")
 
     @model_validator(mode="after")
@@ -101,6 +107,8 @@ class StudentSection(Section):
             raise ValueError("give either preset, or layers, width, ffn_width and heads; not both")
         if self.preset is None and any(number is None for number in numbers):
             raise ValueError("give a preset, or all four of layers, width, ffn_width and heads")
+        if self.width is not None and self.heads is not None and self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if (self.initialisation == "checkpoint") != (self.checkpoint is not None):
             raise ValueError("initialisation: checkpoint and the key checkpoint belong together")
         return self
@@ -109,10 +117,10 @@ class StudentSection(Section):
 class LayerWiseSection(StageSection):
     """A stage that matches layers; the weights are those of the three losses."""
 
-    learning_rate: PositiveFloat = 5e-5
-    embedding: Annotated[float, Field(ge=0)] = 1.0
-    hidden: Annotated[float, Field(ge=0)] = 1.0
-    attention: Annotated[float, Field(ge=0)] = 1.0
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-5
+    embedding: Weight = Field(1.0, description="Weight of the embedding loss")
+    hidden: Weight = Field(1.0, description="Weight of the hidden-state loss")
+    attention: Weight = Field(1.0, description="Weight of the attention loss")
 
     @model_validator(mode="after")
     def _matches_something(self) -> Self:
@@ -127,7 +135,10 @@ class GeneralSection(LayerWiseSection):
     corpus: Names = Field(description="Files or folders (.txt, .jsonl), builtin:NAME, or `task`: the train texts")
     epochs: PositiveInt = 3
     batch_size: PositiveInt = 64
-    max_length: PositiveInt = 128
+    max_length: Annotated[int, Field(ge=4)] = Field(
+        128, description="Tokens of a row; longer texts go on in further rows"
+    )
+    max_texts: PositiveInt | None = Field(None, description="Texts to read at most: for trials")
 
 
 class IntermediateSection(LayerWiseSection):
@@ -140,8 +151,8 @@ class PredictionSection(StageSection):
     """Task distillation, second step: the teacher's logits."""
 
     epochs: PositiveInt = 3
-    learning_rate: PositiveFloat = 3e-5
-    temperature: PositiveFloat = 1.0
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-5
+    temperature: PositiveFloat = Field(1.0, description="Divides both models' logits")
 
 
 class DistillSection(Section):
@@ -163,29 +174,34 @@ class ToleranceSection(Section):
 class ExportSection(Section):
     """The variants to build."""
 
-    variants: Annotated[list[Literal["fp32", "int8-dynamic"]], Field(min_length=1)] = ["fp32", "int8-dynamic"]
-    tolerance: dict[Literal["fp32", "int8-dynamic"], ToleranceSection] = {}
+    variants: Annotated[list[Variant], Field(min_length=1)] = ["fp32", "int8-dynamic"]
+    tolerance: dict[Variant, ToleranceSection] = Field(
+        {}, description="Where the default limits do not suit, by variant"
+    )
 
 
 class BenchSection(Section):
     """How much is measured."""
 
     threads: PositiveInt | None = Field(None, description="Thread budget of every contender; default: all usable cores")
-    rounds: PositiveInt = 12
-    fixed_lengths: list[PositiveInt] = [16, 32, 64, 128]
+    rounds: Annotated[int, Field(ge=2)] = Field(12, description="Each round times every model once, in random order")
+    fixed_lengths: list[PositiveInt] = Field([16, 32, 64, 128], description="Token counts of the grid at batch 1")
 
 
 class GateSection(Section):
     """What must pass, or the command ends with exit code 3."""
 
-    require: list[Literal["fp32", "int8-dynamic"]] = []
+    require: list[Variant] = Field([], description="Variants that must be good enough")
 
 
 class Recipe(Section):
     """One run."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        description="Names the run folder, runs/NAME: letters, digits, dots, dashes and underscores"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="Everything random depends on it")
+    smoke: bool = Field(False, description="Shrink all stages to a few steps: shows that it runs, and nothing else")
     task: TaskSection
     teacher: TeacherSection
     student: StudentSection
@@ -198,48 +214,7 @@ class Recipe(Section):
     def _requires_what_is_built(self) -> Self:
         for variant in (*self.gate.require, *self.export.tolerance):
             if variant not in self.export.variants:
-                raise ValueError(f"gate or tolerance names {variant}, which export.variants does not build")
+                raise ValueError(
+                    f"gate.require or export.tolerance names {variant}; expected one of export.variants; add it there"
+                )
         return self
-
-
-def built_in() -> dict[str, Path]:
-    """Recipes that ship with PocketBERT, by name."""
-    folder = Path(str(importlib.resources.files("pocketbert") / "recipes"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def load_recipe(name: str) -> Recipe:
-    """Read a recipe file, or a built-in one by its name. All mistakes are told at once, in one UserError."""
-    path = Path(name)
-    if not path.is_file():
-        known = built_in()
-        if name not in known:
-            raise UserError(f"{name}: neither a recipe file nor a built-in recipe ({', '.join(known)})")
-        path = known[name]
-    try:
-        content = YAML(typ="safe").load(path)
-    except (YAMLError, UnicodeError, OSError) as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected keys and values, got {type(content).__name__}")
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise UserError("\n".join(f"{path}: {_in_words(entry)}" for entry in error.errors())) from error
-
-
-def to_yaml(recipe: Recipe, path: Path) -> None:
-    """Write the recipe with every default filled in."""
-    with path.open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(recipe.model_dump(), file)
-
-
-def _in_words(entry: Any) -> str:
-    key = ".".join(str(part) for part in entry["loc"]) or "recipe"
-    if entry["type"] == "missing":
-        return f"{key}: missing"
-    if entry["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
-    message = entry["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(entry["input"], dict) else f", got {entry['input']!r}"
-    return f"{key}: {message[0].lower()}{message[1:]}{got}"

@@ -37,6 +37,29 @@ class StageRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A stage before it is done. The fingerprint stands for all that its result depends on, earlier stages included.
+
+    `shared`: the result is kept in the cache, where other runs find it by its fingerprint, and linked from the run.
+    """
+
+    name: str
+    fingerprint: str
+    shared: bool = False
+
+
+def planned(name: str, options: Mapping[str, Any], *, after: Sequence[Planned] = (), shared: bool = False) -> Planned:
+    """`options`: what the result depends on, as plain values. `after`: earlier stages whose results go in."""
+    content = {
+        "stage": name,
+        "pocketbert": __version__,
+        "options": options,
+        "after": {earlier.name: earlier.fingerprint for earlier in after},
+    }
+    return Planned(name=name, fingerprint=fingerprint_of(content), shared=shared)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workspace:
     """Where a stage builds. `output` becomes the stage's folder; `checkpoints` survives a kill until then."""
 
@@ -73,7 +96,7 @@ class Run:
                 f"{self.folder}: another run works in this folder (process {pid}); wait for it or stop it"
             ) from None
         try:
-            self.records = self._read_manifest()
+            self.records = read_manifest(self.folder)
         except UserError:
             self._lock.release()
             raise
@@ -84,28 +107,18 @@ class Run:
         (self.folder / ".pid").unlink(missing_ok=True)
         self._lock.release()
 
-    def stage(
-        self, name: str, build: Build, *, options: Mapping[str, Any], after: Sequence[str] = (), shared: bool = False
-    ) -> StageRecord:
-        """Do a stage, unless the manifest and the files prove that it was done with these very options.
-
-        `options`: all that the result depends on, as plain values. `after`: earlier stages whose results go in.
-        `shared`: the result is kept in the cache, where other runs find it by its fingerprint, and linked from here.
-        """
-        fingerprint = fingerprint_of(
-            {
-                "stage": name,
-                "pocketbert": __version__,
-                "options": options,
-                "after": {earlier: self.records[earlier].fingerprint for earlier in after},
-            }
-        )
+    def stage(self, stage: Planned, build: Build) -> StageRecord:
+        """Do a stage, unless the manifest and the files prove that this very one was done."""
+        name, fingerprint = stage.name, stage.fingerprint
         record = self.records.get(name)
         target = self.folder / name
-        if record is not None and record.fingerprint == fingerprint and _is_whole(target, record):
-            self.announce(f"[dim]{name}: done before[/dim]")
-            return record
-        if shared:
+        if record is not None and record.fingerprint == fingerprint:
+            if changed := _first_change(target, record):
+                self.announce(f"{name}: {changed} is not as the stage left it; the stage is done again")
+            else:
+                self.announce(f"[dim]{name}: done before[/dim]")
+                return record
+        if stage.shared:
             record = self._shared(name, fingerprint, build)
         else:
             record = self._build(name, fingerprint, build, target, self.folder / PARTIAL / name)
@@ -115,12 +128,11 @@ class Run:
         return record
 
     def _shared(self, name: str, fingerprint: str, build: Build) -> StageRecord:
-        entry = cache_folder() / "stages" / f"{name}-{fingerprint[:16]}"
+        entry, proof = _in_cache(name, fingerprint)
         entry.parent.mkdir(parents=True, exist_ok=True)
-        proof = entry.with_suffix(".json")
         with _waiting_for(FileLock(entry.with_suffix(".lock")), lambda: self.announce(f"{name}: another run makes it")):
             record = _read_record(proof)
-            if record is None or record.fingerprint != fingerprint or not _is_whole(entry, record):
+            if record is None or record.fingerprint != fingerprint or _first_change(entry, record):
                 partial = entry.with_suffix(".partial")
                 record = self._build(name, fingerprint, build, entry, partial)
                 write_json(proof, asdict(record))
@@ -154,24 +166,45 @@ class Run:
             fingerprint=fingerprint, files=files, metrics=metrics, seconds=seconds, versions=self.versions
         )
 
-    def _read_manifest(self) -> dict[str, StageRecord]:
-        path = self.folder / MANIFEST
-        if not path.exists():
-            return {}
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format_version"] != FORMAT_VERSION:
-                raise ValueError(f"format version {content['format_version']}, expected {FORMAT_VERSION}")
-            return {name: StageRecord(**record) for name, record in content["stages"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path}: not a manifest of a run ({type(error).__name__}: {error}); "
-                "move it away to begin the run anew, or choose another folder with --output"
-            ) from error
-
     def _write_manifest(self) -> None:
         stages = {name: asdict(record) for name, record in self.records.items()}
         write_json(self.folder / MANIFEST, {"format_version": FORMAT_VERSION, "stages": stages})
+
+
+def read_manifest(folder: Path) -> dict[str, StageRecord]:
+    """What a run folder's manifest proves, by stage; empty where there is none. UserError where it is none of ours."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"format version {content['format_version']}, expected {FORMAT_VERSION}")
+        return {name: StageRecord(**record) for name, record in content["stages"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not a manifest of a run ({type(error).__name__}: {error}); "
+            "move it away to begin the run anew, or choose another folder with --output"
+        ) from error
+
+
+def state_of(stage: Planned, folder: Path) -> str:
+    """What running would find of a stage in a run folder: "done", "in the cache", "begun" or "to do"."""
+    record = read_manifest(folder).get(stage.name)
+    if (
+        record is not None
+        and record.fingerprint == stage.fingerprint
+        and not _first_change(folder / stage.name, record)
+    ):
+        return "done"
+    partial = folder / PARTIAL / stage.name
+    if stage.shared:
+        entry, proof = _in_cache(stage.name, stage.fingerprint)
+        record, partial = _read_record(proof), entry.with_suffix(".partial")
+        if record is not None and record.fingerprint == stage.fingerprint and not _first_change(entry, record):
+            return "in the cache"
+    mark = partial / "fingerprint"
+    return "begun" if mark.exists() and mark.read_text() == stage.fingerprint else "to do"
 
 
 def fingerprint_of(content: Any) -> str:
@@ -179,8 +212,18 @@ def fingerprint_of(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def _is_whole(folder: Path, record: StageRecord) -> bool:
-    return all((folder / name).is_file() and sha256(folder / name) == digest for name, digest in record.files.items())
+def _in_cache(name: str, fingerprint: str) -> tuple[Path, Path]:
+    """The folder of a shared stage, and the record that proves it."""
+    entry = cache_folder() / "stages" / f"{name}-{fingerprint[:16]}"
+    return entry, entry.with_suffix(".json")
+
+
+def _first_change(folder: Path, record: StageRecord) -> str | None:
+    """The first file that is not as recorded; None when all are."""
+    for name, digest in record.files.items():
+        if not (folder / name).is_file() or sha256(folder / name) != digest:
+            return name
+    return None
 
 
 def _read_record(path: Path) -> StageRecord | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Stages:
         }
 
     def _score(self, split: Split, logits: np.ndarray) -> float:
-        return metrics.score(self.recipe.task.metric, split.labels, logits.argmax(axis=1))
+        return metrics.score(self.recipe.task.metric, split.labels, metrics.decide(logits))
 
     def _setting(self, workspace: Workspace, title: str) -> Setting:
         return Setting(
@@ -106,7 +107,8 @@ class Stages:
         section = self.recipe.distill.general
         assert section is not None
         base = models.load_encoder(self.recipe.teacher.base or str(self.folder / "teacher" / "model"))
-        texts = encode_texts(self._corpus(section.corpus), self.tokenizer, max_length=section.max_length)
+        found = islice(self._corpus(section.corpus), section.max_texts)
+        texts = encode_texts(found, self.tokenizer, max_length=section.max_length)
         learner = self._initialise(base, texts)
         trained = self._match_layers(learner, base, texts, section, workspace, "general")
         learner.save_encoder(workspace.output / "model", self.tokenizer)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from compress.errors import UserError
-from pocketbert.runs import Run
+from pocketbert.runs import Run, planned
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +34,9 @@ def test_a_stage_is_done_once_until_its_options_or_inputs_change(tmp_path, share
     calls: list[str] = []
     for options, expected in (({"a": 1}, 2), ({"a": 1}, 2), ({"a": 2}, 4), ({"a": 2}, 4)):
         with open_run(tmp_path / "run") as run:
-            run.stage("first", writes("one", calls), options=options, shared=shared)
-            record = run.stage("second", writes("two", calls), options={}, after=("first",))
+            first = planned("first", options, shared=shared)
+            run.stage(first, writes("one", calls))
+            record = run.stage(planned("second", {}, after=[first]), writes("two", calls))
         assert len(calls) == expected
         assert record.metrics == {"length": 3}
     assert (tmp_path / "run" / "first" / "part" / "file.txt").read_text() == "one"
@@ -47,7 +48,7 @@ def test_a_stage_whose_files_were_touched_is_done_again(tmp_path, damage, shared
     calls: list[str] = []
     for _ in range(2):
         with open_run(tmp_path / "run") as run:
-            run.stage("first", writes("one", calls), options={}, shared=shared)
+            run.stage(planned("first", {}, shared=shared), writes("one", calls))
         path = tmp_path / "run" / "first" / "part" / "file.txt"
         assert path.read_text() == "one"
         path.write_text("other") if damage == "change" else path.unlink()
@@ -58,7 +59,7 @@ def test_what_one_run_shares_another_finds(tmp_path):
     calls: list[str] = []
     for name in ("a", "b"):
         with open_run(tmp_path / name) as run:
-            run.stage("teacher", writes("one", calls), options={"x": 1}, shared=True)
+            run.stage(planned("teacher", {"x": 1}, shared=True), writes("one", calls))
         assert (tmp_path / name / "teacher" / "part" / "file.txt").read_text() == "one"
     assert calls == ["one"]
 
@@ -75,7 +76,7 @@ def test_checkpoints_outlive_a_failure_but_not_a_change_of_options(tmp_path):
 
     for options in ({"a": 1}, {"a": 1}, {"a": 2}):
         with pytest.raises(RuntimeError), open_run(tmp_path) as run:
-            run.stage("train", fails, options=options)
+            run.stage(planned("train", options), fails)
         assert not (tmp_path / "train").exists()
     assert seen == [False, True, False]
 
@@ -109,7 +110,7 @@ def test_a_foreign_manifest_is_told_and_left_as_it_is(tmp_path, content):
 
 def test_the_manifest_says_what_was_done(tmp_path):
     with open_run(tmp_path) as run:
-        run.stage("first", writes("one", []), options={})
+        run.stage(planned("first", {}), writes("one", []))
     stage = json.loads((tmp_path / "manifest.json").read_text())["stages"]["first"]
     assert stage["versions"] == {"numpy": "2"}
     assert list(stage["files"]) == ["part/file.txt"]

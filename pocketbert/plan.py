@@ -1,0 +1,114 @@
+"""What a run will do: its stages in order, and what the result of each depends on."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bench import machine
+from compress import locations
+from compress.errors import UserError
+from compress.shape import PRESETS, StudentShape
+from compress.tasks import Task
+from pocketbert.corpora import corpus_identity
+from pocketbert.recipe import Recipe
+from pocketbert.runs import Planned, planned
+
+
+def shape_of(recipe: Recipe) -> StudentShape:
+    """The student's four numbers, of the preset or as given."""
+    student = recipe.student
+    if student.preset is not None:
+        return PRESETS[student.preset]
+    assert student.layers and student.width and student.ffn_width and student.heads
+    return StudentShape(layers=student.layers, width=student.width, ffn_width=student.ffn_width, heads=student.heads)
+
+
+def plan_of(recipe: Recipe, task: Task) -> list[Planned]:
+    """The stages of a run, in order."""
+    depends = _Dependencies(recipe, task)
+    teacher = planned("teacher", depends.teacher(), shared=True)
+    stages = [teacher]
+    if recipe.distill.general is not None:
+        stages.append(_general(recipe, depends, teacher))
+    intermediate = planned("intermediate", depends.intermediate(), after=stages)
+    prediction = planned("prediction", depends.prediction(), after=[teacher, intermediate])
+    export = planned("export", depends.export(), after=[teacher, prediction])
+    bench = planned("bench", depends.bench(), after=[teacher, prediction, export])
+    return [*stages, intermediate, prediction, export, bench]
+
+
+def general_plan(recipe: Recipe, task: Task) -> list[Planned]:
+    """The stages that make the general student alone. Raises UserError where the recipe has no general stage."""
+    if recipe.distill.general is None:
+        raise UserError(f"{recipe.name}: distill.general is missing; name a corpus there to make a general student")
+    if recipe.teacher.base is None:
+        raise UserError(
+            f"{recipe.name}: teacher.base is missing; a general student is made from a base, not from a fine-tuned teacher"
+        )
+    depends = _Dependencies(recipe, task)
+    return [_general(recipe, depends, planned("teacher", depends.teacher(), shared=True))]
+
+
+def _general(recipe: Recipe, depends: "_Dependencies", teacher: Planned) -> Planned:
+    # when the fine-tuned teacher serves as base too, its place in the flow matters
+    after = [] if recipe.teacher.base else [teacher]
+    return planned("general", depends.general(), after=after, shared=True)
+
+
+@dataclass(frozen=True)
+class _Dependencies:
+    """All that a stage's result depends on beside earlier stages, as plain values."""
+
+    recipe: Recipe
+    task: Task
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        return {"task": self.task.fingerprint(), "metric": self.recipe.task.metric, "seed": self.recipe.seed}
+
+    @cached_property
+    def student(self) -> dict[str, Any]:
+        student = self.recipe.student
+        return {
+            "shape": vars(shape_of(self.recipe)),
+            "initialisation": student.initialisation,
+            "dropout": student.dropout,
+            "checkpoint": student.checkpoint and locations.identity(student.checkpoint),
+        }
+
+    def teacher(self) -> dict[str, Any]:
+        teacher = self.recipe.teacher
+        if teacher.model is not None:
+            return {**self.data, "model": locations.identity(teacher.model)}
+        assert teacher.base is not None
+        return {**self.data, "base": locations.identity(teacher.base), **teacher.fine_tune.model_dump()}
+
+    def general(self) -> dict[str, Any]:
+        section = self.recipe.distill.general
+        assert section is not None
+        base = self.recipe.teacher.base or self.recipe.teacher.model
+        return {
+            **self.student,
+            "seed": self.recipe.seed,
+            "base": base and locations.identity(base),
+            "corpus": [self.task.fingerprint() if name == "task" else corpus_identity(name) for name in section.corpus],
+            **section.model_dump(exclude={"corpus"}),
+        }
+
+    def intermediate(self) -> dict[str, Any]:
+        return {**self.data, **self.student, **self.recipe.distill.intermediate.model_dump()}
+
+    def prediction(self) -> dict[str, Any]:
+        return {**self.data, **self.recipe.distill.prediction.model_dump()}
+
+    def export(self) -> dict[str, Any]:
+        return {**self.data, "name": self.recipe.name, **self.recipe.export.model_dump()}
+
+    def bench(self) -> dict[str, Any]:
+        here = machine.describe()
+        return {
+            **self.data,
+            **self.recipe.bench.model_dump(),
+            "machine": {name: here[name] for name in ("cpu", "usable_cores", "versions")},
+            "gpu": here["gpu"] and here["gpu"]["name"],
+        }

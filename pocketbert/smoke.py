@@ -1,0 +1,36 @@
+"""A recipe shrunk to about a minute: every stage runs, on a few rows and for a few steps."""
+
+from typing import Any
+
+from pocketbert.recipe import Recipe
+
+MARK = "-smoke"
+ROWS, TEXTS, TOKENS = 200, 200, 32
+STAGE = {"epochs": 1, "max_steps": 4, "batch_size": 8}
+
+
+def shrunk(recipe: Recipe) -> Recipe:
+    """The same stages, models and student with few rows, short texts and a few steps; shrinking twice changes nothing.
+
+    Nothing is required of the result: it shows that the recipe runs, not how good it would be.
+    """
+    content = recipe.model_dump()
+    content["smoke"] = True
+    content["name"] = recipe.name.removesuffix(MARK) + MARK
+    _at_most(content["task"], max_rows=ROWS, max_length=TOKENS)
+    stages = [content["teacher"]["fine_tune"], content["distill"]["intermediate"], content["distill"]["prediction"]]
+    general = content["distill"]["general"]
+    if general is not None:
+        _at_most(general, max_texts=TEXTS, max_length=TOKENS)
+        stages.append(general)
+    for stage in stages:
+        _at_most(stage, **STAGE)
+    _at_most(content["bench"], rounds=2)
+    content["bench"]["fixed_lengths"] = content["bench"]["fixed_lengths"][:1]
+    content["gate"]["require"] = []
+    return Recipe.model_validate(content)
+
+
+def _at_most(section: dict[str, Any], **limits: int) -> None:
+    for name, limit in limits.items():
+        section[name] = limit if section[name] is None else min(section[name], limit)
