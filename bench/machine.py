@@ -12,6 +12,11 @@ import psutil
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy", "scikit-learn")
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 
+SHADOWED = (
+    "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; uninstall both, then install one of "
+    "the extras cpu and gpu"
+)
+
 
 def describe() -> dict[str, Any]:
     """Processor, memory, system, load, GPU and package versions, as plain values."""

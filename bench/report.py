@@ -1,11 +1,16 @@
 """The report: results.json in, one self-contained HTML file and a Markdown file out."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench import plots, table
+from bench.cautions import cautions
+from compress.errors import UserError
+
+FORMAT_VERSION = 1
 
 PARITY_HEADER = (
     "variant",
@@ -19,6 +24,25 @@ PARITY_HEADER = (
 )
 
 
+def read_results(folder: Path) -> dict[str, Any]:
+    """The results.json of a run or benchmark. Raises UserError where there is none that this version can show."""
+    path = folder / "results.json"
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        found = results["format_version"]
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; a run writes it when its last stage is done") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: no readable results ({type(error).__name__}: {error}); run the recipe again"
+        ) from error
+    if found != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: got format version {found}, expected {FORMAT_VERSION}; use the PocketBERT that wrote it"
+        )
+    return results
+
+
 def write_reports(results: dict[str, Any], folder: Path) -> None:
     """Write report.html and report.md of a run (or of a benchmark alone) into `folder`."""
     shown = _shown(results)
@@ -26,6 +50,7 @@ def write_reports(results: dict[str, Any], folder: Path) -> None:
         loader=PackageLoader("bench"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html.j2").render(shown)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "report.md").write_text(_markdown(shown), encoding="utf-8")
 
@@ -41,6 +66,7 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
         "name": results["name"],
         "rows": results.get("rows"),
         "metric": results["metric"],
+        "cautions": cautions(results),
         "remarks": results.get("remarks", []),
         "gate": results.get("gate", []),
         "tiles": _tiles(stages, bench),
@@ -53,13 +79,16 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
         "parity": _parity(stages["export"]["variants"]) if "export" in stages else None,
         "curves": [plots.loss_curve(facts["history"], name) for name, facts in trained.items()],
         "training": [_training(name, facts) for name, facts in trained.items()],
-        "machine": _machine(bench["machine"]),
+        "machine": machine_lines(bench["machine"]),
+        "shipped": _shipped(stages),
+        "use": _use(_shipped(stages), results.get("takes_pairs", False)),
+        "reproduce": results.get("reproduce"),
     }
 
 
 def _tiles(stages: dict[str, Any], bench: dict[str, Any]) -> list[dict[str, str]]:
     """The headline: the fastest variant that passed, against the teacher in torch."""
-    passed = [name for name, facts in stages.get("export", {}).get("variants", {}).items() if not facts["failures"]]
+    passed = _shipped(stages)
     teacher = bench["rows"][0]
     rows = [
         row
@@ -81,6 +110,25 @@ def _tiles(stages: dict[str, Any], bench: dict[str, Any]) -> list[dict[str, str]
         kept = {"figure": f"{best['score'] / teacher['score']:.1%}", "what": f"of the teacher's {bench['metric']} kept"}
         tiles.insert(0, kept)
     return tiles
+
+
+def _shipped(stages: dict[str, Any]) -> list[str]:
+    """The variants that passed, and so lie in bundles/."""
+    return [name for name, facts in stages.get("export", {}).get("variants", {}).items() if not facts["failures"]]
+
+
+def _use(shipped: list[str], takes_pairs: bool) -> list[str]:
+    """Commands that try the last variant that passed, which is the smallest, from the folder of the report."""
+    if not shipped:
+        return []
+    bundle = f"bundles/{shipped[-1]}"
+    texts = '"a text" --pair "another text"' if takes_pairs else '"a text"'
+    return [
+        "pip install numpy onnxruntime tokenizers",
+        f"python {bundle}/predict.py {texts}",
+        f"python {bundle}/predict.py < lines.txt > answers.jsonl",
+        f"pocketbert verify {bundle}",
+    ]
 
 
 def _how(bench: dict[str, Any]) -> str:
@@ -119,7 +167,8 @@ def _training(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
     return (name, str(facts["num_steps"]), f"{facts['seconds']:.0f} s{cut_off}", scores)
 
 
-def _machine(machine: dict[str, Any]) -> list[tuple[str, str]]:
+def machine_lines(machine: dict[str, Any]) -> list[tuple[str, str]]:
+    """What `bench.machine.describe` found, in words."""
     gpu = machine["gpu"]
     return [
         ("processor", f"{machine['cpu']}, {machine['usable_cores']} of {machine['logical_cores']} logical cores"),
@@ -135,8 +184,10 @@ def _markdown(shown: dict[str, Any]) -> str:
     parts = [f"# {shown['name']}", *(f"**{tile['figure']}** {tile['what']}  " for tile in shown["tiles"])]
     if shown["gate"]:
         parts += ["## Not shipped", *(f"- {line}" for line in shown["gate"])]
+    if shown["cautions"]:
+        parts += ["## Before you believe it", *(f"- {line}" for line in shown["cautions"])]
     if shown["remarks"]:
-        parts += ["## To know", *(f"- {line}" for line in shown["remarks"])]
+        parts += ["## About the data", *(f"- {line}" for line in shown["remarks"])]
     parts += ["## Side by side", shown["how"], "", table.markdown(shown["header"], shown["cells"])]
     if shown["length_cells"]:
         parts += [
@@ -150,6 +201,10 @@ def _markdown(shown: dict[str, Any]) -> str:
     if shown["training"]:
         header = ("stage", "steps", "time", f"{shown['metric']} on dev, each epoch")
         parts += ["## Training", "", table.markdown(header, shown["training"])]
+    if shown["shipped"]:
+        parts += ["## Use it", "", "```", *shown["use"], "```"]
+    if shown["reproduce"]:
+        parts += ["## Make it again", shown["reproduce"]["words"], "", "```", shown["reproduce"]["command"], "```"]
     parts += ["## Measured on", *(f"- {what}: {value}" for what, value in shown["machine"])]
     return "\n".join(parts) + "\n"
 

@@ -51,7 +51,7 @@ def load_classifier(name: str, labels: tuple[str, ...] | None = None) -> PreTrai
                 "name it as teacher.base instead, and the teacher is fine-tuned from it"
             )
         return _load_weights(AutoModelForSequenceClassification, name, with_head=True).eval()
-    names = {
+    names: dict[str, Any] = {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},

@@ -19,7 +19,7 @@ DEV_SHARE, DEV_ROWS_AT_MOST = 0.2, 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Rows of a task. `pairs` is None for single-text tasks; `labels`: (rows,) class indices; a regression's numbers."""
+    """Rows of a task. `pairs` is None for single-text tasks; `labels`: (rows,) classes, or numbers."""
 
     texts: list[str]
     pairs: list[str] | None

@@ -44,6 +44,10 @@ class Schedule:
     max_steps: int | None = None
     checkpoint_steps: int = 200
 
+    def num_steps(self, num_rows: int) -> int:
+        """Optimiser steps over so many rows; the last partial batch of an epoch counts."""
+        return min(filter(None, [self.max_steps, self.epochs * math.ceil(num_rows / self.batch_size)]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -97,8 +101,7 @@ def train(
     better) the student is scored after each epoch, and ends with the weights of its best one. Raises UserError when
     the loss is no longer finite.
     """
-    steps_an_epoch = math.ceil(len(data.lengths) / schedule.batch_size)
-    num_steps = min(filter(None, [schedule.max_steps, schedule.epochs * steps_an_epoch]))
+    num_steps = schedule.num_steps(len(data.lengths))
     bar = ProgressBar(setting.title, setting.console)
     progress = _Progress(setting.title, bar)
     best = _BestEpoch(evaluate, setting.checkpoints / "best.safetensors") if evaluate else None

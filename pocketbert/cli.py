@@ -1,60 +1,215 @@
-"""The command line."""
+"""The command line: what each command takes and prints. The work lies elsewhere and is imported when it is needed."""
 
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from compress.errors import UserError
+from pocketbert import __version__
+
+EXIT_FAULT = 1
+EXIT_BAD_INPUT = 2
+EXIT_GATE = 3
+EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     help="A fine-tuned BERT and a recipe in; a small model that ships, and the proof that it is good enough, out.",
+    epilog="Examples:\n\n    pocketbert new reviews.csv\n\n    pocketbert check reviews.yaml\n\n"
+    "    pocketbert run reviews.yaml\n\nExit codes: 0 all is well, 1 a fault of PocketBERT's, 2 bad input, 3 a variant "
+    "was not good enough and was not shipped. `--debug` shows the traceback behind an error.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
 
-EXIT_BAD_INPUT = 2
-EXIT_GATE = 3
-EXIT_INTERRUPTED = 130
+RecipeName = Annotated[str, typer.Argument(help="A recipe file, or a built-in recipe by its name")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be given several times"),
+]
+Smoke = Annotated[bool, typer.Option("--smoke", help="A few rows and steps of every stage: does it run at all?")]
+Output = Annotated[Path | None, typer.Option(help="The run folder; default: runs/NAME")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead")]
+Texts = Annotated[list[str] | None, typer.Option(help="The text column; twice for pairs [default: text]")]
+Label = Annotated[str, typer.Option(help="The label column")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version")] = False) -> None:
+    if version:
+        print(f"pocketbert {__version__}")
+        raise typer.Exit
 
 
 @app.command(
-    epilog="Examples:\n\n    pocketbert run quickstart\n\n    pocketbert run my-recipe.yaml --output runs/second-try"
+    epilog="Examples:\n\n    pocketbert run quickstart\n\n    pocketbert run reviews.yaml --smoke\n\n"
+    "    pocketbert run reviews.yaml --set distill.prediction.epochs=1 --output runs/second-try"
 )
 def run(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or a built-in recipe by its name")],
-    output: Annotated[Path | None, typer.Option(help="The run folder; default: runs/NAME")] = None,
+    recipe: RecipeName, output: Output = None, changes: Changes = None, smoke: Smoke = False, as_json: AsJson = False
 ) -> None:
     """Do a recipe from teacher to report. What is done already is skipped, what was cut off goes on."""
+    from pocketbert import shown
     from pocketbert.pipeline import run_recipe
-    from pocketbert.recipe import load_recipe
+    from pocketbert.reading import load_recipe
 
     console = _console()
-    loaded = load_recipe(recipe)
-    try:
+    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    with _told_when_interrupted(console):
         outcome = run_recipe(loaded, output or Path("runs") / loaded.name, console)
-    except KeyboardInterrupt:
-        console.print("interrupted; run the same command again to go on from here")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    if not outcome.num_built:
-        console.print("[green]Nothing to do: every stage was done before.[/green]")
-    _show_table(outcome.results)
-    shown = Console(highlight=False, soft_wrap=True)
-    for bundle in sorted((outcome.folder / "bundles").glob("*")):
-        shown.print(f"bundle  {bundle}")
-    shown.print(f"report  {outcome.folder / 'report.html'}")
-    shown.print(f"figures {outcome.folder / 'results.json'}")
+    if as_json:
+        print(json.dumps(outcome.results))
+    else:
+        if not outcome.num_built:
+            console.print("[green]Nothing to do: every stage was done before.[/green]")
+        shown.outcome(outcome)
+    for line in outcome.gate:
+        console.print(f"[red]not shipped[/red] {line}")
     if outcome.gate:
-        for line in outcome.gate:
-            console.print(f"[red]not shipped[/red] {line}")
+        raise typer.Exit(EXIT_GATE)
+
+
+@app.command(
+    epilog="Examples:\n\n    pocketbert check reviews.yaml\n\n    pocketbert check sst2 --set student.preset=tinybert6"
+)
+def check(
+    recipe: RecipeName, output: Output = None, changes: Changes = None, smoke: Smoke = False, as_json: AsJson = False
+) -> None:
+    """Resolve a recipe without running it: data, models, stages, steps, about how long, and what would be skipped."""
+    from pocketbert import shown
+    from pocketbert.pipeline import prepare
+    from pocketbert.reading import load_recipe
+
+    console = _console()
+    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    task = prepare(loaded, Console(quiet=True))
+    with console.status("timing a few batches"):
+        from pocketbert.estimate import examine
+
+        found = examine(loaded, task, output or Path("runs") / loaded.name)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        shown.plan(found)
+
+
+@app.command(
+    epilog="Examples:\n\n    pocketbert new reviews.csv\n\n"
+    "    pocketbert new pairs.tsv --text question --text answer --label relevant --teacher models/my-bert"
+)
+def new(
+    table: Annotated[Path, typer.Argument(help="Your labelled data: CSV, TSV, JSON lines or Parquet")],
+    output: Annotated[Path | None, typer.Option(help="The recipe to write; default: NAME.yaml")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="The text column; twice for pairs; default: found")] = None,
+    label: Annotated[str | None, typer.Option(help="The label column; default: found")] = None,
+    teacher: Annotated[str | None, typer.Option(help="The base to fine-tune: a folder or a Hub name")] = None,
+) -> None:
+    """Write a commented recipe for a table of your own, after looking at its columns, labels and lengths."""
+    from pocketbert.draft import draft
+
+    found = draft(table, text=text, label=label, teacher=teacher)
+    target = output or Path(f"{found.name}.yaml")
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(found.recipe)
+    except FileExistsError:
+        raise UserError(f"{target}: is there already; remove it, or name another file with --output") from None
+    for line in found.seen:
+        print(line)
+    print(f"recipe {target}\nnext   pocketbert check {target}")
+
+
+@app.command(epilog="Example:\n\n    pocketbert schema > recipe.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of recipes, from which editors complete and check."""
+    from pocketbert.recipe import Recipe
+
+    print(
+        json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}, indent=2)
+    )
+
+
+@app.command(epilog="Examples:\n\n    pocketbert recipes\n\n    pocketbert recipes sst2 > my-sst2.yaml")
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe's file")] = None, as_json: AsJson = False
+) -> None:
+    """List the built-in recipes, or print one to start from."""
+    from pocketbert.reading import built_in, summary_of
+
+    known = built_in()
+    if name is not None:
+        if name not in known:
+            raise UserError(f"{name}: got no built-in recipe of that name; expected one of {', '.join(known)}")
+        print(known[name].read_text(encoding="utf-8"), end="")
+    elif as_json:
+        print(json.dumps({name: {"summary": summary_of(path), "path": str(path)} for name, path in known.items()}))
+    else:
+        for each, path in known.items():
+            print(f"{each:<12}{summary_of(path)}")
+
+
+@app.command(epilog="Example:\n\n    pocketbert general reviews.yaml --output runs/general-english")
+def general(
+    recipe: RecipeName, output: Output = None, changes: Changes = None, smoke: Smoke = False, as_json: AsJson = False
+) -> None:
+    """Make a recipe's general student alone: once for many tasks.
+
+    It is kept in the cache. Recipes with the same base, student, corpus and distill.general find it there; others name
+    its folder as student.checkpoint.
+    """
+    from pocketbert.pipeline import make_general
+    from pocketbert.reading import load_recipe
+
+    console = _console()
+    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    with _told_when_interrupted(console):
+        folder = make_general(loaded, output or Path("runs") / loaded.name, console)
+    print(json.dumps({"model": str(folder)}) if as_json else f"general student {folder}")
+
+
+@app.command(
+    epilog="Example:\n\n    pocketbert export models/my-bert --data dev.csv --text sentence --output bundles/my-bert"
+)
+def export(
+    model: Annotated[str, typer.Argument(help="A fine-tuned BERT: a Hugging Face folder or Hub name")],
+    data: Annotated[Path, typer.Option(help="A labelled table, on which each variant is held against torch")],
+    output: Annotated[Path, typer.Option(help="Folder for the bundles")],
+    text: Texts = None,
+    label: Label = "label",
+    variant: Annotated[list[str] | None, typer.Option(help="fp32, int8-dynamic; several times; default: all")] = None,
+    metric: Annotated[str, typer.Option(help="accuracy, f1, matthews or pearson_spearman")] = "accuracy",
+    max_length: Annotated[int, typer.Option(min=4, help="Tokens; longer texts are cut")] = 128,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a fine-tuned model into bundles, without distilling it. What does not agree with torch is not written."""
+    from pocketbert import shown
+    from pocketbert.exporting import export_model
+
+    found = export_model(
+        model,
+        variants=variant,
+        data=data,
+        text=text or ["text"],
+        label=label,
+        metric=metric,
+        max_length=max_length,
+        output=output,
+        console=_console(),
+    )
+    if as_json:
+        print(json.dumps(found))
+    else:
+        shown.variants(found)
+    if any(facts["failures"] for facts in found["variants"].values()):
         raise typer.Exit(EXIT_GATE)
 
 
@@ -65,15 +220,16 @@ def run(
 def bench(
     paths: Annotated[list[Path], typer.Argument(help="Hugging Face folders or bundles; ratios are against the first")],
     data: Annotated[Path | None, typer.Option(help="A labelled table, for accuracy and real text lengths")] = None,
-    text: Annotated[list[str] | None, typer.Option(help="Its text column; twice for pairs [default: text]")] = None,
-    label: Annotated[str, typer.Option(help="Its label column")] = "label",
+    text: Texts = None,
+    label: Label = "label",
     device: Annotated[str, typer.Option(help="cpu, cuda or both")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each model; default: all usable cores")] = None,
     rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds")] = 12,
     output: Annotated[Path | None, typer.Option(help="Folder for results.json, samples.json and the report")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of a table")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Time models side by side; no recipe needed."""
+    from pocketbert import shown
     from pocketbert.benchmark import of_folders
 
     results = of_folders(
@@ -90,73 +246,112 @@ def bench(
     if as_json:
         print(json.dumps(results))
         return
-    _show_table(results)
+    shown.table(results)
     if output is not None:
-        Console(highlight=False, soft_wrap=True).print(f"report  {output / 'report.html'}")
+        shown.path("report", output / "report.html")
 
 
 @app.command(epilog="Example:\n\n    pocketbert verify runs/quickstart/bundles/int8-dynamic")
-def verify(bundle: Annotated[Path, typer.Argument(help="A bundle folder")]) -> None:
+def verify(bundle: Annotated[Path, typer.Argument(help="A bundle folder")], as_json: AsJson = False) -> None:
     """Hash a bundle's files and replay the golden examples stored in it."""
     from export.bundle import verify_bundle
 
     found = verify_bundle(bundle)
-    same = "all labels as stored" if not found.num_label_flips else f"{found.num_label_flips} LABELS DIFFER"
-    print(
-        f"{bundle}: {found.num_files} files as written; {found.num_golden} golden examples replayed, {same}, "
-        f"largest difference of a probability {found.largest_difference:.2g}"
-    )
+    if as_json:
+        print(json.dumps(vars(found)))
+    else:
+        same = "all labels as stored" if not found.num_label_flips else f"{found.num_label_flips} LABELS DIFFER"
+        print(
+            f"{bundle}: {found.num_files} files as written; {found.num_golden} golden examples replayed, {same}, "
+            f"largest difference of a probability {found.largest_difference:.2g}"
+        )
     if found.num_label_flips:
-        raise typer.Exit(1)
+        raise typer.Exit(EXIT_FAULT)
 
 
-def main() -> None:
-    """The console script: mistakes of the user's end in a line each and exit code 2."""
-    debug = "--debug" in sys.argv
+@app.command(epilog="Example:\n\n    pocketbert report runs/quickstart --open")
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or that of a benchmark")],
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser")] = False,
+) -> None:
+    """Write a run's report anew from its results.json, and show it."""
+    import webbrowser
+
+    from bench.report import read_results, write_reports
+    from pocketbert import shown
+
+    write_reports(read_results(folder), folder)
+    page = (folder / "report.html").absolute()
+    shown.path("report", page)
+    if open_it and not webbrowser.open(page.as_uri()):
+        raise UserError(f"{page}: no browser could be started here; open the file on another machine")
+
+
+@app.command(epilog="Examples:\n\n    pocketbert doctor\n\n    pocketbert doctor --json")
+def doctor(as_json: AsJson = False) -> None:
+    """What this machine and this installation can do: instructions, GPU, providers, versions, free disk."""
+    from pocketbert import shown
+    from pocketbert.doctor import examine
+
+    found = examine(Path.cwd())
+    if as_json:
+        print(json.dumps(found))
+    else:
+        shown.machine(found)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code: mistakes of the user's end in a line each and 2."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
     if debug:
-        sys.argv.remove("--debug")
+        arguments.remove("--debug")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app()
+        app(arguments, prog_name="pocketbert")
+    except SystemExit as end:
+        return int(end.code or 0)
     except UserError as error:
         if debug:
             raise
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+        return _tell(str(error), EXIT_BAD_INPUT)
     except OSError as error:
         if debug:
             raise
         where = f"{error.filename}: " if error.filename else ""
         advice = "; what is done stays: free some room and run the same command again" if error.errno == ENOSPC else ""
-        print(f"error: {where}{error.strerror or error}{advice}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+        return _tell(f"{where}{error.strerror or error}{advice}", EXIT_BAD_INPUT)
+    except Exception as error:
+        if debug:
+            raise
+        reason = " ".join(str(error).split()) or "no reason given"
+        return _tell(
+            f"a fault of PocketBERT's: {type(error).__name__}: {reason}; run the command again with --debug and report "
+            "what it prints; what is done stays",
+            EXIT_FAULT,
+        )
+    return 0
+
+
+def _tell(message: str, code: int) -> int:
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def _told_when_interrupted(console: Console) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted; run the same command again to go on from here")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _console() -> Console:
-    from bench.machine import shadowed_onnxruntime
+    from bench import machine
 
     console = Console(stderr=True, highlight=False)
-    if shadowed_onnxruntime():
-        console.print(
-            "[yellow]warning:[/yellow] onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
-            "uninstall both, then install one of the extras cpu and gpu"
-        )
+    if machine.shadowed_onnxruntime():
+        console.print(f"[yellow]warning:[/yellow] {machine.SHADOWED}")
     return console
-
-
-def _show_table(results: dict[str, Any]) -> None:
-    from bench import table
-
-    bench = results["stages"]["bench"]
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(table.header(bench, table.scored_rows(results))):
-        shown.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
-    for cells in table.cells(bench):
-        shown.add_row(*cells)
-    width = None if sys.stdout.isatty() else 140
-    Console(highlight=False, width=width).print(shown)
-
-
-if __name__ == "__main__":
-    main()

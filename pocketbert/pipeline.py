@@ -21,7 +21,7 @@ from compress import locations
 from compress.files import files_in, sha256, write_json
 from compress.metrics import is_regression
 from compress.tasks import Task, align_labels, load_task
-from pocketbert import benchmark, builtin, preflight
+from pocketbert import __version__, benchmark, builtin, preflight
 from pocketbert.plan import general_plan, plan_of, shape_of
 from pocketbert.reading import to_yaml
 from pocketbert.recipe import Recipe
@@ -40,8 +40,7 @@ class Outcome:
 
 def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome:
     """Bring a run folder to the state that the recipe describes: do what is missing, leave the rest."""
-    preflight.check(recipe, shape_of(recipe))
-    task = task_of(recipe, console)
+    task = prepare(recipe, console)
     plan = plan_of(recipe, task)
     with _open_run(recipe, folder, console) as run:
         flow = _Flow(recipe, task, run, console)
@@ -54,8 +53,7 @@ def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome:
 
 def make_general(recipe: Recipe, folder: Path, console: Console) -> Path:
     """Make the recipe's general student alone, or find it in the cache; returns the folder of its model."""
-    preflight.check(recipe, shape_of(recipe))
-    task = task_of(recipe, console)
+    task = prepare(recipe, console)
     with _open_run(recipe, folder, console) as run:
         flow = _Flow(recipe, task, run, console)
         for stage in general_plan(recipe, task):
@@ -63,10 +61,16 @@ def make_general(recipe: Recipe, folder: Path, console: Console) -> Path:
     return folder / "general" / "model"
 
 
+def prepare(recipe: Recipe, console: Console) -> Task:
+    """Hold the models against one another and the recipe, and read the data. Raises UserError."""
+    preflight.check(recipe, shape_of(recipe))
+    return task_of(recipe, console)
+
+
 @contextmanager
 def _open_run(recipe: Recipe, folder: Path, console: Console) -> Iterator[Run]:
     with Run(folder, versions=machine.package_versions(), announce=_announcer(folder, console)) as run:
-        to_yaml(recipe, folder / "recipe.yaml")
+        (folder / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
         yield run
 
 
@@ -118,9 +122,8 @@ def task_of(recipe: Recipe, console: Console) -> Task:
         seed=recipe.seed,
     )
     answers = "a number per text" if task.is_regression else f"{len(task.labels)} labels ({', '.join(task.labels)})"
-    console.print(
-        f"[bold]{recipe.name}[/bold]: {answers}, {len(task.train)} train, {len(task.dev)} dev, {len(task.test)} test rows"
-    )
+    rows = f"{len(task.train)} train, {len(task.dev)} dev, {len(task.test)} test rows"
+    console.print(f"[bold]{recipe.name}[/bold]: {answers}, {rows}")
     for remark in task.remarks:
         console.print(f"  [dim]{remark}[/dim]")
     if recipe.teacher.model is not None:
@@ -189,8 +192,16 @@ class _Flow:
             "metric": recipe.task.metric,
             "selected_on_test": task.selected_on_test,
             "rows": {"train": len(task.train), "dev": len(task.dev), "test": len(task.test)},
+            "takes_pairs": task.train.pairs is not None,
             "remarks": remarks,
             "gate": gate,
+            "reproduce": {
+                "command": f"pocketbert run {recipe.name}.yaml",
+                "words": f"With PocketBERT {__version__} and the packages named below, the recipe saved as "
+                f"{recipe.name}.yaml, and the same data (sha256 {task.fingerprint()[:12]} over all rows). The seed is "
+                f"{recipe.seed}: on the same kind of processor the weights come out the same.",
+                "recipe": to_yaml(recipe),
+            },
             "student": vars(shape_of(recipe)),
             "stages": {
                 stage.name: {"seconds": records[stage.name].seconds, **records[stage.name].metrics} for stage in plan

@@ -43,7 +43,7 @@ def general_plan(recipe: Recipe, task: Task) -> list[Planned]:
         raise UserError(f"{recipe.name}: distill.general is missing; name a corpus there to make a general student")
     if recipe.teacher.base is None:
         raise UserError(
-            f"{recipe.name}: teacher.base is missing; a general student is made from a base, not from a fine-tuned teacher"
+            f"{recipe.name}: teacher.base is missing; a general student is made from a base, not a fine-tuned teacher"
         )
     depends = _Dependencies(recipe, task)
     return [_general(recipe, depends, planned("teacher", depends.teacher(), shared=True))]

@@ -1,6 +1,7 @@
 """From a YAML file to a Recipe: all mistakes are told at once, each with its key, its line and a suggestion."""
 
 import importlib.resources
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -94,10 +95,14 @@ def load_recipe(name: str, *, changes: Sequence[str] = (), smoke: bool = False) 
     return shrunk(recipe) if smoke or recipe.smoke else recipe
 
 
-def to_yaml(recipe: Recipe, path: Path) -> None:
-    """Write the recipe with every default filled in."""
-    with path.open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(recipe.model_dump(), file)
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe as a file, with every default filled in."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    buffer = io.StringIO()
+    yaml.dump(recipe.model_dump(exclude_none=True), buffer)
+    return buffer.getvalue()
 
 
 def _read(path: Path) -> _Source:

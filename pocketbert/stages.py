@@ -22,15 +22,10 @@ from compress.tasks import Split, Task
 from compress.trainer import Objective
 from compress.training import Schedule, Setting, Trained
 from export import parity, quantize
-from export.bundle import Golden, finish_bundle, golden_examples, write_bundle
-from export.fuse import fuse
-from export.runtime import Classifier
-from export.to_onnx import export_onnx
+from export.candidates import Origin, build_candidates
 from pocketbert.corpora import corpus_path
 from pocketbert.recipe import LayerWiseSection, Recipe, StageSection
 from pocketbert.runs import Workspace
-
-NUM_GOLDEN = 16
 
 
 class Stages:
@@ -94,7 +89,7 @@ class Stages:
             trained = distill.fine_tune(
                 model,
                 self.encoded["train"],
-                _schedule(teacher.fine_tune),
+                schedule_of(teacher.fine_tune),
                 self._setting(workspace, "teacher"),
                 self._dev_score,
             )
@@ -139,7 +134,7 @@ class Stages:
             self._teacher_logits(texts, workspace),
             texts,
             Objective(prediction=1.0, temperature=section.temperature),
-            _schedule(section),
+            schedule_of(section),
             self._setting(workspace, "prediction"),
             self._dev_score,
         )
@@ -153,93 +148,33 @@ class Stages:
 
     def export(self, workspace: Workspace, teacher_scores: dict[str, float]) -> dict[str, Any]:
         """Build every variant as a candidate bundle and hold it against the torch student on dev."""
-        student = models.load_classifier(str(self.folder / "prediction" / "model"))
-        reference = predict_logits(student, self.encoded["dev"])
-        raw, fused = workspace.output / "raw.onnx", workspace.output / "fused.onnx"
-        takes_types = "token_type_ids" in self.encoded["dev"].input_names
-        export_onnx(student, raw, takes_token_types=takes_types)
-        nodes = fuse(
-            raw,
-            fused,
-            num_layers=self.shape.layers,
-            num_heads=self.shape.heads,
-            hidden_size=self.shape.width,
+        teacher, metric = self.recipe.teacher, self.recipe.task.metric
+        return build_candidates(
+            models.load_classifier(str(self.folder / "prediction" / "model")),
+            self.tokenizer,
+            workspace.output,
+            dev=self.task.dev,
+            test=self.task.test,
+            max_length=self.task.max_length,
+            metric=metric,
+            tolerances={variant: self._tolerance(variant) for variant in self.recipe.export.variants},
+            origin=Origin(
+                name=self.recipe.name,
+                origin={
+                    "recipe": self.recipe.name,
+                    "task": f"{self.recipe.task.data} (sha256 {self.task.fingerprint()[:12]})",
+                    "teacher": teacher.model or f"fine-tuned from {teacher.base}",
+                    "student": "{layers} layers x {width}, feed-forward {ffn_width}, {heads} heads".format(
+                        **vars(self.shape)
+                    ),
+                },
+                versions=machine.package_versions(),
+                measured={f"teacher's test {metric}": teacher_scores["test"]},
+            ),
+            announce=self.console.print,
         )
-        told = {}
-        for variant in self.recipe.export.variants:
-            self.console.print(f"  {variant}")
-            told[variant] = self._candidate(
-                variant, fused, workspace.output / variant, student, reference, teacher_scores
-            )
-        raw.unlink()
-        fused.unlink()
-        return {"fused_nodes": nodes, "variants": told}
 
     # -- their parts
-
-    def _candidate(
-        self,
-        variant: quantize.Variant,
-        fused: Path,
-        folder: Path,
-        student: PreTrainedModel,
-        reference: np.ndarray,
-        teacher_scores: dict[str, float],
-    ) -> dict[str, Any]:
-        dev, test = self.task.dev, self.task.test
-        model_file = folder.with_suffix(".onnx")
-        quantize.build_variant(variant, fused, model_file)
-        write_bundle(
-            folder,
-            model_file=model_file,
-            config=student.config,
-            tokenizer=self.tokenizer,
-            labels=self.task.labels,
-            max_length=self.task.max_length,
-            takes_pairs=dev.pairs is not None,
-            variant=variant,
-            facts={"name": self.recipe.name, "origin": self._origin(), "versions": machine.package_versions()},
-        )
-        model_file.unlink()
-
-        classifier = Classifier(folder)
-        shift = parity.measure_batch_shift(classifier, dev.texts, dev.pairs)
-        classifier.batch_invariant = shift <= parity.INVARIANT_PROBABILITY
-        logits = classifier.logits(dev.texts, dev.pairs)
-        found = parity.compare(
-            logits,
-            reference,
-            metric=self._score(dev, logits),
-            torch_metric=self._score(dev, reference),
-            batch_shift=shift,
-        )
-        test_score = self._score(test, classifier.logits(test.texts, test.pairs))
-        failures = found.failures(self._tolerance(variant))
-        name = self.recipe.task.metric
-        finish_bundle(
-            folder,
-            batch_invariant=classifier.batch_invariant,
-            measured={
-                f"dev {name}": found.metric,
-                f"test {name}": test_score,
-                f"teacher's test {name}": teacher_scores["test"],
-                "dev rows": len(dev),
-                "test rows": len(test),
-                "label flips against torch on dev": found.num_label_flips,
-                "mean logit error / spread": found.logit_error,
-            },
-            golden=_golden(classifier, dev),
-        )
-        return {"parity": asdict(found), "failures": failures, "scores": {"dev": found.metric, "test": test_score}}
-
-    def _origin(self) -> dict[str, str]:
-        teacher = self.recipe.teacher
-        return {
-            "recipe": self.recipe.name,
-            "task": f"{self.recipe.task.data} (sha256 {self.task.fingerprint()[:12]})",
-            "teacher": teacher.model or f"fine-tuned from {teacher.base}",
-            "student": "{layers} layers x {width}, feed-forward {ffn_width}, {heads} heads".format(**vars(self.shape)),
-        }
 
     def _tolerance(self, variant: quantize.Variant) -> parity.Tolerance:
         wanted = self.recipe.export.tolerance.get(variant)
@@ -277,7 +212,7 @@ class Stages:
     ) -> Trained:
         objective = Objective(embedding=section.embedding, hidden=section.hidden, attention=section.attention)
         return distill.match_layers(
-            learner, teacher, texts, objective, _schedule(section), self._setting(workspace, title)
+            learner, teacher, texts, objective, schedule_of(section), self._setting(workspace, title)
         )
 
     def _corpus(self, names: list[str]) -> Iterator[str]:
@@ -299,10 +234,7 @@ class Stages:
         return np.load(path)
 
 
-def _golden(classifier: Classifier, dev: Split) -> list[Golden]:
-    return golden_examples(classifier, dev.texts[:NUM_GOLDEN], dev.pairs and dev.pairs[:NUM_GOLDEN])
-
-
-def _schedule(section: StageSection) -> Schedule:
+def schedule_of(section: StageSection) -> Schedule:
+    """A stage's part of the recipe, as the trainer takes it."""
     fields = ("epochs", "batch_size", "learning_rate", "warmup", "decay", "max_steps", "checkpoint_steps")
     return Schedule(**{name: getattr(section, name) for name in fields})

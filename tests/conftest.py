@@ -122,7 +122,7 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
 
     def call(*arguments: object) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-m", "pocketbert.cli", *map(str, arguments)],
+            [sys.executable, "-m", "pocketbert", *map(str, arguments)],
             cwd=tmp_path,
             env=environment,
             capture_output=True,

@@ -59,7 +59,7 @@ def finished(tmp_path_factory, base_folder, reviews):
 
 
 def run(path: Path, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pocketbert.cli", "run", str(path)]
+    command = [sys.executable, "-m", "pocketbert", "run", str(path)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
@@ -105,7 +105,7 @@ def test_the_bundle_answers_as_the_torch_student_does(finished):
 def test_killed_in_every_stage_and_epoch_it_ends_with_the_same_weights(finished, tmp_path, base_folder, reviews):
     path = recipe(tmp_path, base_folder, reviews)
     environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "pocketbert.cli", "run", str(path)]
+    command = [sys.executable, "-m", "pocketbert", "run", str(path)]
     num_kills = 0
     moments = [(stage, moment) for stage in STAGES for moment in ("first epoch", "later epoch")]
     moments.insert(6, ("prediction", "before any checkpoint"))

@@ -1,0 +1,86 @@
+"""What a reader of the figures should know before believing them: in plain words, with the figure and the advice."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bench import table
+
+FEW_ROWS = 1000
+WIDE_INTERVAL = 0.25
+INT8_INSTRUCTIONS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
+
+
+def cautions(results: dict[str, Any]) -> list[str]:
+    """One sentence or two for each reason to doubt; empty when there is none. `results`: as in results.json."""
+    return [*_about_rows(results), *_about_scores(results), *_about_speed(results), *_about_variants(results)]
+
+
+def _about_rows(results: dict[str, Any]) -> Iterator[str]:
+    if results.get("smoke"):
+        yield "This was a smoke run, a few rows and steps: it shows that the recipe runs, and says nothing of quality."
+    if results.get("selected_on_test"):
+        yield (
+            "There were too few rows for a test split: the scores are of the rows that chose the checkpoints, and so "
+            "a little too good. Name a test split, or gather more rows."
+        )
+    num_rows = (results.get("rows") or {}).get("dev" if results.get("selected_on_test") else "test")
+    if num_rows is not None and num_rows < FEW_ROWS and results["metric"] == "accuracy":
+        yield (
+            f"The scores are of {num_rows} rows, so each is known to about {50 / num_rows**0.5 * 1.96:.0f} points: "
+            "smaller differences may be chance."
+        )
+
+
+def _about_scores(results: dict[str, Any]) -> Iterator[str]:
+    rows = {row["name"]: row for row in results["stages"]["bench"]["rows"] if row["score"] is not None}
+    floor = next((row for row in rows.values() if row["kind"] == "tfidf"), None)
+    if floor is None:
+        return
+    teacher = next(iter(rows.values()))
+    if teacher is not floor and teacher["score"] <= floor["score"]:
+        yield (
+            f"The teacher ({teacher['score']:.3f}) is no better than {floor['name']} ({floor['score']:.3f}): a student "
+            "cannot be expected to be. Look at the data and at how the teacher was fine-tuned."
+        )
+    beaten = [row for row in rows.values() if row["kind"] == "onnxruntime" and row["score"] <= floor["score"]]
+    if beaten:
+        yield (
+            f"{floor['name']} ({floor['score']:.3f}) does as well as {beaten[0]['name']} ({beaten[0]['score']:.3f}): "
+            "a linear model may be all that this task needs."
+        )
+
+
+def _about_speed(results: dict[str, Any]) -> Iterator[str]:
+    bench = results["stages"]["bench"]
+    here = bench["machine"]
+    if here["load_average"] > here["usable_cores"] / 2:
+        yield (
+            f"Other work ran on this machine (load average {here['load_average']} on {here['usable_cores']} cores): "
+            "ratios, which are paired, hold better than milliseconds. Measure again when it is quiet."
+        )
+    for row in bench["rows"]:
+        ratio = row["texts_ratio"]
+        if ratio and (ratio["high"] - ratio["low"]) / 2 > WIDE_INTERVAL * ratio["value"]:
+            yield f"The speed of {row['name']} is uncertain ({table.ratio(ratio)}): measure with more rounds."
+    for row in bench["rows"]:
+        if row["error"]:
+            yield f"{row['name']} was not measured: {row['error']}."
+    if here["gpu"] is None:
+        yield "There was no CUDA device: nothing here says how fast anything is on a GPU."
+
+
+def _about_variants(results: dict[str, Any]) -> Iterator[str]:
+    variants = results["stages"].get("export", {}).get("variants", {})
+    here = results["stages"]["bench"]["machine"]
+    for name, facts in variants.items():
+        shift = facts["parity"]["batch_shift"]
+        if shift > 1e-3:
+            yield (
+                f"An answer of {name} depends on the texts beside it in a batch: probabilities moved by up to "
+                f"{shift:.2g}. predict.py runs texts one by one; do the same where you load the model yourself."
+            )
+    if any(name.startswith("int8") for name in variants) and not INT8_INSTRUCTIONS & set(here["instructions"]):
+        yield (
+            "This processor has no int8 dot product: on one that has (VNNI, AMX, DOTPROD), int8 is faster and may "
+            "answer a little differently. Measure where it will serve."
+        )

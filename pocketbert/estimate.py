@@ -1,0 +1,214 @@
+"""`pocketbert check`: what a run would do, how large everything is, and about how long it will take here."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+
+from compress import corpus, locations, models
+from compress.student import new_student
+from compress.tasks import Task
+from compress.training import machine_has_bf16
+from pocketbert.corpora import corpus_path
+from pocketbert.plan import plan_of, shape_of
+from pocketbert.recipe import Recipe, StageSection
+from pocketbert.runs import state_of
+from pocketbert.stages import schedule_of
+
+SAMPLED_TEXTS = 500
+TIMED_TOKENS = 512
+# found on runs of the quickstart: what is not arithmetic of the models
+STAGE_S, WORKER_S = 5.0, 8.0  # to load models and data; to start and warm up a process that measures
+ALONE = 2.0  # a text run alone takes about twice as long as in a batch
+TEXTS_A_ROUND, CALLS_A_LENGTH = 30 + 128, 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cost:
+    """Seconds per token, measured here on models of the recipe's shapes."""
+
+    teacher_forward: float
+    teacher_step: float
+    student_forward: float
+    student_step: float
+
+
+def examine(recipe: Recipe, task: Task, folder: Path) -> dict[str, Any]:
+    """The resolved plan as plain values. Times are reckoned from a few batches of models of these very shapes."""
+    name = recipe.teacher.model or recipe.teacher.base or ""
+    config = AutoConfig.from_pretrained(locations.locate(name), num_labels=len(task.labels))
+    teacher = AutoModelForSequenceClassification.from_config(config)
+    student = new_student(shape_of(recipe), teacher, task.labels)
+    tokens, num_letters = _token_counts(task, name)
+    cost = _measure(teacher, student, num_tokens=min(int(tokens.mean()), task.max_length))
+    num_rows = _rows_seen(recipe, task, letters_a_token=num_letters / tokens.sum())
+    seconds = _seconds(recipe, task, cost, num_rows, float(np.minimum(tokens, task.max_length).mean()))
+    stages = []
+    for stage in plan_of(recipe, task):
+        state = state_of(stage, folder)
+        stages.append(
+            {
+                "name": stage.name,
+                "state": state,
+                "steps": _steps(recipe, stage.name, num_rows),
+                "estimated_s": round(seconds[stage.name]) if state in ("to do", "begun") else 0,
+            }
+        )
+    return {
+        "name": recipe.name,
+        "folder": str(folder),
+        "labels": list(task.labels),
+        "metric": recipe.task.metric,
+        "rows": {"train": len(task.train), "dev": len(task.dev), "test": len(task.test)},
+        "remarks": list(task.remarks),
+        "tokens": {
+            "median": float(np.median(tokens)),
+            "longest": int(tokens.max()),
+            "max_length": task.max_length,
+            "share_cut": float((tokens > task.max_length).mean()),
+        },
+        "teacher": {"name": name, **_dimensions(teacher)},
+        "student": {"name": _first_weights(recipe), **_dimensions(student)},
+        "stages": stages,
+        "variants": list(recipe.export.variants),
+        "gate": list(recipe.gate.require),
+    }
+
+
+def _first_weights(recipe: Recipe) -> str:
+    match recipe.student.initialisation:
+        case "projected":
+            return "first weights: the teacher's, projected"
+        case "teacher_layers":
+            return "first weights: layers of the teacher"
+        case "checkpoint":
+            return f"first weights: {recipe.student.checkpoint}"
+    return "first weights: random"
+
+
+def _dimensions(model: PreTrainedModel) -> dict[str, Any]:
+    return {
+        "architecture": model.config.model_type,
+        "layers": model.config.num_hidden_layers,
+        "width": model.config.hidden_size,
+        "heads": model.config.num_attention_heads,
+        "parameters": models.num_parameters(model),
+    }
+
+
+def _token_counts(task: Task, name: str) -> tuple[np.ndarray, int]:
+    """Tokens of some train rows, before they are cut, and their letters in all."""
+    tokenizer = models.load_tokenizer(name)
+    texts = task.train.texts[:SAMPLED_TEXTS]
+    pairs = task.train.pairs and task.train.pairs[:SAMPLED_TEXTS]
+    rows = tokenizer(texts, pairs, truncation=False, verbose=False)["input_ids"]
+    return np.array([len(row) for row in rows]), sum(map(len, texts)) + sum(map(len, pairs or []))
+
+
+def _rows_seen(recipe: Recipe, task: Task, *, letters_a_token: float) -> dict[str, int]:
+    """Rows that each training stage goes over once an epoch; long texts of a corpus give several."""
+    found = dict.fromkeys(("teacher", "intermediate", "prediction"), len(task.train))
+    section = recipe.distill.general
+    if section is not None:
+        letters_a_row = section.max_length * letters_a_token
+        rows = 0
+        for name in section.corpus:
+            texts = task.train.texts if name == "task" else corpus.read_texts([corpus_path(name)])
+            rows += sum(1 + int(len(text) / letters_a_row) for text in texts)
+        found["general"] = rows if section.max_texts is None else min(rows, section.max_texts)
+    return found
+
+
+def _section(recipe: Recipe, stage: str) -> StageSection | None:
+    match stage:
+        case "teacher":
+            return recipe.teacher.fine_tune if recipe.teacher.model is None else None
+        case "general":
+            return recipe.distill.general
+        case "intermediate":
+            return recipe.distill.intermediate
+        case "prediction":
+            return recipe.distill.prediction
+    return None
+
+
+def _steps(recipe: Recipe, stage: str, num_rows: dict[str, int]) -> int | None:
+    section = _section(recipe, stage)
+    return None if section is None else schedule_of(section).num_steps(num_rows[stage])
+
+
+def _seconds(
+    recipe: Recipe, task: Task, cost: _Cost, num_rows: dict[str, int], tokens_a_row: float
+) -> dict[str, float]:
+    """Each stage's time: tokens times what a token costs, and a little for everything else."""
+    dev, held_out = len(task.dev) * tokens_a_row, (len(task.dev) + len(task.test)) * tokens_a_row
+    found: dict[str, float] = {}
+    for stage in ("teacher", "general", "intermediate", "prediction"):
+        section = _section(recipe, stage)
+        if section is None:
+            continue
+        steps = schedule_of(section).num_steps(num_rows[stage])
+        epochs = min(section.epochs, 1 + steps * section.batch_size // max(1, num_rows[stage]))
+        tokens = steps * min(section.batch_size, num_rows[stage]) * tokens_a_row
+        match stage:
+            case "teacher":
+                found[stage] = tokens * cost.teacher_step + (epochs * dev + held_out) * cost.teacher_forward
+            case "prediction":
+                logits = len(task.train) * tokens_a_row * cost.teacher_forward
+                found[stage] = logits + tokens * cost.student_step + (epochs * dev + held_out) * cost.student_forward
+            case _:
+                found[stage] = tokens * (cost.teacher_forward + cost.student_step)
+    found.setdefault("teacher", held_out * cost.teacher_forward)
+    variants = len(recipe.export.variants)
+    found["export"] = variants * held_out * ALONE * cost.student_forward
+    a_round = TEXTS_A_ROUND * tokens_a_row + CALLS_A_LENGTH * sum(recipe.bench.fixed_lengths)
+    measured = recipe.bench.rounds * a_round * ALONE + len(task.test) * tokens_a_row
+    found["bench"] = measured * (cost.teacher_forward + (1 + variants) * cost.student_forward) + WORKER_S * (
+        2 + variants
+    )
+    return {stage: seconds + STAGE_S for stage, seconds in found.items()}
+
+
+def _measure(teacher: PreTrainedModel, student: PreTrainedModel, *, num_tokens: int) -> _Cost:
+    """Run small batches forward, and forward and back, with the precision that training uses."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    num_rows = max(8, min(32, TIMED_TOKENS // num_tokens))
+    batch = {"input_ids": torch.zeros(num_rows, num_tokens, dtype=torch.long, device=device)}
+
+    def per_token(call: Callable[[], object]) -> float:
+        call()
+        seconds = []
+        for _ in range(3):
+            started = time.perf_counter()
+            call()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - started)
+        return median(seconds) / (num_rows * num_tokens)
+
+    def forward(model: torch.nn.Module) -> torch.Tensor:
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=machine_has_bf16()):
+            return model(**batch).logits
+
+    def step(model: torch.nn.Module) -> None:
+        forward(model).float().sum().backward()
+        model.zero_grad()
+
+    def no_gradient(model: torch.nn.Module) -> None:
+        with torch.no_grad():
+            forward(model)
+
+    for model in (teacher, student):
+        torch.nn.Module.to(model, device)
+    return _Cost(
+        teacher_forward=per_token(lambda: no_gradient(teacher)),
+        teacher_step=per_token(lambda: step(teacher)),
+        student_forward=per_token(lambda: no_gradient(student)),
+        student_step=per_token(lambda: step(student)),
+    )

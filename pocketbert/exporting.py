@@ -1,0 +1,92 @@
+"""`pocketbert export`: a fine-tuned Hugging Face folder to proved bundles, without a recipe."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+
+from bench import machine
+from compress import locations, models
+from compress.errors import UserError
+from compress.files import size_bytes
+from compress.metrics import Metric, is_regression
+from compress.tasks import REGRESSION_OUTPUT, read_split
+from export.candidates import Origin, build_candidates
+from export.parity import DEFAULT_TOLERANCES
+from export.quantize import VARIANTS
+from pocketbert.preflight import read_encoder
+
+
+def export_model(
+    model: str,
+    *,
+    variants: Sequence[str] | None,
+    data: Path,
+    text: list[str],
+    label: str,
+    metric: str,
+    max_length: int,
+    output: Path,
+    console: Console,
+) -> dict[str, Any]:
+    """Bundles of a fine-tuned BERT under output/VARIANT; returns parity by variant, and the folder of each that passed.
+
+    `variants`: by default all. `data`: a labelled table on which every variant must agree with torch. Nothing that
+    exists is overwritten.
+    """
+    chosen = [_one_of(VARIANTS, name, "--variant") for name in variants or VARIANTS]
+    scored_by: Metric = _one_of(get_args(Metric), metric, "--metric")
+    encoder = read_encoder(model)
+    if encoder.kind != "bert" or encoder.activation != "gelu":
+        raise UserError(
+            f"{model}: got a {encoder.kind} with {encoder.activation}; expected a bert with gelu, whose graph can be "
+            "fused whole"
+        )
+    if max_length > encoder.max_tokens:
+        raise UserError(f"--max-length {max_length}: {model} has positions for {encoder.max_tokens} tokens")
+    for variant in chosen:
+        if (output / variant).exists():
+            raise UserError(f"{output / variant}: is there already; remove it or choose another --output")
+    names = (REGRESSION_OUTPUT,) if is_regression(scored_by) else locations.label_names(model)
+    split = read_split(data, text=text, label=label, labels=names)
+    classifier = models.load_classifier(model)
+    if len(models.label_names(classifier)) != len(names):
+        raise UserError(f"{model}: has {len(models.label_names(classifier))} outputs; --metric {metric} expects one")
+    work = output / ".partial"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        found = build_candidates(
+            classifier,
+            models.load_tokenizer(model),
+            work,
+            dev=split,
+            test=None,
+            max_length=max_length,
+            metric=scored_by,
+            tolerances={variant: DEFAULT_TOLERANCES[variant] for variant in chosen},
+            origin=Origin(
+                name=Path(model).name,
+                origin={"model": model, "data": str(data)},
+                versions=machine.package_versions(),
+                measured={},
+            ),
+            announce=console.print,
+        )
+        for variant, facts in found["variants"].items():
+            facts["bundle"] = None
+            if not facts["failures"]:
+                (work / variant).rename(output / variant)
+                facts["bundle"] = str(output / variant)
+                facts["size_bytes"] = size_bytes(output / variant)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return found
+
+
+def _one_of(choices: Sequence[Any], name: str, option: str) -> Any:
+    if name not in choices:
+        raise UserError(f"{option} {name}: expected one of {', '.join(choices)}")
+    return name

@@ -1,0 +1,114 @@
+"""What the commands print on a terminal or into a pipe."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import table as bench_table
+from bench.report import machine_lines
+from pocketbert.pipeline import Outcome
+
+PIPE_WIDTH = 140
+
+
+def outcome(found: Outcome) -> None:
+    """A run's table, and where to find what."""
+    table(found.results)
+    for bundle in sorted((found.folder / "bundles").glob("*")):
+        path("bundle", bundle)
+    path("report", found.folder / "report.html")
+    path("figures", found.folder / "results.json")
+
+
+def table(results: dict[str, Any]) -> None:
+    """The benchmark's rows."""
+    bench = results["stages"]["bench"]
+    _table(bench_table.header(bench, bench_table.scored_rows(results)), bench_table.cells(bench))
+
+
+def variants(found: dict[str, Any]) -> None:
+    """What was exported, and how nearly each variant answers like torch."""
+    lines = [
+        (
+            name,
+            bench_table.megabytes(facts["size_bytes"]) if facts["bundle"] else "-",
+            f"{facts['parity']['metric']:.3f}",
+            f"{facts['parity']['torch_metric']:.3f}",
+            f"{facts['parity']['num_label_flips']} of {facts['parity']['num_rows']}",
+            facts["bundle"] or f"not written: {'; '.join(facts['failures'])}",
+        )
+        for name, facts in found["variants"].items()
+    ]
+    _table(("variant", "size", "score", "torch", "label flips", "bundle"), lines)
+
+
+def plan(found: dict[str, Any]) -> None:
+    """The resolved plan of a recipe."""
+    rows, tokens = found["rows"], found["tokens"]
+    labels = ", ".join(found["labels"]) if len(found["labels"]) > 1 else "a number per text"
+    _line(f"{found['name']}: {rows['train']} train, {rows['dev']} dev, {rows['test']} test rows; {labels}")
+    for remark in found["remarks"]:
+        _line(f"  {remark}")
+    _line(
+        f"  texts: {tokens['median']:.0f} tokens in the median, {tokens['longest']} at most; "
+        f"{tokens['share_cut']:.1%} are cut at {tokens['max_length']}"
+    )
+    for who in ("teacher", "student"):
+        model = found[who]
+        _line(
+            f"{who}: {model['layers']} layers x {model['width']}, {model['heads']} heads, "
+            f"{model['parameters'] / 1e6:.1f} M parameters ({model['name']})"
+        )
+    lines = [
+        (stage["name"], stage["state"], str(stage["steps"] or "-"), duration(stage["estimated_s"]))
+        for stage in found["stages"]
+    ]
+    _table(("stage", "state", "steps", "about"), lines)
+    _line(f"in all about {duration(sum(stage['estimated_s'] for stage in found['stages']))} on this machine")
+    _line(f"variants: {', '.join(found['variants'])}; must be good enough: {', '.join(found['gate']) or 'none'}")
+    path("run folder", Path(found["folder"]))
+
+
+def machine(found: dict[str, Any]) -> None:
+    """What `pocketbert doctor` found."""
+    for what, value in machine_lines(found):
+        _line(f"{what + ':':<14}{value}")
+    _line(f"{'int8:':<14}{'in hardware' if found['int8_in_hardware'] else 'no dot product in hardware'}")
+    _line(f"{'torch:':<14}{found['torch_threads']} threads, CUDA {'yes' if found['torch_cuda'] else 'no'}")
+    _line(f"{'onnxruntime:':<14}{', '.join(found['providers'])}")
+    for place, free in found["free_disk_bytes"].items():
+        _line(f"{'free disk:':<14}{free / 1e9:.0f} GB at {place}")
+    _line(f"{'pocketbert:':<14}{found['pocketbert']}")
+    for problem in found["problems"]:
+        _line(f"problem: {problem}")
+    if not found["problems"]:
+        _line("no problems found")
+
+
+def path(what: str, place: Path) -> None:
+    """A file or folder, on one line whatever its length."""
+    _line(f"{what:<11}{place}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(header):
+        made.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+    for cells in lines:
+        made.add_row(*cells)
+    Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH).print(made)
+
+
+def _line(text: str) -> None:
+    Console(highlight=False, soft_wrap=True, markup=False).print(text)
