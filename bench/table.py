@@ -13,7 +13,9 @@ def cells(bench: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def header(bench: dict[str, Any], rows: str) -> tuple[str, ...]:
     """HEADER with the metric's name and the rows it was taken on."""
-    return tuple(f"{bench['metric']} ({rows})" if name == "score" else name for name in HEADER)
+    scored = any(row["score"] is not None for row in bench["rows"])
+    metric = f"{bench['metric']} ({rows})" if scored else "score"
+    return tuple(metric if name == "score" else name for name in HEADER)
 
 
 def scored_rows(results: dict[str, Any]) -> str:

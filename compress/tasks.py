@@ -161,7 +161,10 @@ def split_task(*, name: str, labels: tuple[str, ...], splits: dict[str, Split], 
         remarks.append(f"no test split, and dev has fewer than {TEST_FROM_DEV_ROWS} rows: selected on the same rows")
     for split, rows in {"train": train, "dev": dev, "test": test}.items():
         if len(rows) == 0:
-            raise UserError(f"{name}: the {split} split has no rows left")
+            raise UserError(
+                f"{name}: the {split} split has no rows left of the {len(splits['train'])} in train; expected at least "
+                "10 different ones"
+            )
     return Task(
         name=name,
         labels=labels,

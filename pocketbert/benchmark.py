@@ -1,6 +1,7 @@
 """The bench stage of a run, and the benchmark of folders without one."""
 
 import random
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,9 +18,11 @@ from bench.results import rows
 from compress import locations
 from compress.errors import UserError
 from compress.files import size_bytes, write_json
+from compress.metrics import Metric
 from compress.progress import progress_bar
 from compress.tasks import Task, read_split
 from export.manifest import read_manifest
+from pocketbert import __version__
 from pocketbert.recipe import Recipe
 
 MADE_UP_WORDS = "the of to and a in is it you that he was for on are with as his they be at one have this"
@@ -66,7 +69,7 @@ def run_benchmark(
     contenders: Sequence[Contender],
     workload: Workload,
     protocol: Protocol,
-    metric: Any,
+    metric: Metric,
     num_parameters: dict[str, int],
     samples_file: Path | None,
     console: Console,
@@ -133,16 +136,22 @@ def of_folders(
         for where in devices
         for contender in contenders_at(path, device=where, name=_short_name(path, paths))
     ]
-    workload = _workload(data, text, label, contenders)
+    labels = None if data is None else _common_labels(contenders)
+    metric: Metric = "pearson_spearman" if labels is not None and len(labels) == 1 else "accuracy"
+    workload = _made_up(contenders) if data is None else _read(data, text, label, labels)
     protocol = Protocol(num_threads=num_threads or machine.usable_cores(), rounds=rounds)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     samples_file = output / "samples.json" if output is not None else None
-    found = run_benchmark(contenders, workload, protocol, "accuracy", {}, samples_file, console)
+    found = run_benchmark(contenders, workload, protocol, metric, {}, samples_file, console)
     results = {
         "format_version": 1,
         "name": " against ".join(_short_name(path, paths) for path in paths),
-        "metric": "accuracy",
+        "metric": metric,
+        "reproduce": {
+            "words": f"With PocketBERT {__version__} and the packages named below, on the same folders.",
+            "command": _command(paths, data, text, label, device, protocol),
+        },
         "stages": {"bench": found},
     }
     if output is not None:
@@ -158,16 +167,28 @@ def _short_name(path: Path, paths: Sequence[Path]) -> str:
     return path.name if len(alike) == 1 else f"{path.parent.name}/{path.name}"
 
 
-def _workload(data: Path | None, text: list[str], label: str, contenders: Sequence[Contender]) -> Workload:
-    """The given table; without one, made-up sentences of 4 to 60 words, and no accuracy."""
-    if data is None:
-        words = MADE_UP_WORDS.split()
-        draw = random.Random(0)
-        texts = [" ".join(draw.choices(words, k=draw.randint(4, 60))) for _ in range(200)]
-        bundles = [Path(contender.path) for contender in contenders if contender.kind == "onnxruntime"]
-        takes_pairs = any(read_manifest(path)["takes_pairs"] for path in bundles)
-        return Workload(texts=texts, pairs=texts[::-1] if takes_pairs else None)
-    labels = _common_labels(contenders)
+def _command(
+    paths: Sequence[Path], data: Path | None, text: list[str], label: str, device: str, protocol: Protocol
+) -> str:
+    """The command line that measures the same again."""
+    parts = ["pocketbert", "bench", *map(str, paths), "--device", device]
+    if data is not None:
+        parts += ["--data", str(data), *(part for column in text for part in ("--text", column)), "--label", label]
+    return shlex.join([*parts, "--threads", str(protocol.num_threads), "--rounds", str(protocol.rounds)])
+
+
+def _made_up(contenders: Sequence[Contender]) -> Workload:
+    """Sentences of 4 to 60 words, and no score."""
+    words = MADE_UP_WORDS.split()
+    draw = random.Random(0)
+    texts = [" ".join(draw.choices(words, k=draw.randint(4, 60))) for _ in range(200)]
+    bundles = [Path(contender.path) for contender in contenders if contender.kind == "onnxruntime"]
+    takes_pairs = any(read_manifest(path)["takes_pairs"] for path in bundles)
+    return Workload(texts=texts, pairs=texts[::-1] if takes_pairs else None)
+
+
+def _read(data: Path, text: list[str], label: str, labels: tuple[str, ...] | None) -> Workload:
+    """The given table, every row of it."""
     split = read_split(data, text=text, label=label, labels=labels)
     return Workload(texts=split.texts, pairs=split.pairs, labels=split.labels.tolist())
 

@@ -70,8 +70,13 @@ def prepare(recipe: Recipe, console: Console) -> Task:
 @contextmanager
 def _open_run(recipe: Recipe, folder: Path, console: Console) -> Iterator[Run]:
     with Run(folder, versions=machine.package_versions(), announce=_announcer(folder, console)) as run:
-        (folder / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
-        yield run
+        try:
+            (folder / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
+            yield run
+        except OSError as error:
+            if error.filename is None:  # a write that fails does not say where
+                error.filename = str(folder)
+            raise
 
 
 def _announcer(folder: Path, console: Console) -> Callable[[str], None]:

@@ -3,6 +3,7 @@
 import importlib.resources
 import io
 import re
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -159,7 +160,7 @@ def _lay_over(source: _Source, change: str) -> None:
             section[key] = {}
         section = section[key]
         if not isinstance(section, dict):
-            raise UserError(f"--set {change}: {key} holds no keys, it is {section!r}")
+            raise UserError(f"--set {change}: {key} holds no keys, it is {_brief(section)}")
     section[path[-1]] = value
     source.places = {known: place for known, place in source.places.items() if known[: len(path)] != path}
     source.places[path] = f"--set {change}"
@@ -168,7 +169,7 @@ def _lay_over(source: _Source, change: str) -> None:
 def _in_words(entry: Any) -> tuple[KeyPath, str]:
     """A mistake that pydantic found: the key's path, and what is wrong with it."""
     path: KeyPath = tuple(part for part in entry["loc"] if part != "[key]")
-    got = f"got {entry['input']!r}"
+    got = f"got {_brief(entry['input'])}"
     match entry["type"]:
         case "missing":
             field = _annotation_at(path[:-1]).model_fields[path[-1]]
@@ -226,6 +227,13 @@ def _keys(section: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[
         inner = _section_in(known.annotation)
         if inner is not None:
             yield from _keys(inner, (*path, name))
+
+
+def _brief(value: object) -> str:
+    """What was written, cut where it is long or deep."""
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring, brief.maxother = 2, 60, 60
+    return brief.repr(value)
 
 
 def _dotted(path: KeyPath) -> str:
