@@ -46,7 +46,7 @@ def read_encoder(name: str) -> Encoder:
         )
     except (KeyError, AttributeError) as error:
         raise UserError(
-            f"{name}: a {kind} is no encoder that can be distilled ({' '.join(str(error).split())})"
+            f"{name}: got a {kind}, which cannot be distilled; expected an encoder such as bert, roberta or electra"
         ) from error
 
 

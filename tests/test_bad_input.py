@@ -263,7 +263,7 @@ TASKS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] =
     ),
     "words for a regression": (
         lambda place: {"data": str(place.reviews), "metric": "pearson_spearman"},
-        ("got 'positive' in column 'label', row", "compares numbers"),
+        ("got 'negative' in column 'label', row 1", "compares numbers"),
     ),
     "a subset of a file": (lambda place: {"data": str(place.reviews), "subset": "sst2"}, ("task.subset: 'sst2'",)),
     "other names than the labels": (
@@ -352,8 +352,14 @@ MODELS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] 
     ),
     "no such Hub name": (lambda place: base("nobody/nothing"), ("nobody/nothing: no model config could be read",)),
     "no such package": (lambda place: base("package:nothing/model"), ("the package 'nothing' is not installed",)),
-    "a decoder": (lambda place: base(place.copy(place.base, model_type="gpt2")), ("takes a bert", "is a gpt2")),
-    "a new architecture": (lambda place: base(place.copy(place.base, model_type="bort")), ("a bort is no encoder",)),
+    "a decoder": (
+        lambda place: base(place.copy(place.base, model_type="gpt2")),
+        ("got a gpt2, which cannot be distilled; expected an encoder",),
+    ),
+    "a new architecture": (
+        lambda place: base(place.copy(place.base, model_type="bort")),
+        ("got a bort, which cannot be distilled; expected an encoder",),
+    ),
     "another activation": (lambda place: base(place.copy(place.base, hidden_act="relu")), ("uses relu",)),
     "heads that do not match": (
         lambda place: {**shape(heads=2), "distill": {"intermediate": {"attention": 0}}},
@@ -403,7 +409,7 @@ MODELS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] 
         ("student.checkpoint", "has layers 4; expected 2"),
     ),
     "a corpus that is not there": (
-        lambda place: {"distill": {"general": {"corpus": "nothing.txt"}}},
+        lambda place: {"distill": {"general": {"corpus": "nothing.txt", "max_length": 32}}},
         ("distill.general.corpus: nothing.txt: no such file or folder",),
     ),
 }
@@ -464,7 +470,7 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     "another format": (
         lambda place: [
             "verify",
-            spoilt(place, "bundle.json", lambda content: content.replace(b'"format_version": 1', b'"format_version": 9')),
+            spoilt(place, "bundle.json", lambda content: content.replace(b'_version": 1', b'_version": 9')),
         ],
         ("not of format version 1; use the PocketBERT that made it",),
     ),

@@ -49,7 +49,8 @@ def test_all_mistakes_are_told_at_once_each_with_its_line_in_order(write):
     assert lines == [1, 2, 4, 6, 7, 8, 9, 11, 12]
     keys = [line.split(": ")[1] for line in found]
     assert keys == [
-        "name", "seed", "task.data", "task.metrik", "task.metric", "teacher", "student", "distill.prediction.epochs", "bach",
+        "name", "seed", "task.data", "task.metrik", "task.metric", "teacher", "student", "distill.prediction.epochs",
+        "bach",
     ]  # fmt: skip
     assert "again in line 5" in found[2]
     assert found[3].endswith("unknown key; did you mean metric?")
