@@ -25,7 +25,8 @@ class Protocol:
     """How much is measured. Each round times every contender once, in an order drawn anew.
 
     `texts_per_round`: single texts, text to label. `repeats`: calls per fixed length. `throughput_texts`: texts that
-    are all at hand at once.
+    are all at hand at once. `warm_up_s`: at most, before a model's first texts and before each length; it ends when the
+    median is stable.
     """
 
     num_threads: int
@@ -33,6 +34,7 @@ class Protocol:
     texts_per_round: int = 30
     repeats: int = 10
     throughput_texts: int = 128
+    warm_up_s: float = 5.0
     seed: int = 0
 
 
@@ -66,7 +68,7 @@ def measure(
     draw = random.Random(protocol.seed)
 
     def start(index: int) -> None:
-        workers[index] = _Worker(contenders[index], protocol.num_threads)
+        workers[index] = _Worker(contenders[index], protocol)
         results[index].facts = workers[index].facts
 
     def predict(index: int) -> None:
@@ -132,7 +134,8 @@ def _rows(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | Non
 class _Worker:
     """A child process with one contender in it; this side of the pipe."""
 
-    def __init__(self, contender: Contender, num_threads: int) -> None:
+    def __init__(self, contender: Contender, protocol: Protocol) -> None:
+        num_threads = protocol.num_threads
         environment = {
             **os.environ,
             **dict.fromkeys(THREAD_VARIABLES, str(num_threads)),
@@ -149,7 +152,9 @@ class _Worker:
             env=environment,
         )
         try:
-            self.facts: dict[str, Any] = self.ask("load", spec=contender.to_json(), num_threads=num_threads)
+            self.facts: dict[str, Any] = self.ask(
+                "load", spec=contender.to_json(), num_threads=num_threads, warm_up_s=protocol.warm_up_s
+            )
         except WorkerError:
             self.close()
             raise

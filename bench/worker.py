@@ -18,7 +18,6 @@ from typing import Any, Protocol
 from compress.metrics import decide
 
 WARM_UP_WINDOW = 15
-WARM_UP_AT_MOST_S = 5.0
 STABLE_WITHIN = 0.05
 
 
@@ -135,9 +134,9 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def warm_up(call: Callable[[], object]) -> None:
+def warm_up(call: Callable[[], object], at_most_s: float) -> None:
     """Call until the median of the last window is near that of the window before, or time is up."""
-    deadline = time.perf_counter() + WARM_UP_AT_MOST_S
+    deadline = time.perf_counter() + at_most_s
     before = statistics.median(timed(call) for _ in range(WARM_UP_WINDOW))
     while time.perf_counter() < deadline:
         now = statistics.median(timed(call) for _ in range(WARM_UP_WINDOW))
@@ -149,7 +148,8 @@ def warm_up(call: Callable[[], object]) -> None:
 class Worker:
     """Answers the commands, one method each."""
 
-    def __init__(self, spec: dict[str, Any], num_threads: int) -> None:
+    def __init__(self, spec: dict[str, Any], num_threads: int, warm_up_s: float) -> None:
+        self.warm_up_s = warm_up_s
         started = time.perf_counter()
         self.runner: _Runner = _Floor(spec, num_threads) if spec["kind"] == "tfidf" else _Encoder(spec, num_threads)
         self.load_s = time.perf_counter() - started
@@ -166,7 +166,7 @@ class Worker:
         ]
         if warm:
             turn = cycle(calls)
-            warm_up(lambda: next(turn)())
+            warm_up(lambda: next(turn)(), self.warm_up_s)
         return [timed(call) for call in calls]
 
     def tokens(self, length: int, repeats: int) -> list[float] | None:
@@ -175,7 +175,7 @@ class Worker:
             call = self.runner.run_tokens(length)
             if call is None:
                 return None
-            warm_up(call)
+            warm_up(call, self.warm_up_s)
             self.token_calls[length] = call
         return [timed(self.token_calls[length]) for _ in range(repeats)]
 
@@ -196,11 +196,11 @@ def main() -> None:
     for line in sys.stdin:
         command = json.loads(line)
         try:
-            if command["op"] == "load":
-                worker = Worker(command["spec"], command["num_threads"])
+            operation = command.pop("op")
+            if operation == "load":
+                worker = Worker(**command)
                 answer: Any = worker.facts()
             else:
-                operation = command.pop("op")
                 answer = getattr(worker, operation)(**command)
             reply = {"ok": answer}
         except Exception as error:

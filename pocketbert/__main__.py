@@ -31,7 +31,8 @@ def main() -> None:
     """Check that the packages are ours, then hand over to the command line."""
     problem = misplaced()
     if problem is not None:
-        sys.exit(f"error: {problem}")
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
     from pocketbert import cli
 
     sys.exit(cli.main())

@@ -59,7 +59,10 @@ def of_run(
         fixed_lengths=[length for length in recipe.bench.fixed_lengths if length <= task.max_length],
     )
     protocol = Protocol(
-        num_threads=recipe.bench.threads or machine.usable_cores(), rounds=recipe.bench.rounds, seed=recipe.seed
+        num_threads=recipe.bench.threads or machine.usable_cores(),
+        rounds=recipe.bench.rounds,
+        warm_up_s=recipe.bench.warm_up_s,
+        seed=recipe.seed,
     )
     known = {str(bundle): student_parameters for bundle in bundles}
     return run_benchmark(contenders, workload, protocol, recipe.task.metric, known, output / "samples.json", console)
@@ -151,6 +154,7 @@ def of_folders(
         "reproduce": {
             "words": f"With PocketBERT {__version__} and the packages named below, on the same folders.",
             "command": _command(paths, data, text, label, device, protocol),
+            "recipe": None,
         },
         "stages": {"bench": found},
     }

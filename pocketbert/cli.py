@@ -187,7 +187,7 @@ def export(
     label: Label = "label",
     variant: Annotated[list[str] | None, typer.Option(help="fp32, int8-dynamic; several times; default: all")] = None,
     metric: Annotated[str, typer.Option(help="accuracy, f1, matthews or pearson_spearman")] = "accuracy",
-    max_length: Annotated[int, typer.Option(min=4, help="Tokens; longer texts are cut")] = 128,
+    max_length: Annotated[int | None, typer.Option(min=4, help="Tokens, longer texts are cut [default: 128]")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a fine-tuned model into bundles, without distilling it. What does not agree with torch is not written."""

@@ -18,6 +18,8 @@ from export.parity import DEFAULT_TOLERANCES
 from export.quantize import VARIANTS
 from pocketbert.preflight import read_encoder
 
+DEFAULT_MAX_LENGTH = 128
+
 
 def export_model(
     model: str,
@@ -27,14 +29,14 @@ def export_model(
     text: list[str],
     label: str,
     metric: str,
-    max_length: int,
+    max_length: int | None,
     output: Path,
     console: Console,
 ) -> dict[str, Any]:
     """Bundles of a fine-tuned BERT under output/VARIANT; returns parity by variant, and the folder of each that passed.
 
-    `variants`: by default all. `data`: a labelled table on which every variant must agree with torch. Nothing that
-    exists is overwritten.
+    `variants`: by default all. `max_length`: by default 128 tokens, or as many as the model takes. `data`: a labelled
+    table on which every variant must agree with torch. Nothing that exists is overwritten.
     """
     chosen = [_one_of(VARIANTS, name, "--variant") for name in variants or VARIANTS]
     scored_by: Metric = _one_of(get_args(Metric), metric, "--metric")
@@ -44,6 +46,7 @@ def export_model(
             f"{model}: got a {encoder.kind} with {encoder.activation}; expected a bert with gelu, whose graph can be "
             "fused whole"
         )
+    max_length = max_length or min(DEFAULT_MAX_LENGTH, encoder.max_tokens)
     if max_length > encoder.max_tokens:
         raise UserError(f"--max-length {max_length}: {model} has positions for {encoder.max_tokens} tokens")
     for variant in chosen:

@@ -185,6 +185,7 @@ class BenchSection(Section):
 
     threads: PositiveInt | None = Field(None, description="Thread budget of every contender; default: all usable cores")
     rounds: Annotated[int, Field(ge=2)] = Field(12, description="Each round times every model once, in random order")
+    warm_up_s: PositiveFloat = Field(5.0, description="Seconds of warm-up at most, of each model at each length")
     fixed_lengths: list[PositiveInt] = Field([16, 32, 64, 128], description="Token counts of the grid at batch 1")
 
 

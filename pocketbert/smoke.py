@@ -25,12 +25,12 @@ def shrunk(recipe: Recipe) -> Recipe:
         stages.append(general)
     for stage in stages:
         _at_most(stage, **STAGE)
-    _at_most(content["bench"], rounds=2)
+    _at_most(content["bench"], rounds=2, warm_up_s=0.2)
     content["bench"]["fixed_lengths"] = content["bench"]["fixed_lengths"][:1]
     content["gate"]["require"] = []
     return Recipe.model_validate(content)
 
 
-def _at_most(section: dict[str, Any], **limits: int) -> None:
+def _at_most(section: dict[str, Any], **limits: float) -> None:
     for name, limit in limits.items():
         section[name] = limit if section[name] is None else min(section[name], limit)

@@ -118,13 +118,12 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     """Runs `pocketbert` in a process of its own, with a cache of its own, from the test's folder."""
-    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"}
 
     def call(*arguments: object) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, "-m", "pocketbert", *map(str, arguments)],
             cwd=tmp_path,
-            env=environment,
+            env={**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"},
             capture_output=True,
             text=True,
         )
