@@ -6,6 +6,7 @@ from typing import Any
 from bench import table
 
 FEW_ROWS = 1000
+LITTLE_ABOVE = 0.05
 WIDE_INTERVAL = 0.25
 INT8_INSTRUCTIONS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
 
@@ -32,6 +33,12 @@ def _about_rows(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _about_scores(results: dict[str, Any]) -> Iterator[str]:
+    common, best = results.get("most_common_label"), _best_accuracy(results)
+    if common is not None and best is not None and best < common + LITTLE_ABOVE:
+        yield (
+            f"Always answering the most common label would score {common:.3f}, the best model here {best:.3f}: the "
+            "task is hardly learned. More data, a better teacher, or another metric (matthews, f1) would tell more."
+        )
     rows = {row["name"]: row for row in results["stages"]["bench"]["rows"] if row["score"] is not None}
     floor = next((row for row in rows.values() if row["kind"] == "tfidf"), None)
     if floor is None:
@@ -48,6 +55,13 @@ def _about_scores(results: dict[str, Any]) -> Iterator[str]:
             f"{floor['name']} ({floor['score']:.3f}) does as well as {beaten[0]['name']} ({beaten[0]['score']:.3f}): "
             "a linear model may be all that this task needs."
         )
+
+
+def _best_accuracy(results: dict[str, Any]) -> float | None:
+    if results["metric"] != "accuracy":
+        return None
+    scores = [row["score"] for row in results["stages"]["bench"]["rows"] if row["score"] is not None]
+    return max(scores, default=None)
 
 
 def _about_speed(results: dict[str, Any]) -> Iterator[str]:

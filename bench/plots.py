@@ -30,7 +30,7 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
     if not rows:
         return None
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(6.4, 3.8))
+        figure, axes = pyplot.subplots(figsize=(5.2, 3.9))
         for row, colour in zip(rows, SERIES * 3, strict=False):
             axes.scatter(
                 row["texts"]["median_ms"],
@@ -47,7 +47,7 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
         axes.grid(alpha=0.25)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(_two_and_five)
-        axes.legend(**_below(2), markerscale=0.6)
+        axes.legend(**_below(1), markerscale=0.6)
         return _svg(figure, "Score against latency of every model in the table")
 
 

@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
@@ -197,6 +198,9 @@ class _Flow:
             "metric": recipe.task.metric,
             "selected_on_test": task.selected_on_test,
             "rows": {"train": len(task.train), "dev": len(task.dev), "test": len(task.test)},
+            "most_common_label": None
+            if task.is_regression
+            else float(np.bincount(task.test.labels).max() / len(task.test)),
             "takes_pairs": task.train.pairs is not None,
             "remarks": remarks,
             "gate": gate,
