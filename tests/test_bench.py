@@ -10,6 +10,7 @@ import pytest
 from conftest import rows, write_csv
 
 from bench import plots, table, worker
+from bench.cautions import cautions
 from bench.contenders import Contender, Workload, contenders_at
 from bench.latency import Protocol, Samples, measure
 from bench.report import write_reports
@@ -243,6 +244,53 @@ def test_the_report_is_one_file_that_asks_for_nothing(tmp_path):
     assert "| student int8-dynamic, onnxruntime | 8.0 MB |" in text
     assert "| prediction | 40 | 12 s from step 20 on | 0.800 0.850 |" in text
     assert "**97.7%** of the teacher's accuracy kept" in text
+
+
+def test_the_report_says_how_to_use_and_make_again_and_what_to_doubt(tmp_path):
+    results = fixed_results()
+    results |= {
+        "smoke": True,
+        "reproduce": {"words": "With care.", "command": "pocketbert run x.yaml", "recipe": "a: 1"},
+    }
+    write_reports(results, tmp_path)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        for part in (
+            "bundles/int8-dynamic/predict.py",
+            "pocketbert run x.yaml",
+            "This was a smoke run",
+            "no CUDA device",
+        ):
+            assert part in text
+
+
+def doubts(**changes: object) -> str:
+    results = {**fixed_results(), **changes}
+    return "\n".join(cautions(results))
+
+
+def test_cautions_come_with_their_reason_and_only_then():
+    told = doubts()
+    assert "scores are of 100 rows, so each is known to about 10 points" in told
+    assert "probabilities moved by up to 0.1" in told and "student fp32, onnxruntime, CUDA was not measured" in told
+    assert "no int8 dot product" in told
+    assert "smoke" not in told and "Other work" not in told and "most common label" not in told
+    assert "too few rows for a test split" in doubts(selected_on_test=True)
+    assert "would score 0.840, the best model here 0.870" in doubts(most_common_label=0.84)
+
+
+def test_cautions_look_at_the_floor_the_load_and_the_intervals():
+    results = fixed_results()
+    bench = results["stages"]["bench"]
+    bench["machine"] |= {"load_average": 3.0, "instructions": ["avx512_vnni"], "gpu": {"name": "a GPU"}}
+    bench["rows"][1]["texts_ratio"] |= {"low": 5.0}
+    bench["rows"][2] = {**bench["rows"][1], "name": "TF-IDF", "kind": "tfidf", "score": 0.86}
+    told = "\n".join(cautions(results))
+    assert "TF-IDF (0.860) does as well as student int8-dynamic, onnxruntime (0.850)" in told
+    assert "load average 3.0 on 2 cores" in told and "student int8-dynamic, onnxruntime is uncertain" in told
+    assert "CUDA" not in told and "dot product" not in told
+    bench["rows"][2]["score"] = 0.9
+    assert "The teacher (0.870) is no better than TF-IDF (0.900)" in "\n".join(cautions(results))
 
 
 def test_plots_are_svg_with_text_alternatives_and_ids_of_their_own():

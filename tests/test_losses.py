@@ -59,3 +59,9 @@ def test_label_loss_is_cross_entropy():
     logits, labels = torch.randn(3, 4), torch.tensor([0, 3, 1])
     expected = [-logits.log_softmax(1)[i, label].item() for i, label in enumerate(labels)]
     np.testing.assert_allclose(losses.label_loss(logits, labels), expected, rtol=1e-5)
+
+
+def test_with_one_output_the_losses_are_squared_errors():
+    student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.0], [5.0]])
+    torch.testing.assert_close(losses.prediction_loss(student, teacher), torch.tensor([1.0, 9.0]))
+    torch.testing.assert_close(losses.label_loss(student, torch.tensor([1.0, 4.0]).double()), torch.tensor([0.0, 4.0]))
