@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bench import plots, table
 from bench.cautions import cautions
 from compress.errors import UserError
+from compress.files import write_text
 
 FORMAT_VERSION = 1
 
@@ -51,8 +52,8 @@ def write_reports(results: dict[str, Any], folder: Path) -> None:
     )
     page = environment.get_template("report.html.j2").render(shown)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    (folder / "report.md").write_text(_markdown(shown), encoding="utf-8")
+    write_text(folder / "report.html", page)
+    write_text(folder / "report.md", _markdown(shown))
 
 
 def _shown(results: dict[str, Any]) -> dict[str, Any]:

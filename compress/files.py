@@ -34,12 +34,16 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file atomically."""
+def write_text(path: Path, content: str) -> None:
+    """Write a file atomically, in UTF-8."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file atomically."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -24,7 +24,8 @@ class Tolerance:
 
 
 DEFAULT_TOLERANCES = {
-    "fp32": Tolerance(logit_error=1e-4, label_flips=0.0, metric_drop=0.0),
+    # a correlation moves with the last bit of each value; with no label flipped, a metric of classes can't drop at all
+    "fp32": Tolerance(logit_error=1e-4, label_flips=0.0, metric_drop=1e-3),
     "int8-dynamic": Tolerance(logit_error=0.15, label_flips=0.03, metric_drop=0.01),
 }
 

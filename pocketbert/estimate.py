@@ -181,16 +181,16 @@ def _measure(teacher: PreTrainedModel, student: PreTrainedModel, *, num_tokens: 
     num_rows = max(8, min(32, TIMED_TOKENS // num_tokens))
     batch = {"input_ids": torch.zeros(num_rows, num_tokens, dtype=torch.long, device=device)}
 
-    def per_token(call: Callable[[], object]) -> float:
+    def timed(call: Callable[[], object]) -> float:
+        started = time.perf_counter()
         call()
-        seconds = []
-        for _ in range(3):
-            started = time.perf_counter()
-            call()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - started)
-        return median(seconds) / (num_rows * num_tokens)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    def per_token(call: Callable[[], object]) -> float:
+        timed(call)  # the first call allocates
+        return median(timed(call) for _ in range(3)) / (num_rows * num_tokens)
 
     def forward(model: torch.nn.Module) -> torch.Tensor:
         with torch.autocast(device, dtype=torch.bfloat16, enabled=machine_has_bf16()):

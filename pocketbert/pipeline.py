@@ -19,7 +19,7 @@ from rich.text import Text
 
 from bench import machine
 from compress import locations
-from compress.files import files_in, sha256, write_json
+from compress.files import files_in, sha256, write_json, write_text
 from compress.metrics import is_regression
 from compress.tasks import Task, align_labels, load_task
 from pocketbert import __version__, benchmark, builtin, preflight
@@ -72,7 +72,7 @@ def prepare(recipe: Recipe, console: Console) -> Task:
 def _open_run(recipe: Recipe, folder: Path, console: Console) -> Iterator[Run]:
     with Run(folder, versions=machine.package_versions(), announce=_announcer(folder, console)) as run:
         try:
-            (folder / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
+            write_text(folder / "recipe.yaml", to_yaml(recipe))
             yield run
         except OSError as error:
             if error.filename is None:  # a write that fails does not say where

@@ -104,6 +104,15 @@ def test_parity_counts_and_compares(bundles):
     assert found.failures(parity.Tolerance(logit_error=1.0, label_flips=0.25, metric_drop=0.06)) == []
 
 
+def test_rounding_alone_does_not_keep_a_regression_from_shipping():
+    values = np.linspace(0.0, 5.0, 40)[:, None]
+    tolerance = parity.DEFAULT_TOLERANCES["fp32"]
+    found = parity.compare(values + 1e-6, values, metric=0.3309529, torch_metric=0.3309532, batch_shift=0.0)
+    assert found.failures(tolerance) == []
+    worse = parity.compare(values + 1e-6, values, metric=0.32, torch_metric=0.33, batch_shift=0.0)
+    assert [reason.split()[0] for reason in worse.failures(tolerance)] == ["metric_drop"]
+
+
 def test_the_bundle_holds_what_it_must_and_verifies(bundles):
     for folder in bundles.values():
         names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
