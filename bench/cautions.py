@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bench import table
+from bench import machine, table
 
 FEW_ROWS = 1000
 LITTLE_ABOVE = 0.05
 WIDE_INTERVAL = 0.25
-INT8_INSTRUCTIONS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
 
 
 def cautions(results: dict[str, Any]) -> list[str]:
@@ -93,7 +92,7 @@ def _about_variants(results: dict[str, Any]) -> Iterator[str]:
                 f"An answer of {name} depends on the texts beside it in a batch: probabilities moved by up to "
                 f"{shift:.2g}. predict.py runs texts one by one; do the same where you load the model yourself."
             )
-    if any(name.startswith("int8") for name in variants) and not INT8_INSTRUCTIONS & set(here["instructions"]):
+    if any(name.startswith("int8") for name in variants) and not machine.has_int8_dot_product(here):
         yield (
             "This processor has no int8 dot product: on one that has (VNNI, AMX, DOTPROD), int8 is faster and may "
             "answer a little differently. Measure where it will serve."

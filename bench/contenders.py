@@ -33,13 +33,15 @@ class Contender:
 class Workload:
     """What every contender is timed on.
 
-    `texts` (and `pairs`) have the task's own lengths; `labels` are their classes (or values) where known.
+    `texts` (and `pairs`) have the task's own lengths; `labels` are their classes (or values) where known, of
+    `num_classes` (1: values).
     `fixed_lengths`: token counts, special tokens included, for the grid at batch 1.
     """
 
     texts: Sequence[str]
     pairs: Sequence[str] | None = None
     labels: Sequence[float] | None = None
+    num_classes: int = 0
     fixed_lengths: Sequence[int] = (16, 32, 64, 128)
 
 

@@ -11,6 +11,7 @@ import psutil
 
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy", "scikit-learn")
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")
+INT8_DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
 
 SHADOWED = (
     "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; uninstall both, then install one of "
@@ -34,6 +35,11 @@ def describe() -> dict[str, Any]:
         "gpu": cuda_device(),
         "versions": package_versions(),
     }
+
+
+def has_int8_dot_product(facts: dict[str, Any]) -> bool:
+    """Whether the processor that `describe` found multiplies bytes in one instruction."""
+    return bool(INT8_DOT_PRODUCTS & set(facts["instructions"]))
 
 
 def usable_cores() -> int:

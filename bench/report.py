@@ -10,6 +10,7 @@ from bench import plots, table
 from bench.cautions import cautions
 from compress.errors import UserError
 from compress.files import write_text
+from compress.metrics import Metric
 
 FORMAT_VERSION = 1
 
@@ -42,6 +43,18 @@ def read_results(folder: Path) -> dict[str, Any]:
             f"{path}: got format version {found}, expected {FORMAT_VERSION}; use the PocketBERT that wrote it"
         )
     return results
+
+
+def rewrite_reports(folder: Path) -> None:
+    """The reports of a run or benchmark anew. Raises UserError where its results.json is not whole."""
+    results = read_results(folder)
+    try:
+        write_reports(results, folder)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise UserError(
+            f"{folder / 'results.json'}: a part is missing or not as it was written ({type(error).__name__}: {error}); "
+            "run the recipe again"
+        ) from error
 
 
 def write_reports(results: dict[str, Any], folder: Path) -> None:
@@ -77,31 +90,22 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
         "scatter": plots.accuracy_against_latency(bench),
         "length_header": length_header,
         "length_cells": length_rows,
-        "parity": _parity(stages["export"]["variants"]) if "export" in stages else None,
+        "parity": _parity(stages["export"]["variants"], results["metric"]) if "export" in stages else None,
         "curves": [plots.loss_curve(facts["history"], name) for name, facts in trained.items()],
         "training": [_training(name, facts) for name, facts in trained.items()],
         "machine": machine_lines(bench["machine"]),
         "shipped": _shipped(stages),
-        "use": _use(_shipped(stages), results.get("takes_pairs", False)),
+        "use": _use(stages, results.get("takes_pairs", False)),
         "reproduce": results.get("reproduce"),
     }
 
 
 def _tiles(stages: dict[str, Any], bench: dict[str, Any]) -> list[dict[str, str]]:
     """The headline: the fastest variant that passed, against the teacher in torch."""
-    passed = _shipped(stages)
-    teacher = bench["rows"][0]
-    rows = [
-        row
-        for row in bench["rows"]
-        if row["device"] == teacher["device"]
-        and row["kind"] == "onnxruntime"
-        and row["texts_ratio"]
-        and any(row["name"].startswith(f"student {name},") for name in passed)
-    ]
-    if not rows:
+    teacher, timed = bench["rows"][0], _timed(stages)
+    if not timed:
         return []
-    best = min(rows, key=lambda row: row["texts"]["median_ms"])
+    best = timed[_fastest(stages)]
     tiles = [
         {"figure": f"x {best['texts_ratio']['value']:.1f}", "what": "as fast as the teacher"},
         {"figure": f"x {teacher['size_bytes'] / best['size_bytes']:.1f}", "what": "smaller on disk"},
@@ -118,11 +122,28 @@ def _shipped(stages: dict[str, Any]) -> list[str]:
     return [name for name, facts in stages.get("export", {}).get("variants", {}).items() if not facts["failures"]]
 
 
-def _use(shipped: list[str], takes_pairs: bool) -> list[str]:
-    """Commands that try the last variant that passed, which is the smallest, from the folder of the report."""
-    if not shipped:
+def _timed(stages: dict[str, Any]) -> dict[str, Any]:
+    """The benchmark's rows of the variants that passed, on the device of the teacher's row."""
+    rows = stages["bench"]["rows"]
+    return {
+        variant: row
+        for variant in _shipped(stages)
+        for row in rows
+        if row["device"] == rows[0]["device"] and row["texts_ratio"] and row["name"].startswith(f"student {variant},")
+    }
+
+
+def _fastest(stages: dict[str, Any]) -> str:
+    """Of the variants that passed, the fastest; where none was timed, the first."""
+    timed = _timed(stages)
+    return min(timed or _shipped(stages), key=lambda variant: timed[variant]["texts"]["median_ms"] if timed else 0)
+
+
+def _use(stages: dict[str, Any], takes_pairs: bool) -> list[str]:
+    """Commands that try the fastest variant that passed, from the folder of the report."""
+    if not _shipped(stages):
         return []
-    bundle = f"bundles/{shipped[-1]}"
+    bundle = f"bundles/{_fastest(stages)}"
     texts = '"a text" --pair "another text"' if takes_pairs else '"a text"'
     return [
         "pip install numpy onnxruntime tokenizers",
@@ -143,7 +164,7 @@ def _how(bench: dict[str, Any]) -> str:
     )
 
 
-def _parity(variants: dict[str, Any]) -> dict[str, Any]:
+def _parity(variants: dict[str, Any], metric: Metric) -> dict[str, Any]:
     rows = []
     for name, facts in variants.items():
         found = facts["parity"]
@@ -152,7 +173,7 @@ def _parity(variants: dict[str, Any]) -> dict[str, Any]:
                 name,
                 f"{found['logit_error']:.2g}",
                 f"{found['max_logit_error']:.2g}",
-                f"{found['num_label_flips']} of {found['num_rows']}",
+                table.label_flips(found, metric),
                 f"{found['metric']:.3f}",
                 f"{found['torch_metric']:.3f}",
                 f"{found['batch_shift']:.2g}",
@@ -175,7 +196,7 @@ def machine_lines(machine: dict[str, Any]) -> list[tuple[str, str]]:
         ("processor", f"{machine['cpu']}, {machine['usable_cores']} of {machine['logical_cores']} logical cores"),
         ("instructions", ", ".join(machine["instructions"]) or "-"),
         ("memory", f"{machine['memory_bytes'] / 2**30:.0f} GiB"),
-        ("GPU", ", ".join(gpu.values()) if gpu else "no CUDA device: its rows were not measured"),
+        ("GPU", ", ".join(gpu.values()) if gpu else "no CUDA device"),
         ("system", f"{machine['system']}, Python {machine['python']}, load average {machine['load_average']}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in machine["versions"].items())),
     ]
@@ -206,6 +227,8 @@ def _markdown(shown: dict[str, Any]) -> str:
         parts += ["## Use it", "", "```", *shown["use"], "```"]
     if shown["reproduce"]:
         parts += ["## Make it again", shown["reproduce"]["words"], "", "```", shown["reproduce"]["command"], "```"]
+        if shown["reproduce"]["recipe"]:
+            parts += ["", "```yaml", shown["reproduce"]["recipe"].rstrip(), "```"]
     parts += ["## Measured on", *(f"- {what}: {value}" for what, value in shown["machine"])]
     return "\n".join(parts) + "\n"
 

@@ -43,6 +43,7 @@ def rows(
     *,
     sizes: Sequence[int],
     labels: Sequence[float] | None,
+    num_classes: int,
     metric: metrics.Metric,
     num_throughput_texts: int,
     num_parameters: dict[str, int],
@@ -59,7 +60,7 @@ def rows(
             size_bytes=size,
             score=None
             if labels is None or sample.predictions is None
-            else metrics.score(metric, np.asarray(labels), np.asarray(sample.predictions)),
+            else metrics.score(metric, np.asarray(labels), np.asarray(sample.predictions), num_classes=num_classes),
             num_throughput_texts=num_throughput_texts,
             num_parameters=sample.facts.get("num_parameters") or num_parameters.get(sample.contender.path),
         )

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from compress.metrics import Metric, is_regression
+
 HEADER = ("model", "size", "parameters", "score", "ms, median", "p90", "p95", "times as fast", "texts/s")
 
 
@@ -16,6 +18,11 @@ def header(bench: dict[str, Any], rows: str) -> tuple[str, ...]:
     scored = any(row["score"] is not None for row in bench["rows"])
     metric = f"{bench['metric']} ({rows})" if scored else "score"
     return tuple(metric if name == "score" else name for name in HEADER)
+
+
+def label_flips(parity: dict[str, Any], metric: Metric) -> str:
+    """How many labels a variant gives otherwise than torch; a regression has none."""
+    return "-" if is_regression(metric) else f"{parity['num_label_flips']} of {parity['num_rows']}"
 
 
 def scored_rows(results: dict[str, Any]) -> str:

@@ -17,11 +17,11 @@ def decide(logits: np.ndarray) -> np.ndarray:
     return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
 
 
-def score(metric: Metric, labels: np.ndarray, answers: np.ndarray) -> float:
-    """The metric of a model's answers, both (rows,).
+def score(metric: Metric, labels: np.ndarray, answers: np.ndarray, *, num_classes: int) -> float:
+    """The metric of a model's answers, both (rows,). `num_classes`: those of the task, 1 for a regression.
 
-    f1 is that of class 1 for two classes, else the macro mean. pearson_spearman is the mean of both correlations
-    (GLUE's figure for STS-B); 0 where all answers are equal.
+    f1 is that of class 1 for two classes, else the macro mean over the classes that `labels` hold. pearson_spearman is
+    the mean of both correlations (GLUE's figure for STS-B); 0 where all answers are equal.
     """
     from scipy import stats
     from sklearn import metrics
@@ -30,8 +30,9 @@ def score(metric: Metric, labels: np.ndarray, answers: np.ndarray) -> float:
         case "accuracy":
             return float(metrics.accuracy_score(labels, answers))
         case "f1":
-            average = "binary" if set(labels) | set(answers) <= {0, 1} else "macro"
-            return float(metrics.f1_score(labels, answers, average=average))
+            if num_classes == 2:
+                return float(metrics.f1_score(labels, answers))
+            return float(metrics.f1_score(labels, answers, labels=np.unique(labels), average="macro"))
         case "matthews":
             return float(metrics.matthews_corrcoef(labels, answers))
         case "pearson_spearman":

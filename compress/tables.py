@@ -21,15 +21,15 @@ def read_file(path: Path, *, encoding: str = "utf-8") -> pd.DataFrame:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    encoding = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+    codec = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     try:
         match path.suffix:
             case ".csv":
-                table = _read_delimited(path, encoding, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+                table = _read_delimited(path, codec, delimiter=",", quoting=csv.QUOTE_MINIMAL)
             case ".tsv":
-                table = _read_delimited(path, encoding, delimiter="\t", quoting=csv.QUOTE_NONE)
+                table = _read_delimited(path, codec, delimiter="\t", quoting=csv.QUOTE_NONE)
             case ".jsonl" | ".json":
-                table = _read_json_lines(path, encoding)
+                table = _read_json_lines(path, codec)
             case ".parquet":
                 table = pd.read_parquet(path)
             case other:
@@ -38,8 +38,13 @@ def read_file(path: Path, *, encoding: str = "utf-8") -> pd.DataFrame:
                 )
     except LookupError as error:
         raise UserError(f"task.encoding: Python knows no encoding {encoding!r}; for example utf-8, cp1252") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not {encoding} text ({error.reason} at byte {error.start}); name the right encoding, such as "
+            "cp1252, as task.encoding in a recipe or with --encoding"
+        ) from error
     except UnicodeError as error:
-        raise UserError(f"{path}: not {encoding} text ({error}); name the right one in task.encoding") from error
+        raise UserError(f"{path}: a cell holds what is no text ({error}); mend the file that it came from") from error
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -96,7 +101,7 @@ def _read_json_lines(path: Path, encoding: str) -> pd.DataFrame:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: not JSON ({error}); expected an object a line") from error
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: got a {type(row).__name__}, expected an object a line")

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +105,7 @@ def load_task(
         if "test" in found and label in found["test"] and set(found["test"][label]) <= {-1, None}:
             del found["test"]
     for split, table in found.items():
-        _check_cells(table, text, label, where=f"{data} ({split})")
+        check_cells(table, text, label, where=f"{data} ({split})")
     names: tuple[str, ...] = (REGRESSION_OUTPUT,)
     if not regression:
         names = tuple(labels or classes.get(label) or _names_in(found["train"][label], where=str(data)))
@@ -112,9 +113,9 @@ def load_task(
             raise UserError(
                 f"{data}: column {label!r} holds {len(names)} class ({', '.join(names)}); expected at least two"
             )
-    parsed = {split: _parse(table, text, label, names, where=f"{data} ({split})") for split, table in found.items()}
+    parsed = _parse(found, text, label, names, by_position=label in classes, where=str(data))
     if max_rows is not None:
-        parsed = {split: _drawn(rows, max_rows, seed) for split, rows in parsed.items()}
+        parsed = {split: _drawn(rows, max_rows, seed, names) for split, rows in parsed.items()}
     return split_task(name=name, labels=names, splits=parsed, max_length=max_length, seed=seed)
 
 
@@ -123,8 +124,9 @@ def read_split(
 ) -> Split:
     """One local table as it is, every row kept. `labels` as in `load_task`, of a regression its one output."""
     table = tables.read_file(path, encoding=encoding)
-    _check_cells(table, text, label, where=str(path))
-    return _parse(table, text, label, tuple(labels or _names_in(table[label], where=str(path))), where=str(path))
+    check_cells(table, text, label, where=str(path))
+    names = tuple(labels or _names_in(table[label], where=str(path)))
+    return _parse({"rows": table}, text, label, names, by_position=False, where=str(path))["rows"]
 
 
 def split_task(*, name: str, labels: tuple[str, ...], splits: dict[str, Split], max_length: int, seed: int) -> Task:
@@ -132,7 +134,7 @@ def split_task(*, name: str, labels: tuple[str, ...], splits: dict[str, Split], 
 
     Without dev, a seeded fifth of train (2,000 rows at most) is taken. Without test, half of dev when dev has 1,000
     rows or more. Splits that came with the data stay as they are, so that their figures compare with others'; the
-    train rows that repeat one of theirs are removed.
+    train rows that repeat one of theirs are removed. Raises UserError where dev or test holds a class that train lacks.
     """
     remarks: list[str] = []
     train = _without_duplicates(splits["train"], "train", remarks)
@@ -147,8 +149,9 @@ def split_task(*, name: str, labels: tuple[str, ...], splits: dict[str, Split], 
     if dev is None:
         order = generator.permutation(len(train))
         num_dev = min(int(len(train) * DEV_SHARE), DEV_ROWS_AT_MOST)
-        dev, train = train.take(np.sort(order[:num_dev])), train.take(np.sort(order[num_dev:]))
-        remarks.append(f"dev: {num_dev} rows set aside from train (seed {seed})")
+        kept = _with_every_class(train, order[num_dev:], order[:num_dev], labels)
+        dev, train = train.take(np.setdiff1d(order, kept)), train.take(kept)
+        remarks.append(f"dev: {len(dev)} rows set aside from train (seed {seed})")
     selected_on_test = False
     if test is None and len(dev) >= TEST_FROM_DEV_ROWS:
         dev = _without_duplicates(dev, "dev", remarks)
@@ -165,6 +168,7 @@ def split_task(*, name: str, labels: tuple[str, ...], splits: dict[str, Split], 
                 f"{name}: the {split} split has no rows left of the {len(splits['train'])} in train; expected at least "
                 "10 different ones"
             )
+    remarks += _about_classes(name, labels, {"train": train, "dev": dev, "test": test})
     return Task(
         name=name,
         labels=labels,
@@ -214,15 +218,46 @@ def _looks_local(data: str) -> bool:
     return data.startswith((".", "/", "~")) or data.count("/") > 1 or data.endswith(tables.SUFFIXES)
 
 
-def _drawn(rows: Split, at_most: int, seed: int) -> Split:
+def _drawn(rows: Split, at_most: int, seed: int, labels: tuple[str, ...]) -> Split:
     if len(rows) <= at_most:
         return rows
-    return rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:at_most]))
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return rows.take(_with_every_class(rows, order[:at_most], order[at_most:], labels))
 
 
-def _check_cells(table: pd.DataFrame, text: Sequence[str], label: str, *, where: str) -> None:
-    """Raise UserError unless the columns are there and every cell of them holds something."""
+def _with_every_class(rows: Split, kept: np.ndarray, others: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:
+    """The `kept` row numbers, and for each class that only `others` hold the first of those; in ascending order."""
+    if len(labels) > 1:
+        lost, first = np.unique(rows.labels[others], return_index=True)
+        kept = np.concatenate([kept, others[first[~np.isin(lost, rows.labels[kept])]]])
+    return np.sort(kept)
+
+
+def _about_classes(name: str, labels: tuple[str, ...], splits: dict[str, Split]) -> list[str]:
+    """Remarks on classes without rows. Raises UserError where only dev or test hold one."""
+    if len(labels) == 1:
+        return []
+    held = {split: set(rows.labels.tolist()) for split, rows in splits.items()}
+    for split in ("dev", "test"):
+        if strange := sorted(held[split] - held["train"]):
+            raise UserError(
+                f"{name}: {split} holds the label {labels[strange[0]]!r}, of which train has no row; "
+                "add some to train, or leave those rows out"
+            )
+    missing = [label for index, label in enumerate(labels) if index not in held["train"]]
+    return [f"no row has the label {', '.join(missing)}: it can't be learned"] if missing else []
+
+
+def check_cells(table: pd.DataFrame, text: Sequence[str], label: str, *, where: str) -> None:
+    """Raise UserError unless the columns are there, one or two texts and a label, and every cell holds something."""
     columns = [*text, label]
+    if len(text) > 2:
+        raise UserError(f"{where}: got the text columns {', '.join(text)}; expected one, or two for pairs")
+    if len(set(columns)) < len(columns):
+        raise UserError(
+            f"{where}: the text columns {', '.join(text)} and the label column {label} are not all different; "
+            "a model that reads its label learns nothing"
+        )
     missing = [column for column in columns if column not in table]
     if missing:
         raise UserError(f"{where}: no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}")
@@ -238,34 +273,52 @@ def _check_cells(table: pd.DataFrame, text: Sequence[str], label: str, *, where:
 
 
 def _names_in(column: pd.Series, *, where: str) -> list[str]:
+    """The classes of a column: whole numbers in their order, anything else in that of the alphabet."""
     values = sorted({str(value).strip() for value in column})
-    if all(value.lstrip("-").isdigit() for value in values):
+    if len(values) > max(50, len(column) // 5):
+        raise UserError(
+            f"{where}: {len(values)} different labels in {len(column)} rows of column {column.name!r}; "
+            "is that the right one?"
+        )
+    if all(re.fullmatch("-?[0-9]+", value) for value in values):
         values.sort(key=int)
-        if values != [str(index) for index in range(len(values))]:
-            raise UserError(
-                f"{where}: the labels are the integers {', '.join(values)}; expected 0, 1, ... without gaps"
-            )
-    elif len(values) > max(50, len(column) // 5):
-        raise UserError(f"{where}: {len(values)} different labels in {len(column)} rows; is that the right column?")
     return values
 
 
-def _parse(table: pd.DataFrame, text: Sequence[str], label: str, names: tuple[str, ...], *, where: str) -> Split:
-    texts = [[str(cell).strip() for cell in table[column]] for column in text]
-    pairs = texts[1] if len(texts) > 1 else None
-    if len(names) == 1:
-        return Split(texts=texts[0], pairs=pairs, labels=_numbers(table[label], label, where=where))
-    index = {name: position for position, name in enumerate(names)}
-    values = [str(value).strip() for value in table[label]]
-    if not set(values) <= set(index):
-        index = {str(position): position for position in range(len(names))}
-    unknown = sorted(set(values) - set(index))
-    if unknown:
-        raise UserError(
-            f"{where}: label {unknown[0]!r} in column {label!r} is not one of {', '.join(names)}"
-            + (f" (and {len(unknown) - 1} other unknown labels)" if len(unknown) > 1 else "")
-        )
-    return Split(texts=texts[0], pairs=pairs, labels=np.array([index[value] for value in values]))
+def _parse(
+    tables: dict[str, pd.DataFrame],
+    text: Sequence[str],
+    label: str,
+    names: tuple[str, ...],
+    *,
+    by_position: bool,
+    where: str,
+) -> dict[str, Split]:
+    """Texts and labels of all splits. Labels are the `names`, or in every split the names' positions from 0 on.
+
+    `by_position`: they are positions for certain.
+    """
+    written = {split: [str(value).strip() for value in table[label]] for split, table in tables.items()}
+    positions = {str(position): position for position in range(len(names))}
+    index = positions if by_position else {name: position for position, name in enumerate(names)}
+    if not by_position and all(set(values) <= set(positions) for values in written.values()):
+        index = index if all(set(values) <= set(index) for values in written.values()) else positions
+    found = {}
+    for split, table in tables.items():
+        rows = f"{where} ({split})" if len(tables) > 1 else where
+        texts = [[str(cell).strip() for cell in table[column]] for column in text]
+        if len(names) == 1:
+            labels = _numbers(table[label], label, where=rows)
+        else:
+            unknown = sorted(set(written[split]) - set(index))
+            if unknown:
+                raise UserError(
+                    f"{rows}: label {unknown[0]!r} in column {label!r} is not one of {', '.join(index)}"
+                    + (f" (and {len(unknown) - 1} other unknown labels)" if len(unknown) > 1 else "")
+                )
+            labels = np.array([index[value] for value in written[split]])
+        found[split] = Split(texts=texts[0], pairs=texts[1] if len(texts) > 1 else None, labels=labels)
+    return found
 
 
 def _numbers(column: pd.Series, label: str, *, where: str) -> np.ndarray:

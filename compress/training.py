@@ -1,9 +1,7 @@
 """Running one training stage: options in, trained weights out, resumable after a kill at any moment."""
 
-import errno
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -13,7 +11,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
@@ -29,7 +26,6 @@ from compress.progress import ProgressBar
 from compress.trainer import DistillationModel, DistillationTrainer
 
 LOG_EVERY_STEPS = 20
-DISK_IS_FULL_BELOW_BYTES = 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,20 +134,15 @@ def train(
 
 def _run(trainer: DistillationTrainer, checkpoint: str | None, callbacks: list[TrainerCallback]) -> None:
     """Train to the end. A checkpoint of the last step is loaded and no more: the trainer would go one step beyond."""
-    try:
-        if checkpoint is not None:
-            state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
-            if state.global_step >= trainer.args.max_steps:
-                trainer._load_from_checkpoint(checkpoint)
-                trainer.state = state
-                for callback in callbacks:
-                    callback.on_train_begin(trainer.args, state, trainer.control, model=trainer.model)
-                return
-        trainer.train(resume_from_checkpoint=checkpoint)
-    except (RuntimeError, SafetensorError) as error:
-        if shutil.disk_usage(trainer.args.output_dir or ".").free < DISK_IS_FULL_BELOW_BYTES:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), trainer.args.output_dir) from error
-        raise
+    if checkpoint is not None:
+        state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+        if state.global_step >= trainer.args.max_steps:
+            trainer._load_from_checkpoint(checkpoint)
+            trainer.state = state
+            for callback in callbacks:
+                callback.on_train_begin(trainer.args, state, trainer.control, model=trainer.model)
+            return
+    trainer.train(resume_from_checkpoint=checkpoint)
 
 
 def _arguments(schedule: Schedule, num_steps: int, setting: Setting) -> TrainingArguments:

@@ -18,6 +18,7 @@ from export import runtime
 from export.manifest import FORMAT_VERSION, read_manifest
 
 SUMS_FILE = "SHA256SUMS"
+REGRESSION_SHIFT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +93,16 @@ def golden_examples(
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """What `verify_bundle` checked. `largest_difference`: of a probability, against the stored golden examples."""
+    """What `verify_bundle` checked, against the stored golden examples.
+
+    `largest_difference`: of a probability, or of a regression's value. `num_changed`: examples with another label; of
+    a regression, with a value that moved by more than a tenth of the stored values' range.
+    """
 
     num_files: int
     num_golden: int
     largest_difference: float
-    num_label_flips: int
+    num_changed: int
 
 
 def verify_bundle(folder: Path) -> Verified:
@@ -121,11 +126,16 @@ def verify_bundle(folder: Path) -> Verified:
     except runtime.BundleError as error:
         raise UserError(str(error)) from error
     stored = np.array([example.probabilities for example in golden]).reshape(found.shape)
+    moved = np.abs(found - stored)
+    if found.shape[1] == 1:
+        changed = moved[:, 0] > REGRESSION_SHIFT * np.ptp(stored)
+    else:
+        changed = found.argmax(axis=1) != stored.argmax(axis=1)
     return Verified(
         num_files=len(sums),
         num_golden=len(golden),
-        largest_difference=float(np.abs(found - stored).max(initial=0.0)),
-        num_label_flips=int((found.argmax(axis=1) != stored.argmax(axis=1)).sum()),
+        largest_difference=float(moved.max(initial=0.0)),
+        num_changed=int(changed.sum()),
     )
 
 

@@ -96,7 +96,7 @@ def _prove(
     """Hold the bundle against the torch logits on dev, and write into it what was found."""
 
     def scored(rows: Split, logits: np.ndarray) -> float:
-        return metrics.score(metric, rows.labels, metrics.decide(logits))
+        return metrics.score(metric, rows.labels, metrics.decide(logits), num_classes=logits.shape[1])
 
     classifier = Classifier(bundle)
     shift = parity.measure_batch_shift(classifier, dev.texts, dev.pairs)
@@ -116,7 +116,7 @@ def _prove(
         measured={
             **measured,
             **origin.measured,
-            "label flips against torch on dev": found.num_label_flips,
+            **({} if logits.shape[1] == 1 else {"label flips against torch on dev": found.num_label_flips}),
             "mean logit error / spread": found.logit_error,
         },
         golden=golden_examples(classifier, dev.texts[:NUM_GOLDEN], _first(dev.pairs)),

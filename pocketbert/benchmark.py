@@ -23,7 +23,7 @@ from compress.progress import progress_bar
 from compress.tasks import Task, read_split
 from export.manifest import read_manifest
 from pocketbert import __version__
-from pocketbert.recipe import Recipe
+from pocketbert.recipe import Recipe, grid_lengths
 
 MADE_UP_WORDS = "the of to and a in is it you that he was for on are with as his they be at one have this"
 
@@ -56,7 +56,8 @@ def of_run(
         texts=task.test.texts,
         pairs=task.test.pairs,
         labels=task.test.labels.tolist(),
-        fixed_lengths=[length for length in recipe.bench.fixed_lengths if length <= task.max_length],
+        num_classes=len(task.labels),
+        fixed_lengths=grid_lengths(recipe),
     )
     protocol = Protocol(
         num_threads=recipe.bench.threads or machine.usable_cores(),
@@ -87,6 +88,7 @@ def run_benchmark(
         samples,
         sizes=[_size_bytes(contender) for contender in contenders],
         labels=workload.labels,
+        num_classes=workload.num_classes,
         metric=metric,
         num_throughput_texts=protocol.throughput_texts,
         num_parameters=num_parameters,
@@ -194,7 +196,7 @@ def _made_up(contenders: Sequence[Contender]) -> Workload:
 def _read(data: Path, text: list[str], label: str, labels: tuple[str, ...] | None) -> Workload:
     """The given table, every row of it."""
     split = read_split(data, text=text, label=label, labels=labels)
-    return Workload(texts=split.texts, pairs=split.pairs, labels=split.labels.tolist())
+    return Workload(texts=split.texts, pairs=split.pairs, labels=split.labels.tolist(), num_classes=len(labels or ()))
 
 
 def _common_labels(contenders: Sequence[Contender]) -> tuple[str, ...] | None:

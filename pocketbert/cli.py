@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from compress.errors import UserError
 from pocketbert import __version__
@@ -19,6 +20,10 @@ EXIT_FAULT = 1
 EXIT_BAD_INPUT = 2
 EXIT_GATE = 3
 EXIT_INTERRUPTED = 130
+NO_ONNXRUNTIME = (
+    "onnxruntime is not installed; install PocketBERT with one of its extras: pip install 'pocketbert[cpu]', or "
+    "'pocketbert[gpu]' where there is a CUDA device"
+)
 
 app = typer.Typer(
     help="A fine-tuned BERT and a recipe in; a small model that ships, and the proof that it is good enough, out.",
@@ -73,7 +78,7 @@ def run(
             console.print("[green]Nothing to do: every stage was done before.[/green]")
         shown.outcome(outcome)
     for line in outcome.gate:
-        console.print(f"[red]not shipped[/red] {line}")
+        console.print(f"[red]not shipped[/red] {escape(line)}")
     if outcome.gate:
         raise typer.Exit(EXIT_GATE)
 
@@ -112,11 +117,12 @@ def new(
     text: Annotated[list[str] | None, typer.Option(help="The text column; twice for pairs; default: found")] = None,
     label: Annotated[str | None, typer.Option(help="The label column; default: found")] = None,
     teacher: Annotated[str | None, typer.Option(help="The base to fine-tune: a folder or a Hub name")] = None,
+    encoding: Annotated[str, typer.Option(help="Text encoding of the table")] = "utf-8",
 ) -> None:
     """Write a commented recipe for a table of your own, after looking at its columns, labels and lengths."""
     from pocketbert.draft import draft
 
-    found = draft(table, text=text, label=label, teacher=teacher)
+    found = draft(table, text=text, label=label, teacher=teacher, encoding=encoding)
     target = output or Path(f"{found.name}.yaml")
     try:
         with target.open("x", encoding="utf-8") as file:
@@ -260,12 +266,12 @@ def verify(bundle: Annotated[Path, typer.Argument(help="A bundle folder")], as_j
     if as_json:
         print(json.dumps(vars(found)))
     else:
-        same = "all labels as stored" if not found.num_label_flips else f"{found.num_label_flips} LABELS DIFFER"
+        same = "all answers as stored" if not found.num_changed else f"{found.num_changed} ANSWERS DIFFER"
         print(
             f"{bundle}: {found.num_files} files as written; {found.num_golden} golden examples replayed, {same}, "
-            f"largest difference of a probability {found.largest_difference:.2g}"
+            f"largest difference {found.largest_difference:.2g}"
         )
-    if found.num_label_flips:
+    if found.num_changed:
         raise typer.Exit(EXIT_FAULT)
 
 
@@ -277,10 +283,10 @@ def report(
     """Write a run's report anew from its results.json, and show it."""
     import webbrowser
 
-    from bench.report import read_results, write_reports
+    from bench.report import rewrite_reports
     from pocketbert import shown
 
-    write_reports(read_results(folder), folder)
+    rewrite_reports(folder)
     page = (folder / "report.html").absolute()
     shown.path("report", page)
     if open_it and not webbrowser.open(page.as_uri()):
@@ -324,6 +330,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
+            return _tell(NO_ONNXRUNTIME, EXIT_BAD_INPUT)
         reason = " ".join(str(error).split()) or "no reason given"
         return _tell(
             f"a fault of PocketBERT's: {type(error).__name__}: {reason}; run the command again with --debug and report "

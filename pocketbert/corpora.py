@@ -1,10 +1,15 @@
-"""The corpora a recipe names: where they lie, and what identifies them."""
+"""The corpora a recipe names: where they lie, what identifies them, and their texts."""
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
+from compress import corpus
 from compress.errors import UserError
 from compress.files import sha256_of_all
+from compress.tasks import Task
 from pocketbert import builtin
+from pocketbert.recipe import GeneralSection
 
 
 def corpus_path(name: str) -> Path:
@@ -19,3 +24,17 @@ def corpus_identity(name: str) -> str:
     """sha256 over the content of the entry's files."""
     path = corpus_path(name)
     return sha256_of_all(file for file in (path.glob("*") if path.is_dir() else [path]) if file.is_file())
+
+
+def texts_of(section: GeneralSection, task: Task) -> Iterator[str]:
+    """The texts of all entries, one after another, `max_texts` at most; `task` stands for the task's train texts."""
+    return islice(_texts_of_all(section.corpus, task), section.max_texts)
+
+
+def _texts_of_all(names: list[str], task: Task) -> Iterator[str]:
+    for name in names:
+        if name == "task":
+            yield from task.train.texts
+            yield from task.train.pairs or []
+        else:
+            yield from corpus.read_texts([corpus_path(name)])

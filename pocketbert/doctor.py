@@ -8,24 +8,29 @@ from bench import machine
 from pocketbert import __version__
 from pocketbert.runs import cache_folder
 
-INT8_INSTRUCTIONS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
 LITTLE_DISK_BYTES = 5e9
 LITTLE_MEMORY_BYTES = 4e9
 
 
 def examine(folder: Path) -> dict[str, Any]:
     """Facts about the machine as plain values, with `problems`: a line each, empty when all is well."""
-    import onnxruntime
     import torch
+
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        providers = []
+    else:
+        providers = onnxruntime.get_available_providers()
 
     facts = machine.describe()
     cache = cache_folder()
     facts |= {
         "pocketbert": __version__,
-        "int8_in_hardware": bool(INT8_INSTRUCTIONS & set(facts["instructions"])),
+        "int8_in_hardware": machine.has_int8_dot_product(facts),
         "torch_cuda": torch.cuda.is_available(),
         "torch_threads": torch.get_num_threads(),
-        "providers": onnxruntime.get_available_providers(),
+        "providers": providers,
         "free_disk_bytes": {str(place): _free_bytes(place) for place in (folder.absolute(), cache)},
         "cache": str(cache),
     }
@@ -37,6 +42,8 @@ def _problems(facts: dict[str, Any]) -> list[str]:
     gpu, providers = facts["gpu"] is not None, facts["providers"]
     if machine.shadowed_onnxruntime():
         found.append(machine.SHADOWED)
+    elif not providers:
+        found.append("onnxruntime is not installed: install the extra cpu, or gpu where there is a CUDA device")
     elif gpu and "CUDAExecutionProvider" not in providers:
         found.append("there is a GPU, but onnxruntime is the CPU build: install the extra gpu instead of cpu")
     if gpu and not facts["torch_cuda"]:

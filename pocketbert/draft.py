@@ -3,18 +3,21 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import ge
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from tokenizers import Tokenizer
 
 from compress import tables
 from compress.errors import UserError
 from compress.locations import locate, max_tokens, read_config
 from compress.shape import PRESETS
+from compress.tasks import check_cells
 from pocketbert.reading import built_in
 
 TEMPLATE = "own-csv"
@@ -40,15 +43,18 @@ class Draft:
 
 
 def draft(
-    path: Path, *, text: Sequence[str] | None = None, label: str | None = None, teacher: str | None = None
+    path: Path,
+    *,
+    text: Sequence[str] | None = None,
+    label: str | None = None,
+    teacher: str | None = None,
+    encoding: str = "utf-8",
 ) -> Draft:
     """Look at a table's columns, labels and lengths, and fill in the template. Raises UserError where it can't tell."""
-    table = tables.read_file(path)
+    table = tables.read_file(path, encoding=encoding)
     label = label or _label_column(table, path)
     texts = list(text) if text else _text_columns(table, label, path)
-    for column in (*texts, label):
-        if column not in table:
-            raise UserError(f"{path}: no column {column!r}; it has {', '.join(table.columns)}")
+    check_cells(table, texts, label, where=str(path))
     teacher = teacher or _default_teacher()
     answers = table[label].astype(str).str.strip()
     is_number = _is_number(answers)
@@ -62,14 +68,16 @@ def draft(
     content["task"]["data"] = str(path)
     content["task"]["text"][:] = texts
     content["task"]["label"] = label
+    if encoding != "utf-8":
+        content["task"].insert(1, "encoding", encoding)
     content["task"]["metric"] = "pearson_spearman" if is_number else "accuracy"
     content["task"]["max_length"] = max_length
     content["teacher"]["base"] = teacher
     content["distill"]["intermediate"]["epochs"] = int(np.clip(round(WORTH_STEPS * 32 / len(table)), 3, 20))
-    shape = _student_for(teacher)
-    if shape is not None:
-        content["student"].pop("preset")
-        content["student"].update(shape)
+    student = _student_for(teacher)
+    if student is not None:
+        content["student"] = CommentedMap(student)
+        content["student"].fa.set_flow_style()
     buffer = io.StringIO()
     yaml.dump(content, buffer)
     head = f"# Distils a classifier of {path.name}. Look through it, then: pocketbert check, pocketbert run.\n"
@@ -87,15 +95,21 @@ def draft(
 
 
 def _label_column(table: pd.DataFrame, path: Path) -> str:
-    """A column by a usual name, else the one of fewest different values, if those repeat."""
-    named = [column for column in table.columns if str(column).lower() in LABEL_NAMES]
-    if named:
-        return str(named[0])
+    """A column by a usual name, else the one of fewest different values; in either case values that repeat."""
+    by_lower = {str(column).lower(): str(column) for column in table.columns}
     counts = {str(column): table[column].astype(str).nunique() for column in table.columns}
+    for name in LABEL_NAMES:
+        column = by_lower.get(name)
+        if column and (_repeats(counts[column], len(table)) or _is_number(table[column].astype(str).str.strip())):
+            return column
     fewest = min(counts, key=counts.__getitem__)
-    if len(counts) < 2 or not 2 <= counts[fewest] <= min(MOST_CLASSES, len(table) // 2):
+    if len(counts) < 2 or not _repeats(counts[fewest], len(table)):
         raise UserError(f"{path}: no column looks like a label (of {', '.join(counts)}); name it with --label")
     return fewest
+
+
+def _repeats(num_values: int, num_rows: int) -> bool:
+    return 2 <= num_values <= min(MOST_CLASSES, num_rows // 2)
 
 
 def _text_columns(table: pd.DataFrame, label: str, path: Path) -> list[str]:
@@ -139,7 +153,10 @@ def _token_counts(table: pd.DataFrame, texts: list[str], teacher: str) -> np.nda
     file = Path(locate(teacher)) / "tokenizer.json"
     if not file.is_file():
         return np.array([int(TOKENS_PER_WORD * len(" ".join(row).split())) + 1 + len(row) for row in rows])
-    tokenizer = Tokenizer.from_file(str(file))
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(f"{file}: not a readable tokenizer ({error}); copy the model again") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return np.array(
@@ -155,7 +172,7 @@ def _rounded_up(tokens: float, limit: int) -> int:
     return int(min(limit, max(16, -(-tokens // 16) * 16)))
 
 
-def _student_for(teacher: str) -> dict[str, int] | None:
+def _student_for(teacher: str) -> dict[str, Any] | None:
     """Half the teacher where the template's preset does not fit it; None where it does, or nothing is known."""
     if not Path(locate(teacher)).is_dir():
         return None
@@ -163,14 +180,19 @@ def _student_for(teacher: str) -> dict[str, int] | None:
 
     encoder, preset = read_encoder(teacher), PRESETS["tinybert4"]
     ffn_width = encoder.ffn_width or 4 * encoder.width
-    if encoder.heads == preset.heads and encoder.width >= preset.width and ffn_width >= preset.ffn_width:
-        return None
-    return {
-        "layers": max(1, encoder.layers // 2),
-        "width": encoder.heads * max(1, encoder.width // encoder.heads // 2),
-        "ffn_width": max(1, ffn_width // 2),
-        "heads": encoder.heads,
-    }
+    room = (encoder.layers, encoder.width, ffn_width)
+    fits = encoder.heads == preset.heads and all(map(ge, room, (preset.layers, preset.width, preset.ffn_width)))
+    shape: dict[str, Any] = {"preset": "tinybert4"}
+    if not fits:
+        shape = {
+            "layers": max(1, encoder.layers // 2),
+            "width": encoder.heads * max(1, encoder.width // encoder.heads // 2),
+            "ffn_width": max(1, ffn_width // 2),
+            "heads": encoder.heads,
+        }
+    if encoder.kind != "bert":
+        shape["initialisation"] = "random"
+    return None if shape == {"preset": "tinybert4"} else shape
 
 
 def _name_from(path: Path) -> str:

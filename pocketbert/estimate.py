@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from compress import corpus, locations, models
+from compress import locations, models
 from compress.student import new_student
 from compress.tasks import Task
 from compress.training import machine_has_bf16
-from pocketbert.corpora import corpus_path
-from pocketbert.plan import plan_of, shape_of
-from pocketbert.recipe import Recipe, StageSection
+from pocketbert.corpora import texts_of
+from pocketbert.plan import plan_of, remarks_on, shape_of
+from pocketbert.recipe import Recipe, StageSection, grid_lengths
 from pocketbert.runs import state_of
 from pocketbert.stages import schedule_of
 
@@ -27,6 +27,14 @@ TIMED_TOKENS = 512
 STAGE_S, WORKER_S = 5.0, 8.0  # to load models and data; to start and warm up a process that measures
 ALONE = 2.0  # a text run alone takes about twice as long as in a batch
 TEXTS_A_ROUND, CALLS_A_LENGTH = 30 + 128, 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What a stage goes over once an epoch."""
+
+    num_rows: int
+    tokens_a_row: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +55,9 @@ def examine(recipe: Recipe, task: Task, folder: Path) -> dict[str, Any]:
     student = new_student(shape_of(recipe), teacher, task.labels)
     tokens, num_letters = _token_counts(task, name)
     cost = _measure(teacher, student, num_tokens=min(int(tokens.mean()), task.max_length))
-    num_rows = _rows_seen(recipe, task, letters_a_token=num_letters / tokens.sum())
-    seconds = _seconds(recipe, task, cost, num_rows, float(np.minimum(tokens, task.max_length).mean()))
+    tokens_a_row = float(np.minimum(tokens, task.max_length).mean())
+    seen = _rows_seen(recipe, task, tokens_a_row, letters_a_token=num_letters / tokens.sum())
+    seconds = _seconds(recipe, task, cost, seen, tokens_a_row)
     stages = []
     for stage in plan_of(recipe, task):
         state = state_of(stage, folder)
@@ -56,7 +65,7 @@ def examine(recipe: Recipe, task: Task, folder: Path) -> dict[str, Any]:
             {
                 "name": stage.name,
                 "state": state,
-                "steps": _steps(recipe, stage.name, num_rows),
+                "steps": _steps(recipe, stage.name, seen),
                 "estimated_s": round(seconds[stage.name]) if state in ("to do", "begun") else 0,
             }
         )
@@ -66,7 +75,7 @@ def examine(recipe: Recipe, task: Task, folder: Path) -> dict[str, Any]:
         "labels": list(task.labels),
         "metric": recipe.task.metric,
         "rows": {"train": len(task.train), "dev": len(task.dev), "test": len(task.test)},
-        "remarks": list(task.remarks),
+        "remarks": remarks_on(recipe, task),
         "tokens": {
             "median": float(np.median(tokens)),
             "longest": int(tokens.max()),
@@ -111,17 +120,17 @@ def _token_counts(task: Task, name: str) -> tuple[np.ndarray, int]:
     return np.array([len(row) for row in rows]), sum(map(len, texts)) + sum(map(len, pairs or []))
 
 
-def _rows_seen(recipe: Recipe, task: Task, *, letters_a_token: float) -> dict[str, int]:
-    """Rows that each training stage goes over once an epoch; long texts of a corpus give several."""
-    found = dict.fromkeys(("teacher", "intermediate", "prediction"), len(task.train))
+def _rows_seen(recipe: Recipe, task: Task, tokens_a_row: float, *, letters_a_token: float) -> dict[str, _Seen]:
+    """What each training stage goes over; a long text of a corpus gives several rows."""
+    rows = _Seen(num_rows=len(task.train), tokens_a_row=tokens_a_row)
+    found = dict.fromkeys(("teacher", "intermediate", "prediction"), rows)
     section = recipe.distill.general
     if section is not None:
+        lengths = [len(text) for text in texts_of(section, task)]
         letters_a_row = section.max_length * letters_a_token
-        rows = 0
-        for name in section.corpus:
-            texts = task.train.texts if name == "task" else corpus.read_texts([corpus_path(name)])
-            rows += sum(1 + int(len(text) / letters_a_row) for text in texts)
-        found["general"] = rows if section.max_texts is None else min(rows, section.max_texts)
+        num_rows = sum(1 + int(length / letters_a_row) for length in lengths)
+        tokens = sum(lengths) / letters_a_token + 2 * num_rows
+        found["general"] = _Seen(num_rows=num_rows, tokens_a_row=tokens / max(1, num_rows))
     return found
 
 
@@ -138,14 +147,12 @@ def _section(recipe: Recipe, stage: str) -> StageSection | None:
     return None
 
 
-def _steps(recipe: Recipe, stage: str, num_rows: dict[str, int]) -> int | None:
+def _steps(recipe: Recipe, stage: str, seen: dict[str, _Seen]) -> int | None:
     section = _section(recipe, stage)
-    return None if section is None else schedule_of(section).num_steps(num_rows[stage])
+    return None if section is None else schedule_of(section).num_steps(seen[stage].num_rows)
 
 
-def _seconds(
-    recipe: Recipe, task: Task, cost: _Cost, num_rows: dict[str, int], tokens_a_row: float
-) -> dict[str, float]:
+def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], tokens_a_row: float) -> dict[str, float]:
     """Each stage's time: tokens times what a token costs, and a little for everything else."""
     dev, held_out = len(task.dev) * tokens_a_row, (len(task.dev) + len(task.test)) * tokens_a_row
     found: dict[str, float] = {}
@@ -153,9 +160,10 @@ def _seconds(
         section = _section(recipe, stage)
         if section is None:
             continue
-        steps = schedule_of(section).num_steps(num_rows[stage])
-        epochs = min(section.epochs, 1 + steps * section.batch_size // max(1, num_rows[stage]))
-        tokens = steps * min(section.batch_size, num_rows[stage]) * tokens_a_row
+        num_rows = seen[stage].num_rows
+        steps = schedule_of(section).num_steps(num_rows)
+        epochs = min(section.epochs, 1 + steps * section.batch_size // max(1, num_rows))
+        tokens = steps * min(section.batch_size, num_rows) * seen[stage].tokens_a_row
         match stage:
             case "teacher":
                 found[stage] = tokens * cost.teacher_step + (epochs * dev + held_out) * cost.teacher_forward
@@ -167,7 +175,7 @@ def _seconds(
     found.setdefault("teacher", held_out * cost.teacher_forward)
     variants = len(recipe.export.variants)
     found["export"] = variants * held_out * ALONE * cost.student_forward
-    a_round = TEXTS_A_ROUND * tokens_a_row + CALLS_A_LENGTH * sum(recipe.bench.fixed_lengths)
+    a_round = TEXTS_A_ROUND * tokens_a_row + CALLS_A_LENGTH * sum(grid_lengths(recipe))
     measured = recipe.bench.rounds * a_round * ALONE + len(task.test) * tokens_a_row
     found["bench"] = measured * (cost.teacher_forward + (1 + variants) * cost.student_forward) + WORKER_S * (
         2 + variants

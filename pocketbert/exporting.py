@@ -52,11 +52,12 @@ def export_model(
     for variant in chosen:
         if (output / variant).exists():
             raise UserError(f"{output / variant}: is there already; remove it or choose another --output")
-    names = (REGRESSION_OUTPUT,) if is_regression(scored_by) else locations.label_names(model)
-    split = read_split(data, text=text, label=label, labels=names)
+    names = locations.label_names(model)
+    if is_regression(scored_by) != (len(names) == 1):
+        wanted = "one output" if is_regression(scored_by) else "two or more"
+        raise UserError(f"{model}: has {len(names)} outputs; --metric {metric} expects {wanted}")
+    split = read_split(data, text=text, label=label, labels=(REGRESSION_OUTPUT,) if len(names) == 1 else names)
     classifier = models.load_classifier(model)
-    if len(models.label_names(classifier)) != len(names):
-        raise UserError(f"{model}: has {len(models.label_names(classifier))} outputs; --metric {metric} expects one")
     work = output / ".partial"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -86,7 +87,7 @@ def export_model(
                 facts["size_bytes"] = size_bytes(output / variant)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return found
+    return {"metric": metric, **found}
 
 
 def _one_of(choices: Sequence[Any], name: str, option: str) -> Any:

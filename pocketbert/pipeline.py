@@ -4,29 +4,35 @@ This module says what each stage depends on; `stages` does the work, and is impo
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from errno import ENOSPC
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from bench import machine
 from compress import locations
+from compress.errors import UserError
 from compress.files import files_in, sha256, write_json, write_text
 from compress.metrics import is_regression
 from compress.tasks import Task, align_labels, load_task
 from pocketbert import __version__, benchmark, builtin, preflight
-from pocketbert.plan import general_plan, plan_of, shape_of
+from pocketbert.plan import general_plan, plan_of, remarks_on, shape_of
 from pocketbert.reading import to_yaml
 from pocketbert.recipe import Recipe
-from pocketbert.runs import Planned, Run, StageRecord, Workspace
+from pocketbert.runs import Planned, Run, StageRecord, Workspace, cache_folder
+
+DISK_IS_FULL_BELOW_BYTES = 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +83,14 @@ def _open_run(recipe: Recipe, folder: Path, console: Console) -> Iterator[Run]:
         except OSError as error:
             if error.filename is None:  # a write that fails does not say where
                 error.filename = str(folder)
+            raise
+        except UserError:
+            raise
+        except Exception as error:
+            # torch and safetensors tell of a full disk in errors of their own
+            for place in (folder, cache_folder()):
+                if place.exists() and shutil.disk_usage(place).free < DISK_IS_FULL_BELOW_BYTES:
+                    raise OSError(ENOSPC, os.strerror(ENOSPC), str(place)) from error
             raise
 
 
@@ -129,9 +143,9 @@ def task_of(recipe: Recipe, console: Console) -> Task:
     )
     answers = "a number per text" if task.is_regression else f"{len(task.labels)} labels ({', '.join(task.labels)})"
     rows = f"{len(task.train)} train, {len(task.dev)} dev, {len(task.test)} test rows"
-    console.print(f"[bold]{recipe.name}[/bold]: {answers}, {rows}")
-    for remark in task.remarks:
-        console.print(f"  [dim]{remark}[/dim]")
+    console.print(f"[bold]{recipe.name}[/bold]: {escape(answers)}, {rows}")
+    for remark in remarks_on(recipe, task):
+        console.print(f"  [dim]{escape(remark)}[/dim]")
     if recipe.teacher.model is not None:
         task = align_labels(task, locations.label_names(recipe.teacher.model))
     return task
@@ -188,9 +202,6 @@ class _Flow:
     def results(self, plan: list[Planned], gate: list[str]) -> dict[str, Any]:
         """Everything that the report shows, as plain values."""
         recipe, task, records = self.recipe, self.task, self.run.records
-        remarks = list(task.remarks)
-        if recipe.teacher.base is None:
-            remarks.append("no teacher.base was named: the fine-tuned teacher served as base as well")
         return {
             "format_version": 1,
             "name": recipe.name,
@@ -202,7 +213,7 @@ class _Flow:
             if task.is_regression
             else float(np.bincount(task.test.labels).max() / len(task.test)),
             "takes_pairs": task.train.pairs is not None,
-            "remarks": remarks,
+            "remarks": remarks_on(recipe, task),
             "gate": gate,
             "reproduce": {
                 "command": f"pocketbert run {recipe.name}.yaml",
@@ -234,7 +245,7 @@ def _apply_gate(recipe: Recipe, exported: StageRecord, folder: Path) -> list[str
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, partial)
         partial.rename(target)
-    must_pass = recipe.gate.require or ([] if passed else list(told))
+    must_pass = recipe.gate.require or ([] if passed or recipe.smoke else list(told))
     return [f"{name}: {'; '.join(told[name]['failures'])}" for name in must_pass if name not in passed]
 
 

@@ -55,6 +55,16 @@ def _general(recipe: Recipe, depends: "_Dependencies", teacher: Planned) -> Plan
     return planned("general", depends.general(), after=after, shared=True)
 
 
+def remarks_on(recipe: Recipe, task: Task) -> list[str]:
+    """What the user should know about the data, and of keys that this recipe makes no use of."""
+    found = list(task.remarks)
+    if recipe.teacher.base is None:
+        found.append("no teacher.base was named: the fine-tuned teacher serves as base as well")
+    if recipe.teacher.model is not None and "fine_tune" in recipe.teacher.model_fields_set:
+        found.append("teacher.model is fine-tuned already: teacher.fine_tune is not used")
+    return found
+
+
 @dataclass(frozen=True)
 class _Dependencies:
     """All that a stage's result depends on beside earlier stages, as plain values."""

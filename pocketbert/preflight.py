@@ -11,6 +11,8 @@ from compress.errors import UserError
 from compress.shape import StudentShape
 from pocketbert.recipe import Recipe
 
+ENCODERS = ("albert", "bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
@@ -31,23 +33,29 @@ def read_encoder(name: str) -> Encoder:
     """The encoder behind a model name. Raises UserError where there is none, or of an architecture unknown to us."""
     config = locations.read_config(name)
     kind = config["model_type"]
+    if kind not in ENCODERS:
+        raise UserError(f"{name}: got a {kind}, which cannot be distilled; expected one of {', '.join(ENCODERS)}")
+    normalized: Any = NormalizedConfigManager.get_normalized_config_class(kind)(SimpleNamespace(**config))
     try:
-        normalized: Any = NormalizedConfigManager.get_normalized_config_class(kind)(SimpleNamespace(**config))
-        return Encoder(
-            name=name,
-            kind=kind,
-            layers=config.get("n_layers") or normalized.num_layers,
-            width=normalized.hidden_size,
-            ffn_width=config.get("intermediate_size", config.get("hidden_dim")),
-            heads=normalized.num_attention_heads,
-            vocab_size=config["vocab_size"],
-            max_tokens=locations.max_tokens(config),
-            activation=config.get("hidden_act", config.get("activation", "gelu")),
-        )
-    except (KeyError, AttributeError) as error:
-        raise UserError(
-            f"{name}: got a {kind}, which cannot be distilled; expected an encoder such as bert, roberta or electra"
-        ) from error
+        numbers = {
+            "layers": config.get("n_layers") or normalized.num_layers,
+            "width": normalized.hidden_size,
+            "heads": normalized.num_attention_heads,
+            "vocab_size": config["vocab_size"],
+            "max_tokens": locations.max_tokens(config),
+        }
+    except (KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{name}: its config.json is not whole ({error}); copy or export the model again") from error
+    for what, number in numbers.items():
+        if not isinstance(number, int):
+            raise UserError(f"{name}: its config.json gives {number!r} as {what}; expected a whole number")
+    return Encoder(
+        name=name,
+        kind=kind,
+        ffn_width=config.get("intermediate_size", config.get("hidden_dim")),
+        activation=config.get("hidden_act", config.get("activation", "gelu")),
+        **numbers,
+    )
 
 
 def check(recipe: Recipe, shape: StudentShape) -> None:

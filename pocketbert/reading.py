@@ -17,7 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from compress.errors import UserError
-from pocketbert.recipe import Recipe, Section
+from pocketbert.recipe import ExportSection, Recipe, Section, Variant
 from pocketbert.smoke import shrunk
 
 KeyPath = tuple[str | int, ...]
@@ -91,6 +91,7 @@ def load_recipe(name: str, *, changes: Sequence[str] = (), smoke: bool = False) 
     except ValidationError as error:
         for entry in error.errors():
             source.tell(*_in_words(entry))
+    _hold_sections_together(source)
     if source.mistakes:
         raise UserError("\n".join(mistake for _, mistake in sorted(source.mistakes, key=itemgetter(0))))
     return shrunk(recipe) if smoke or recipe.smoke else recipe
@@ -102,7 +103,10 @@ def to_yaml(recipe: Recipe) -> str:
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     buffer = io.StringIO()
-    yaml.dump(recipe.model_dump(exclude_none=True), buffer)
+    content = recipe.model_dump(exclude_none=True)
+    if recipe.teacher.model is not None:
+        content["teacher"].pop("fine_tune")  # nothing is fine-tuned
+    yaml.dump(content, buffer)
     return buffer.getvalue()
 
 
@@ -152,18 +156,38 @@ def _lay_over(source: _Source, change: str) -> None:
         raise UserError(f"--set {change}: expected KEY=VALUE, such as distill.prediction.epochs=1")
     try:
         value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"--set {change}: the value is not readable as YAML; put text in quotes") from error
     section = source.content
     for key in path[:-1]:
         if section.get(key) is None:
             section[key] = {}
+        if not isinstance(section[key], dict):
+            raise UserError(f"--set {change}: {key} holds no keys, it is {_brief(section[key])}")
+        section[key] = dict(section[key])  # an alias may repeat it elsewhere
         section = section[key]
-        if not isinstance(section, dict):
-            raise UserError(f"--set {change}: {key} holds no keys, it is {_brief(section)}")
     section[path[-1]] = value
     source.places = {known: place for known, place in source.places.items() if known[: len(path)] != path}
     source.places[path] = f"--set {change}"
+
+
+def _hold_sections_together(source: _Source) -> None:
+    """Tell where one section contradicts another, whatever else is wrong."""
+
+    def value(section: str, key: str, default: Any) -> Any:
+        found = source.content.get(section)
+        return found.get(key, default) if isinstance(found, dict) else default
+
+    built = value("export", "variants", ExportSection().variants)
+    for path in (("gate", "require"), ("export", "tolerance")):
+        names = value(*path, [])
+        for name in names if isinstance(names, list | dict) and isinstance(built, list) else ():
+            if name in get_args(Variant) and name not in built:
+                source.tell(path, f"got {name}, which is not in export.variants; add it there, or leave it out here")
+    limit, lengths = value("task", "max_length", 128), value("bench", "fixed_lengths", [])
+    for length in lengths if isinstance(lengths, list) and isinstance(limit, int) else ():
+        if isinstance(length, int) and length > limit:
+            source.tell(("bench", "fixed_lengths"), f"got {length}; expected at most task.max_length, {limit}")
 
 
 def _in_words(entry: Any) -> tuple[KeyPath, str]:

@@ -2,26 +2,41 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    WithJsonSchema,
+    model_validator,
+)
 
-from compress.metrics import Metric
+from compress.metrics import Metric, is_regression
 
 Variant = Literal["fp32", "int8-dynamic"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
+GRID_LENGTHS = (16, 32, 64, 128)
 
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Names = Annotated[
+    list[str],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
 
 
 class Section(BaseModel):
     """A part of the recipe: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class TaskSection(Section):
@@ -43,6 +58,19 @@ class TaskSection(Section):
     metric: Metric = Field(
         "accuracy", description="What is reported and chosen by; pearson_spearman, their mean, makes it a regression"
     )
+
+    @model_validator(mode="after")
+    def _columns_and_labels(self) -> Self:
+        columns = [*self.text, self.label]
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"text and label name the columns {', '.join(columns)}; expected different ones")
+        if self.labels is not None and is_regression(self.metric):
+            raise ValueError(
+                f"labels names classes, and the metric {self.metric} compares numbers; leave one of them out"
+            )
+        if self.labels is not None and len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels names a class twice: {', '.join(self.labels)}")
+        return self
 
 
 class StageSection(Section):
@@ -179,6 +207,12 @@ class ExportSection(Section):
         {}, description="Where the default limits do not suit, by variant"
     )
 
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.variants)) < len(self.variants):
+            raise ValueError(f"variants names one twice: {', '.join(self.variants)}")
+        return self
+
 
 class BenchSection(Section):
     """How much is measured."""
@@ -186,7 +220,9 @@ class BenchSection(Section):
     threads: PositiveInt | None = Field(None, description="Thread budget of every contender; default: all usable cores")
     rounds: Annotated[int, Field(ge=2)] = Field(12, description="Each round times every model once, in random order")
     warm_up_s: PositiveFloat = Field(5.0, description="Seconds of warm-up at most, of each model at each length")
-    fixed_lengths: list[PositiveInt] = Field([16, 32, 64, 128], description="Token counts of the grid at batch 1")
+    fixed_lengths: list[PositiveInt] | None = Field(
+        None, description="Token counts of the grid at batch 1; default: 16, 32, 64, 128, up to task.max_length"
+    )
 
 
 class GateSection(Section):
@@ -211,11 +247,9 @@ class Recipe(Section):
     bench: BenchSection = BenchSection()
     gate: GateSection = GateSection()
 
-    @model_validator(mode="after")
-    def _requires_what_is_built(self) -> Self:
-        for variant in (*self.gate.require, *self.export.tolerance):
-            if variant not in self.export.variants:
-                raise ValueError(
-                    f"gate.require or export.tolerance names {variant}; expected one of export.variants; add it there"
-                )
-        return self
+
+def grid_lengths(recipe: Recipe) -> list[int]:
+    """The token counts of the benchmark's grid, as named or by default."""
+    if recipe.bench.fixed_lengths is not None:
+        return recipe.bench.fixed_lengths
+    return [length for length in GRID_LENGTHS if length <= recipe.task.max_length]

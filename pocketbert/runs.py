@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from rich.markup import escape
 
 from compress.errors import UserError
 from compress.files import files_in, sha256, write_json
@@ -114,7 +115,7 @@ class Run:
         target = self.folder / name
         if record is not None and record.fingerprint == fingerprint:
             if changed := _first_change(target, record):
-                self.announce(f"{name}: {changed} is not as the stage left it; the stage is done again")
+                self.announce(f"{name}: {escape(changed)} is not as the stage left it; the stage is done again")
             else:
                 self.announce(f"[dim]{name}: done before[/dim]")
                 return record

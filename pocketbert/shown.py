@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench import table as bench_table
 from bench.report import machine_lines
@@ -38,7 +39,7 @@ def variants(found: dict[str, Any]) -> None:
             bench_table.megabytes(facts["size_bytes"]) if facts["bundle"] else "-",
             f"{facts['parity']['metric']:.3f}",
             f"{facts['parity']['torch_metric']:.3f}",
-            f"{facts['parity']['num_label_flips']} of {facts['parity']['num_rows']}",
+            bench_table.label_flips(facts["parity"], found["metric"]),
             facts["bundle"] or f"not written: {'; '.join(facts['failures'])}",
         )
         for name, facts in found["variants"].items()
@@ -79,7 +80,7 @@ def machine(found: dict[str, Any]) -> None:
         _line(f"{what + ':':<14}{value}")
     _line(f"{'int8:':<14}{'in hardware' if found['int8_in_hardware'] else 'no dot product in hardware'}")
     _line(f"{'torch:':<14}{found['torch_threads']} threads, CUDA {'yes' if found['torch_cuda'] else 'no'}")
-    _line(f"{'onnxruntime:':<14}{', '.join(found['providers'])}")
+    _line(f"{'onnxruntime:':<14}{', '.join(found['providers']) or 'not installed'}")
     for place, free in found["free_disk_bytes"].items():
         _line(f"{'free disk:':<14}{free / 1e9:.0f} GB at {place}")
     _line(f"{'pocketbert:':<14}{found['pocketbert']}")
@@ -106,7 +107,7 @@ def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
     for index, name in enumerate(header):
         made.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     for cells in lines:
-        made.add_row(*cells)
+        made.add_row(*map(Text, cells))  # not as markup
     Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH).print(made)
 
 

@@ -1,9 +1,7 @@
 """What each training and export stage does. Imports torch; the pipeline loads it only when a stage must run."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench import machine
-from compress import corpus, distill, metrics, models
+from compress import distill, metrics, models
 from compress.encoding import Encoded, encode_split, encode_texts
 from compress.inference import predict_logits
 from compress.progress import progress_bar
@@ -23,7 +21,7 @@ from compress.trainer import Objective
 from compress.training import Schedule, Setting, Trained
 from export import parity, quantize
 from export.candidates import Origin, build_candidates
-from pocketbert.corpora import corpus_path
+from pocketbert.corpora import texts_of
 from pocketbert.recipe import LayerWiseSection, Recipe, StageSection
 from pocketbert.runs import Workspace
 
@@ -65,7 +63,8 @@ class Stages:
         }
 
     def _score(self, split: Split, logits: np.ndarray) -> float:
-        return metrics.score(self.recipe.task.metric, split.labels, metrics.decide(logits))
+        answers = metrics.decide(logits)
+        return metrics.score(self.recipe.task.metric, split.labels, answers, num_classes=len(self.task.labels))
 
     def _setting(self, workspace: Workspace, title: str) -> Setting:
         return Setting(
@@ -102,11 +101,11 @@ class Stages:
         section = self.recipe.distill.general
         assert section is not None
         base = models.load_encoder(self.recipe.teacher.base or str(self.folder / "teacher" / "model"))
-        found = islice(self._corpus(section.corpus), section.max_texts)
-        texts = encode_texts(found, self.tokenizer, max_length=section.max_length)
+        tokenizer = models.load_tokenizer(self.recipe.teacher.base or self.recipe.teacher.model or "")
+        texts = encode_texts(texts_of(section, self.task), tokenizer, max_length=section.max_length)
         learner = self._initialise(base, texts)
         trained = self._match_layers(learner, base, texts, section, workspace, "general")
-        learner.save_encoder(workspace.output / "model", self.tokenizer)
+        learner.save_encoder(workspace.output / "model", tokenizer)
         return {**asdict(trained), "num_rows": len(texts.lengths)}
 
     def intermediate(self, workspace: Workspace) -> dict[str, Any]:
@@ -214,14 +213,6 @@ class Stages:
         return distill.match_layers(
             learner, teacher, texts, objective, schedule_of(section), self._setting(workspace, title)
         )
-
-    def _corpus(self, names: list[str]) -> Iterator[str]:
-        for name in names:
-            if name == "task":
-                yield from self.task.train.texts
-                yield from self.task.train.pairs or []
-            else:
-                yield from corpus.read_texts([corpus_path(name)])
 
     def _teacher_logits(self, texts: Encoded, workspace: Workspace) -> np.ndarray:
         """Once for all epochs, kept beside the checkpoints for a run that is cut off."""

@@ -158,8 +158,18 @@ RECIPES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "no teacher": (SOUND.replace("{base: b}", "{}"), ("line 3: teacher: name teacher.base",)),
     "a gate on what is not built": (
         SOUND + "export: {variants: [fp32]}\ngate: {require: [int8-dynamic]}\n",
-        ("names int8-dynamic; expected one of export.variants",),
+        ("line 6: gate.require: got int8-dynamic, which is not in export.variants",),
     ),
+    "a tolerance of what is not built": (
+        SOUND + "export:\n  variants: [fp32]\n  tolerance: {int8-dynamic: {label_flips: 0.1}}\n",
+        ("line 7: export.tolerance: got int8-dynamic",),
+    ),
+    "a variant twice": (SOUND + "export: {variants: [fp32, fp32]}\n", ("export: variants names one twice",)),
+    "a grid beyond the texts": (
+        SOUND.replace("x.csv", "x.csv, max_length: 32") + "bench: {fixed_lengths: [16, 512]}\n",
+        ("line 5: bench.fixed_lengths: got 512; expected at most task.max_length, 32",),
+    ),
+    "infinity": (SOUND + "distill: {prediction: {temperature: .inf}}\n", ("prediction.temperature: got inf",)),
     "three text columns": (SOUND.replace("{data: x.csv}", "{data: x, text: [a, b, c]}"), ("task.text", "at most 2")),
     "checkpoint without the key": (
         SOUND.replace("tinybert4}", "tinybert4, initialisation: checkpoint}"),
@@ -195,7 +205,7 @@ TABLES: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
     "wrong encoding": (
         "t.csv",
         ("text,label\n" + some(20)).encode() + b"caf\xe9,positive\n",
-        ("t.csv: not utf-8", "name the right one in task.encoding"),
+        ("t.csv: not utf-8", "name the right encoding, such as cp1252, as task.encoding"),
     ),
     "UTF-16 with its mark": ("t.csv", ("text,label\n" + some(20)).encode("utf-16"), ("t.csv: not utf-8",)),
     "open quote": (
@@ -216,15 +226,16 @@ TABLES: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
         "text,label\n" + some(20) + "a,nan\nb,\n",
         ("'label' is empty in 2 rows, first in row 21",),
     ),
-    "integers with gaps": (
-        "t.csv",
-        "text,label\n" + "".join(f"t {i},{i % 2 * 2}\n" for i in range(20)),
-        ("without gaps",),
+    "nested too deep": ("t.jsonl", "[" * 9999 + "\n", ("t.jsonl, line 1: not JSON",)),
+    "half a surrogate pair": (
+        "t.jsonl",
+        "".join(json.dumps({"text": f"t{index} \ud800", "label": str(index % 2)}) + "\n" for index in range(20)),
+        ("t.jsonl",),
     ),
     "as many labels as rows": (
         "t.csv",
         "text,label\n" + "".join(f"t {i},x{i}\n" for i in range(99)),
-        ("right column?",),
+        ("is that the right one?",),
     ),
     "a line that is not JSON": ("t.jsonl", '{"text": "a", "label": "b"}\n{"text":\n', ("t.jsonl, line 2: not JSON",)),
     "a JSON list": ("t.json", '[{"text": "a", "label": "b"}]', ("t.json, line 1: got a list, expected an object",)),
@@ -266,6 +277,25 @@ TASKS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] =
         ("got 'negative' in column 'label', row 1", "compares numbers"),
     ),
     "a subset of a file": (lambda place: {"data": str(place.reviews), "subset": "sst2"}, ("task.subset: 'sst2'",)),
+    "the label as a text": (
+        lambda place: {"data": str(place.reviews), "text": ["text", "label"]},
+        ("tiny.yaml, line", "text and label name the columns text, label, label; expected different ones"),
+    ),
+    "classes for a regression": (
+        lambda place: {"data": str(place.reviews), "labels": ["a", "b"], "metric": "pearson_spearman"},
+        ("labels names classes",),
+    ),
+    "a class twice": (
+        lambda place: {"data": str(place.reviews), "labels": ["a", "a"]},
+        ("labels names a class twice: a, a",),
+    ),
+    "a label that train lacks": (
+        lambda place: {
+            "data": folder_of(place, train="text,label\n" + some(40), dev="text,label\na,negative\nb,mixed\n"),
+            "labels": ["negative", "positive", "mixed"],
+        },
+        ("dev holds the label 'mixed', of which train has no row",),
+    ),
     "other names than the labels": (
         lambda place: {"data": str(place.reviews), "labels": ["good", "bad"]},
         ("is not one of good, bad",),
@@ -354,7 +384,7 @@ MODELS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] 
     "no such package": (lambda place: base("package:nothing/model"), ("the package 'nothing' is not installed",)),
     "a decoder": (
         lambda place: base(place.copy(place.base, model_type="gpt2")),
-        ("got a gpt2, which cannot be distilled; expected an encoder",),
+        ("got a gpt2, which cannot be distilled; expected one of albert, bert",),
     ),
     "a new architecture": (
         lambda place: base(place.copy(place.base, model_type="bort")),
@@ -502,6 +532,23 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
         )[1],
         ("out/fp32: is there already",),
     ),
+    "an export of a regressor by accuracy": (
+        lambda place: [
+            "export",
+            place.copy(place.teacher, id2label={"0": "score"}, label2id={"score": 0}),
+            *["--data", place.reviews, *EXPORT],
+        ],
+        ("has 1 outputs; --metric accuracy expects two or more",),
+    ),
+    "three text columns for an export": (
+        lambda place: [
+            "export",
+            place.teacher,
+            *["--data", place.reviews, *EXPORT],
+            *["--text", "a", "--text", "b", "--text", "c"],
+        ],
+        ("a, b, c",),
+    ),
     "an export of an encoder": (
         lambda place: ["export", place.base, "--data", place.reviews, *EXPORT],
         ("not a fine-tuned classifier",),
@@ -569,8 +616,10 @@ RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
         lambda place: ["run", place.recipe(), "--output", "/proc/run"],
         ("/proc/run",),
     ),
-    "a folder that was moved": (lambda place: ["report", "runs/tiny"], ("runs/tiny/results.json: no such file",)),
-    "results that are not there": (lambda place: report_of(place, None), ("results.json: no such file",)),
+    "results without content": (
+        lambda place: report_of(place, '{"format_version": 1}'),
+        ("results.json: a part is missing or not as it was written (KeyError: 'stages')",),
+    ),
     "results that were edited": (lambda place: report_of(place, "{]"), ("results.json: no readable results",)),
     "results of a later version": (
         lambda place: report_of(place, '{"format_version": 9}'),
@@ -627,3 +676,10 @@ def test_a_fault_of_ours_is_told_as_one_and_debug_shows_it(place, capsys, monkey
     assert "error: a fault of PocketBERT's: ZeroDivisionError: division by zero" in capsys.readouterr().err
     with pytest.raises(ZeroDivisionError):
         cli.main(["verify", str(place.bundle), "--debug"])
+
+
+def test_labels_that_look_like_markup_are_shown_as_they_are(place, capsys):
+    lines = "".join(f'"text {index}",{"[/INST]" if index % 2 else "[bold]"}\n' for index in range(40))
+    place.write("t.csv", "text,label\n" + lines)
+    assert cli.main(["check", place.recipe(task={"data": "t.csv", "max_length": 32})]) == 0
+    assert "[/INST], [bold]" in capsys.readouterr().out

@@ -79,7 +79,7 @@ def test_ratios_are_against_the_first_row_of_the_same_device():
         return Samples(contender=contender, texts_s=calls, tokens_s={8: calls}, throughput_s=[1.0, 1.0], error=error)
 
     samples = [sample("cpu", 0.010), sample("cuda", 0.004), sample("cpu", 0.002), sample("cuda", 0.001)]
-    options = {"labels": None, "metric": "accuracy", "num_throughput_texts": 8, "num_parameters": {}}
+    options = {"labels": None, "num_classes": 2, "metric": "accuracy", "num_throughput_texts": 8, "num_parameters": {}}
     found = rows_of(samples, sizes=[1] * 4, **options)
     assert [row.texts_ratio.value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
     assert [row.tokens_ratio[8].value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])

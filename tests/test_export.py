@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,7 @@ def test_the_bundle_holds_what_it_must_and_verifies(bundles):
             "predict.py", "SHA256SUMS",
         }  # fmt: skip
         found = verify_bundle(folder)
-        assert (found.num_files, found.num_golden, found.num_label_flips) == (7, 8, 0)
+        assert (found.num_files, found.num_golden, found.num_changed) == (7, 8, 0)
         assert found.largest_difference < 1e-5
         checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=folder, capture_output=True)
         assert checked.returncode == 0
@@ -138,6 +139,22 @@ def test_a_changed_bundle_does_not_verify(bundles, tmp_path, name, damage):
         (folder / name).unlink()
     with pytest.raises(UserError, match=name):
         verify_bundle(folder)
+
+
+def test_a_regression_that_answers_otherwise_does_not_verify(tmp_path, teacher_folder, tokenizer):
+    model = BertForSequenceClassification.from_pretrained(teacher_folder, num_labels=1, ignore_mismatched_sizes=True)
+    export_onnx(model, tmp_path / "raw.onnx")
+    folder = tmp_path / "values"
+    write_bundle(
+        folder, model_file=tmp_path / "raw.onnx", config=model.config, tokenizer=tokenizer, labels=("score",),
+        max_length=32, takes_pairs=False, variant="fp32", facts={},
+    )  # fmt: skip
+    for shift, num_changed in ((0.0, 0), (0.05, 0), (0.5, len(TEXTS))):
+        golden = golden_examples(Classifier(folder), TEXTS)
+        spread = np.ptp([example.probabilities for example in golden])
+        moved = [replace(example, probabilities=[example.probabilities[0] + shift * spread]) for example in golden]
+        finish_bundle(folder, batch_invariant=True, measured={}, golden=moved)
+        assert verify_bundle(folder).num_changed == num_changed
 
 
 def predict(folder: Path, *arguments: str, lines: str | None = None) -> subprocess.CompletedProcess:

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,41 @@ def test_a_second_run_does_nothing_and_says_so(finished):
     assert found.returncode == 0 and "Nothing to do" in found.stderr
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.onnx")} == before
     assert "teacher, torch fp32" in found.stdout
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("log.txt", "recipe.yaml")
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "full", "expected"),
+    [
+        (["task.label=nothing"], False, "no column 'nothing'"),
+        (["teacher.base=nowhere/at-all"], False, "nowhere/at-all: no model config could be read"),
+        (["distill.prediction.epochs=5"], True, "No space left on device; what is done stays"),
+    ],
+)
+def test_a_finished_run_outlives_mistakes_and_a_full_disk(finished, tmp_path, changes, full, expected):
+    """Moved to another place, it is also still done there."""
+    folder, environment, path, _ = finished
+    moved = tmp_path / "moved"
+    shutil.copytree(folder, moved, symlinks=True)
+    if full:
+        (moved / "log.txt").unlink()
+        (moved / "log.txt").symlink_to("/dev/full")
+    before = contents(moved)
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), "--output", str(moved)]
+    options = [part for change in changes for part in ("--set", change)]
+    found = subprocess.run([*command, *options], cwd=path.parent, env=environment, capture_output=True, text=True)
+    assert found.returncode == 2 and expected in found.stderr, found.stderr
+    assert len(before) > 30 and contents(moved) == before
+    if not full:
+        again = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True)
+        assert again.returncode == 0 and "Nothing to do" in again.stderr
 
 
 def test_the_bundle_answers_as_the_torch_student_does(finished):

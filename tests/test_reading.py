@@ -138,7 +138,7 @@ def test_new_finds_columns_labels_and_lengths_and_its_recipe_reads(command, tmp_
     assert "2 classes (" in found.stdout and "60 rows with the columns number, body, verdict" in found.stdout
     assert (recipe.student.layers, recipe.student.width, recipe.student.heads) == (2, 16, 4)
     code = [line for line in (tmp_path / "my-reviews.yaml").read_text().splitlines() if line.strip() and line[0] != "#"]
-    assert len(code) <= 18
+    assert len(code) <= 15
 
     again = command("new", "my reviews.csv", "--teacher", base_folder)
     assert again.returncode == 2 and "is there already" in again.stderr
@@ -150,3 +150,62 @@ def test_new_takes_pairs_and_numbers(command, tmp_path, base_folder):
     assert command("new", "pairs.csv", "--teacher", base_folder).returncode == 0
     task = load_recipe(str(tmp_path / "pairs.yaml")).task
     assert (task.text, task.label, task.metric) == (["sentence1", "sentence2"], "score", "pearson_spearman")
+
+
+def test_a_change_of_one_section_leaves_another_that_repeats_it_by_an_alias(tmp_path):
+    path = tmp_path / "alias.yaml"
+    path.write_text(
+        "name: x\ntask: {data: x.csv}\nteacher: {base: b}\nstudent: {preset: tinybert4}\n"
+        "distill:\n  intermediate: &same {epochs: 7}\n  prediction: *same\n"
+    )
+    distill = load_recipe(str(path), changes=["distill.prediction.epochs=1"]).distill
+    assert (distill.intermediate.epochs, distill.prediction.epochs) == (7, 1)
+
+
+@pytest.mark.parametrize("change", ["seed=2024-13-45", "seed=!!int x", "seed=[", "seed"])
+def test_a_change_that_cannot_be_read_is_told(change):
+    with pytest.raises(UserError, match=r"^--set seed"):
+        load_recipe("quickstart", changes=[change])
+
+
+def test_a_resolved_recipe_reads_as_itself(tmp_path):
+    for changes in ([], ["teacher.model=somewhere"], ["bench.fixed_lengths=[8]"]):
+        recipe = load_recipe("sst2", changes=changes)
+        path = tmp_path / "resolved.yaml"
+        path.write_text(to_yaml(recipe))
+        assert load_recipe(str(path)) == recipe
+        assert load_recipe(str(path), smoke=True) == load_recipe("sst2", changes=changes, smoke=True)
+
+
+def test_the_schema_takes_what_the_reader_takes():
+    text = Recipe.model_json_schema()["$defs"]["TaskSection"]["properties"]["text"]
+    assert {option["type"] for option in text["anyOf"]} == {"string", "array"}
+
+
+@pytest.mark.parametrize(
+    ("header", "line", "expected"),
+    [
+        (("rating", "label", "review"), (4, "good", "text"), "label"),  # by the order of the usual names
+        (("topic", "kind", "body"), ("text", "x", "longer text"), "kind"),  # a usual name whose values never repeat
+    ],
+)
+def test_new_looks_at_what_a_label_column_holds(command, tmp_path, base_folder, header, line, expected):
+    lines = [
+        tuple(f"{cell} {index}" if cell.endswith("text") else f"{cell}{index % 2}" for cell in map(str, line))
+        for index in range(40)
+    ]
+    write_csv(tmp_path / "t.csv", header, lines)
+    assert command("new", "t.csv", "--teacher", base_folder).returncode == 0
+    assert load_recipe(str(tmp_path / "t.yaml")).task.label == expected
+
+
+def test_new_reads_other_encodings_and_checks_the_columns_it_is_given(command, tmp_path, base_folder):
+    content = "text,label\n" + "".join(f"na\xefve film {index},{index % 2}\n" for index in range(40))
+    (tmp_path / "t.csv").write_bytes(content.encode("cp1252"))
+    found = command("new", "t.csv", "--teacher", base_folder)
+    assert found.returncode == 2 and "not utf-8 text" in found.stderr and "--encoding" in found.stderr
+    assert command("new", "t.csv", "--teacher", base_folder, "--encoding", "cp1252").returncode == 0
+    assert load_recipe(str(tmp_path / "t.yaml")).task.encoding == "cp1252"
+    for options in (["--text", "label"], ["--text", "text", "--text", "label", "--text", "other"]):
+        found = command("new", "t.csv", "--teacher", base_folder, "--encoding", "cp1252", "--label", "label", *options)
+        assert found.returncode == 2 and found.stderr.startswith("error: t.csv:"), found.stderr

@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import rows, write_csv
@@ -111,13 +114,63 @@ def test_integers_without_names_do_not_meet_a_teacher_with_names(tmp_path):
         (("body", "label"), rows(20), "no column 'text'; it has body, label"),
         (("text", "label"), [(text, "same") for text, _ in rows(20)], "holds 1 class"),
         (("text", "label"), [("", "a"), ("b", "b")], "empty in 1 rows, first in row 1"),
-        (("text", "label"), [(text, 2 * i) for i, (text, _) in enumerate(rows(5))], "expected 0, 1, ... without gaps"),
+        (("text", "label", "text2"), [(text, "a", text) for text, _ in rows(20)], "holds 1 class"),
     ],
 )
 def test_bad_tables_are_told_in_one_line(tmp_path, header, lines, message):
     with pytest.raises(UserError, match=message) as told:
         load(write_csv(tmp_path / "bad.csv", header, lines))
     assert "\n" not in str(told.value) and "bad.csv" in str(told.value)
+
+
+def test_whole_numbers_are_classes_in_their_order(tmp_path):
+    stars = [(text, (10, 2, -1)[index % 3]) for index, (text, _) in enumerate(rows(30))]
+    assert load(write_csv(tmp_path / "stars.csv", ("text", "label"), stars)).labels == ("-1", "2", "10")
+
+
+def folder(tmp_path: Path, **splits: list[tuple[str, object]]) -> Path:
+    for name, lines in splits.items():
+        write_csv(tmp_path / f"{name}.csv", ("text", "label"), lines)
+    return tmp_path
+
+
+def numbered(values: Sequence[object], prefix: str) -> list[tuple[str, object]]:
+    return [(f"{prefix} text {index}", value) for index, value in enumerate(values)]
+
+
+def test_names_or_positions_is_decided_over_all_splits(tmp_path):
+    """A test split that happens to hold 1 and 2 only is not read as names where train holds positions."""
+    data = folder(
+        tmp_path, train=numbered([0, 1, 2] * 9, "a"), dev=numbered([0, 1, 2], "b"), test=numbered([1, 2], "c")
+    )
+    assert load(data, labels=["1", "2", "3"]).test.labels.tolist() == [1, 2]
+
+
+def test_the_unknown_label_is_the_one_that_is_named(tmp_path):
+    data = folder(tmp_path, train=numbered(["neg", "pos"] * 9, "a"), dev=numbered(["neg", "pos", "zzz"], "b"))
+    with pytest.raises(UserError, match=r"\(dev\): label 'zzz' in column 'label' is not one of neg, pos"):
+        load(data)
+
+
+def test_a_class_that_only_dev_holds_is_told(tmp_path):
+    data = folder(tmp_path, train=numbered(["neg", "pos"] * 9, "a"), dev=numbered(["neg", "odd"], "b"))
+    with pytest.raises(UserError, match="dev holds the label 'odd', of which train has no row"):
+        load(data, labels=["neg", "pos", "odd"])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_rare_class_stays_in_train(tmp_path, seed):
+    lines = [*numbered(["common"] * 60, "a"), *numbered(["rare"], "b")]
+    path = write_csv(tmp_path / "rare.csv", ("text", "label"), lines)
+    for options in ({}, {"max_rows": 20}):
+        task = load(path, seed=seed, **options)
+        assert set(task.train.labels.tolist()) == {0, 1} and len(task.dev) >= 3
+
+
+def test_a_label_that_no_row_has_is_remarked(tmp_path):
+    path = write_csv(tmp_path / "two.csv", ("text", "label"), rows(40))
+    task = load(path, labels=["negative", "positive", "neutral"])
+    assert "no row has the label neutral: it can't be learned" in task.remarks
 
 
 def test_a_missing_file_and_an_unknown_kind_are_told(tmp_path):
