@@ -169,8 +169,8 @@ def general(
 ) -> None:
     """Make a recipe's general student alone: once for many tasks.
 
-    It is kept in the cache. Recipes with the same base, student, corpus and distill.general find it there; others name
-    its folder as student.checkpoint.
+    It is kept in the cache. Recipes with the same base, student, seed, corpus and distill.general find it there; others
+    name its folder as student.checkpoint.
     """
     from pocketbert.pipeline import make_general
     from pocketbert.reading import load_recipe

@@ -89,7 +89,8 @@ def _open_run(recipe: Recipe, folder: Path, console: Console) -> Iterator[Run]:
         except Exception as error:
             # torch and safetensors tell of a full disk in errors of their own
             for place in (folder, cache_folder()):
-                if place.exists() and shutil.disk_usage(place).free < DISK_IS_FULL_BELOW_BYTES:
+                full = place.exists() and shutil.disk_usage(place).free < DISK_IS_FULL_BELOW_BYTES
+                if full or os.strerror(ENOSPC) in str(error):
                     raise OSError(ENOSPC, os.strerror(ENOSPC), str(place)) from error
             raise
 

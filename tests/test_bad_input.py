@@ -388,7 +388,7 @@ MODELS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] 
     ),
     "a new architecture": (
         lambda place: base(place.copy(place.base, model_type="bort")),
-        ("got a bort, which cannot be distilled; expected an encoder",),
+        ("got a bort, which cannot be distilled; expected one of albert",),
     ),
     "another activation": (lambda place: base(place.copy(place.base, hidden_act="relu")), ("uses relu",)),
     "heads that do not match": (
