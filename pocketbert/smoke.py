@@ -25,8 +25,8 @@ def shrunk(recipe: Recipe) -> Recipe:
         stages.append(general)
     for stage in stages:
         _at_most(stage, **STAGE)
-    if recipe.teacher.model is not None and "fine_tune" not in recipe.teacher.model_fields_set:
-        content["teacher"].pop("fine_tune")  # nobody asked for it
+    if recipe.teacher.model is not None:
+        content["teacher"].pop("fine_tune")  # nothing is fine-tuned
     _at_most(content["bench"], rounds=2, warm_up_s=0.2)
     content["bench"]["fixed_lengths"] = [min(length, TOKENS) for length in grid_lengths(recipe)[:1]]
     content["gate"]["require"] = []
