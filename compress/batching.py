@@ -3,24 +3,42 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
 
 class LengthBucketedBatchSampler(Sampler[list[int]]):
-    """Batches of examples of like length, in random order.
+    """Batches of examples of like length, in random order; each is an optimiser step's, over all processes.
 
     Each epoch shuffles all examples, sorts them by length inside windows of `batches_per_bucket` batches, cuts the
     windows into batches and shuffles the batches. The last partial batch counts: every example is seen once an epoch.
+
+    `share`: (rank, number of processes); the processes divide every batch among them. `micro_batch_size`: rows that a
+    process takes at once; every step then has `micro_batches` parts, of like size. Where a part would be empty it holds
+    the complement ~row of a row, to be counted as none (see `Rows`): all processes must compute equally often.
     """
 
     drop_last = False
 
-    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int, batches_per_bucket: int = 50) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int] | np.ndarray,
+        *,
+        batch_size: int,
+        seed: int,
+        micro_batch_size: int | None = None,
+        share: tuple[int, int] = (0, 1),
+        batches_per_bucket: int = 50,
+    ) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
+        self.rank, self.num_processes = share
+        share_size = -(-batch_size // self.num_processes)
+        self.micro_batches = -(-share_size // min(micro_batch_size or share_size, share_size))
+        self.largest_part = -(-share_size // self.micro_batches)
         self.window = batch_size * batches_per_bucket
         self.epoch = 0
 
@@ -29,7 +47,7 @@ class LengthBucketedBatchSampler(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        return -(-len(self.lengths) // self.batch_size) * self.micro_batches
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = np.random.default_rng((self.seed, self.epoch))
@@ -42,23 +60,48 @@ class LengthBucketedBatchSampler(Sampler[list[int]]):
         )
         batches = np.split(order, range(self.batch_size, len(order), self.batch_size))
         for index in generator.permutation(len(batches)):
-            yield batches[index].tolist()
+            ours = batches[index][self.rank :: self.num_processes]
+            for part in np.array_split(ours, self.micro_batches):
+                yield part.tolist() if len(part) else [~int(batches[index][0])]
+
+
+class Rows(Dataset[dict[str, Any]]):
+    """Rows by their numbers. ~number is the same row with `counts` 0: it is computed, and counts as no example."""
+
+    def __init__(self, rows: datasets.Dataset) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        return self.__getitems__([number])[0]
+
+    def __getitems__(self, numbers: list[int]) -> list[dict[str, Any]]:
+        """Many rows in one read."""
+        columns = self.rows[[max(number, ~number) for number in numbers]]
+        columns["counts"] = [float(number >= 0) for number in numbers]
+        return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
 class PaddingCollator:
-    """Pads token columns to the longest example of the batch; stacks `labels` and `teacher_logits` where present."""
+    """Pads token columns to the longest example of the batch, with their mask; stacks the columns of single values."""
 
     def __init__(self, pad_token_id: int) -> None:
-        self.padding = {"input_ids": pad_token_id, "attention_mask": 0, "token_type_ids": 0}
+        self.padding = {"input_ids": pad_token_id, "token_type_ids": 0}
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Rows of token columns to tensors (rows, longest)."""
-        longest = max(len(row["input_ids"]) for row in rows)
-        batch = {}
+        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+        longest = int(lengths.max())
+        batch = {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}
         for name in rows[0]:
             values = [row[name] for row in rows]
             if name in self.padding:
-                pad = self.padding[name]
-                values = [[*value, *[pad] * (longest - len(value))] for value in values]
-            batch[name] = torch.tensor(values)
+                padded = np.full((len(rows), longest), self.padding[name], dtype=np.int64)
+                for line, value in zip(padded, values, strict=True):
+                    line[: len(value)] = value
+                batch[name] = torch.from_numpy(padded)
+            else:
+                batch[name] = torch.tensor(values)
         return batch

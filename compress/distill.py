@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_model, save_model
 from transformers import BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -15,10 +16,10 @@ from compress.batching import PaddingCollator
 from compress.encoding import Encoded
 from compress.errors import UserError
 from compress.locations import locate
+from compress.objective import DistillationModel, Objective, Projections
 from compress.projection import project_head, project_teacher
 from compress.shape import StudentShape
 from compress.student import copy_teacher_layers, new_student
-from compress.trainer import DistillationModel, Objective, Projections
 from compress.training import Schedule, Setting, Trained, train
 
 Initialisation = Literal["projected", "random", "teacher_layers", "checkpoint"]
@@ -43,9 +44,16 @@ def load_learner(folder: Path, labels: tuple[str, ...], teacher_width: int, *, s
     """Read back what `Learner.save_encoder` wrote, under a head with random weights."""
     torch.manual_seed(seed)
     student = _load_bert(str(folder), labels)
-    projections = Projections(student.config.hidden_size, teacher_width)
-    load_model(projections, str(folder / PROJECTIONS_FILE))
-    return Learner(student=student, projections=projections)
+    return Learner(student=student, projections=_load_projections(folder, student, teacher_width))
+
+
+def _load_projections(folder: Path, student: PreTrainedModel, teacher_width: int) -> Projections:
+    file = folder / PROJECTIONS_FILE
+    with safe_open(file, framework="pt") as tensors:
+        num_hidden = sum(name.startswith("hidden.") for name in tensors.keys())  # noqa: SIM118 (no mapping)
+    projections = Projections(student.config.hidden_size, teacher_width, num_hidden=num_hidden)
+    load_model(projections, str(file))
+    return projections
 
 
 def initialise(
@@ -56,13 +64,16 @@ def initialise(
     calibration: Encoded,
     *,
     seed: int,
+    layer_map: taps.LayerMap = "uniform",
+    projection_per_layer: bool = False,
     dropout: float = 0.0,
     checkpoint: str | None = None,
 ) -> Learner:
     """A student before any training. `calibration`: the rows that projected initialisation looks at."""
     torch.manual_seed(seed)
-    layer_map = taps.uniform_layer_map(shape.layers, teacher.config.num_hidden_layers)
-    projections = Projections(shape.width, teacher.config.hidden_size)
+    mapped = taps.layer_map(layer_map, shape.layers, teacher.config.num_hidden_layers)
+    num_hidden = shape.layers if projection_per_layer else 1
+    projections = Projections(shape.width, teacher.config.hidden_size, num_hidden=num_hidden)
     if how == "checkpoint":
         assert checkpoint is not None
         student = _load_bert(checkpoint, labels)
@@ -74,17 +85,19 @@ def initialise(
         )
         if found != shape:
             raise UserError(f"student.checkpoint {checkpoint} has the shape {found}; the recipe asks for {shape}")
-        learned = Path(locate(checkpoint)) / PROJECTIONS_FILE
-        if learned.exists():
-            load_model(projections, str(learned))
+        folder = Path(locate(checkpoint))
+        if (folder / PROJECTIONS_FILE).exists():
+            learned = _load_projections(folder, student, teacher.config.hidden_size)
+            if len(learned.hidden) == num_hidden:
+                projections = learned
         return Learner(student=student, projections=projections)
     student = new_student(shape, teacher, labels, dropout=dropout)
     match how:
         case "projected":
             batches = calibration_batches(calibration, seed)
-            projections.start_from(project_teacher(student, teacher, layer_map, batches, seed=seed))
+            projections.start_from(project_teacher(student, teacher, mapped, batches, seed=seed))
         case "teacher_layers":
-            copy_teacher_layers(student, teacher, layer_map)
+            copy_teacher_layers(student, teacher, mapped)
             projections.start_from(torch.eye(shape.width))
         case "random":
             pass
@@ -101,7 +114,7 @@ def take_head(learner: Learner, teacher: PreTrainedModel, calibration: Encoded, 
     project_head(
         learner.student,
         teacher,
-        learner.projections.hidden.weight.detach().cpu(),
+        learner.projections.last_hidden,
         calibration_batches(calibration, seed),
     )
 
@@ -113,23 +126,26 @@ def match_layers(
     objective: Objective,
     schedule: Schedule,
     setting: Setting,
+    *,
+    layer_map: taps.LayerMap = "uniform",
 ) -> Trained:
     """A layer-wise stage, in place: general distillation on running text, or intermediate layers on the task's."""
     ours, theirs = learner.student.config.num_attention_heads, teacher.config.num_attention_heads
-    if objective.attention and ours != theirs:
+    if objective.reads.scores and ours != theirs:
         raise UserError(
             f"the attention loss compares head by head: student.heads is {ours}, the teacher has {theirs}; "
-            "make them equal"
+            "make them equal, or set the stage's weights attention: 0 and relations: 1"
         )
-    layers = taps.uniform_layer_map(learner.student.config.num_hidden_layers, teacher.config.num_hidden_layers)
-    with taps.exposing_scores(*([learner.student, teacher] if objective.attention else [])):
+    mapped = taps.layer_map(layer_map, learner.student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+    exposed = [learner.student, teacher] if objective.reads.scores or objective.reads.vectors else []
+    with taps.exposing_attention(*exposed), taps.first_layers_only(teacher, max(mapped)):
         return train(
             DistillationModel(learner.student, learner.projections, objective),
             data,
             schedule,
             setting,
             teacher=teacher,
-            layer_map=layers,
+            layer_map=mapped,
         )
 
 

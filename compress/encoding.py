@@ -10,13 +10,18 @@ from transformers import PreTrainedTokenizerBase
 from compress.errors import UserError
 from compress.tasks import Split
 
+TOKEN_COLUMNS = ("input_ids", "token_type_ids")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """Token rows: columns input_ids, attention_mask (token_type_ids), and labels where known."""
+    """Token rows: columns input_ids, token_type_ids where they are not all 0, and labels where known.
+
+    `lengths`: (rows,) tokens. The attention mask follows from the lengths, when rows are padded.
+    """
 
     rows: Dataset
-    lengths: list[int]
+    lengths: np.ndarray
     input_names: list[str]
     pad_token_id: int
 
@@ -33,24 +38,43 @@ class Encoded:
 
 def encode_split(split: Split, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Encoded:
     """One row per example, cut to `max_length` tokens, unpadded, with its label."""
-    tokens = tokenizer(split.texts, split.pairs, truncation=True, max_length=max_length, padding=False)
-    return _encoded({**tokens, "labels": split.labels.tolist()}, tokenizer)
+    tokens = tokenizer(
+        split.texts, split.pairs, truncation=True, max_length=max_length, padding=False, return_attention_mask=False
+    )
+    columns = {name: tokens[name] for name in tokens if name == "input_ids" or split.pairs is not None}
+    rows = Dataset.from_dict({**columns, "labels": split.labels.tolist()})
+    return encoded_rows(rows, np.array([len(ids) for ids in tokens["input_ids"]]), tokenizer)
 
 
 def encode_texts(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Encoded:
-    """Running text, unlabelled: what is longer than `max_length` goes on in further rows."""
-    texts = list(texts)
+    """Running text in memory, unlabelled: what is longer than `max_length` goes on in further rows."""
+    blocks = token_blocks(list(texts), tokenizer, max_length=max_length)
+    if not blocks:
+        raise UserError("there is no text to encode")
+    return encoded_rows(Dataset.from_dict({"input_ids": blocks}), np.array([len(ids) for ids in blocks]), tokenizer)
+
+
+def token_blocks(texts: list[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> list[list[int]]:
+    """Token ids of each text in blocks of `max_length` at most, each with its special tokens."""
     if not texts:
-        raise UserError("distill.general.corpus: there is no text in it")
-    tokens = tokenizer(texts, truncation=True, max_length=max_length, padding=False, return_overflowing_tokens=True)
-    tokens.pop("overflow_to_sample_mapping")
-    return _encoded(dict(tokens), tokenizer)
+        return []
+    tokens = tokenizer(
+        texts,
+        truncation=True,
+        max_length=max_length,
+        padding=False,
+        return_overflowing_tokens=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    return tokens["input_ids"]
 
 
-def _encoded(columns: dict[str, list], tokenizer: PreTrainedTokenizerBase) -> Encoded:
+def encoded_rows(rows: Dataset, lengths: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> Encoded:
+    """Rows that are tokenised already, with what the tokenizer knows of them."""
     return Encoded(
-        rows=Dataset.from_dict(columns),
-        lengths=[len(ids) for ids in columns["input_ids"]],
-        input_names=[name for name in columns if name != "labels"],
+        rows=rows,
+        lengths=lengths,
+        input_names=[name for name in rows.column_names if name in TOKEN_COLUMNS],
         pad_token_id=tokenizer.pad_token_id,
     )

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from compress import processes
 from compress.batching import PaddingCollator
 from compress.encoding import Encoded
 
@@ -19,11 +20,14 @@ def predict_logits(
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> np.ndarray:
-    """The model's logits, (rows, classes) in float32, in the order of the rows; eval mode, no autocast."""
+    """The model's logits, (rows, classes) in float32, in the order of the rows; eval mode, no autocast.
+
+    Where several processes run, all call it together, each takes its share, and all get the whole.
+    """
     training = model.training
     device = "cuda" if torch.cuda.is_available() else "cpu"
     nn.Module.to(model, device).eval()
-    by_length = np.argsort(encoded.lengths, kind="stable")
+    by_length = np.argsort(encoded.lengths, kind="stable")[processes.rank() :: processes.count()]
     found: list[np.ndarray] = []
     collate = PaddingCollator(encoded.pad_token_id)
     inputs = encoded.rows.select_columns(encoded.input_names)
@@ -33,4 +37,6 @@ def predict_logits(
         found.append(model(**batch).logits.float().cpu().numpy())
         on_progress(start + len(rows), len(by_length))
     model.train(training)
-    return np.concatenate(found)[np.argsort(by_length, kind="stable")]
+    shares = processes.gathered((by_length, np.concatenate(found) if found else None))
+    logits = np.concatenate([values for _, values in shares if values is not None])
+    return logits[np.argsort(np.concatenate([rows for rows, _ in shares]), kind="stable")]

@@ -34,6 +34,29 @@ def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     return squared.sum(dim=1) / mask.sum(dim=1)
 
 
+def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, num_heads: int) -> Tensor:
+    """Kullback-Leibler divergence of self-attention relations, teacher's from student's, per example.
+
+    `student`, `teacher`: queries, keys or values with all heads side by side, (batch, positions, width); the widths may
+    differ, and `num_heads` divides both. `mask`: (batch, positions). Each is cut into relation heads a, and compared
+    through softmax(a a^T / sqrt(head width)) over the real positions; the mean over relation heads and real positions.
+    Returns (batch,). MiniLMv2 (Wang et al. 2021), equations 5 to 7: serves where the models' head counts differ.
+    """
+    ours, theirs = _relations(student, mask, num_heads), _relations(teacher, mask, num_heads)
+    mask = mask.to(torch.float32)
+    real_pairs = mask[:, None, :, None] * mask[:, None, None, :]
+    divergence = (theirs.exp() * (theirs - ours)).masked_fill(real_pairs == 0, 0.0)
+    return divergence.sum(dim=(1, 2, 3)) / (num_heads * mask.sum(dim=1))
+
+
+def _relations(vectors: Tensor, mask: Tensor, num_heads: int) -> Tensor:
+    """Logarithms of the relations, (batch, heads, positions, positions)."""
+    heads = vectors.float().unflatten(2, (num_heads, -1)).transpose(1, 2)
+    scores = heads @ heads.transpose(2, 3) / heads.shape[-1] ** 0.5
+    scores = scores.masked_fill(mask[:, None, None, :] == 0, torch.finfo(scores.dtype).min)
+    return functional.log_softmax(scores, dim=-1)
+
+
 def prediction_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """Soft cross-entropy of the student's logits under the teacher's, per example.
 

@@ -109,7 +109,7 @@ def _record(teacher: PreTrainedModel, source: Any, batches: Sequence[Batch]) -> 
             _captured([layer.attention.output for layer in layers], outputs=True) as attended,
             _captured([layer.intermediate for layer in layers], outputs=True) as active,
         ):
-            tapped = taps.read(teacher, batch, hidden=True, scores=False)
+            tapped = taps.read(teacher, batch, taps.Wanted(hidden=True))
         for store, value in zip(hidden, tapped.hidden, strict=True):
             store.append(value[real])
         for store, value in zip(attention_output, attended, strict=True):
@@ -255,7 +255,7 @@ def project_head(student: Any, teacher: PreTrainedModel, projection: Tensor, bat
     into the classifier's bias.
     """
     source = require_bert(teacher.cpu().eval())
-    pooled = torch.cat([source.pooler(taps.read(teacher, batch, hidden=False, scores=False).last) for batch in batches])
+    pooled = torch.cat([source.pooler(taps.read(teacher, batch, taps.Wanted()).last) for batch in batches])
     head: Any = teacher.classifier
     dense = source.pooler.dense
     importance = pooled.std(dim=0) * head.weight.norm(dim=0)

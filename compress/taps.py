@@ -4,10 +4,10 @@
 our own is registered with `transformers.AttentionInterface`; it hands the scores back where the weights would be.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,18 @@ from compress.errors import UserError
 SCORES = "pocketbert_scores"
 
 
+class Attended(NamedTuple):
+    """What a layer's attention compared, each (batch, heads, positions, head width), and its scores before the mask.
+
+    `scores`: (batch, heads, queries, keys).
+    """
+
+    scores: Tensor
+    query: Tensor
+    key: Tensor
+    value: Tensor
+
+
 def _attention_returning_scores(
     module: nn.Module,
     query: Tensor,
@@ -28,37 +40,57 @@ def _attention_returning_scores(
     scaling: float | None = None,
     dropout: float = 0.0,
     **_: object,
-) -> tuple[Tensor, Tensor]:
-    """Eager attention; `query`, `key`, `value`: (batch, heads, positions, head width).
-
-    Returns the context (batch, positions, heads, head width) and the scores (batch, heads, queries, keys).
-    """
+) -> tuple[Tensor, Attended]:
+    """Eager attention. Returns the context (batch, positions, heads, head width), and what it came from."""
     scores = torch.matmul(query, key.transpose(2, 3)) * (scaling or query.shape[-1] ** -0.5)
     masked = scores if attention_mask is None else scores + attention_mask
     weights = nn.functional.dropout(nn.functional.softmax(masked, dim=-1), p=dropout, training=module.training)
-    return torch.matmul(weights, value).transpose(1, 2).contiguous(), scores
+    context = torch.matmul(weights, value).transpose(1, 2).contiguous()
+    return context, Attended(scores, query, key, value)
 
 
 AttentionInterface.register(SCORES, _attention_returning_scores)
 AttentionMaskInterface.register(SCORES, eager_mask)
 
 
+class Wanted(NamedTuple):
+    """What is to be read. `scores` and `vectors` can be had inside `exposing_attention` only."""
+
+    hidden: bool = False
+    scores: bool = False
+    vectors: bool = False
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Taps:
-    """One forward pass, tapped.
+    """One forward pass, tapped; what was not wanted is empty.
 
     `hidden`: embedding output, then each layer's output, each (batch, positions, width).
-    `scores`: each layer's attention scores, (batch, heads, queries, keys); empty unless asked for.
+    `scores`: each layer's attention scores, (batch, heads, queries, keys).
+    `vectors`: each layer's queries, keys and values, all heads side by side, (batch, positions, width) each.
     """
 
     last: Tensor
     hidden: tuple[Tensor, ...] = ()
     scores: tuple[Tensor, ...] = ()
+    vectors: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
+
+    def of_layers(self, layers: Sequence[int]) -> "Taps":
+        """The embedding output, and of the layers only those named, counted from 1."""
+        return Taps(
+            last=self.last,
+            hidden=tuple(self.hidden[layer] for layer in (0, *layers)) if self.hidden else (),
+            scores=tuple(self.scores[layer - 1] for layer in layers) if self.scores else (),
+            vectors=tuple(self.vectors[layer - 1] for layer in layers) if self.vectors else (),
+        )
 
 
 @contextmanager
-def exposing_scores(*models: PreTrainedModel) -> Iterator[None]:
-    """Inside, these models can be read with their scores; afterwards they compute attention as before.
+def exposing_attention(*models: PreTrainedModel) -> Iterator[None]:
+    """Inside, these models can be read with their scores and vectors; afterwards they compute attention as before.
 
     Raises UserError for an architecture that does not use transformers' AttentionInterface.
     """
@@ -77,26 +109,73 @@ def exposing_scores(*models: PreTrainedModel) -> Iterator[None]:
             model.set_attn_implementation(implementation)
 
 
-def read(model: PreTrainedModel, inputs: dict[str, Tensor], *, hidden: bool, scores: bool) -> Taps:
-    """Run the encoder of `model` (without its head) on `inputs` and return its taps.
+@contextmanager
+def first_layers_only(model: PreTrainedModel, num_layers: int) -> Iterator[None]:
+    """Inside, the encoder of `model` ends after its first layers: what lies above is not computed."""
+    total = model.config.num_hidden_layers
+    stacks = [
+        (parent, name, child)
+        for parent in model.base_model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.ModuleList) and len(child) == total
+    ]
+    if num_layers >= total or len(stacks) != 1:  # ALBERT runs one layer again and again
+        yield
+        return
+    ((parent, name, layers),) = stacks
+    try:
+        setattr(parent, name, layers[:num_layers])
+        yield
+    finally:
+        setattr(parent, name, layers)
 
-    `scores` can be had inside `exposing_scores` only.
-    """
+
+def read(model: PreTrainedModel, inputs: dict[str, Tensor], wanted: Wanted) -> Taps:
+    """Run the encoder of `model` (without its head) on `inputs` and return its taps."""
     encoder: Any = model.base_model
-    assert not scores or encoder.config._attn_implementation == SCORES
-    output = encoder(**inputs, output_hidden_states=hidden, output_attentions=scores)
+    attended = wanted.scores or wanted.vectors
+    assert not attended or encoder.config._attn_implementation == SCORES
+    output = encoder(**inputs, output_hidden_states=wanted.hidden, output_attentions=attended)
+    layers: Sequence[Attended] = output.attentions if attended else ()
     return Taps(
         last=output.last_hidden_state,
-        hidden=output.hidden_states if hidden else (),
-        scores=output.attentions if scores else (),
+        hidden=output.hidden_states if wanted.hidden else (),
+        scores=tuple(layer.scores for layer in layers) if wanted.scores else (),
+        vectors=tuple(
+            (_side_by_side(layer.query), _side_by_side(layer.key), _side_by_side(layer.value)) for layer in layers
+        )
+        if wanted.vectors
+        else (),
     )
 
 
-def uniform_layer_map(student_layers: int, teacher_layers: int) -> tuple[int, ...]:
-    """Teacher layer g(m) for each student layer m = 1..M: g(m) = m N / M, rounded to the nearest for any N and M.
+def _side_by_side(heads: Tensor) -> Tensor:
+    return heads.transpose(1, 2).flatten(start_dim=2)
 
-    The last student layer always learns from the last teacher layer. TinyBERT, section 3.1.
+
+LayerMap = Literal["uniform", "top", "bottom"] | Sequence[int]
+
+
+def layer_map(how: LayerMap, student_layers: int, teacher_layers: int) -> tuple[int, ...]:
+    """Teacher layer g(m), counted from 1, for each student layer m = 1..M. TinyBERT, section 3.1 and table 4.
+
+    "uniform": g(m) = m N / M, rounded to the nearest for any N and M; the last student layer learns from the last
+    teacher layer. "top": g(m) = m + N - M. "bottom": g(m) = m. Or the teacher layers themselves. Raises UserError.
     """
     if student_layers > teacher_layers:
         raise UserError(f"the student has {student_layers} layers, more than the teacher's {teacher_layers}")
-    return tuple(round(m * teacher_layers / student_layers) for m in range(1, student_layers + 1))
+    layers = range(1, student_layers + 1)
+    match how:
+        case "uniform":
+            return tuple(round(m * teacher_layers / student_layers) for m in layers)
+        case "top":
+            return tuple(m + teacher_layers - student_layers for m in layers)
+        case "bottom":
+            return tuple(layers)
+    named = tuple(int(layer) for layer in how)
+    if len(named) != student_layers or not all(1 <= layer <= teacher_layers for layer in named):
+        raise UserError(
+            f"distill.layer_map: got {list(named)}; expected {student_layers} teacher layers, one for each of the "
+            f"student's, from 1 to {teacher_layers}"
+        )
+    return named

@@ -1,109 +1,25 @@
 """One trainer for every stage: a `transformers.Trainer` whose loss is the stage's objective."""
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer
 
-from compress import losses, taps
-from compress.batching import LengthBucketedBatchSampler
-
-
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """What a stage matches, and the weight of each part; 0 leaves the part out and nothing is computed for it."""
-
-    embedding: float = 0.0
-    hidden: float = 0.0
-    attention: float = 0.0
-    prediction: float = 0.0
-    labels: float = 0.0
-    temperature: float = 1.0
-
-    @property
-    def layer_wise(self) -> bool:
-        """Whether hidden states or attention scores of the teacher are needed."""
-        return any((self.embedding, self.hidden, self.attention))
-
-
-INTERMEDIATE_LAYERS = Objective(embedding=1.0, hidden=1.0, attention=1.0)
-
-
-class Projections(nn.Module):
-    """W_e and W_h: linear maps without bias from the student's width to the teacher's (TinyBERT, equations 8, 9)."""
-
-    def __init__(self, student_width: int, teacher_width: int) -> None:
-        super().__init__()
-        self.embedding = nn.Linear(student_width, teacher_width, bias=False)
-        self.hidden = nn.Linear(student_width, teacher_width, bias=False)
-
-    @torch.no_grad()
-    def start_from(self, projection: Tensor) -> None:
-        """Begin at the transpose of P (teacher width, student width), which carries the student's states back."""
-        self.embedding.weight.copy_(projection)
-        self.hidden.weight.copy_(projection)
-
-
-class DistillationModel(nn.Module):
-    """What is trained: the student with its projections. Its output is the losses, one value per example each.
-
-    The whole computation lies in `forward`, so that a data-parallel wrapper sees it all.
-    """
-
-    def __init__(self, student: PreTrainedModel, projections: Projections | None, objective: Objective) -> None:
-        super().__init__()
-        self.student = student
-        self.projections = projections
-        self.objective = objective
-
-    def forward(
-        self,
-        teacher: taps.Taps | None = None,
-        teacher_logits: Tensor | None = None,
-        labels: Tensor | None = None,
-        **inputs: Tensor,
-    ) -> dict[str, Tensor]:
-        """`teacher`: the mapped layers only, as many as the student's. Returns loss name -> (batch,)."""
-        mask, objective = inputs["attention_mask"], self.objective
-        found = {}
-        if objective.layer_wise:
-            assert teacher is not None and self.projections is not None
-            ours = taps.read(
-                self.student,
-                inputs,
-                hidden=bool(objective.embedding or objective.hidden),
-                scores=bool(objective.attention),
-            )
-            if objective.embedding:
-                projected = self.projections.embedding(ours.hidden[0])
-                found["embedding"] = losses.hidden_loss(projected, teacher.hidden[0], mask)
-            if objective.hidden:
-                layers = zip(ours.hidden[1:], teacher.hidden[1:], strict=True)
-                project = self.projections.hidden
-                found["hidden"] = _sum(losses.hidden_loss(project(s), t, mask) for s, t in layers)
-            if objective.attention:
-                layers = zip(ours.scores, teacher.scores, strict=True)
-                found["attention"] = _sum(losses.attention_loss(s, t, mask) for s, t in layers)
-        if objective.prediction or objective.labels:
-            logits = self.student(**inputs).logits
-            if objective.prediction:
-                assert teacher_logits is not None
-                found["prediction"] = losses.prediction_loss(logits, teacher_logits, objective.temperature)
-            if objective.labels:
-                assert labels is not None
-                found["labels"] = losses.label_loss(logits, labels)
-        return found
+from compress import processes, taps
+from compress.batching import LengthBucketedBatchSampler, Rows
+from compress.objective import DistillationModel, Objective
 
 
 class DistillationTrainer(Trainer):
     """Trains a DistillationModel. `teacher` is needed by layer-wise objectives only, and stays outside the model.
 
-    Every loss is a mean over the examples of the whole optimiser step, all micro-batches included.
+    Every loss is a mean over the examples of the whole optimiser step, all micro-batches and processes included.
+    `batch_size`: examples of an optimiser step, over all processes; the arguments' own batch size and accumulation are
+    set from it. `micro_batch_size`: how many of them a process takes at once.
     """
 
     def __init__(
@@ -112,79 +28,76 @@ class DistillationTrainer(Trainer):
         model: DistillationModel,
         teacher: PreTrainedModel | None,
         layer_map: tuple[int, ...],
-        lengths: list[int],
+        lengths: np.ndarray,
+        batch_size: int,
+        micro_batch_size: int | None = None,
         **options: Any,
     ) -> None:
+        self.sampler = LengthBucketedBatchSampler(
+            lengths,
+            batch_size=batch_size,
+            seed=options["args"].seed,
+            micro_batch_size=micro_batch_size,
+            share=(processes.rank(), processes.count()),
+        )
+        options["args"].gradient_accumulation_steps = self.sampler.micro_batches
         super().__init__(model=model, **options)
         self.objective: Objective = model.objective
         self.teacher = teacher
         self.layer_map = layer_map
-        self.lengths = lengths
         self.loss_is_scaled_for_ga = True  # compute_loss divides by the step's examples itself
-        self._loss_sums: dict[str, float] = defaultdict(float)
-        self._loss_examples = 0
+        self._loss_sums: dict[str, Tensor] = {}
+        self._loss_examples = torch.tensor(0.0)
         if teacher is not None:
             teacher.eval().requires_grad_(False).to(self.args.device)
 
     def get_train_dataloader(self) -> DataLoader:
-        """Length-bucketed batches, which depend on (seed, epoch) alone."""
-        sampler = LengthBucketedBatchSampler(
-            self.lengths, batch_size=self.args.per_device_train_batch_size, seed=self.args.seed
+        """Length-bucketed batches, which depend on (seed, epoch) alone; this process's share of each."""
+        loader = DataLoader(
+            Rows(self.train_dataset),
+            batch_sampler=self.sampler,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
         )
-        return self.accelerator.prepare(
-            DataLoader(
-                self.train_dataset,  # type: ignore[arg-type]
-                batch_sampler=sampler,
-                collate_fn=self.data_collator,
-                pin_memory=self.args.dataloader_pin_memory,
-            )
-        )
+        # as in a single process: the sampler has divided the batches already
+        return prepare_data_loader(loader, self.args.device, num_processes=1, process_index=0, put_on_device=True)
 
-    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | int | None:
-        return sum(len(batch["input_ids"]) for batch in batch_samples)
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor:
+        count = torch.stack([batch["counts"].sum() for batch in batch_samples]).sum()
+        return self.accelerator.reduce(count.to(device), reduction="sum")
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The objective's weighted sum, as this micro-batch's share of the optimiser step's mean."""
-        if self.objective.layer_wise:
-            inputs = {**inputs, "teacher": self._teacher_taps(inputs)}
-        parts = model(**inputs)
-        weights = asdict(self.objective)
-        num_examples = num_items_in_batch or len(inputs["input_ids"])
-        loss = sum(weights[name] * values.sum() for name, values in parts.items()) / num_examples
-        for name, values in parts.items():
-            self._loss_sums[name] += values.detach().sum()
-        self._loss_examples += len(inputs["input_ids"])
+        """The objective, as this micro-batch's share of the optimiser step's mean over examples."""
+        counts = inputs["counts"]
+        tokens = {name: value for name, value in inputs.items() if name != "counts"}
+        if self.objective.reads:
+            tokens["teacher"] = self._teacher_taps(tokens)
+        parts = model(**tokens)
+        sums = {name: (values * counts).sum() for name, values in parts.items()}
+        num_examples = counts.sum() if num_items_in_batch is None else num_items_in_batch
+        # data-parallel training averages the processes' gradients, and here they are shares of one mean
+        loss = torch.stack(list(sums.values())).sum() / num_examples * self.accelerator.num_processes
+        for name, value in sums.items():
+            self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value.detach()
+        self._loss_examples = self._loss_examples.to(counts.device) + counts.sum()
         return (loss, parts) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds each loss's mean since the last log."""
-        if "loss" in logs and self._loss_examples:
-            means = {f"loss_{name}": float(total) / self._loss_examples for name, total in self._loss_sums.items()}
+        if "loss" in logs and self._loss_sums:
+            mine = torch.stack([*self._loss_sums.values(), self._loss_examples])
+            *sums, num_examples = self.accelerator.reduce(mine, reduction="sum").tolist()
+            means = {f"loss_{name}": total / num_examples for name, total in zip(self._loss_sums, sums, strict=True)}
             logs = {**logs, **means}
             self._loss_sums.clear()
-            self._loss_examples = 0
+            self._loss_examples = torch.tensor(0.0)
         super().log(logs, start_time)
 
     @torch.no_grad()
     def _teacher_taps(self, inputs: dict[str, Tensor]) -> taps.Taps:
         assert self.teacher is not None
         tokens = {name: value for name, value in inputs.items() if name not in ("labels", "teacher_logits")}
-        objective = self.objective
         with self.accelerator.autocast():  # the trainer casts what it trains, and nothing else
-            found = taps.read(
-                self.teacher,
-                tokens,
-                hidden=bool(objective.embedding or objective.hidden),
-                scores=bool(objective.attention),
-            )
-        return taps.Taps(
-            last=found.last,
-            hidden=tuple(found.hidden[layer] for layer in (0, *self.layer_map)) if found.hidden else (),
-            scores=tuple(found.scores[layer - 1] for layer in self.layer_map) if found.scores else (),
-        )
-
-
-def _sum(layers: Iterable[Tensor]) -> Tensor:
-    return torch.stack(list(layers)).sum(dim=0)
+            return taps.read(self.teacher, tokens, self.objective.reads).of_layers(self.layer_map)

@@ -52,7 +52,7 @@ def build_candidates(
     encoded = encode_split(dev, tokenizer, max_length=max_length)
     reference = predict_logits(student, encoded)
     raw, fused = folder / "raw.onnx", folder / "fused.onnx"
-    export_onnx(student, raw, takes_token_types="token_type_ids" in encoded.input_names)
+    export_onnx(student, raw, takes_token_types="token_type_ids" in tokenizer.model_input_names)
     nodes = fuse(
         raw,
         fused,

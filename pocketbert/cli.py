@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from compress import processes
 from compress.errors import UserError
 from pocketbert import __version__
 
@@ -71,6 +72,8 @@ def run(
     loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
     with _told_when_interrupted(console):
         outcome = run_recipe(loaded, output or Path("runs") / loaded.name, console)
+    if outcome is None:  # the main one of several processes goes on
+        return
     if as_json:
         print(json.dumps(outcome.results))
     else:
@@ -179,6 +182,8 @@ def general(
     loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
     with _told_when_interrupted(console):
         folder = make_general(loaded, output or Path("runs") / loaded.name, console)
+    if not processes.is_main():
+        return
     print(json.dumps({"model": str(folder)}) if as_json else f"general student {folder}")
 
 
@@ -342,8 +347,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _tell(message: str, code: int) -> int:
+    who = "" if processes.is_main() else f"process {processes.rank()}: "
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {who}{line}", file=sys.stderr)
     return code
 
 
@@ -359,7 +365,7 @@ def _told_when_interrupted(console: Console) -> Iterator[None]:
 def _console() -> Console:
     from bench import machine
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, quiet=not processes.is_main())
     if machine.shadowed_onnxruntime():
         console.print(f"[yellow]warning:[/yellow] {machine.SHADOWED}")
     return console

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +24,7 @@ from pocketbert.stages import schedule_of
 
 SAMPLED_TEXTS = 500
 TIMED_TOKENS = 512
+MOST_TEXTS_READ = 500_000  # of a corpus; of a larger one the estimate is too low
 # found on runs of the quickstart: what is not arithmetic of the models
 STAGE_S, WORKER_S = 5.0, 8.0  # to load models and data; to start and warm up a process that measures
 ALONE = 2.0  # a text run alone takes about twice as long as in a batch
@@ -126,7 +128,7 @@ def _rows_seen(recipe: Recipe, task: Task, tokens_a_row: float, *, letters_a_tok
     found = dict.fromkeys(("teacher", "intermediate", "prediction"), rows)
     section = recipe.distill.general
     if section is not None:
-        lengths = [len(text) for text in texts_of(section, task)]
+        lengths = [len(text) for text in islice(texts_of(section, task), MOST_TEXTS_READ)]
         letters_a_row = section.max_length * letters_a_token
         num_rows = sum(1 + int(length / letters_a_row) for length in lengths)
         tokens = sum(lengths) / letters_a_token + 2 * num_rows

@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from bench import machine
-from compress import locations
+from compress import locations, processes
 from compress.errors import UserError
 from compress.files import files_in, sha256, write_json, write_text
 from compress.metrics import is_regression
@@ -33,6 +33,7 @@ from pocketbert.recipe import Recipe
 from pocketbert.runs import Planned, Run, StageRecord, Workspace, cache_folder
 
 DISK_IS_FULL_BELOW_BYTES = 2**26
+ALONE = ("export", "bench")  # what one process does while the others are gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +46,20 @@ class Outcome:
     gate: list[str]
 
 
-def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome:
-    """Bring a run folder to the state that the recipe describes: do what is missing, leave the rest."""
-    task = prepare(recipe, console)
+def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome | None:
+    """Bring a run folder to the state that the recipe describes: do what is missing, leave the rest.
+
+    Several processes train together; then all but the main one are done, and get None.
+    """
+    with processes.main_first():
+        task = prepare(recipe, console)
     plan = plan_of(recipe, task)
     with _open_run(recipe, folder, console) as run:
         flow = _Flow(recipe, task, run, console)
-        records = {stage.name: flow.do(stage) for stage in plan}
+        records = {stage.name: flow.do(stage) for stage in plan if stage.name not in ALONE}
+        if not processes.leave():
+            return None
+        records |= {stage.name: flow.do(stage) for stage in plan if stage.name in ALONE}
         gate = _apply_gate(recipe, records["export"], folder)
         results = flow.results(plan, gate)
         _write_results(results, folder)
@@ -60,7 +68,8 @@ def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome:
 
 def make_general(recipe: Recipe, folder: Path, console: Console) -> Path:
     """Make the recipe's general student alone, or find it in the cache; returns the folder of its model."""
-    task = prepare(recipe, console)
+    with processes.main_first():
+        task = prepare(recipe, console)
     with _open_run(recipe, folder, console) as run:
         flow = _Flow(recipe, task, run, console)
         for stage in general_plan(recipe, task):
@@ -78,7 +87,8 @@ def prepare(recipe: Recipe, console: Console) -> Task:
 def _open_run(recipe: Recipe, folder: Path, console: Console) -> Iterator[Run]:
     with Run(folder, versions=machine.package_versions(), announce=_announcer(folder, console)) as run:
         try:
-            write_text(folder / "recipe.yaml", to_yaml(recipe))
+            if processes.is_main():
+                write_text(folder / "recipe.yaml", to_yaml(recipe))
             yield run
         except OSError as error:
             if error.filename is None:  # a write that fails does not say where

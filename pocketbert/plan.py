@@ -10,7 +10,7 @@ from compress.errors import UserError
 from compress.shape import PRESETS, StudentShape
 from compress.tasks import Task
 from pocketbert.corpora import corpus_identity
-from pocketbert.recipe import Recipe
+from pocketbert.recipe import Recipe, StageSection
 from pocketbert.runs import Planned, planned
 
 
@@ -65,6 +65,11 @@ def remarks_on(recipe: Recipe, task: Task) -> list[str]:
     return found
 
 
+def _that_counts(section: StageSection, *left_out: str) -> dict[str, Any]:
+    """A stage's options but for those that change how it computes, and not what."""
+    return section.model_dump(exclude={"micro_batch_size", "checkpoint_steps", *left_out})
+
+
 @dataclass(frozen=True)
 class _Dependencies:
     """All that a stage's result depends on beside earlier stages, as plain values."""
@@ -83,6 +88,8 @@ class _Dependencies:
             "shape": vars(shape_of(self.recipe)),
             "initialisation": student.initialisation,
             "dropout": student.dropout,
+            "layer_map": self.recipe.distill.layer_map,
+            "projection": self.recipe.distill.projection,
             "checkpoint": student.checkpoint and locations.identity(student.checkpoint),
         }
 
@@ -91,7 +98,7 @@ class _Dependencies:
         if teacher.model is not None:
             return {**self.data, "model": locations.identity(teacher.model)}
         assert teacher.base is not None
-        return {**self.data, "base": locations.identity(teacher.base), **teacher.fine_tune.model_dump()}
+        return {**self.data, "base": locations.identity(teacher.base), **_that_counts(teacher.fine_tune)}
 
     def general(self) -> dict[str, Any]:
         section = self.recipe.distill.general
@@ -102,14 +109,14 @@ class _Dependencies:
             "seed": self.recipe.seed,
             "base": base and locations.identity(base),
             "corpus": [self.task.fingerprint() if name == "task" else corpus_identity(name) for name in section.corpus],
-            **section.model_dump(exclude={"corpus"}),
+            **_that_counts(section, "corpus"),
         }
 
     def intermediate(self) -> dict[str, Any]:
-        return {**self.data, **self.student, **self.recipe.distill.intermediate.model_dump()}
+        return {**self.data, **self.student, **_that_counts(self.recipe.distill.intermediate)}
 
     def prediction(self) -> dict[str, Any]:
-        return {**self.data, **self.recipe.distill.prediction.model_dump()}
+        return {**self.data, **_that_counts(self.recipe.distill.prediction)}
 
     def export(self) -> dict[str, Any]:
         return {**self.data, "name": self.recipe.name, **self.recipe.export.model_dump()}

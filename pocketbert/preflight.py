@@ -1,5 +1,6 @@
 """What can be known to fail from the models' configurations alone, told before the first stage instead of hours in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from optimum.utils.normalized_config import NormalizedConfigManager
 from compress import locations
 from compress.errors import UserError
 from compress.shape import StudentShape
-from pocketbert.recipe import Recipe
+from pocketbert.recipe import LayerWiseSection, Recipe, weights_in
 
 ENCODERS = ("albert", "bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
 
@@ -89,10 +90,11 @@ def _mismatches(recipe: Recipe, shape: StudentShape, teacher: Encoder) -> list[s
         if length > teacher.max_tokens
     ]
     layer_wise = [stages.intermediate, *([stages.general] if stages.general is not None else [])]
-    if shape.heads != teacher.heads and any(stage.attention for stage in layer_wise):
+    found += _about_layers(recipe, shape, teacher, layer_wise)
+    if shape.heads != teacher.heads and any(any(weights_in(stage.attention)) for stage in layer_wise):
         found.append(
             f"the attention loss compares head by head: student.heads is {shape.heads}, the teacher {teacher.name} has "
-            f"{teacher.heads}; make them equal, or set the weight `attention` of the stage to 0"
+            f"{teacher.heads}; make them equal, or set the stage's weights attention: 0 and relations: 1"
         )
     if student.initialisation == "checkpoint":
         return found + _checkpoint_mismatches(student.checkpoint or "", shape, teacher)
@@ -118,6 +120,29 @@ def _mismatches(recipe: Recipe, shape: StudentShape, teacher: Encoder) -> list[s
             )
         elif theirs is not None and ours > theirs:
             found.append(f"projected initialisation: student.{what} is {ours}, the teacher's {theirs}; use random")
+    return found
+
+
+def _about_layers(
+    recipe: Recipe, shape: StudentShape, teacher: Encoder, layer_wise: Sequence[LayerWiseSection]
+) -> list[str]:
+    found = []
+    named = recipe.distill.layer_map
+    if isinstance(named, list) and (len(named) != shape.layers or max(named) > teacher.layers):
+        found.append(
+            f"distill.layer_map names the layers {named}; expected {shape.layers}, one for each of the student's, from "
+            f"1 to {teacher.layers}"
+        )
+    for stage in layer_wise:
+        for key in ("hidden", "attention", "relations"):
+            weights = getattr(stage, key)
+            if isinstance(weights, list) and len(weights) != shape.layers:
+                found.append(f"{key} lists {len(weights)} weights; the student has {shape.layers} layers")
+        heads = stage.relation_heads
+        if heads is not None and (shape.width % heads or teacher.width % heads):
+            found.append(
+                f"relation_heads is {heads}; expected a divisor of both widths, {shape.width} and {teacher.width}"
+            )
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.markup import escape
 
+from compress import processes
 from compress.errors import UserError
 from compress.files import files_in, sha256, write_json
 from pocketbert import __version__
@@ -84,9 +85,12 @@ class Run:
         self.versions = dict(versions)
         self.announce = announce
         self.num_built = 0
+        self._follows = not processes.is_main()
         self._lock = FileLock(self.folder / ".lock")
 
     def __enter__(self) -> "Run":
+        if self._follows:
+            return self
         self.folder.mkdir(parents=True, exist_ok=True)
         holder = self.folder / ".pid"
         try:
@@ -105,11 +109,21 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._follows:
+            return
         (self.folder / ".pid").unlink(missing_ok=True)
         self._lock.release()
 
     def stage(self, stage: Planned, build: Build) -> StageRecord:
-        """Do a stage, unless the manifest and the files prove that this very one was done."""
+        """Do a stage, unless the manifest and the files prove that this very one was done.
+
+        Of several processes the main one decides; all of them build.
+        """
+        if self._follows:
+            return _follow(build)
+        return processes.from_main(self._do(stage, build))
+
+    def _do(self, stage: Planned, build: Build) -> StageRecord:
         name, fingerprint = stage.name, stage.fingerprint
         record = self.records.get(name)
         target = self.folder / name
@@ -157,7 +171,7 @@ class Run:
         output.mkdir()
         self.announce(f"[bold]{name}[/bold]")
         started = time.perf_counter()
-        metrics = build(Workspace(output=output, checkpoints=partial / "checkpoints"))
+        metrics = build(processes.from_main(Workspace(output=output, checkpoints=partial / "checkpoints")))
         seconds = time.perf_counter() - started
         self.announce(f"[dim]{name}: took {seconds:.0f} s[/dim]")
         files = {path.relative_to(output).as_posix(): sha256(path) for path in files_in(output)}
@@ -170,6 +184,14 @@ class Run:
     def _write_manifest(self) -> None:
         stages = {name: asdict(record) for name, record in self.records.items()}
         write_json(self.folder / MANIFEST, {"format_version": FORMAT_VERSION, "stages": stages})
+
+
+def _follow(build: Build) -> StageRecord:
+    """What every process but the main one does: build where that one builds, and take over its record."""
+    while isinstance(told := processes.from_main(None), Workspace):
+        build(told)
+    assert isinstance(told, StageRecord)
+    return told
 
 
 def read_manifest(folder: Path) -> dict[str, StageRecord]:

@@ -1,23 +1,26 @@
 """What each training and export stage does. Imports torch; the pipeline loads it only when a stage must run."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench import machine
-from compress import distill, metrics, models
-from compress.encoding import Encoded, encode_split, encode_texts
+from compress import distill, metrics, models, processes
+from compress.blocks import pack
+from compress.encoding import Encoded, encode_split
 from compress.inference import predict_logits
+from compress.objective import LayerWeights, Objective
 from compress.progress import progress_bar
 from compress.shape import StudentShape
 from compress.tasks import Split, Task
-from compress.trainer import Objective
 from compress.training import Schedule, Setting, Trained
 from export import parity, quantize
 from export.candidates import Origin, build_candidates
@@ -93,7 +96,8 @@ class Stages:
                 self._dev_score,
             )
             told = asdict(trained)
-        models.save_model(model, self.tokenizer, workspace.output / "model")
+        if processes.is_main():
+            models.save_model(model, self.tokenizer, workspace.output / "model")
         return {**told, "scores": self.scores(model), "num_parameters": models.num_parameters(model)}
 
     def general(self, workspace: Workspace) -> dict[str, Any]:
@@ -102,10 +106,17 @@ class Stages:
         assert section is not None
         base = models.load_encoder(self.recipe.teacher.base or str(self.folder / "teacher" / "model"))
         tokenizer = models.load_tokenizer(self.recipe.teacher.base or self.recipe.teacher.model or "")
-        texts = encode_texts(texts_of(section, self.task), tokenizer, max_length=section.max_length)
+        texts = pack(
+            texts_of(section, self.task),
+            tokenizer,
+            workspace.checkpoints.with_name("blocks"),
+            max_length=section.max_length,
+            on_progress=lambda num_texts: self.console.print(f"  general: {num_texts:,} texts read"),
+        )
         learner = self._initialise(base, texts)
         trained = self._match_layers(learner, base, texts, section, workspace, "general")
-        learner.save_encoder(workspace.output / "model", tokenizer)
+        if processes.is_main():
+            learner.save_encoder(workspace.output / "model", tokenizer)
         return {**asdict(trained), "num_rows": len(texts.lengths)}
 
     def intermediate(self, workspace: Workspace) -> dict[str, Any]:
@@ -117,7 +128,8 @@ class Stages:
             learner = self._load_learner("general")
         section = self.recipe.distill.intermediate
         trained = self._match_layers(learner, self.teacher, texts, section, workspace, "intermediate")
-        learner.save_encoder(workspace.output / "model", self.tokenizer)
+        if processes.is_main():
+            learner.save_encoder(workspace.output / "model", self.tokenizer)
         return asdict(trained)
 
     def prediction(self, workspace: Workspace) -> dict[str, Any]:
@@ -127,19 +139,12 @@ class Stages:
         if self.recipe.student.initialisation != "random" and distill.can_take_head(learner.student, self.teacher):
             distill.take_head(learner, self.teacher, texts, seed=self.recipe.seed)
         before = self._dev_score(learner.student)
-        section = self.recipe.distill.prediction
-        trained = distill.match_predictions(
-            learner.student,
-            self._teacher_logits(texts, workspace),
-            texts,
-            Objective(prediction=1.0, temperature=section.temperature),
-            schedule_of(section),
-            self._setting(workspace, "prediction"),
-            self._dev_score,
-        )
-        models.save_model(learner.student, self.tokenizer, workspace.output / "model")
+        trained, tried = self._match_predictions(learner.student, texts, workspace)
+        if processes.is_main():
+            models.save_model(learner.student, self.tokenizer, workspace.output / "model")
         return {
             **asdict(trained),
+            "search": tried,
             "dev_score_before": before,
             "scores": self.scores(learner.student),
             "num_parameters": models.num_parameters(learner.student),
@@ -192,6 +197,8 @@ class Stages:
             self.task.labels,
             texts,
             seed=self.recipe.seed,
+            layer_map=self.recipe.distill.layer_map,
+            projection_per_layer=self.recipe.distill.projection == "per_layer",
             dropout=student.dropout,
             checkpoint=student.checkpoint,
         )
@@ -209,23 +216,72 @@ class Stages:
         workspace: Workspace,
         title: str,
     ) -> Trained:
-        objective = Objective(embedding=section.embedding, hidden=section.hidden, attention=section.attention)
-        return distill.match_layers(
-            learner, teacher, texts, objective, schedule_of(section), self._setting(workspace, title)
+        objective = Objective(
+            embedding=section.embedding,
+            hidden=_as_weights(section.hidden),
+            attention=_as_weights(section.attention),
+            relations=_as_weights(section.relations),
+            relation_heads=section.relation_heads,
         )
+        return distill.match_layers(
+            learner,
+            teacher,
+            texts,
+            objective,
+            schedule_of(section),
+            self._setting(workspace, title),
+            layer_map=self.recipe.distill.layer_map,
+        )
+
+    def _match_predictions(
+        self, student: PreTrainedModel, texts: Encoded, workspace: Workspace
+    ) -> tuple[Trained, list[dict[str, float]]]:
+        """Train the student in place, at each point of the search where there is one, and keep the best on dev."""
+        section = self.recipe.distill.prediction
+        logits, setting = self._teacher_logits(texts, workspace), self._setting(workspace, "prediction")
+        objective = Objective(prediction=1.0, temperature=section.temperature)
+        points = [section]
+        if section.search is not None:
+            grid = product(section.search.learning_rate, section.search.batch_size)
+            points = [section.model_copy(update={"learning_rate": rate, "batch_size": size}) for rate, size in grid]
+        start = {name: weight.clone() for name, weight in student.state_dict().items()}
+        best: tuple[float, Trained, dict[str, Tensor]] | None = None
+        tried = []
+        for point in points:
+            student.load_state_dict(start)
+            at = setting
+            if section.search is not None:
+                place = f"rate-{point.learning_rate:g}-batch-{point.batch_size}"
+                at = replace(setting, title=f"prediction, {place}", checkpoints=setting.checkpoints / place)
+            trained = distill.match_predictions(
+                student, logits, texts, objective, schedule_of(point), at, self._dev_score
+            )
+            score = max(trained.dev_scores)
+            tried.append({"learning_rate": point.learning_rate, "batch_size": point.batch_size, "dev_score": score})
+            if best is None or score > best[0]:
+                best = score, trained, {name: weight.clone() for name, weight in student.state_dict().items()}
+        assert best is not None
+        student.load_state_dict(best[2])
+        return best[1], tried if section.search is not None else []
 
     def _teacher_logits(self, texts: Encoded, workspace: Workspace) -> np.ndarray:
         """Once for all epochs, kept beside the checkpoints for a run that is cut off."""
         path = workspace.checkpoints.with_name("teacher_logits.npy")
-        if not path.exists():
-            partial = path.with_suffix(".partial.npy")
+        if processes.from_main(not path.exists()):
             with progress_bar("teacher's logits", self.console) as on_progress:
-                np.save(partial, predict_logits(self.teacher, texts, on_progress=on_progress))
-            partial.rename(path)
+                logits = predict_logits(self.teacher, texts, on_progress=on_progress)
+            if processes.is_main():
+                partial = path.with_suffix(".partial.npy")
+                np.save(partial, logits)
+                partial.rename(path)
+            processes.from_main(None)  # wait until it is written
         return np.load(path)
 
 
 def schedule_of(section: StageSection) -> Schedule:
     """A stage's part of the recipe, as the trainer takes it."""
-    fields = ("epochs", "batch_size", "learning_rate", "warmup", "decay", "max_steps", "checkpoint_steps")
-    return Schedule(**{name: getattr(section, name) for name in fields})
+    return Schedule(**{field.name: getattr(section, field.name) for field in fields(Schedule)})
+
+
+def _as_weights(weights: float | list[float]) -> LayerWeights:
+    return tuple(weights) if isinstance(weights, list) else weights

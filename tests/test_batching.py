@@ -1,12 +1,14 @@
+import datasets
 import numpy as np
+import pytest
 
-from compress.batching import LengthBucketedBatchSampler, PaddingCollator
+from compress.batching import LengthBucketedBatchSampler, PaddingCollator, Rows
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, 1001).tolist()
 
 
-def sampler(seed: int = 0) -> LengthBucketedBatchSampler:
-    return LengthBucketedBatchSampler(LENGTHS, batch_size=16, seed=seed, batches_per_bucket=10)
+def sampler(seed: int = 0, **options) -> LengthBucketedBatchSampler:
+    return LengthBucketedBatchSampler(LENGTHS, batch_size=16, seed=seed, batches_per_bucket=10, **options)
 
 
 def test_every_example_comes_once_and_the_last_partial_batch_counts():
@@ -39,11 +41,45 @@ def test_batches_hold_like_lengths():
 
 def test_the_collator_pads_each_column_with_its_own_value():
     rows = [
-        {"input_ids": [5, 6, 7], "attention_mask": [1, 1, 1], "labels": 1, "teacher_logits": [0.5, 1.5]},
-        {"input_ids": [5], "attention_mask": [1], "labels": 0, "teacher_logits": [2.0, 3.0]},
+        {"input_ids": [5, 6, 7], "labels": 1, "teacher_logits": [0.5, 1.5]},
+        {"input_ids": [5], "labels": 0, "teacher_logits": [2.0, 3.0]},
     ]
     batch = PaddingCollator(9)(rows)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [5, 9, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["labels"].tolist() == [1, 0]
     assert batch["teacher_logits"].tolist() == [[0.5, 1.5], [2.0, 3.0]]
+
+
+@pytest.mark.parametrize(("num_processes", "micro_batch_size"), [(1, 5), (2, None), (3, 4), (4, 1)])
+def test_processes_and_micro_batches_divide_the_very_same_batches(num_processes, micro_batch_size):
+    whole = [sorted(batch) for batch in sampler()]
+    shares = [
+        LengthBucketedBatchSampler(
+            LENGTHS,
+            batch_size=16,
+            seed=0,
+            batches_per_bucket=10,
+            micro_batch_size=micro_batch_size,
+            share=(rank, num_processes),
+        )
+        for rank in range(num_processes)
+    ]
+    parts = [list(share) for share in shares]
+    per_step = shares[0].micro_batches
+    assert {len(part) for part in parts} == {len(whole) * per_step} == {len(share) for share in shares}
+    assert max(len(part) for share in parts for part in share) == shares[0].largest_part
+    for step, expected in enumerate(whole):
+        ours = [number for share in parts for part in share[step * per_step : (step + 1) * per_step] for number in part]
+        assert sorted(number for number in ours if number >= 0) == expected
+        assert all(~number in expected for number in ours if number < 0)
+
+
+def test_a_share_without_rows_counts_none():
+    few = [5, 6, 7]
+    shares = [LengthBucketedBatchSampler(few, batch_size=4, seed=0, share=(rank, 4)) for rank in range(4)]
+    numbers = [next(iter(share))[0] for share in shares]
+    rows = Rows(datasets.Dataset.from_dict({"input_ids": [[1] * length for length in few]}))
+    found = [rows[number] for number in numbers]
+    assert sum(row["counts"] for row in found) == 3 and all(row["input_ids"] for row in found)
+    assert sorted(len(row["input_ids"]) for row in found if row["counts"]) == few

@@ -62,22 +62,3 @@ def test_what_was_fetched_is_kept(downloads):
 def test_an_unknown_name_is_told():
     with pytest.raises(UserError, match="there are builtin:movie-snippets, builtin:other-snippets"):
         builtin.fetch("builtin:books")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.jsonl", '{"text": "one"}\nnot json\n', "a.jsonl, line 2: not JSON"),
-        ("a.jsonl", '{"body": "one"}\n', 'line 1: expected an object with a string under "text"'),
-        ("a.pdf", "x", r"cannot read .*a\.pdf; expected \.txt or \.jsonl"),
-    ],
-)
-def test_a_corpus_that_cannot_be_read_is_told(tmp_path, name, content, message):
-    (tmp_path / name).write_text(content)
-    with pytest.raises(UserError, match=message):
-        list(corpus.read_texts([tmp_path / name]))
-
-
-def test_a_folder_without_texts_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"holds no \.txt or \.jsonl file"):
-        list(corpus.read_texts([tmp_path]))

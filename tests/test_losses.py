@@ -26,6 +26,30 @@ def test_hidden_loss_is_numpys_over_each_examples_own_tokens(mask):
     np.testing.assert_allclose(losses.hidden_loss(student, teacher, mask), expected, rtol=1e-5)
 
 
+def relations(vectors: np.ndarray, num_heads: int) -> np.ndarray:
+    """(positions, width) to probabilities (heads, positions, positions)."""
+    heads = np.stack(np.split(vectors, num_heads, axis=1))
+    scores = np.exp(heads @ heads.transpose(0, 2, 1) / np.sqrt(heads.shape[2]))
+    return scores / scores.sum(axis=2, keepdims=True)
+
+
+def test_relation_loss_is_numpys_for_unlike_widths(mask):
+    student, teacher = torch.randn(2, 5, 12), torch.randn(2, 5, 24)
+    expected = []
+    for i, n in enumerate(LENGTHS):
+        q, p = (relations(vectors[i, :n].double().numpy(), 3) for vectors in (student, teacher))
+        expected.append((p * np.log(p / q)).sum(axis=2).mean())
+    np.testing.assert_allclose(losses.relation_loss(student, teacher, mask, 3), expected, rtol=1e-4)
+    assert losses.relation_loss(student, student, mask, 3).abs().max() < 1e-6
+
+
+def test_the_gradient_of_relation_loss_is_finite_and_ignores_padding(mask):
+    student = torch.randn(2, 5, 12, requires_grad=True)
+    losses.relation_loss(student, torch.randn(2, 5, 12), mask, 4).sum().backward()
+    assert torch.isfinite(student.grad).all() and student.grad[1, 3:].abs().max() == 0
+    assert student.grad[1, :3].abs().min() > 0
+
+
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_prediction_loss_sums_over_the_classes_and_has_no_squared_temperature(temperature):
     student, teacher = torch.randn(2, 6, 3)

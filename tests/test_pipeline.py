@@ -32,7 +32,7 @@ def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
             "prediction": quick,
         },
         "export": {"tolerance": {"int8-dynamic": {"label_flips": 1.0, "metric_drop": 1.0, "logit_error": 9.0}}},
-        "bench": {"rounds": 2, "fixed_lengths": [8]},
+        "bench": {"rounds": 2, "fixed_lengths": [8], "warm_up_s": 0.1},
         **changes,
     }
     path = tmp_path / "tiny.yaml"
@@ -82,6 +82,30 @@ def test_the_student_learns_the_rule(finished):
     stages = json.loads((finished[0] / "results.json").read_text())["stages"]
     assert stages["teacher"]["scores"]["test"] > 0.9
     assert stages["prediction"]["scores"]["test"] > 0.8
+
+
+def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_path, base_folder, reviews):
+    path = recipe(tmp_path, base_folder, reviews)
+    changes = [
+        "distill.general=null",
+        "distill.layer_map=[1, 4]",
+        "distill.projection=per_layer",
+        "distill.intermediate.attention=[0, 1]",
+        "distill.intermediate.relations=0.5",
+        "distill.intermediate.micro_batch_size=5",
+        "distill.prediction.search={learning_rate: [1e-9, 3e-3], batch_size: [8, 16]}",
+        "distill.prediction.epochs=2",
+    ]
+    options = [part for change in changes for part in ("--set", change)]
+    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    stage = json.loads((tmp_path / "runs" / "tiny" / "results.json").read_text())["stages"]["prediction"]
+    points = {(point["learning_rate"], point["batch_size"]): point["dev_score"] for point in stage["search"]}
+    assert set(points) == {(1e-9, 8), (1e-9, 16), (3e-3, 8), (3e-3, 16)}
+    assert stage["scores"]["dev"] == max(points.values()) == max(stage["dev_scores"])
+    assert min(points.values()) == points[1e-9, 8] == stage["dev_score_before"]
 
 
 def test_a_second_run_does_nothing_and_says_so(finished):

@@ -4,12 +4,13 @@ from conftest import config
 from transformers import BertForSequenceClassification
 
 from compress import taps
+from compress.batching import PaddingCollator
 from compress.distill import initialise
 from compress.encoding import encode_texts
 from compress.errors import UserError
+from compress.objective import INTERMEDIATE_LAYERS, DistillationModel
 from compress.projection import low_rank, principal_subspace
 from compress.shape import StudentShape
-from compress.trainer import INTERMEDIATE_LAYERS, DistillationModel
 
 LABELS = ("negative", "positive")
 TEXTS = [
@@ -22,17 +23,17 @@ TEXTS = [
 def layer_loss(how: str, teacher, tokenizer, shape: StudentShape) -> dict[str, float]:
     texts = encode_texts(TEXTS, tokenizer, max_length=32)
     learner = initialise(how, shape, teacher, LABELS, texts, seed=0)
-    batch = {name: torch.tensor(texts.rows[name][:2]) for name in texts.input_names}
-    layer_map = taps.uniform_layer_map(shape.layers, 4)
-    with taps.exposing_scores(teacher):
-        found = taps.read(teacher, batch, hidden=True, scores=True)
+    batch = PaddingCollator(texts.pad_token_id)([texts.rows[0], texts.rows[1]])
+    layer_map = taps.layer_map("uniform", shape.layers, 4)
+    with taps.exposing_attention(teacher):
+        found = taps.read(teacher, batch, taps.Wanted(hidden=True, scores=True))
     mapped = taps.Taps(
         last=found.last,
         hidden=tuple(found.hidden[layer] for layer in (0, *layer_map)),
         scores=tuple(found.scores[layer - 1] for layer in layer_map),
     )
     model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
-    with taps.exposing_scores(learner.student):
+    with taps.exposing_attention(learner.student):
         return {name: values.mean().item() for name, values in model(teacher=mapped, **batch).items()}
 
 

@@ -14,8 +14,8 @@ def inputs() -> dict[str, torch.Tensor]:
 
 def test_scores_are_those_before_the_softmax(teacher: BertForSequenceClassification):
     batch = inputs()
-    with taps.exposing_scores(teacher):
-        found = taps.read(teacher, batch, hidden=True, scores=True)
+    with taps.exposing_attention(teacher):
+        found = taps.read(teacher, batch, taps.Wanted(hidden=True, scores=True))
     assert len(found.scores) == 4 and len(found.hidden) == 5
     for layer in range(4):
         attention = teacher.bert.encoder.layer[layer].attention.self
@@ -26,7 +26,7 @@ def test_scores_are_those_before_the_softmax(teacher: BertForSequenceClassificat
 def test_tapping_does_not_change_the_answer(teacher: BertForSequenceClassification):
     batch = inputs()
     plain = teacher(**batch).logits
-    with taps.exposing_scores(teacher):
+    with taps.exposing_attention(teacher):
         torch.testing.assert_close(teacher(**batch).logits, plain)
     assert torch.equal(teacher(**batch).logits, plain), "afterwards the same kernel computes it"
 
@@ -43,8 +43,8 @@ def test_tapping_does_not_change_the_answer(teacher: BertForSequenceClassificati
 def test_other_encoders_give_scores_too(kind, options):
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
     model = AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=27, **(options or {}), **sizes)).eval()
-    with torch.no_grad(), taps.exposing_scores(model):
-        scores = taps.read(model, inputs(), hidden=False, scores=True).scores
+    with torch.no_grad(), taps.exposing_attention(model):
+        scores = taps.read(model, inputs(), taps.Wanted(scores=True)).scores
     assert len(scores) == 4 and scores[0].shape == (2, 4, 5, 5)
     assert not torch.allclose(scores[0].sum(dim=-1), torch.ones(2, 4, 5)), "these are probabilities"
 
@@ -52,7 +52,7 @@ def test_other_encoders_give_scores_too(kind, options):
 def test_an_encoder_that_keeps_its_scores_to_itself_is_refused():
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 64}
     model = AutoModel.from_config(AutoConfig.for_model("mpnet", vocab_size=27, **sizes))
-    with pytest.raises(UserError, match="a mpnet gives no attention scores"), taps.exposing_scores(model):
+    with pytest.raises(UserError, match="a mpnet gives no attention scores"), taps.exposing_attention(model):
         pass
 
 
@@ -61,9 +61,47 @@ def test_an_encoder_that_keeps_its_scores_to_itself_is_refused():
     [(4, 12, (3, 6, 9, 12)), (6, 12, (2, 4, 6, 8, 10, 12)), (3, 6, (2, 4, 6)), (4, 6, (2, 3, 4, 6)), (2, 2, (1, 2))],
 )
 def test_the_uniform_map_spreads_and_ends_at_the_last_layer(student, teacher_layers, expected):
-    assert taps.uniform_layer_map(student, teacher_layers) == expected
+    assert taps.layer_map("uniform", student, teacher_layers) == expected
 
 
 def test_a_student_deeper_than_its_teacher_is_refused():
     with pytest.raises(UserError, match="6 layers, more than the teacher's 4"):
-        taps.uniform_layer_map(6, config().num_hidden_layers)
+        taps.layer_map("uniform", 6, config().num_hidden_layers)
+
+
+def test_the_other_maps(teacher):
+    assert taps.layer_map("top", 4, 12) == (9, 10, 11, 12)
+    assert taps.layer_map("bottom", 4, 12) == (1, 2, 3, 4)
+    assert taps.layer_map([2, 2, 7], 3, 12) == (2, 2, 7)
+    for wrong in ([1, 2], [1, 2, 13], [0, 1, 2]):
+        with pytest.raises(UserError, match=r"distill\.layer_map: got \["):
+            taps.layer_map(wrong, 3, 12)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert", "albert", "modernbert"])
+def test_layers_above_the_last_mapped_one_are_not_computed(kind):
+    sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
+    model = AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=27, pad_token_id=0, **sizes)).eval()
+    batch = inputs()
+    with torch.no_grad(), taps.exposing_attention(model):
+        whole = taps.read(model, batch, taps.Wanted(hidden=True, scores=True, vectors=True)).of_layers((1, 2))
+        with taps.first_layers_only(model, 2):
+            short = taps.read(model, batch, taps.Wanted(hidden=True, scores=True, vectors=True))
+        again = taps.read(model, batch, taps.Wanted(hidden=True))
+    assert len(again.hidden) == 5
+    if kind != "albert":
+        assert len(short.hidden) == 3 and len(short.scores) == 2
+    for what in ("scores", "vectors"):
+        for ours, theirs in zip(getattr(short.of_layers((1, 2)), what), getattr(whole, what), strict=True):
+            torch.testing.assert_close(ours, theirs)
+    for ours, theirs in zip(short.hidden[:2], whole.hidden[:2], strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_vectors_are_queries_keys_and_values_with_their_heads_side_by_side(teacher):
+    batch = inputs()
+    with torch.no_grad(), taps.exposing_attention(teacher):
+        found = taps.read(teacher, batch, taps.Wanted(hidden=True, vectors=True))
+    attention = teacher.bert.encoder.layer[2].attention.self
+    for ours, linear in zip(found.vectors[2], (attention.query, attention.key, attention.value), strict=True):
+        torch.testing.assert_close(ours, linear(found.hidden[2]))

@@ -6,12 +6,14 @@ from transformers import BertForSequenceClassification, TrainingArguments
 
 from compress import taps
 from compress.batching import PaddingCollator
+from compress.callbacks import latest_checkpoint
 from compress.encoding import encode_split, encode_texts
 from compress.errors import UserError
 from compress.inference import predict_logits
+from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
 from compress.tasks import Split
-from compress.trainer import INTERMEDIATE_LAYERS, DistillationModel, DistillationTrainer, Objective, Projections
-from compress.training import Schedule, Setting, latest_checkpoint, train
+from compress.trainer import DistillationTrainer
+from compress.training import Schedule, Setting, train
 
 
 def texts(count: int) -> list[str]:
@@ -31,7 +33,7 @@ def student() -> BertForSequenceClassification:
     )
 
 
-def one_step(tmp_path, teacher, tokenizer, *, batch_size: int, accumulation: int) -> dict[str, torch.Tensor]:
+def one_step(tmp_path, teacher, tokenizer, *, micro_batch_size: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
     data = encode_texts(texts(8), tokenizer, max_length=32)
@@ -40,12 +42,12 @@ def one_step(tmp_path, teacher, tokenizer, *, batch_size: int, accumulation: int
         teacher=teacher,
         layer_map=(2, 4),
         lengths=data.lengths,
+        batch_size=8,
+        micro_batch_size=micro_batch_size,
         train_dataset=data.rows,
         data_collator=PaddingCollator(0),
         args=TrainingArguments(
             output_dir=str(tmp_path),
-            per_device_train_batch_size=batch_size,
-            gradient_accumulation_steps=accumulation,
             num_train_epochs=1,
             learning_rate=0.1,
             optim="sgd",
@@ -58,16 +60,16 @@ def one_step(tmp_path, teacher, tokenizer, *, batch_size: int, accumulation: int
             remove_unused_columns=False,
         ),
     )
-    with taps.exposing_scores(model.student, teacher):
+    with taps.exposing_attention(model.student, teacher):
         trainer.train()
     assert trainer.state.global_step == 1
     return model.state_dict()
 
 
-@pytest.mark.parametrize(("batch_size", "accumulation"), [(4, 2), (3, 3), (1, 8)])
-def test_micro_batches_step_as_one_batch_does(tmp_path, teacher, tokenizer, batch_size, accumulation):
-    whole = one_step(tmp_path, teacher, tokenizer, batch_size=8, accumulation=1)
-    parts = one_step(tmp_path, teacher, tokenizer, batch_size=batch_size, accumulation=accumulation)
+@pytest.mark.parametrize("micro_batch_size", [4, 3, 1])
+def test_micro_batches_step_as_one_batch_does(tmp_path, teacher, tokenizer, micro_batch_size):
+    whole = one_step(tmp_path, teacher, tokenizer, micro_batch_size=8)
+    parts = one_step(tmp_path, teacher, tokenizer, micro_batch_size=micro_batch_size)
     assert whole.keys() == parts.keys()
     for name in whole:
         torch.testing.assert_close(parts[name], whole[name], atol=2e-6, rtol=1e-4)
@@ -76,14 +78,14 @@ def test_micro_batches_step_as_one_batch_does(tmp_path, teacher, tokenizer, batc
 def test_the_teacher_neither_learns_nor_drops(tmp_path, teacher, tokenizer):
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     teacher.train()
-    one_step(tmp_path, teacher, tokenizer, batch_size=8, accumulation=1)
+    one_step(tmp_path, teacher, tokenizer, micro_batch_size=8)
     assert not teacher.training
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
 
 
 def test_training_brings_every_loss_down(tmp_path, teacher, tokenizer):
     model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
-    with taps.exposing_scores(model.student, teacher):
+    with taps.exposing_attention(model.student, teacher):
         found = train(
             model,
             encode_texts(texts(200), tokenizer, max_length=32),
@@ -123,8 +125,8 @@ def test_the_student_ends_with_its_best_epoch(tmp_path, tokenizer):
 
 def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, teacher, tokenizer):
     model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
-    model.projections.hidden.weight.data.fill_(float("nan"))
-    with pytest.raises(UserError, match="lower its learning_rate"), taps.exposing_scores(model.student, teacher):
+    model.projections.hidden[0].weight.data.fill_(float("nan"))
+    with pytest.raises(UserError, match="lower its learning_rate"), taps.exposing_attention(model.student, teacher):
         train(
             model,
             encode_texts(texts(400), tokenizer, max_length=32),
@@ -136,11 +138,11 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, teacher, tokenize
 
 
 def test_a_checkpoint_whose_save_was_cut_off_is_passed_over(tmp_path):
-    for step, state in ((5, "{}"), (10, '{"global'), (15, None)):
+    for step, mark in ((5, "complete"), (10, "model.safetensors"), (15, None)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        if state is not None:
-            (folder / "trainer_state.json").write_text(state)
+        if mark is not None:
+            (folder / mark).touch()
     assert latest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
 

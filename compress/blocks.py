@@ -1,0 +1,97 @@
+"""Running text as blocks of tokens on disk: written once, then read at random by every process, whatever its size."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute
+from datasets import Dataset, concatenate_datasets
+from transformers import PreTrainedTokenizerBase
+
+from compress import processes
+from compress.encoding import Encoded, encoded_rows, token_blocks
+from compress.errors import UserError
+from compress.files import write_json
+
+SHARD_ROWS = 50_000
+TEXTS_AT_ONCE = 500
+RECORD = "blocks.json"
+
+
+def pack(
+    texts: Iterable[str],
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    max_length: int,
+    on_progress: Callable[[int], None] = lambda num_texts: None,
+) -> Encoded:
+    """Cut each document into blocks of `max_length` tokens, special ones included, and keep them in `folder`.
+
+    No block holds parts of two documents; the last of a document is as short as it comes. Cut off and called again, the
+    texts read before are passed over. Of several processes the main one writes. Raises UserError where there are none.
+    """
+    if processes.is_main():
+        _write(texts, tokenizer, folder, max_length, on_progress)
+    processes.from_main(None)  # wait until it is written
+    shards = [Dataset.from_file(str(folder / name)) for name in _record(folder)["shards"]]
+    rows = concatenate_datasets(shards)
+    lengths = pyarrow.compute.list_value_length(rows.data.column("input_ids")).to_numpy()
+    return encoded_rows(rows, lengths, tokenizer)
+
+
+def _write(
+    texts: Iterable[str],
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    max_length: int,
+    on_progress: Callable[[int], None],
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    record = _record(folder)
+    if record["complete"]:
+        return
+    unread = islice(texts, record["num_texts"], None)
+    for num_texts, blocks in _shards(unread, tokenizer, max_length):
+        name = f"{len(record['shards']):05}.arrow"
+        _write_shard(blocks, folder / name)
+        record["shards"].append(name)
+        record["num_texts"] += num_texts
+        write_json(folder / RECORD, record)
+        on_progress(record["num_texts"])
+    if not record["shards"]:
+        raise UserError("distill.general.corpus: there is no text in it")
+    write_json(folder / RECORD, {**record, "complete": True})
+
+
+def _record(folder: Path) -> dict:
+    try:
+        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"shards": [], "num_texts": 0, "complete": False}
+
+
+def _shards(
+    texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> Iterator[tuple[int, list[list[int]]]]:
+    """(texts read, their blocks), many at a time."""
+    blocks: list[list[int]] = []
+    num_texts = 0
+    while batch := list(islice(texts, TEXTS_AT_ONCE)):
+        blocks += token_blocks(batch, tokenizer, max_length=max_length)
+        num_texts += len(batch)
+        if len(blocks) >= SHARD_ROWS:
+            yield num_texts, blocks
+            blocks, num_texts = [], 0
+    if blocks:
+        yield num_texts, blocks
+
+
+def _write_shard(blocks: list[list[int]], path: Path) -> None:
+    table = pa.table({"input_ids": pa.array(blocks, type=pa.list_(pa.int32()))})
+    partial = path.with_suffix(".partial")
+    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1000)
+    partial.replace(path)

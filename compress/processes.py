@@ -1,0 +1,91 @@
+"""The processes of one run, as `torchrun` and `accelerate launch` start them. Alone, nothing here does anything.
+
+All processes run the same code on the same files. The main one decides and writes, the others follow.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeVar
+
+PATIENCE = timedelta(days=7)  # how long a process waits for another
+LAUNCHED_BY = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
+
+Value = TypeVar("Value")
+
+
+def count() -> int:
+    """How many processes share the work."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def is_main() -> bool:
+    """Whether this process decides and writes."""
+    return rank() == 0
+
+
+def from_main(value: Value) -> Value:
+    """The main process's value, in every process. All must call it; values are pickled."""
+    if count() == 1:
+        return value
+    box = [value]
+    _group().broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gathered(value: Value) -> list[Value]:
+    """The values of all processes in the order of their ranks, in every process. All must call it."""
+    if count() == 1:
+        return [value]
+    found: list[Any] = [None] * count()
+    _group().all_gather_object(found, value)
+    return found
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """Inside, the main process goes ahead; the others follow when it is through, or end quietly where it fails."""
+    if count() == 1:
+        yield
+    elif is_main():
+        through = False
+        try:
+            yield
+            through = True
+        finally:
+            from_main(through)
+    else:
+        if not from_main(False):
+            raise SystemExit(2)
+        yield
+
+
+def leave() -> bool:
+    """End the common work: from here on this process is alone, and what it starts knows nothing of the others.
+
+    Returns whether it was the main one.
+    """
+    if count() == 1:
+        return True
+    was_main = is_main()
+    _group().destroy_process_group()
+    for name in LAUNCHED_BY:
+        os.environ.pop(name, None)
+    return was_main
+
+
+@cache
+def _group() -> Any:
+    """torch.distributed, with every process in one group: gloo on CPUs, nccl on GPUs, one GPU each."""
+    import torch
+    from accelerate import PartialState
+
+    PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    return torch.distributed
