@@ -3,15 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_model, save_model
-from transformers import BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress import models, taps
+from compress.anatomy import anatomy_of
+from compress.architectures import WITH_CARRIED_WEIGHTS
 from compress.batching import PaddingCollator
 from compress.encoding import Encoded
 from compress.errors import UserError
@@ -19,7 +21,7 @@ from compress.locations import locate
 from compress.objective import DistillationModel, Objective, Projections
 from compress.projection import project_head, project_teacher
 from compress.shape import StudentShape
-from compress.student import copy_teacher_layers, new_student
+from compress.student import Architecture, copy_teacher_layers, new_student
 from compress.training import Schedule, Setting, Trained, train
 
 Initialisation = Literal["projected", "random", "teacher_layers", "checkpoint"]
@@ -31,19 +33,19 @@ PROJECTIONS_FILE = "projections.safetensors"
 class Learner:
     """A student on its way, and the projections that layer-wise stages train along with it."""
 
-    student: BertForSequenceClassification
+    student: PreTrainedModel
     projections: Projections
 
     def save_encoder(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         """Write a Hugging Face folder without a head, which only the prediction stage trains, and the projections."""
-        models.save_model(self.student.bert, tokenizer, folder)
+        models.save_model(self.student.base_model, tokenizer, folder)
         save_model(self.projections, str(folder / PROJECTIONS_FILE))
 
 
 def load_learner(folder: Path, labels: tuple[str, ...], teacher_width: int, *, seed: int) -> Learner:
     """Read back what `Learner.save_encoder` wrote, under a head with random weights."""
     torch.manual_seed(seed)
-    student = _load_bert(str(folder), labels)
+    student = _load_student(str(folder), labels)
     return Learner(student=student, projections=_load_projections(folder, student, teacher_width))
 
 
@@ -67,6 +69,7 @@ def initialise(
     layer_map: taps.LayerMap = "uniform",
     projection_per_layer: bool = False,
     dropout: float = 0.0,
+    architecture: Architecture = "bert",
     checkpoint: str | None = None,
 ) -> Learner:
     """A student before any training. `calibration`: the rows that projected initialisation looks at."""
@@ -76,7 +79,7 @@ def initialise(
     projections = Projections(shape.width, teacher.config.hidden_size, num_hidden=num_hidden)
     if how == "checkpoint":
         assert checkpoint is not None
-        student = _load_bert(checkpoint, labels)
+        student = _load_student(checkpoint, labels)
         found = StudentShape(
             layers=student.config.num_hidden_layers,
             width=student.config.hidden_size,
@@ -91,7 +94,7 @@ def initialise(
             if len(learned.hidden) == num_hidden:
                 projections = learned
         return Learner(student=student, projections=projections)
-    student = new_student(shape, teacher, labels, dropout=dropout)
+    student = new_student(shape, teacher, labels, dropout=dropout, architecture=architecture)
     match how:
         case "projected":
             batches = calibration_batches(calibration, seed)
@@ -105,8 +108,10 @@ def initialise(
 
 
 def can_take_head(student: PreTrainedModel, teacher: PreTrainedModel) -> bool:
-    """Whether the teacher's head can be cut down to the student's width: both are BERT, the student no wider."""
-    return teacher.config.model_type == "bert" and student.config.hidden_size <= teacher.config.hidden_size
+    """Whether the teacher's head can be cut down to the student's width: of the same form, the student no wider."""
+    if teacher.config.model_type not in WITH_CARRIED_WEIGHTS or student.config.hidden_size > teacher.config.hidden_size:
+        return False
+    return anatomy_of(teacher).head is not None and anatomy_of(student).head is not None
 
 
 def take_head(learner: Learner, teacher: PreTrainedModel, calibration: Encoded, *, seed: int) -> None:
@@ -185,10 +190,10 @@ def fine_tune(
     )
 
 
-def _load_bert(name: str, labels: tuple[str, ...]) -> BertForSequenceClassification:
+def _load_student(name: str, labels: tuple[str, ...]) -> PreTrainedModel:
     student = models.load_classifier(name, labels)
-    if not isinstance(student, BertForSequenceClassification):
-        raise UserError(f"{name}: a student must be a bert, this is a {student.config.model_type}")
+    if student.config.model_type not in get_args(Architecture):
+        raise UserError(f"{name}: a student is a bert or a roberta, this is a {student.config.model_type}")
     return student
 
 

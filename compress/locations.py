@@ -7,6 +7,7 @@ from typing import Any
 
 from huggingface_hub import hf_hub_download
 
+from compress.architectures import POSITIONS_BEHIND_PADDING
 from compress.errors import UserError
 from compress.files import sha256_of_all
 
@@ -59,7 +60,7 @@ def is_classifier(name: str) -> bool:
 def max_tokens(config: dict[str, Any]) -> int:
     """How many tokens a model has positions for. RoBERTa and its kin begin to count behind the padding index."""
     positions = int(config.get("max_position_embeddings", 512))
-    shifted = any(kind in config["model_type"] for kind in ("roberta", "camembert"))
+    shifted = config["model_type"] in POSITIONS_BEHIND_PADDING
     return positions - config.get("pad_token_id", 1) - 1 if shifted else positions
 
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress import taps
+from compress.anatomy import Anatomy, Layer, anatomy_of
 from compress.errors import UserError
-from compress.student import require_bert
 
 Batch = dict[str, Tensor]
 
@@ -34,35 +34,37 @@ class _Recorded:
 
 @torch.no_grad()
 def project_teacher(
-    student: Any,
+    student: PreTrainedModel,
     teacher: PreTrainedModel,
     layer_map: Sequence[int],
     batches: Sequence[Batch],
     *,
     seed: int,
 ) -> Tensor:
-    """Set the weights of the student's encoder, in place, from those of a BERT teacher; returns P.
+    """Set the weights of the student's encoder, in place, from those of the teacher; returns P.
 
-    `batches` holds a few thousand tokens of calibration text: input_ids, attention_mask, token_type_ids, each
-    (batch, positions). P: (teacher width, student width), orthonormal columns; a learnable projection of the student's
-    states to the teacher's width starts as its transpose. Raises UserError where the teacher is no BERT.
+    `batches` holds a few thousand tokens of calibration text: input_ids, attention_mask, token_type_ids where there are
+    any, each (batch, positions). P: (teacher width, student width), orthonormal columns; a learnable projection of the
+    student's states to the teacher's width starts as its transpose. Raises UserError where the shapes or the teacher's
+    architecture do not suit.
     """
-    source = require_bert(teacher)
     _check_shapes(student, teacher)
-    student.cpu().eval()
-    teacher.cpu().eval()
-    recorded = _record(teacher, source, batches)
+    nn.Module.to(student, "cpu").eval()
+    nn.Module.to(teacher, "cpu").eval()
+    ours, theirs = anatomy_of(student), anatomy_of(teacher)
+    recorded = _record(teacher, theirs, batches)
     mapped = [recorded.hidden[0], *(recorded.hidden[layer] for layer in layer_map)]
     projection = principal_subspace(mapped, student.config.hidden_size, seed=seed)
-    _project_embeddings(student, source, projection)
-    _fit_layer_norm(student, student.bert.embeddings.LayerNorm, recorded.hidden[0] @ projection, batches)
-    for layer, teacher_layer in zip(student.bert.encoder.layer, layer_map, strict=True):
-        origin = source.encoder.layer[teacher_layer - 1]
-        _project_attention(layer, origin, projection, _inputs(student, layer, batches))
+    _project_embeddings(ours, theirs, projection)
+    _fit_layer_norm(student, ours.embedding_norm, recorded.hidden[0] @ projection, batches)
+    heads = teacher.config.num_attention_heads
+    for layer, teacher_layer in zip(ours.layers, layer_map, strict=True):
+        origin = theirs.layers[teacher_layer - 1]
+        _project_attention(layer, origin, projection, _inputs(student, layer.query, batches), num_heads=heads)
         target = recorded.attention_output[teacher_layer - 1] @ projection
-        _fit_layer_norm(student, layer.attention.output.LayerNorm, target, batches)
+        _fit_layer_norm(student, layer.attention_norm, target, batches)
         _project_feed_forward(layer, origin, projection, recorded.activations[teacher_layer - 1])
-        _fit_layer_norm(student, layer.output.LayerNorm, recorded.hidden[teacher_layer] @ projection, batches)
+        _fit_layer_norm(student, layer.output_norm, recorded.hidden[teacher_layer] @ projection, batches)
     return projection
 
 
@@ -83,31 +85,35 @@ def principal_subspace(states: Sequence[Tensor], width: int, *, seed: int) -> Te
     return (top @ rotation).float()
 
 
-def _check_shapes(student: Any, teacher: PreTrainedModel) -> None:
+def _check_shapes(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
     ours, theirs = student.config, teacher.config
     if ours.num_attention_heads != theirs.num_attention_heads:
         raise UserError(
             f"projected initialisation works head by head: student.heads is {ours.num_attention_heads}, the teacher "
             f"has {theirs.num_attention_heads}; make them equal, or use student.initialisation: random"
         )
-    for name in ("hidden_size", "intermediate_size"):
-        if getattr(ours, name) > getattr(theirs, name):
+    widths = {
+        "hidden_size": (ours.hidden_size, theirs.hidden_size),
+        "intermediate_size": (ours.intermediate_size, anatomy_of(teacher).layers[0].first.out_features),
+    }
+    for name, (our_width, their_width) in widths.items():
+        if our_width > their_width:
             raise UserError(
-                f"projected initialisation needs a student no wider than its teacher: {name} is {getattr(ours, name)}, "
-                f"the teacher's {getattr(theirs, name)}; use student.initialisation: random"
+                f"projected initialisation needs a student no wider than its teacher: {name} is {our_width}, the "
+                f"teacher's {their_width}; use student.initialisation: random"
             )
 
 
-def _record(teacher: PreTrainedModel, source: Any, batches: Sequence[Batch]) -> _Recorded:
-    layers = source.encoder.layer
+def _record(teacher: PreTrainedModel, anatomy: Anatomy, batches: Sequence[Batch]) -> _Recorded:
+    layers = anatomy.layers
     hidden: list[list[Tensor]] = [[] for _ in range(len(layers) + 1)]
     attention_output: list[list[Tensor]] = [[] for _ in layers]
     activations: list[list[Tensor]] = [[] for _ in layers]
     for batch in batches:
         real = batch["attention_mask"].bool()
         with (
-            _captured([layer.attention.output for layer in layers], outputs=True) as attended,
-            _captured([layer.intermediate for layer in layers], outputs=True) as active,
+            _captured([layer.attention_norm for layer in layers], outputs=True) as attended,
+            _captured([layer.second for layer in layers], outputs=False) as active,
         ):
             tapped = taps.read(teacher, batch, taps.Wanted(hidden=True))
         for store, value in zip(hidden, tapped.hidden, strict=True):
@@ -143,7 +149,7 @@ def _inputs(student: Any, module: nn.Module, batches: Sequence[Batch]) -> Tensor
     collected = []
     for batch in batches:
         with _captured([module], outputs=False) as values:
-            student.bert(**batch)
+            student.base_model(**batch)
         collected.append(values[0][batch["attention_mask"].bool()])
     return torch.cat(collected)
 
@@ -154,9 +160,12 @@ def _set(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
     linear.bias.copy_(bias)
 
 
-def _project_embeddings(student: Any, source: Any, projection: Tensor) -> None:
-    for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
-        getattr(student.bert.embeddings, name).weight.copy_(getattr(source.embeddings, name).weight @ projection)
+def _project_embeddings(ours: Anatomy, theirs: Anatomy, projection: Tensor) -> None:
+    """Word, position and type embeddings; a constant that the teacher adds goes into the types."""
+    ours.word.weight.copy_(theirs.wide(theirs.word.weight) @ projection)
+    ours.positions().copy_((theirs.wide(theirs.positions()) @ projection)[: len(ours.positions())])
+    assert ours.token_type is not None
+    ours.token_type.weight.copy_(theirs.wide(theirs.types()) @ projection)
 
 
 def _fit_layer_norm(student: Any, norm: nn.LayerNorm, target: Tensor, batches: Sequence[Batch]) -> None:
@@ -198,24 +207,22 @@ def _square_root(moment: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * root) @ vectors.T, (vectors / root) @ vectors.T
 
 
-def _project_attention(layer: Any, origin: Any, projection: Tensor, inputs: Tensor) -> None:
+def _project_attention(layer: Layer, origin: Layer, projection: Tensor, inputs: Tensor, *, num_heads: int) -> None:
     """Attention head by head: scores through W_q W_k^T, outputs through W_v W_o, each cut to the student's head width.
 
     A constant 1 is appended to the input so that the biases of queries and keys are part of the products.
     """
-    attention, teacher_attention = layer.attention.self, origin.attention.self
-    heads, width = teacher_attention.num_attention_heads, teacher_attention.attention_head_size
-    student_width = attention.attention_head_size
+    width, student_width = origin.query.out_features // num_heads, layer.query.out_features // num_heads
     extended = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1).double()
     extended_moment = extended.T @ extended / len(extended)
     moment = extended_moment[:-1, :-1]
 
-    query = torch.cat([projection.T @ teacher_attention.query.weight.T, teacher_attention.query.bias[None]])
-    key = torch.cat([projection.T @ teacher_attention.key.weight.T, teacher_attention.key.bias[None]])
-    value = projection.T @ teacher_attention.value.weight.T
-    output = origin.attention.output.dense.weight.T @ projection
+    query = torch.cat([projection.T @ origin.query.weight.T, origin.query.bias[None]])
+    key = torch.cat([projection.T @ origin.key.weight.T, origin.key.bias[None]])
+    value = projection.T @ origin.value.weight.T
+    output = origin.output.weight.T @ projection
     queries, keys, values, outputs = [], [], [], []
-    for head in range(heads):
+    for head in range(num_heads):
         columns = slice(head * width, (head + 1) * width)
         scores = query[:, columns] @ key[:, columns].T * math.sqrt(student_width / width)
         a, b = low_rank(scores, student_width, extended_moment, extended_moment)
@@ -225,44 +232,44 @@ def _project_attention(layer: Any, origin: Any, projection: Tensor, inputs: Tens
         values.append(a)
         outputs.append(b.T)
     all_queries, all_keys = torch.cat(queries, dim=1), torch.cat(keys, dim=1)
-    _set(attention.query, all_queries[:-1], all_queries[-1])
-    _set(attention.key, all_keys[:-1], all_keys[-1])
-    _set(attention.value, torch.cat(values, dim=1), torch.zeros(heads * student_width))
+    _set(layer.query, all_queries[:-1], all_queries[-1])
+    _set(layer.key, all_keys[:-1], all_keys[-1])
+    _set(layer.value, torch.cat(values, dim=1), torch.zeros(num_heads * student_width))
     # attention weights sum to 1, so the bias of the values reaches the output as a constant
-    constant = (
-        teacher_attention.value.bias @ origin.attention.output.dense.weight.T + origin.attention.output.dense.bias
-    )
-    _set(layer.attention.output.dense, torch.cat(outputs), constant @ projection)
+    constant = origin.value.bias @ origin.output.weight.T + origin.output.bias
+    _set(layer.output, torch.cat(outputs), constant @ projection)
 
 
-def _project_feed_forward(layer: Any, origin: Any, projection: Tensor, activations: Tensor) -> None:
+def _project_feed_forward(layer: Layer, origin: Layer, projection: Tensor, activations: Tensor) -> None:
     """Keep the neurons that matter most; what the dropped ones add on average goes into the output bias."""
-    output = origin.output.dense.weight.T
+    output = origin.second.weight.T
     importance = activations.abs().mean(dim=0) * output.norm(dim=1)
-    kept, dropped = _split_by(importance, layer.intermediate.dense.out_features)
-    constant = origin.output.dense.bias + activations[:, dropped].mean(dim=0) @ output[dropped]
-    first = origin.intermediate.dense
-    _set(layer.intermediate.dense, projection.T @ first.weight.T[:, kept], first.bias[kept])
-    _set(layer.output.dense, output[kept] @ projection, constant @ projection)
+    kept, dropped = _split_by(importance, layer.first.out_features)
+    constant = origin.second.bias + activations[:, dropped].mean(dim=0) @ output[dropped]
+    _set(layer.first, projection.T @ origin.first.weight.T[:, kept], origin.first.bias[kept])
+    _set(layer.second, output[kept] @ projection, constant @ projection)
 
 
 @torch.no_grad()
-def project_head(student: Any, teacher: PreTrainedModel, projection: Tensor, batches: Sequence[Batch]) -> None:
-    """Pooler and classifier of a fine-tuned BERT teacher, set in place: the pooler's units that matter most.
+def project_head(
+    student: PreTrainedModel, teacher: PreTrainedModel, projection: Tensor, batches: Sequence[Batch]
+) -> None:
+    """The head of a fine-tuned teacher, set in place: the units before its tanh that matter most.
 
     `projection`: (teacher width, student width), carries the student's states h to the teacher's as h times its
     transpose: P itself, or the learned W_h of layer-wise distillation. The mean of what the dropped units add goes
-    into the classifier's bias.
+    into the bias of the output. Both heads must be of the form that `anatomy.Head` describes.
     """
-    source = require_bert(teacher.cpu().eval())
-    pooled = torch.cat([source.pooler(taps.read(teacher, batch, taps.Wanted()).last) for batch in batches])
-    head: Any = teacher.classifier
-    dense = source.pooler.dense
-    importance = pooled.std(dim=0) * head.weight.norm(dim=0)
+    nn.Module.to(teacher, "cpu").eval()
+    ours, theirs = anatomy_of(student).head, anatomy_of(teacher).head
+    assert ours is not None and theirs is not None
+    first_tokens = torch.cat([taps.read(teacher, batch, taps.Wanted()).last[:, 0] for batch in batches])
+    units = theirs.dense(first_tokens).tanh()
+    importance = units.std(dim=0) * theirs.out.weight.norm(dim=0)
     kept, dropped = _split_by(importance, student.config.hidden_size)
-    _set(student.bert.pooler.dense, projection.T @ dense.weight.T[:, kept], dense.bias[kept])
-    constant = head.bias + head.weight[:, dropped] @ pooled[:, dropped].mean(dim=0)
-    _set(student.classifier, head.weight.T[kept], constant)
+    _set(ours.dense, projection.T @ theirs.dense.weight.T[:, kept], theirs.dense.bias[kept])
+    constant = theirs.out.bias + theirs.out.weight[:, dropped] @ units[:, dropped].mean(dim=0)
+    _set(ours.out, theirs.out.weight.T[kept], constant)
 
 
 def _split_by(importance: Tensor, count: int) -> tuple[Tensor, Tensor]:

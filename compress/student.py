@@ -1,63 +1,84 @@
-"""The student: a BERT of the given shape, with fresh or copied weights."""
+"""The student: a BERT or RoBERTa of the given shape, with fresh or copied weights."""
 
-from typing import Any
+from dataclasses import fields
+from typing import Any, Literal
 
 import torch
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
+from compress.anatomy import Layer, anatomy_of
 from compress.errors import UserError
+from compress.locations import max_tokens
 from compress.shape import StudentShape
+
+Architecture = Literal["bert", "roberta"]
 
 
 def new_student(
-    shape: StudentShape, teacher: PreTrainedModel, labels: tuple[str, ...], *, dropout: float = 0.0
-) -> BertForSequenceClassification:
-    """A BERT of the given shape over the teacher's vocabulary, with weights drawn from torch's generator."""
-    config = BertConfig(
-        vocab_size=teacher.config.vocab_size,
-        hidden_size=shape.width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.ffn_width,
-        hidden_act=getattr(teacher.config, "hidden_act", "gelu"),
-        max_position_embeddings=teacher.config.max_position_embeddings,
-        type_vocab_size=max(1, getattr(teacher.config, "type_vocab_size", 1)),
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        pad_token_id=teacher.config.pad_token_id,
-        layer_norm_eps=getattr(teacher.config, "layer_norm_eps", 1e-12),
-        id2label=dict(enumerate(labels)),
-        label2id={label: index for index, label in enumerate(labels)},
-    )
-    return BertForSequenceClassification(config)
+    shape: StudentShape,
+    teacher: PreTrainedModel,
+    labels: tuple[str, ...],
+    *,
+    dropout: float = 0.0,
+    architecture: Architecture = "bert",
+) -> PreTrainedModel:
+    """A classifier of the given shape over the teacher's vocabulary, with weights drawn from torch's generator."""
+    theirs: Any = teacher.config
+    positions = max_tokens(theirs.to_dict())
+    values: dict[str, Any] = {
+        "vocab_size": theirs.vocab_size,
+        "hidden_size": shape.width,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "intermediate_size": shape.ffn_width,
+        "hidden_act": getattr(theirs, "hidden_act", getattr(theirs, "activation", "gelu")),
+        "type_vocab_size": max(1, getattr(theirs, "type_vocab_size", 1)),
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
+        "pad_token_id": theirs.pad_token_id,
+        "layer_norm_eps": getattr(theirs, "layer_norm_eps", 1e-12),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
+    if architecture == "bert":
+        return BertForSequenceClassification(BertConfig(**values, max_position_embeddings=positions))
+    # RoBERTa's first token takes the position behind that of the padding
+    positions += theirs.pad_token_id + 1
+    special: dict[str, Any] = {name: getattr(theirs, name, None) for name in ("bos_token_id", "eos_token_id")}
+    return RobertaForSequenceClassification(RobertaConfig(**values, **special, max_position_embeddings=positions))
 
 
 @torch.no_grad()
-def copy_teacher_layers(
-    student: BertForSequenceClassification, teacher: PreTrainedModel, layer_map: tuple[int, ...]
-) -> None:
+def copy_teacher_layers(student: PreTrainedModel, teacher: PreTrainedModel, layer_map: tuple[int, ...]) -> None:
     """Copy the teacher's embeddings and layers g(m) into a student of the same widths, in place.
 
-    Raises UserError where the widths differ.
+    Raises UserError where the widths differ, or the teacher's architecture does not suit.
     """
-    source = require_bert(teacher)
-    for name in ("hidden_size", "intermediate_size", "num_attention_heads"):
-        ours, theirs = getattr(student.config, name), getattr(teacher.config, name)
-        if ours != theirs:
+    ours, theirs = anatomy_of(student), anatomy_of(teacher)
+    widths = {
+        "hidden_size": (student.config.hidden_size, teacher.config.hidden_size),
+        "intermediate_size": (student.config.intermediate_size, theirs.layers[0].first.out_features),
+        "num_attention_heads": (student.config.num_attention_heads, teacher.config.num_attention_heads),
+        "embedding_size": (student.config.hidden_size, theirs.word.weight.shape[1]),
+    }
+    for name, (our_width, their_width) in widths.items():
+        if our_width != their_width:
             raise UserError(
-                f"student.initialisation teacher_layers needs equal {name}: student {ours}, teacher {theirs}; "
-                "use `projected`, which fits any width"
+                f"student.initialisation teacher_layers needs equal {name}: student {our_width}, teacher "
+                f"{their_width}; use `projected`, which fits any width"
             )
-    student.bert.embeddings.load_state_dict(source.embeddings.state_dict())
-    for layer, teacher_layer in zip(student.bert.encoder.layer, layer_map, strict=True):
-        layer.load_state_dict(source.encoder.layer[teacher_layer - 1].state_dict())
-
-
-def require_bert(model: PreTrainedModel) -> Any:
-    """The BertModel inside `model`; UserError where it is of another architecture."""
-    if model.config.model_type != "bert":
-        raise UserError(
-            f"the teacher is a {model.config.model_type}; initialisation from its weights is there for bert; "
-            "use student.initialisation: random"
-        )
-    return model.base_model
+    ours.word.load_state_dict(theirs.word.state_dict())
+    ours.positions().copy_(theirs.positions()[: len(ours.positions())])
+    assert ours.token_type is not None
+    ours.token_type.weight.copy_(theirs.types())
+    ours.embedding_norm.load_state_dict(theirs.embedding_norm.state_dict())
+    for layer, teacher_layer in zip(ours.layers, layer_map, strict=True):
+        for part in fields(Layer):
+            source = getattr(theirs.layers[teacher_layer - 1], part.name)
+            getattr(layer, part.name).load_state_dict(source.state_dict())

@@ -54,7 +54,7 @@ def examine(recipe: Recipe, task: Task, folder: Path) -> dict[str, Any]:
     name = recipe.teacher.model or recipe.teacher.base or ""
     config = AutoConfig.from_pretrained(locations.locate(name), num_labels=len(task.labels))
     teacher = AutoModelForSequenceClassification.from_config(config)
-    student = new_student(shape_of(recipe), teacher, task.labels)
+    student = new_student(shape_of(recipe), teacher, task.labels, architecture=recipe.student.architecture)
     tokens, num_letters = _token_counts(task, name)
     cost = _measure(teacher, student, num_tokens=min(int(tokens.mean()), task.max_length))
     tokens_a_row = float(np.minimum(tokens, task.max_length).mean())

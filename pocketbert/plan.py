@@ -87,6 +87,7 @@ class _Dependencies:
         return {
             "shape": vars(shape_of(self.recipe)),
             "initialisation": student.initialisation,
+            "architecture": student.architecture,
             "dropout": student.dropout,
             "layer_map": self.recipe.distill.layer_map,
             "projection": self.recipe.distill.projection,

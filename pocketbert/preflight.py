@@ -8,11 +8,10 @@ from typing import Any
 from optimum.utils.normalized_config import NormalizedConfigManager
 
 from compress import locations
+from compress.architectures import KEEPS_ITS_SCORES, TEACHERS, WITHOUT
 from compress.errors import UserError
 from compress.shape import StudentShape
 from pocketbert.recipe import LayerWiseSection, Recipe, weights_in
-
-ENCODERS = ("albert", "bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +33,13 @@ def read_encoder(name: str) -> Encoder:
     """The encoder behind a model name. Raises UserError where there is none, or of an architecture unknown to us."""
     config = locations.read_config(name)
     kind = config["model_type"]
-    if kind not in ENCODERS:
-        raise UserError(f"{name}: got a {kind}, which cannot be distilled; expected one of {', '.join(ENCODERS)}")
+    if kind in KEEPS_ITS_SCORES:
+        raise UserError(
+            f"{name}: got a {kind}, which keeps its attention scores to itself in transformers 5 (it would hand back "
+            f"probabilities); expected one of {', '.join(TEACHERS)}"
+        )
+    if kind not in TEACHERS:
+        raise UserError(f"{name}: got a {kind}, which cannot be distilled; expected one of {', '.join(TEACHERS)}")
     normalized: Any = NormalizedConfigManager.get_normalized_config_class(kind)(SimpleNamespace(**config))
     try:
         numbers = {
@@ -100,10 +104,10 @@ def _mismatches(recipe: Recipe, shape: StudentShape, teacher: Encoder) -> list[s
         return found + _checkpoint_mismatches(student.checkpoint or "", shape, teacher)
     if student.initialisation == "random":
         return found
-    if teacher.kind != "bert":
+    if teacher.kind in WITHOUT:
         found.append(
-            f"student.initialisation is {student.initialisation}, which takes a bert; the teacher {teacher.name} is a "
-            f"{teacher.kind}; use random"
+            f"student.initialisation is {student.initialisation}, but the weights of the teacher {teacher.name}, a "
+            f"{teacher.kind}, can't be carried over: {WITHOUT[teacher.kind]}; use random"
         )
         return found
     if teacher.activation != "gelu":
@@ -148,8 +152,8 @@ def _about_layers(
 
 def _checkpoint_mismatches(name: str, shape: StudentShape, teacher: Encoder) -> list[str]:
     student = read_encoder(name)
-    if student.kind != "bert":
-        return [f"student.checkpoint {name} is a {student.kind}; a student is a bert"]
+    if student.kind not in ("bert", "roberta"):
+        return [f"student.checkpoint {name} is a {student.kind}; a student is a bert or a roberta"]
     wanted = {**vars(shape), "vocab_size": teacher.vocab_size}
     return [
         f"student.checkpoint {name} has {what} {getattr(student, what)}; expected {value}"

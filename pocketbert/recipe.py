@@ -165,6 +165,9 @@ class StudentSection(Section):
     heads: PositiveInt | None = Field(
         None, description="Attention heads; the attention loss needs the teacher's number"
     )
+    architecture: Literal["bert", "roberta"] = Field(
+        "bert", description="What the student is, whatever the teacher: both know the teacher's tokens"
+    )
     dropout: Share = Field(0.0, description="Measured: a student under distillation learns better without")
     initialisation: Literal["projected", "random", "teacher_layers", "checkpoint"] = Field(
         "projected", description="Where the first weights come from"

@@ -200,6 +200,7 @@ class Stages:
             layer_map=self.recipe.distill.layer_map,
             projection_per_layer=self.recipe.distill.projection == "per_layer",
             dropout=student.dropout,
+            architecture=student.architecture,
             checkpoint=student.checkpoint,
         )
 
