@@ -59,6 +59,7 @@ def build_candidates(
         num_layers=student.config.num_hidden_layers,
         num_heads=student.config.num_attention_heads,
         hidden_size=student.config.hidden_size,
+        model_type=student.config.model_type,
     )
     raw.unlink()
     told = {}

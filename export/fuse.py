@@ -12,17 +12,22 @@ class FusionError(RuntimeError):
     """The optimiser left something unfused that it fuses for this architecture."""
 
 
-def expected_fusions(num_layers: int) -> dict[str, int]:
-    """Fused nodes of a BERT classifier of `num_layers` layers."""
+def expected_fusions(num_layers: int, model_type: str = "bert") -> dict[str, int]:
+    """Fused nodes of a classifier of `num_layers` layers.
+
+    RoBERTa counts its positions from the tokens, so that its embeddings are not fused with their LayerNorm.
+    """
     return {
-        "EmbedLayerNormalization": 1,
+        "EmbedLayerNormalization" if model_type == "bert" else "LayerNormalization": 1,
         "Attention": num_layers,
         "BiasGelu": num_layers,
         "SkipLayerNormalization": 2 * num_layers,
     }
 
 
-def fuse(source: Path, target: Path, *, num_layers: int, num_heads: int, hidden_size: int) -> dict[str, int]:
+def fuse(
+    source: Path, target: Path, *, num_layers: int, num_heads: int, hidden_size: int, model_type: str = "bert"
+) -> dict[str, int]:
     """Write the fused graph and return its fused-node counts.
 
     Raises FusionError unless everything was fused: the optimiser itself says nothing when it finds no attention, and
@@ -33,7 +38,7 @@ def fuse(source: Path, target: Path, *, num_layers: int, num_heads: int, hidden_
         str(source), model_type="bert", num_heads=num_heads, hidden_size=hidden_size, opt_level=0, use_gpu=False
     )
     optimised.save_model_to_file(str(target))
-    found, expected = count_operators(target), expected_fusions(num_layers)
+    found, expected = count_operators(target), expected_fusions(num_layers, model_type)
     short = {name: found.get(name, 0) for name, count in expected.items() if found.get(name, 0) != count}
     if short:
         name, count = next(iter(short.items()))

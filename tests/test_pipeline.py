@@ -108,6 +108,22 @@ def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_pa
     assert min(points.values()) == points[1e-9, 8] == stage["dev_score_before"]
 
 
+def test_a_roberta_student_ships_too(tmp_path, base_folder, reviews):
+    path = recipe(tmp_path, base_folder, reviews)
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), "--smoke", "--set", "student.architecture=roberta"]
+    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    folder = tmp_path / "runs" / "tiny-smoke"
+    fused = json.loads((folder / "results.json").read_text())["stages"]["export"]["fused_nodes"]
+    assert fused == {"LayerNormalization": 1, "Attention": 2, "BiasGelu": 2, "SkipLayerNormalization": 4}
+    texts = [text for text, _ in rows(30, seed=9)]
+    student = TorchPredictor(folder / "prediction" / "model", max_length=32).logits(texts).argmax(axis=1)
+    predict = [sys.executable, "-I", str(folder / "bundles" / "fp32" / "predict.py")]
+    answers = subprocess.run(predict, input="\n".join(texts), capture_output=True, text=True, check=True).stdout
+    assert [json.loads(line)["label"] for line in answers.splitlines()] == [LABELS[index] for index in student]
+
+
 def test_a_second_run_does_nothing_and_says_so(finished):
     folder, environment, path, _ = finished
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*.onnx")}
