@@ -1,5 +1,7 @@
 """Loading and saving models and their tokenizers, from a local folder, an installed package or the Hub."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,26 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     if not tokenizer.is_fast:
         raise UserError(f"{name}: {type(tokenizer).__name__} has no tokenizer.json form, which a bundle needs")
     return tokenizer
+
+
+def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """sha256 over all that decides how texts become tokens: two tokenizers with the same are equal."""
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    decisive = {name: content[name] for name in ("normalizer", "pre_tokenizer", "model", "post_processor")}
+    decisive["added_tokens"] = [(token["id"], token["content"]) for token in content["added_tokens"]]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def require_equal_tokenizers(*names: str) -> None:
+    """Layers are compared token by token: raises UserError unless all these models' tokenizers are the same."""
+    hashes = {name: tokenizer_hash(load_tokenizer(name)) for name in names}
+    first = next(iter(hashes))
+    for name, found in hashes.items():
+        if found != hashes[first]:
+            raise UserError(
+                f"{name}: its tokenizer is another than that of {first} (sha256 {found[:12]}, {hashes[first][:12]}); layers "
+                "are compared token by token: name models that share one"
+            )
 
 
 def load_encoder(name: str) -> PreTrainedModel:

@@ -117,7 +117,14 @@ class _Dependencies:
         return {**self.data, **self.student, **_that_counts(self.recipe.distill.intermediate)}
 
     def prediction(self) -> dict[str, Any]:
-        return {**self.data, **_that_counts(self.recipe.distill.prediction)}
+        vocabulary, general = self.recipe.student.vocabulary, self.recipe.distill.general
+        counted = general.corpus if vocabulary is not None and general is not None else []
+        return {
+            **self.data,
+            **_that_counts(self.recipe.distill.prediction),
+            "vocabulary": vocabulary and vocabulary.model_dump(),
+            "corpus": [corpus_identity(name) for name in counted if name != "task"],
+        }
 
     def export(self) -> dict[str, Any]:
         return {**self.data, "name": self.recipe.name, **self.recipe.export.model_dump()}

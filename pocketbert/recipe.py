@@ -153,6 +153,24 @@ class TeacherSection(Section):
         return self
 
 
+class VocabularySection(Section):
+    """How far the vocabulary is cut, before the prediction stage; special pieces and single characters always stay.
+
+    The pieces that the task's train texts use go first, then those that distill.general.corpus uses most.
+    """
+
+    size: Annotated[int, Field(ge=10)] | None = Field(None, description="Pieces to keep at most")
+    coverage: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Share of the corpus's tokens to keep as they are, beside all that the task uses"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.size is None) == (self.coverage is None):
+            raise ValueError("give either size or coverage")
+        return self
+
+
 class StudentSection(Section):
     """The student's shape, by preset or by its four numbers, and where its first weights come from."""
 
@@ -171,6 +189,9 @@ class StudentSection(Section):
     dropout: Share = Field(0.0, description="Measured: a student under distillation learns better without")
     initialisation: Literal["projected", "random", "teacher_layers", "checkpoint"] = Field(
         "projected", description="Where the first weights come from"
+    )
+    vocabulary: VocabularySection | None = Field(
+        None, description="Cut the vocabulary: most of a small student is its embedding"
     )
     checkpoint: str | None = Field(None, description="A student folder or Hub name, for initialisation: checkpoint")
 

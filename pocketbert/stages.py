@@ -1,8 +1,8 @@
 """What each training and export stage does. Imports torch; the pipeline loads it only when a stage must run."""
 
 from dataclasses import asdict, fields, replace
-from functools import cached_property
-from itertools import product
+from functools import cached_property, partial
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from compress.progress import progress_bar
 from compress.shape import StudentShape
 from compress.tasks import Split, Task
 from compress.training import Schedule, Setting, Trained
+from compress.vocabulary import Cut, cut_embedding, cut_vocabulary
 from export import parity, quantize
 from export.candidates import Origin, build_candidates
 from pocketbert.corpora import texts_of
-from pocketbert.recipe import LayerWiseSection, Recipe, StageSection
+from pocketbert.recipe import LayerWiseSection, Recipe, StageSection, VocabularySection
 from pocketbert.runs import Workspace
+
+MOST_TEXTS_COUNTED = 500_000  # of the corpus, to see which pieces it uses
 
 
 class Stages:
@@ -53,17 +56,18 @@ class Stages:
 
     @cached_property
     def encoded(self) -> dict[str, Encoded]:
-        """Train, dev and test as token rows."""
+        """Train, dev and test as the teacher's token rows."""
+        return self._encoded_by(self.tokenizer)
+
+    def _encoded_by(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Encoded]:
         splits = {"train": self.task.train, "dev": self.task.dev, "test": self.task.test}
         length = self.task.max_length
-        return {name: encode_split(split, self.tokenizer, max_length=length) for name, split in splits.items()}
+        return {name: encode_split(split, tokenizer, max_length=length) for name, split in splits.items()}
 
-    def scores(self, model: PreTrainedModel) -> dict[str, float]:
+    def scores(self, model: PreTrainedModel, encoded: dict[str, Encoded]) -> dict[str, float]:
         """The metric on dev and test."""
-        return {
-            "dev": self._score(self.task.dev, predict_logits(model, self.encoded["dev"])),
-            "test": self._score(self.task.test, predict_logits(model, self.encoded["test"])),
-        }
+        splits = {"dev": self.task.dev, "test": self.task.test}
+        return {name: self._score(split, predict_logits(model, encoded[name])) for name, split in splits.items()}
 
     def _score(self, split: Split, logits: np.ndarray) -> float:
         answers = metrics.decide(logits)
@@ -93,19 +97,21 @@ class Stages:
                 self.encoded["train"],
                 schedule_of(teacher.fine_tune),
                 self._setting(workspace, "teacher"),
-                self._dev_score,
+                partial(self._dev_score, encoded=self.encoded),
             )
             told = asdict(trained)
         if processes.is_main():
             models.save_model(model, self.tokenizer, workspace.output / "model")
-        return {**told, "scores": self.scores(model), "num_parameters": models.num_parameters(model)}
+        return {**told, "scores": self.scores(model, self.encoded), "num_parameters": models.num_parameters(model)}
 
     def general(self, workspace: Workspace) -> dict[str, Any]:
         """The base teacher's layers on running text."""
         section = self.recipe.distill.general
         assert section is not None
         base = models.load_encoder(self.recipe.teacher.base or str(self.folder / "teacher" / "model"))
-        tokenizer = models.load_tokenizer(self.recipe.teacher.base or self.recipe.teacher.model or "")
+        named = [name for name in (self.recipe.teacher.base, self.recipe.teacher.model) if name is not None]
+        models.require_equal_tokenizers(*named)
+        tokenizer = models.load_tokenizer(named[0])
         texts = pack(
             texts_of(section, self.task),
             tokenizer,
@@ -138,24 +144,34 @@ class Stages:
         texts = self.encoded["train"].without_column("labels")
         if self.recipe.student.initialisation != "random" and distill.can_take_head(learner.student, self.teacher):
             distill.take_head(learner, self.teacher, texts, seed=self.recipe.seed)
-        before = self._dev_score(learner.student)
-        trained, tried = self._match_predictions(learner.student, texts, workspace)
+        tokenizer, encoded, told = self.tokenizer, self.encoded, {}
+        if self.recipe.student.vocabulary is not None:
+            wanted = self.recipe.student.vocabulary
+            cut = processes.from_main(self._cut_vocabulary(wanted) if processes.is_main() else None)
+            assert cut is not None
+            cut_embedding(learner.student, cut)
+            tokenizer, encoded = cut.tokenizer, self._encoded_by(cut.tokenizer)
+            told = {"vocabulary": {"pieces": len(cut.kept), "of": len(self.tokenizer), "coverage": cut.coverage}}
+        before = self._dev_score(learner.student, encoded=encoded)
+        trained, tried = self._match_predictions(learner.student, encoded, workspace)
         if processes.is_main():
-            models.save_model(learner.student, self.tokenizer, workspace.output / "model")
+            models.save_model(learner.student, tokenizer, workspace.output / "model")
         return {
             **asdict(trained),
+            **told,
             "search": tried,
             "dev_score_before": before,
-            "scores": self.scores(learner.student),
+            "scores": self.scores(learner.student, encoded),
             "num_parameters": models.num_parameters(learner.student),
         }
 
     def export(self, workspace: Workspace, teacher_scores: dict[str, float]) -> dict[str, Any]:
         """Build every variant as a candidate bundle and hold it against the torch student on dev."""
         teacher, metric = self.recipe.teacher, self.recipe.task.metric
+        student = str(self.folder / "prediction" / "model")
         return build_candidates(
-            models.load_classifier(str(self.folder / "prediction" / "model")),
-            self.tokenizer,
+            models.load_classifier(student),
+            models.load_tokenizer(student),
             workspace.output,
             dev=self.task.dev,
             test=self.task.test,
@@ -185,11 +201,21 @@ class Stages:
         chosen = wanted.model_dump(exclude_none=True) if wanted else {}
         return replace(parity.DEFAULT_TOLERANCES[variant], **chosen)
 
-    def _dev_score(self, model: PreTrainedModel) -> float:
-        return self._score(self.task.dev, predict_logits(model, self.encoded["dev"]))
+    def _dev_score(self, model: PreTrainedModel, *, encoded: dict[str, Encoded]) -> float:
+        return self._score(self.task.dev, predict_logits(model, encoded["dev"]))
+
+    def _cut_vocabulary(self, wanted: VocabularySection) -> Cut:
+        """The pieces that the task's train texts use, and those that the general corpus (or the task) uses most."""
+        general = self.recipe.distill.general
+        train = [*self.task.train.texts, *(self.task.train.pairs or [])]
+        corpus = iter(()) if general is None else islice(texts_of(general, self.task), MOST_TEXTS_COUNTED)
+        return cut_vocabulary(self.tokenizer, train, corpus, size=wanted.size, coverage=wanted.coverage)
 
     def _initialise(self, teacher: PreTrainedModel, texts: Encoded) -> distill.Learner:
         student = self.recipe.student
+        if student.checkpoint is not None:
+            named = self.recipe.teacher.base or self.recipe.teacher.model or ""
+            models.require_equal_tokenizers(named, student.checkpoint)
         return distill.initialise(
             student.initialisation,
             self.shape,
@@ -235,11 +261,13 @@ class Stages:
         )
 
     def _match_predictions(
-        self, student: PreTrainedModel, texts: Encoded, workspace: Workspace
+        self, student: PreTrainedModel, encoded: dict[str, Encoded], workspace: Workspace
     ) -> tuple[Trained, list[dict[str, float]]]:
         """Train the student in place, at each point of the search where there is one, and keep the best on dev."""
         section = self.recipe.distill.prediction
-        logits, setting = self._teacher_logits(texts, workspace), self._setting(workspace, "prediction")
+        logits = self._teacher_logits(self.encoded["train"].without_column("labels"), workspace)
+        texts, setting = encoded["train"].without_column("labels"), self._setting(workspace, "prediction")
+        evaluate = partial(self._dev_score, encoded=encoded)
         objective = Objective(prediction=1.0, temperature=section.temperature)
         points = [section]
         if section.search is not None:
@@ -254,9 +282,7 @@ class Stages:
             if section.search is not None:
                 place = f"rate-{point.learning_rate:g}-batch-{point.batch_size}"
                 at = replace(setting, title=f"prediction, {place}", checkpoints=setting.checkpoints / place)
-            trained = distill.match_predictions(
-                student, logits, texts, objective, schedule_of(point), at, self._dev_score
-            )
+            trained = distill.match_predictions(student, logits, texts, objective, schedule_of(point), at, evaluate)
             score = max(trained.dev_scores)
             tried.append({"learning_rate": point.learning_rate, "batch_size": point.batch_size, "dev_score": score})
             if best is None or score > best[0]:

@@ -1,11 +1,13 @@
 """Teachers of every architecture that can be one, and both kinds of student."""
 
+import shutil
+
 import pytest
 import torch
 from conftest import LABELS, rows
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from compress import distill, taps
+from compress import distill, models, taps
 from compress.anatomy import anatomy_of
 from compress.architectures import TEACHERS, WITH_CARRIED_WEIGHTS
 from compress.batching import PaddingCollator
@@ -117,3 +119,14 @@ def test_narrow_embeddings_can_be_projected_but_not_copied(texts):
 def test_weights_that_cannot_be_carried_over_are_told_with_the_reason(texts, kind, why, how):
     with pytest.raises(UserError, match=f"the teacher is a {kind}, .*{why}.*; use student.initialisation: random"):
         initialise(how, HALF if how == "projected" else SAME, classifier(kind), LABELS, texts, seed=0)
+
+
+def test_layers_are_compared_only_under_one_tokenizer(base_folder, teacher_folder, tmp_path):
+    models.require_equal_tokenizers(str(base_folder), str(teacher_folder))
+    other = shutil.copytree(base_folder, tmp_path / "other")
+    content = (other / "tokenizer.json").read_text()
+    swapped = content.replace('"film": ', '"§": ').replace('"story": ', '"film": ').replace('"§": ', '"story": ')
+    assert swapped != content
+    (other / "tokenizer.json").write_text(swapped)
+    with pytest.raises(UserError, match=r"its tokenizer is another than that of .*; layers are compared token by"):
+        models.require_equal_tokenizers(str(base_folder), str(other))

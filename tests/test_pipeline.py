@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import LABELS, rows, write_csv
 from ruamel.yaml import YAML
+from tokenizers import Tokenizer
 
 from export.predictors import TorchPredictor
 
@@ -108,14 +109,18 @@ def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_pa
     assert min(points.values()) == points[1e-9, 8] == stage["dev_score_before"]
 
 
-def test_a_roberta_student_ships_too(tmp_path, base_folder, reviews):
+def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder, reviews):
     path = recipe(tmp_path, base_folder, reviews)
-    command = [sys.executable, "-m", "pocketbert", "run", str(path), "--smoke", "--set", "student.architecture=roberta"]
+    options = ["--smoke", "--set", "student.architecture=roberta", "--set", "student.vocabulary={size: 24}"]
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
     environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
     found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     folder = tmp_path / "runs" / "tiny-smoke"
-    fused = json.loads((folder / "results.json").read_text())["stages"]["export"]["fused_nodes"]
+    stages = json.loads((folder / "results.json").read_text())["stages"]
+    assert (stages["prediction"]["vocabulary"]["pieces"], stages["prediction"]["vocabulary"]["of"]) == (24, 27)
+    assert len(Tokenizer.from_file(str(folder / "bundles" / "fp32" / "tokenizer.json")).get_vocab()) == 24
+    fused = stages["export"]["fused_nodes"]
     assert fused == {"LayerNormalization": 1, "Attention": 2, "BiasGelu": 2, "SkipLayerNormalization": 4}
     texts = [text for text, _ in rows(30, seed=9)]
     student = TorchPredictor(folder / "prediction" / "model", max_length=32).logits(texts).argmax(axis=1)
