@@ -51,8 +51,8 @@ def require_equal_tokenizers(*names: str) -> None:
     for name, found in hashes.items():
         if found != hashes[first]:
             raise UserError(
-                f"{name}: its tokenizer is another than that of {first} (sha256 {found[:12]}, {hashes[first][:12]}); layers "
-                "are compared token by token: name models that share one"
+                f"{name}: its tokenizer is another than that of {first} (sha256 {found[:12]}, {hashes[first][:12]}); "
+                "layers are compared token by token: name models that share one"
             )
 
 
