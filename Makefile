@@ -8,8 +8,8 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --constraint const
 quickstart: $(VENV)/installed  ## teacher to int8 bundle to table, on two CPU cores in minutes
 	$(VENV)/bin/pocketbert run quickstart
 
-test: $(VENV)/installed  ## all tests, offline
-	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest
+test: $(VENV)/installed  ## all tests, offline, two at a time
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n 2
 
 lint: $(VENV)/installed  ## style and types
 	$(VENV)/bin/ruff check .

@@ -1,23 +1,13 @@
 """The benchmark itself: one child process per contender, interleaved rounds in random order, raw samples kept."""
 
-import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from bench.children import Child, ChildError
 from bench.contenders import Contender, Workload
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-class WorkerError(RuntimeError):
-    """A child process could not load or run its contender."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +53,17 @@ def measure(
     A contender that cannot be loaded has its reason in `error`; the others go on.
     """
     results = [Samples(contender=contender) for contender in contenders]
-    workers: dict[int, _Worker] = {}
+    workers: dict[int, Child] = {}
     total, done = len(contenders) * (protocol.rounds + 3), 0
     draw = random.Random(protocol.seed)
 
     def start(index: int) -> None:
-        workers[index] = _Worker(contenders[index], protocol)
-        results[index].facts = workers[index].facts
+        contender = contenders[index]
+        child = Child("bench.worker", contender.name, num_threads=protocol.num_threads)
+        workers[index] = child
+        results[index].facts = child.ask(
+            "load", spec=contender.to_json(), num_threads=protocol.num_threads, warm_up_s=protocol.warm_up_s
+        )
 
     def predict(index: int) -> None:
         if workload.labels is not None and contenders[index].scored:
@@ -84,7 +78,7 @@ def measure(
             try:
                 if results[index].error is None:
                     part(index)
-            except WorkerError as error:
+            except ChildError as error:
                 results[index].error = str(error)
             on_progress(done := done + 1, total)
 
@@ -105,7 +99,7 @@ def measure(
 
 
 def _one_round(
-    workers: dict[int, "_Worker"],
+    workers: dict[int, Child],
     results: list[Samples],
     workload: Workload,
     protocol: Protocol,
@@ -129,56 +123,3 @@ def _rows(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | Non
         "texts": [workload.texts[i] for i in index],
         "pairs": None if workload.pairs is None else [workload.pairs[i] for i in index],
     }
-
-
-class _Worker:
-    """A child process with one contender in it; this side of the pipe."""
-
-    def __init__(self, contender: Contender, protocol: Protocol) -> None:
-        num_threads = protocol.num_threads
-        environment = {
-            **os.environ,
-            **dict.fromkeys(THREAD_VARIABLES, str(num_threads)),
-            "TOKENIZERS_PARALLELISM": "false",
-            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
-        }
-        self.name = contender.name
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        )
-        try:
-            self.facts: dict[str, Any] = self.ask(
-                "load", spec=contender.to_json(), num_threads=num_threads, warm_up_s=protocol.warm_up_s
-            )
-        except WorkerError:
-            self.close()
-            raise
-
-    def ask(self, operation: str, **arguments: Any) -> Any:
-        """Send a command, sleep until it is answered."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        try:
-            self.process.stdin.write(json.dumps({"op": operation, **arguments}) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise WorkerError(f"{self.name}: its process ended (exit code {self.process.wait()})")
-        reply = json.loads(line)
-        if "error" in reply:
-            raise WorkerError(f"{self.name}: {reply['error']}")
-        return reply["ok"]
-
-    def close(self) -> None:
-        """End the child process."""
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()

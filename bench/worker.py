@@ -1,10 +1,5 @@
-"""The child process that holds one contender and times it; started as `python -P -m bench.worker`.
+"""The child process that holds one contender and times it; started as `python -P -m bench.worker`."""
 
-Commands come in and answers go out as JSON lines. Between commands the process sleeps in a read.
-"""
-
-import json
-import os
 import resource
 import statistics
 import sys
@@ -15,6 +10,7 @@ from itertools import cycle, repeat
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench.children import serve
 from compress.metrics import decide
 
 WARM_UP_WINDOW = 15
@@ -188,25 +184,5 @@ class Worker:
         return self.runner.predict(texts, pairs)
 
 
-def main() -> None:
-    """Serve commands until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print must not end up between the answers
-    worker: Worker | None = None
-    for line in sys.stdin:
-        command = json.loads(line)
-        try:
-            operation = command.pop("op")
-            if operation == "load":
-                worker = Worker(**command)
-                answer: Any = worker.facts()
-            else:
-                answer = getattr(worker, operation)(**command)
-            reply = {"ok": answer}
-        except Exception as error:
-            reply = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-        answers.write(json.dumps(reply) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    serve(Worker)

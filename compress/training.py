@@ -114,7 +114,7 @@ def train(
         lengths=data.lengths,
         batch_size=schedule.batch_size,
         micro_batch_size=schedule.micro_batch_size,
-        args=_arguments(schedule, num_steps, setting, model),
+        args=arguments(schedule, num_steps, setting, model),
         train_dataset=data.rows,
         data_collator=PaddingCollator(data.pad_token_id),
         callbacks=[*callbacks, progress, Checkpoints()],
@@ -158,8 +158,9 @@ def _run(trainer: DistillationTrainer, checkpoint: str | None, callbacks: list[T
         raise
 
 
-def _arguments(schedule: Schedule, num_steps: int, setting: Setting, model: DistillationModel) -> TrainingArguments:
-    arguments = TrainingArguments(
+def arguments(schedule: Schedule, num_steps: int, setting: Setting, model: DistillationModel) -> TrainingArguments:
+    """A stage's options as the trainer takes them."""
+    made = TrainingArguments(
         output_dir=str(setting.checkpoints),
         num_train_epochs=schedule.epochs,
         max_steps=num_steps,
@@ -186,6 +187,6 @@ def _arguments(schedule: Schedule, num_steps: int, setting: Setting, model: Dist
         ddp_find_unused_parameters=bool(model.objective.reads),  # the head, and of the last layer what no loss reads
     )
     # several GPUs of one process would get the teacher's outputs undivided: one process per GPU, under torchrun
-    assert arguments.device is not None
-    arguments._n_gpu = min(1, arguments.n_gpu)
-    return arguments
+    assert made.device is not None
+    made._n_gpu = min(1, made.n_gpu)
+    return made

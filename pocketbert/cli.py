@@ -262,6 +262,48 @@ def bench(
         shown.path("report", output / "report.html")
 
 
+@app.command(
+    name="bench-training",
+    epilog="Examples:\n\n    pocketbert bench-training sst2\n\n"
+    "    pip install --no-deps --target peers textbrewer==0.2.1.post1\n\n"
+    "    pocketbert bench-training sst2 --textbrewer peers --output results",
+)
+def bench_training(
+    recipe: RecipeName,
+    changes: Changes = None,
+    rows: Annotated[int, typer.Option(min=16, help="Train rows, drawn by the seed")] = 256,
+    rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds")] = 6,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each; default: all usable cores")] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Also with torch.compile")] = False,
+    textbrewer: Annotated[Path | None, typer.Option(help="A folder with TextBrewer in it")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for training.json")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time a recipe's training, step by step from the plain procedure to ours, on the same rows in one run."""
+    from pocketbert import shown
+    from pocketbert.pipeline import prepare
+    from pocketbert.reading import load_recipe
+    from pocketbert.training_benchmark import measure
+
+    console = _console()
+    loaded = load_recipe(recipe, changes=changes or ())
+    found = measure(
+        loaded,
+        prepare(loaded, console),
+        num_rows=rows,
+        rounds=rounds,
+        num_threads=threads,
+        peer_path=textbrewer,
+        compiled=compiled,
+        output=output,
+        console=console,
+    )
+    if as_json:
+        print(json.dumps(found))
+    else:
+        shown.training(found)
+
+
 @app.command(epilog="Example:\n\n    pocketbert verify runs/quickstart/bundles/int8-dynamic")
 def verify(bundle: Annotated[Path, typer.Argument(help="A bundle folder")], as_json: AsJson = False) -> None:
     """Hash a bundle's files and replay the golden examples stored in it."""

@@ -47,6 +47,27 @@ def variants(found: dict[str, Any]) -> None:
     _table(("variant", "size", "score", "torch", "label flips", "bundle"), lines)
 
 
+def training(found: dict[str, Any]) -> None:
+    """The ladder of each stage."""
+    for stage, facts in found["stages"].items():
+        _line(
+            f"{stage}: {found['num_rows']} rows of {facts['mean_tokens']:.0f} tokens on average, batches of "
+            f"{facts['batch_size']}, {found['rounds']} rounds"
+        )
+        lines = [
+            (
+                row["name"],
+                f"{row['examples_per_s']:.0f}",
+                *(bench_table.ratio(row[name]) if name in row else "-" for name in ("against_a", "against_b")),
+                bench_table.megabytes(row["peak_rss_bytes"]),
+            )
+            if not row["error"]
+            else (row["name"], row["error"], "-", "-", "-")
+            for row in facts["rows"]
+        ]
+        _table(("", "examples/s", "times plain", "times plain at its best", "peak memory"), lines)
+
+
 def plan(found: dict[str, Any]) -> None:
     """The resolved plan of a recipe."""
     rows, tokens = found["rows"], found["tokens"]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests share the cores
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch

@@ -1,0 +1,194 @@
+"""The child process that trains one rung of the ladder; started as `python -P -m bench.training_worker`."""
+
+import json
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from rich.console import Console
+from torch import Tensor, nn
+from transformers import PreTrainedModel, TrainerCallback
+
+from bench.children import serve
+from bench.worker import peak_rss_bytes
+from compress import models, taps, training
+from compress.batching import LengthBucketedBatchSampler, PaddingCollator
+from compress.encoding import Encoded
+from compress.inference import predict_logits
+from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
+from compress.shape import StudentShape
+from compress.student import new_student
+from compress.trainer import DistillationTrainer
+
+
+class Worker:
+    """Trains over the same rows again and again. `spec`: a `bench.training.Load` with the rows in a file."""
+
+    def __init__(self, spec: dict[str, Any], rung: dict[str, Any], num_threads: int) -> None:
+        torch.set_num_threads(num_threads)
+        torch.manual_seed(0)
+        self.spec, self.rung = spec, rung
+        self.stage = spec["stage"]
+        rows = json.loads(Path(spec["rows"]).read_text())
+        labels = tuple(f"LABEL_{index}" for index in range(spec["num_labels"]))
+        self.teacher = models.load_classifier(spec["teacher"], labels).eval()
+        self.student = new_student(StudentShape(**spec["shape"]), self.teacher, labels, dropout=0.0)
+        self.projections = Projections(self.student.config.hidden_size, self.teacher.config.hidden_size)
+        self.layer_map = taps.layer_map(
+            "uniform", self.student.config.num_hidden_layers, self.teacher.config.num_hidden_layers
+        )
+        self.data = Encoded(
+            rows=Dataset.from_dict({"input_ids": rows}),
+            lengths=np.array([len(row) for row in rows]),
+            input_names=["input_ids"],
+            pad_token_id=self.teacher.config.pad_token_id,
+        )
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        if rung["engine"] == "textbrewer":
+            from bench.peers import textbrewer
+
+            self.peer = textbrewer.Peer(self.teacher, self.student, self.stage, self.layer_map)
+        self.exposed = ExitStack()
+        if self.stage == "intermediate" and rung["engine"] != "textbrewer":
+            self.exposed.enter_context(taps.exposing_attention(self.teacher, self.student))
+        elif rung["outputs"] == "all":
+            for model in (self.teacher, self.student):
+                model.set_attn_implementation("eager")  # the only one that gives attentions
+
+    def facts(self) -> dict[str, Any]:
+        """Peak memory so far."""
+        return {"peak_rss_bytes": peak_rss_bytes()}
+
+    def train(self) -> tuple[float, float]:
+        """(seconds of all steps over the rows, seconds of filling the cache of logits)."""
+        fill_s, data = 0.0, self.data
+        if self.stage == "prediction" and self.rung["cached"]:
+            started = time.perf_counter()
+            data = data.with_column("teacher_logits", predict_logits(self.teacher, self.data))
+            fill_s = time.perf_counter() - started
+        if self.rung["engine"] == "ours":
+            return self._train_ours(data), fill_s
+        if self.rung["engine"] == "textbrewer":
+            return self.peer.train(list(self._batches(data))), fill_s
+        return self._train_plainly(data), fill_s
+
+    # -- our trainer
+
+    def _train_ours(self, data: Encoded) -> float:
+        layers = self.stage == "intermediate"
+        objective = INTERMEDIATE_LAYERS if layers else Objective(prediction=1.0)
+        model = DistillationModel(self.student, self.projections if layers else None, objective)
+        schedule = training.Schedule(epochs=1, batch_size=self.spec["batch_size"], learning_rate=1e-5)
+        clock = _Clock()
+        with tempfile.TemporaryDirectory() as folder:
+            setting = training.Setting(title="bench", seed=0, checkpoints=Path(folder), console=Console(quiet=True))
+            arguments = training.arguments(schedule, schedule.num_steps(len(data.lengths)), setting, model)
+            arguments.save_strategy = "no"
+            arguments.torch_compile = self.rung["compiled"]
+            trainer = DistillationTrainer(
+                model=model,
+                teacher=self.teacher if layers else None,
+                layer_map=self.layer_map,
+                lengths=data.lengths,
+                batch_size=schedule.batch_size,
+                args=arguments,
+                train_dataset=data.rows,
+                data_collator=PaddingCollator(data.pad_token_id),
+                callbacks=[clock],
+            )
+            trainer.train()
+        return clock.seconds
+
+    # -- the plain loop
+
+    def _batches(self, data: Encoded) -> Iterator[dict[str, Tensor]]:
+        size = self.spec["batch_size"]
+        if self.rung["padding"] == "bucketed":
+            numbers = list(LengthBucketedBatchSampler(data.lengths, batch_size=size, seed=0))
+        else:
+            order = random.Random(0).sample(range(len(data.rows)), len(data.rows))
+            numbers = [order[start : start + size] for start in range(0, len(order), size)]
+        collate = PaddingCollator(data.pad_token_id)
+        for batch_numbers in numbers:
+            batch = collate([data.rows[number] for number in batch_numbers])
+            short = self.spec["max_length"] - batch["input_ids"].shape[1]
+            if self.rung["padding"] == "maximum" and short > 0:
+                for name, fill in (("input_ids", data.pad_token_id), ("attention_mask", 0)):
+                    batch[name] = nn.functional.pad(batch[name], (0, short), value=fill)
+            yield {name: value.to(self.device) for name, value in batch.items()}
+
+    def _train_plainly(self, data: Encoded) -> float:
+        """The procedure of the original scripts: each batch through both models, squared errors, AdamW."""
+        self.student.train()
+        for module in (self.student, self.teacher, self.projections):
+            nn.Module.to(module, self.device)
+        trained = [*self.student.parameters(), *self.projections.parameters()]
+        optimiser = torch.optim.AdamW(trained, lr=1e-5, fused=self.rung["outputs"] == "used")
+        half = self.rung["precision"] == "ours" and training.machine_has_bf16()
+        started = time.perf_counter()
+        for batch in self._batches(data):
+            logits = batch.pop("teacher_logits", None)
+            with torch.autocast(self.device, dtype=torch.bfloat16, enabled=half):
+                loss = self._layer_loss(batch) if self.stage == "intermediate" else self._logit_loss(batch, logits)
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimiser.step()
+            optimiser.zero_grad()
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    def _layer_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        with torch.no_grad():
+            theirs = self._everything(self.teacher, batch)
+        ours = self._everything(self.student, batch)
+        layers = list(enumerate((0, *self.layer_map)))
+        project = self.projections.of_layer(0)
+        mse = nn.functional.mse_loss
+        loss = torch.stack([mse(project(ours.hidden[m]), theirs.hidden[layer]) for m, layer in layers]).sum()
+        scores = [mse(ours.scores[m - 1], theirs.scores[layer - 1]) for m, layer in layers[1:]]
+        return loss + torch.stack(scores).sum()
+
+    def _everything(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> taps.Taps:
+        if self.rung["outputs"] == "used":
+            return taps.read(model, batch, INTERMEDIATE_LAYERS.reads)
+        found = model(**batch, output_hidden_states=True, output_attentions=True)
+        scores = tuple(layer.scores for layer in found.attentions)
+        return taps.Taps(last=found.hidden_states[-1], hidden=found.hidden_states, scores=scores)
+
+    def _logit_loss(self, batch: dict[str, Tensor], logits: Tensor | None) -> Tensor:
+        options: dict[str, Any] = {}
+        if self.rung["outputs"] == "all":
+            options = {"output_hidden_states": True, "output_attentions": True}
+        if logits is None:
+            with torch.no_grad():
+                logits = self.teacher(**batch, **options).logits
+        targets = logits.float().softmax(dim=-1)
+        return -(targets * self.student(**batch, **options).logits.float().log_softmax(dim=-1)).mean()
+
+
+class _Clock(TrainerCallback):
+    """From the epoch's beginning, its first batch included, to the end of its last step."""
+
+    seconds = 0.0
+
+    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+        """Start."""
+        self.started = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Take the time."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds = time.perf_counter() - self.started
+
+
+if __name__ == "__main__":
+    serve(Worker)

@@ -1,0 +1,84 @@
+"""`pocketbert bench-training`: how fast a recipe's stages train, against the plain procedure and against TextBrewer."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from rich.console import Console
+
+from bench import machine, training
+from compress import models
+from compress.encoding import encode_split
+from compress.errors import UserError
+from compress.files import write_json
+from compress.progress import progress_bar
+from compress.tasks import Task
+from pocketbert.plan import shape_of
+from pocketbert.recipe import Recipe
+
+
+def measure(
+    recipe: Recipe,
+    task: Task,
+    *,
+    num_rows: int,
+    rounds: int,
+    num_threads: int | None,
+    peer_path: Path | None,
+    compiled: bool,
+    output: Path | None,
+    console: Console,
+) -> dict[str, Any]:
+    """Both stages of task distillation on `num_rows` train rows, drawn by the seed; returns plain values.
+
+    `peer_path`: a folder with TextBrewer in it (pip install --target), whose rows are left out without. `output`: a
+    folder for training.json, with the raw seconds.
+    """
+    if peer_path is not None and not (peer_path / "textbrewer").is_dir():
+        raise UserError(
+            f"--textbrewer {peer_path}: holds no package textbrewer; make it with "
+            f"`pip install --no-deps --target {peer_path} textbrewer==0.2.1.post1`"
+        )
+    teacher = recipe.teacher.model or recipe.teacher.base or ""
+    tokenizer = models.load_tokenizer(teacher)
+    drawn = np.random.default_rng(recipe.seed).permutation(len(task.train))[:num_rows]
+    encoded = encode_split(task.train.take(drawn), tokenizer, max_length=task.max_length)
+    found: dict[str, Any] = {"machine": machine.describe(), "num_rows": len(drawn), "rounds": rounds, "stages": {}}
+    for stage in get_args(training.Stage):
+        section = getattr(recipe.distill, stage)
+        load = training.Load(
+            teacher=teacher,
+            shape=vars(shape_of(recipe)),
+            rows=encoded.rows["input_ids"],
+            num_labels=len(task.labels),
+            batch_size=section.batch_size,
+            max_length=task.max_length,
+            epochs=section.epochs,
+        )
+        rungs = [rung for rung in training.LADDER[stage] if compiled or not rung.compiled]
+        if peer_path is not None:
+            rungs.append(training.TEXTBREWER)
+        with progress_bar(stage, console) as on_progress:
+            trained = training.measure(
+                stage,
+                rungs,
+                load,
+                rounds=rounds,
+                num_threads=num_threads or machine.usable_cores(),
+                peer_path=peer_path,
+                seed=recipe.seed,
+                on_progress=on_progress,
+            )
+        found["stages"][stage] = {
+            "rows": training.rows_of(trained, load),
+            "samples": [asdict(each) for each in trained],
+            "mean_tokens": float(np.mean(encoded.lengths)),
+            "max_length": task.max_length,
+            "batch_size": section.batch_size,
+            "epochs": section.epochs,
+        }
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / "training.json", found)
+    return found
