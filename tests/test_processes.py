@@ -41,7 +41,7 @@ def finished(process: subprocess.Popen) -> str:
 
 
 @pytest.mark.parametrize("objective", ["layers", "relations", "prediction"])
-def test_five_steps_of_two_processes_give_the_weights_of_one(tmp_path, objective):
+def test_b07_five_steps_of_two_processes_give_the_weights_of_one(tmp_path, objective):
     """33 rows in batches of 8: the last batch holds one row, so that one process has none of its own."""
     found = []
     for num_processes in (1, 2):
