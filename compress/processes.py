@@ -3,6 +3,7 @@
 All processes run the same code on the same files. The main one decides and writes, the others follow.
 """
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,7 +76,8 @@ def leave() -> bool:
     if count() == 1:
         return True
     was_main = is_main()
-    _group().destroy_process_group()
+    from_main(None)  # none may be gone while another still talks to it
+    _end()
     for name in LAUNCHED_BY:
         os.environ.pop(name, None)
     return was_main
@@ -88,4 +90,12 @@ def _group() -> Any:
     from accelerate import PartialState
 
     PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    atexit.register(_end)  # threads of the group that outlive the interpreter end the process with an abort
     return torch.distributed
+
+
+def _end() -> None:
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -182,7 +182,7 @@ def general(
     loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
     with _told_when_interrupted(console):
         folder = make_general(loaded, output or Path("runs") / loaded.name, console)
-    if not processes.is_main():
+    if folder is None:  # another process tells
         return
     print(json.dumps({"model": str(folder)}) if as_json else f"general student {folder}")
 

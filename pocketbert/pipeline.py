@@ -66,15 +66,18 @@ def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome | None
         return Outcome(folder=folder, results=results, num_built=run.num_built, gate=gate)
 
 
-def make_general(recipe: Recipe, folder: Path, console: Console) -> Path:
-    """Make the recipe's general student alone, or find it in the cache; returns the folder of its model."""
+def make_general(recipe: Recipe, folder: Path, console: Console) -> Path | None:
+    """Make the recipe's general student alone, or find it in the cache; returns the folder of its model.
+
+    Of several processes all but the main one get None.
+    """
     with processes.main_first():
         task = prepare(recipe, console)
     with _open_run(recipe, folder, console) as run:
         flow = _Flow(recipe, task, run, console)
         for stage in general_plan(recipe, task):
             flow.do(stage)
-    return folder / "general" / "model"
+        return folder / "general" / "model" if processes.leave() else None
 
 
 def prepare(recipe: Recipe, console: Console) -> Task:

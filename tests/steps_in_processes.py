@@ -42,6 +42,7 @@ def main(what: str, target: Path) -> None:
     assert trained.num_steps == 5
     if processes.is_main():
         save_file(plain(model), target)
+    processes.leave()
 
 
 def plain(model: DistillationModel) -> dict[str, torch.Tensor]:
