@@ -117,13 +117,11 @@ class _Dependencies:
         return {**self.data, **self.student, **_that_counts(self.recipe.distill.intermediate)}
 
     def prediction(self) -> dict[str, Any]:
-        vocabulary, general = self.recipe.student.vocabulary, self.recipe.distill.general
-        counted = general.corpus if vocabulary is not None and general is not None else []
+        vocabulary = self.recipe.student.vocabulary  # its corpus counts through the general stage, which comes before
         return {
             **self.data,
             **_that_counts(self.recipe.distill.prediction),
             "vocabulary": vocabulary and vocabulary.model_dump(),
-            "corpus": [corpus_identity(name) for name in counted if name != "task"],
         }
 
     def export(self) -> dict[str, Any]:

@@ -26,12 +26,7 @@ def layer_loss(how: str, teacher, tokenizer, shape: StudentShape) -> dict[str, f
     batch = PaddingCollator(texts.pad_token_id)([texts.rows[0], texts.rows[1]])
     layer_map = taps.layer_map("uniform", shape.layers, 4)
     with taps.exposing_attention(teacher):
-        found = taps.read(teacher, batch, taps.Wanted(hidden=True, scores=True))
-    mapped = taps.Taps(
-        last=found.last,
-        hidden=tuple(found.hidden[layer] for layer in (0, *layer_map)),
-        scores=tuple(found.scores[layer - 1] for layer in layer_map),
-    )
+        mapped = taps.read(teacher, batch, taps.Wanted(hidden=True, scores=True)).of_layers(layer_map)
     model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
     with taps.exposing_attention(learner.student):
         return {name: values.mean().item() for name, values in model(teacher=mapped, **batch).items()}
