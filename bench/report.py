@@ -93,6 +93,7 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
         "parity": _parity(stages["export"]["variants"], results["metric"]) if "export" in stages else None,
         "curves": [plots.loss_curve(facts["history"], name) for name, facts in trained.items()],
         "training": [_training(name, facts) for name, facts in trained.items()],
+        "after_stages": _after_stages(stages),
         "machine": machine_lines(bench["machine"]),
         "shipped": _shipped(stages),
         "use": _use(stages, results.get("takes_pairs", False)),
@@ -189,6 +190,19 @@ def _training(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
     return (name, str(facts["num_steps"]), f"{facts['seconds']:.0f} s{cut_off}", scores)
 
 
+def _after_stages(stages: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Teacher, and student after each stage: the metric on dev and test."""
+    intermediate, prediction = stages.get("intermediate", {}), stages.get("prediction", {})
+    first = "after general distillation" if "general" in stages else "before any training"
+    told = [
+        ("teacher", stages.get("teacher", {}).get("scores")),
+        (f"student {first}, under the teacher's head", intermediate.get("scores_before")),
+        ("student after the intermediate stage, under the teacher's head", intermediate.get("scores")),
+        ("student after the prediction stage", prediction.get("scores")),
+    ]
+    return [(who, f"{scores['dev']:.3f}", f"{scores['test']:.3f}") for who, scores in told if scores]
+
+
 def machine_lines(machine: dict[str, Any]) -> list[tuple[str, str]]:
     """What `bench.machine.describe` found, in words."""
     gpu = machine["gpu"]
@@ -223,6 +237,7 @@ def _markdown(shown: dict[str, Any]) -> str:
     if shown["training"]:
         header = ("stage", "steps", "time", f"{shown['metric']} on dev, each epoch")
         parts += ["## Training", "", table.markdown(header, shown["training"])]
+        parts += ["", table.markdown((shown["metric"], "dev", "test"), shown["after_stages"])]
     if shown["shipped"]:
         parts += ["## Use it", "", "```", *shown["use"], "```"]
     if shown["reproduce"]:

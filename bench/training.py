@@ -50,7 +50,8 @@ LADDER: dict[Stage, list[Rung]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What is trained on what. `rows`: token ids; `shape`: layers, width, ffn_width and heads of the student.
+    """What is trained on what. `rows`: token ids, `pieces`: all that the whole of which they are a part uses; `shape`:
+    layers, width, ffn_width and heads of the student.
 
     `epochs`: of the prediction stage, over which the filling of the cache is counted. `max_length`: tokens, which plain
     padding fills up to.
@@ -59,6 +60,7 @@ class Load:
     teacher: str
     shape: dict[str, int]
     rows: Sequence[Sequence[int]]
+    pieces: Sequence[int]
     num_labels: int
     batch_size: int
     max_length: int

@@ -19,13 +19,13 @@ from transformers import PreTrainedModel, TrainerCallback
 from bench.children import serve
 from bench.worker import peak_rss_bytes
 from compress import models, taps, training
-from compress.batching import LengthBucketedBatchSampler, PaddingCollator
+from compress.batching import LengthBucketedBatchSampler, PaddingCollator, read_rows
 from compress.encoding import Encoded
 from compress.inference import predict_logits
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
+from compress.precision import Precision, autocast
 from compress.shape import StudentShape
 from compress.student import new_student
-from compress.trainer import DistillationTrainer
 
 
 class Worker:
@@ -36,6 +36,7 @@ class Worker:
         torch.manual_seed(0)
         self.spec, self.rung = spec, rung
         self.stage = spec["stage"]
+        self.precision: Precision = "auto" if rung["precision"] == "ours" else "fp32"
         rows = json.loads(Path(spec["rows"]).read_text())
         labels = tuple(f"LABEL_{index}" for index in range(spec["num_labels"]))
         self.teacher = models.load_classifier(spec["teacher"], labels).eval()
@@ -49,6 +50,7 @@ class Worker:
             lengths=np.array([len(row) for row in rows]),
             input_names=["input_ids"],
             pad_token_id=self.teacher.config.pad_token_id,
+            others=tuple(spec["pieces"]),
         )
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         if rung["engine"] == "textbrewer":
@@ -71,7 +73,7 @@ class Worker:
         fill_s, data = 0.0, self.data
         if self.stage == "prediction" and self.rung["cached"]:
             started = time.perf_counter()
-            data = data.with_column("teacher_logits", predict_logits(self.teacher, self.data))
+            data = data.with_column("teacher_logits", predict_logits(self.teacher, self.data, precision=self.precision))
             fill_s = time.perf_counter() - started
         if self.rung["engine"] == "ours":
             return self._train_ours(data), fill_s
@@ -84,26 +86,24 @@ class Worker:
     def _train_ours(self, data: Encoded) -> float:
         layers = self.stage == "intermediate"
         objective = INTERMEDIATE_LAYERS if layers else Objective(prediction=1.0)
-        model = DistillationModel(self.student, self.projections if layers else None, objective)
-        schedule = training.Schedule(epochs=1, batch_size=self.spec["batch_size"], learning_rate=1e-5)
         clock = _Clock()
         with tempfile.TemporaryDirectory() as folder:
-            setting = training.Setting(title="bench", seed=0, checkpoints=Path(folder), console=Console(quiet=True))
-            arguments = training.arguments(schedule, schedule.num_steps(len(data.lengths)), setting, model)
-            arguments.save_strategy = "no"
-            arguments.torch_compile = self.rung["compiled"]
-            trainer = DistillationTrainer(
-                model=model,
+            training.train(
+                DistillationModel(self.student, self.projections if layers else None, objective),
+                data,
+                training.Schedule(epochs=1, batch_size=self.spec["batch_size"], learning_rate=1e-5),
+                training.Setting(
+                    title="bench",
+                    seed=0,
+                    checkpoints=Path(folder),
+                    precision=self.precision,
+                    compiled=self.rung["compiled"],
+                    console=Console(quiet=True),
+                ),
                 teacher=self.teacher if layers else None,
                 layer_map=self.layer_map,
-                lengths=data.lengths,
-                batch_size=schedule.batch_size,
-                args=arguments,
-                train_dataset=data.rows,
-                data_collator=PaddingCollator(data.pad_token_id),
                 callbacks=[clock],
             )
-            trainer.train()
         return clock.seconds
 
     # -- the plain loop
@@ -117,7 +117,7 @@ class Worker:
             numbers = [order[start : start + size] for start in range(0, len(order), size)]
         collate = PaddingCollator(data.pad_token_id)
         for batch_numbers in numbers:
-            batch = collate([data.rows[number] for number in batch_numbers])
+            batch = collate(read_rows(data.rows, batch_numbers))
             short = self.spec["max_length"] - batch["input_ids"].shape[1]
             if self.rung["padding"] == "maximum" and short > 0:
                 for name, fill in (("input_ids", data.pad_token_id), ("attention_mask", 0)):
@@ -131,11 +131,10 @@ class Worker:
             nn.Module.to(module, self.device)
         trained = [*self.student.parameters(), *self.projections.parameters()]
         optimiser = torch.optim.AdamW(trained, lr=1e-5, fused=self.rung["outputs"] == "used")
-        half = self.rung["precision"] == "ours" and training.machine_has_bf16()
         started = time.perf_counter()
         for batch in self._batches(data):
             logits = batch.pop("teacher_logits", None)
-            with torch.autocast(self.device, dtype=torch.bfloat16, enabled=half):
+            with autocast(self.precision):
                 loss = self._layer_loss(batch) if self.stage == "intermediate" else self._logit_loss(batch, logits)
             loss.backward()
             nn.utils.clip_grad_norm_(trained, 1.0)

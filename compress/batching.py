@@ -65,6 +65,12 @@ class LengthBucketedBatchSampler(Sampler[list[int]]):
                 yield part.tolist() if len(part) else [~int(batches[index][0])]
 
 
+def read_rows(rows: datasets.Dataset, numbers: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+    """Many rows in one read: a tenth of the time of one by one."""
+    columns = rows[numbers]
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
 class Rows(Dataset[dict[str, Any]]):
     """Rows by their numbers. ~number is the same row with `counts` 0: it is computed, and counts as no example."""
 
@@ -78,10 +84,9 @@ class Rows(Dataset[dict[str, Any]]):
         return self.__getitems__([number])[0]
 
     def __getitems__(self, numbers: list[int]) -> list[dict[str, Any]]:
-        """Many rows in one read."""
-        columns = self.rows[[max(number, ~number) for number in numbers]]
-        columns["counts"] = [float(number >= 0) for number in numbers]
-        return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+        """Many rows at once."""
+        found = read_rows(self.rows, [max(number, ~number) for number in numbers])
+        return [{**row, "counts": float(number >= 0)} for row, number in zip(found, numbers, strict=True)]
 
 
 class PaddingCollator:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from compress import models, taps
 from compress.anatomy import anatomy_of
 from compress.architectures import WITH_CARRIED_WEIGHTS
-from compress.batching import PaddingCollator
+from compress.batching import PaddingCollator, read_rows
 from compress.encoding import Encoded
 from compress.errors import UserError
 from compress.locations import locate
@@ -204,6 +204,5 @@ def calibration_batches(data: Encoded, seed: int, *, batch_size: int = 32) -> Se
     chosen = sorted(order[:enough].tolist(), key=lambda row: data.lengths[row])
     inputs, collate = data.rows.select_columns(data.input_names), PaddingCollator(data.pad_token_id)
     return [
-        collate([inputs[row] for row in chosen[start : start + batch_size]])
-        for start in range(0, len(chosen), batch_size)
+        collate(read_rows(inputs, chosen[start : start + batch_size])) for start in range(0, len(chosen), batch_size)
     ]

@@ -1,7 +1,7 @@
 """Texts to token rows."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from datasets import Dataset
@@ -17,23 +17,23 @@ TOKEN_COLUMNS = ("input_ids", "token_type_ids")
 class Encoded:
     """Token rows: columns input_ids, token_type_ids where they are not all 0, and labels where known.
 
-    `lengths`: (rows,) tokens. The attention mask follows from the lengths, when rows are padded.
+    `lengths`: (rows,) tokens. The attention mask follows from the lengths, when rows are padded. `others`: pieces whose
+    embeddings are trained beside those of the rows, where the rows are a part of a larger whole.
     """
 
     rows: Dataset
     lengths: np.ndarray
     input_names: list[str]
     pad_token_id: int
+    others: tuple[int, ...] = ()
 
     def with_column(self, name: str, values: np.ndarray) -> "Encoded":
         """The same rows with one more column, such as cached teacher logits (rows, classes)."""
-        rows = self.rows.add_column(name, list(values))
-        return Encoded(rows=rows, lengths=self.lengths, input_names=self.input_names, pad_token_id=self.pad_token_id)
+        return replace(self, rows=self.rows.add_column(name, list(values)))
 
     def without_column(self, name: str) -> "Encoded":
         """The same rows less one column."""
-        rows = self.rows.remove_columns(name)
-        return Encoded(rows=rows, lengths=self.lengths, input_names=self.input_names, pad_token_id=self.pad_token_id)
+        return replace(self, rows=self.rows.remove_columns(name))
 
 
 def encode_split(split: Split, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Encoded:

@@ -8,8 +8,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compress import processes
-from compress.batching import PaddingCollator
+from compress.batching import PaddingCollator, read_rows
 from compress.encoding import Encoded
+from compress.precision import Precision, autocast
 
 
 @torch.no_grad()
@@ -18,9 +19,10 @@ def predict_logits(
     encoded: Encoded,
     *,
     batch_size: int = 64,
+    precision: Precision = "fp32",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> np.ndarray:
-    """The model's logits, (rows, classes) in float32, in the order of the rows; eval mode, no autocast.
+    """The model's logits, (rows, classes) in float32, in the order of the rows; eval mode.
 
     Where several processes run, all call it together, each takes its share, and all get the whole.
     """
@@ -32,11 +34,12 @@ def predict_logits(
     collate = PaddingCollator(encoded.pad_token_id)
     inputs = encoded.rows.select_columns(encoded.input_names)
     for start in range(0, len(by_length), batch_size):
-        rows = [inputs[int(index)] for index in by_length[start : start + batch_size]]
-        batch = {name: value.to(device) for name, value in collate(rows).items()}
-        found.append(model(**batch).logits.float().cpu().numpy())
-        on_progress(start + len(rows), len(by_length))
+        batch = collate(read_rows(inputs, by_length[start : start + batch_size]))
+        with autocast(precision):
+            logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
+        found.append(logits.float().cpu().numpy())
+        on_progress(min(start + batch_size, len(by_length)), len(by_length))
     model.train(training)
     shares = processes.gathered((by_length, np.concatenate(found) if found else None))
-    logits = np.concatenate([values for _, values in shares if values is not None])
-    return logits[np.argsort(np.concatenate([rows for rows, _ in shares]), kind="stable")]
+    gathered = np.concatenate([values for _, values in shares if values is not None])
+    return gathered[np.argsort(np.concatenate([rows for rows, _ in shares]), kind="stable")]

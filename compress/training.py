@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from compress.callbacks import BestEpoch, Checkpoints, Progress, latest_checkpoi
 from compress.encoding import Encoded
 from compress.errors import UserError
 from compress.objective import DistillationModel
+from compress.pieces import only_used_rows, pieces_in
+from compress.precision import Precision, chosen
 from compress.progress import ProgressBar
 from compress.trainer import DistillationTrainer
 
@@ -50,14 +52,17 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Under what name a stage trains, from which seed, and where it leaves what.
+    """Under what name a stage trains, from which seed, how it computes, and where it leaves what.
 
     `checkpoints`: when the folder holds a complete one, training goes on from there. `tensorboard`: its event files.
+    `compiled`: through torch.compile.
     """
 
     title: str
     seed: int
     checkpoints: Path
+    precision: Precision = "auto"
+    compiled: bool = False
     tensorboard: Path | None = None
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
@@ -77,13 +82,6 @@ class Trained:
     seconds: float
 
 
-def machine_has_bf16() -> bool:
-    """Whether bf16 matrix products run in hardware here."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
 def train(
     model: DistillationModel,
     data: Encoded,
@@ -93,6 +91,7 @@ def train(
     teacher: PreTrainedModel | None = None,
     layer_map: tuple[int, ...] = (),
     evaluate: Callable[[PreTrainedModel], float] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:
     """Train `model` in place on `data`.
 
@@ -104,28 +103,27 @@ def train(
     bar = ProgressBar(setting.title, setting.console)
     progress = Progress(setting.title, bar)
     best = BestEpoch(evaluate, setting.checkpoints / "best.safetensors") if evaluate else None
-    callbacks: list[TrainerCallback] = [best] if best else []
+    resumable = [*([best] if best else []), *callbacks]
     if setting.tensorboard is not None and processes.is_main():
-        callbacks.append(TensorBoardCallback(SummaryWriter(str(setting.tensorboard))))
-    trainer = DistillationTrainer(
-        model=model,
-        teacher=teacher,
-        layer_map=layer_map,
-        lengths=data.lengths,
-        batch_size=schedule.batch_size,
-        micro_batch_size=schedule.micro_batch_size,
-        args=arguments(schedule, num_steps, setting, model),
-        train_dataset=data.rows,
-        data_collator=PaddingCollator(data.pad_token_id),
-        callbacks=[*callbacks, progress, Checkpoints()],
-    )
-    trainer.remove_callback(PrinterCallback)
+        resumable.append(TensorBoardCallback(SummaryWriter(str(setting.tensorboard))))
     started = time.perf_counter()
-    with bar:
-        _run(trainer, latest_checkpoint(setting.checkpoints), callbacks, setting.title)
-    seconds = time.perf_counter() - started
-    if best is not None:
-        best.restore(model.student)
+    with bar, only_used_rows(model.student, pieces_in(data, model.student.config.vocab_size)):
+        trainer = DistillationTrainer(
+            model=model,
+            teacher=teacher,
+            layer_map=layer_map,
+            lengths=data.lengths,
+            batch_size=schedule.batch_size,
+            micro_batch_size=schedule.micro_batch_size,
+            args=arguments(schedule, num_steps, setting, model),
+            train_dataset=data.rows,
+            data_collator=PaddingCollator(data.pad_token_id),
+            callbacks=[*resumable, progress, Checkpoints()],
+        )
+        trainer.remove_callback(PrinterCallback)
+        _run(trainer, latest_checkpoint(setting.checkpoints), resumable, setting.title)
+        if best is not None:
+            best.restore(model.student)
     model.eval()
     return Trained(
         history=[entry for entry in trainer.state.log_history if "loss" in entry],
@@ -133,11 +131,13 @@ def train(
         best_epoch=best.best_epoch if best else None,
         num_steps=trainer.state.global_step,
         resumed_at_step=progress.first_step,
-        seconds=seconds,
+        seconds=time.perf_counter() - started,
     )
 
 
-def _run(trainer: DistillationTrainer, checkpoint: str | None, callbacks: list[TrainerCallback], title: str) -> None:
+def _run(
+    trainer: DistillationTrainer, checkpoint: str | None, callbacks: Sequence[TrainerCallback], title: str
+) -> None:
     """Train to the end. A checkpoint of the last step is loaded and no more: the trainer would go one step beyond."""
     if checkpoint is not None:
         state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
@@ -160,6 +160,7 @@ def _run(trainer: DistillationTrainer, checkpoint: str | None, callbacks: list[T
 
 def arguments(schedule: Schedule, num_steps: int, setting: Setting, model: DistillationModel) -> TrainingArguments:
     """A stage's options as the trainer takes them."""
+    precision = chosen(setting.precision)
     made = TrainingArguments(
         output_dir=str(setting.checkpoints),
         num_train_epochs=schedule.epochs,
@@ -172,7 +173,9 @@ def arguments(schedule: Schedule, num_steps: int, setting: Setting, model: Disti
         adam_epsilon=1e-6,
         max_grad_norm=1.0,
         optim="adamw_torch_fused",
-        bf16=machine_has_bf16(),
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        torch_compile=setting.compiled,
         use_cpu=not torch.cuda.is_available(),
         seed=setting.seed,
         save_strategy="steps",

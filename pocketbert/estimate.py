@@ -13,9 +13,9 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from compress import locations, models
+from compress.precision import Precision, autocast
 from compress.student import new_student
 from compress.tasks import Task
-from compress.training import machine_has_bf16
 from pocketbert.corpora import texts_of
 from pocketbert.plan import plan_of, remarks_on, shape_of
 from pocketbert.recipe import Recipe, StageSection, grid_lengths
@@ -56,7 +56,9 @@ def examine(recipe: Recipe, task: Task, folder: Path) -> dict[str, Any]:
     teacher = AutoModelForSequenceClassification.from_config(config)
     student = new_student(shape_of(recipe), teacher, task.labels, architecture=recipe.student.architecture)
     tokens, num_letters = _token_counts(task, name)
-    cost = _measure(teacher, student, num_tokens=min(int(tokens.mean()), task.max_length))
+    cost = _measure(
+        teacher, student, num_tokens=min(int(tokens.mean()), task.max_length), precision=recipe.training.precision
+    )
     tokens_a_row = float(np.minimum(tokens, task.max_length).mean())
     seen = _rows_seen(recipe, task, tokens_a_row, letters_a_token=num_letters / tokens.sum())
     seconds = _seconds(recipe, task, cost, seen, tokens_a_row)
@@ -185,7 +187,7 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
     return {stage: seconds + STAGE_S for stage, seconds in found.items()}
 
 
-def _measure(teacher: PreTrainedModel, student: PreTrainedModel, *, num_tokens: int) -> _Cost:
+def _measure(teacher: PreTrainedModel, student: PreTrainedModel, *, num_tokens: int, precision: Precision) -> _Cost:
     """Run small batches forward, and forward and back, with the precision that training uses."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     num_rows = max(8, min(32, TIMED_TOKENS // num_tokens))
@@ -203,7 +205,7 @@ def _measure(teacher: PreTrainedModel, student: PreTrainedModel, *, num_tokens: 
         return median(timed(call) for _ in range(3)) / (num_rows * num_tokens)
 
     def forward(model: torch.nn.Module) -> torch.Tensor:
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=machine_has_bf16()):
+        with autocast(precision):
             return model(**batch).logits
 
     def step(model: torch.nn.Module) -> None:

@@ -65,11 +65,6 @@ def remarks_on(recipe: Recipe, task: Task) -> list[str]:
     return found
 
 
-def _that_counts(section: StageSection, *left_out: str) -> dict[str, Any]:
-    """A stage's options but for those that change how it computes, and not what."""
-    return section.model_dump(exclude={"micro_batch_size", "checkpoint_steps", *left_out})
-
-
 @dataclass(frozen=True)
 class _Dependencies:
     """All that a stage's result depends on beside earlier stages, as plain values."""
@@ -94,12 +89,17 @@ class _Dependencies:
             "checkpoint": student.checkpoint and locations.identity(student.checkpoint),
         }
 
+    def _training(self, section: StageSection, *left_out: str) -> dict[str, Any]:
+        """A training stage's options but for those that change how it computes, and not what."""
+        options = section.model_dump(exclude={"micro_batch_size", "checkpoint_steps", *left_out})
+        return {**options, "precision": self.recipe.training.precision}
+
     def teacher(self) -> dict[str, Any]:
         teacher = self.recipe.teacher
         if teacher.model is not None:
             return {**self.data, "model": locations.identity(teacher.model)}
         assert teacher.base is not None
-        return {**self.data, "base": locations.identity(teacher.base), **_that_counts(teacher.fine_tune)}
+        return {**self.data, "base": locations.identity(teacher.base), **self._training(teacher.fine_tune)}
 
     def general(self) -> dict[str, Any]:
         section = self.recipe.distill.general
@@ -110,17 +110,17 @@ class _Dependencies:
             "seed": self.recipe.seed,
             "base": base and locations.identity(base),
             "corpus": [self.task.fingerprint() if name == "task" else corpus_identity(name) for name in section.corpus],
-            **_that_counts(section, "corpus"),
+            **self._training(section, "corpus"),
         }
 
     def intermediate(self) -> dict[str, Any]:
-        return {**self.data, **self.student, **_that_counts(self.recipe.distill.intermediate)}
+        return {**self.data, **self.student, **self._training(self.recipe.distill.intermediate)}
 
     def prediction(self) -> dict[str, Any]:
         vocabulary = self.recipe.student.vocabulary  # its corpus counts through the general stage, which comes before
         return {
             **self.data,
-            **_that_counts(self.recipe.distill.prediction),
+            **self._training(self.recipe.distill.prediction),
             "vocabulary": vocabulary and vocabulary.model_dump(),
         }
 

@@ -289,6 +289,19 @@ class DistillSection(Section):
     prediction: PredictionSection = PredictionSection()
 
 
+class TrainingSection(Section):
+    """How all training stages compute."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="Of matrix products; auto: bf16 where the machine has it, else fp16 on a GPU and fp32 on a CPU",
+    )
+    compile: bool = Field(
+        False,
+        description="Through torch.compile: minutes of compiling first; `bench-training --compile` tells the gain",
+    )
+
+
 class ToleranceSection(Section):
     """How far a variant may be from the torch student on dev and still ship."""
 
@@ -341,6 +354,7 @@ class Recipe(Section):
     teacher: TeacherSection
     student: StudentSection
     distill: DistillSection = DistillSection()
+    training: TrainingSection = TrainingSection()
     export: ExportSection = ExportSection()
     bench: BenchSection = BenchSection()
     gate: GateSection = GateSection()

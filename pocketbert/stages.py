@@ -79,6 +79,8 @@ class Stages:
             seed=self.recipe.seed,
             checkpoints=workspace.checkpoints,
             tensorboard=self.folder / "tensorboard" / title,
+            precision=self.recipe.training.precision,
+            compiled=self.recipe.training.compile,
             console=self.console,
         )
 
@@ -133,17 +135,18 @@ class Stages:
         else:
             learner = self._load_learner("general")
         section = self.recipe.distill.intermediate
+        before = self._scores_under_teachers_head(learner, texts)
         trained = self._match_layers(learner, self.teacher, texts, section, workspace, "intermediate")
         if processes.is_main():
             learner.save_encoder(workspace.output / "model", self.tokenizer)
-        return asdict(trained)
+        after = self._scores_under_teachers_head(learner, texts)
+        return {**asdict(trained), "scores_before": before, "scores": after}
 
     def prediction(self, workspace: Workspace) -> dict[str, Any]:
         """The teacher's logits on the task's texts; the student is then complete."""
         learner = self._load_learner("intermediate")
         texts = self.encoded["train"].without_column("labels")
-        if self.recipe.student.initialisation != "random" and distill.can_take_head(learner.student, self.teacher):
-            distill.take_head(learner, self.teacher, texts, seed=self.recipe.seed)
+        self._take_head(learner, texts)
         tokenizer, encoded, told = self.tokenizer, self.encoded, {}
         if self.recipe.student.vocabulary is not None:
             wanted = self.recipe.student.vocabulary
@@ -152,7 +155,7 @@ class Stages:
             cut_embedding(learner.student, cut)
             tokenizer, encoded = cut.tokenizer, self._encoded_by(cut.tokenizer)
             told = {"vocabulary": {"pieces": len(cut.kept), "of": len(self.tokenizer), "coverage": cut.coverage}}
-        before = self._dev_score(learner.student, encoded=encoded)
+        before = self.scores(learner.student, encoded)
         trained, tried = self._match_predictions(learner.student, encoded, workspace)
         if processes.is_main():
             models.save_model(learner.student, tokenizer, workspace.output / "model")
@@ -160,7 +163,7 @@ class Stages:
             **asdict(trained),
             **told,
             "search": tried,
-            "dev_score_before": before,
+            "scores_before": before,
             "scores": self.scores(learner.student, encoded),
             "num_parameters": models.num_parameters(learner.student),
         }
@@ -203,6 +206,17 @@ class Stages:
 
     def _dev_score(self, model: PreTrainedModel, *, encoded: dict[str, Encoded]) -> float:
         return self._score(self.task.dev, predict_logits(model, encoded["dev"]))
+
+    def _take_head(self, learner: distill.Learner, texts: Encoded) -> bool:
+        """Start the student's head from the teacher's, where it can be; else it has random weights."""
+        can = self.recipe.student.initialisation != "random" and distill.can_take_head(learner.student, self.teacher)
+        if can:
+            distill.take_head(learner, self.teacher, texts, seed=self.recipe.seed)
+        return can
+
+    def _scores_under_teachers_head(self, learner: distill.Learner, texts: Encoded) -> dict[str, float] | None:
+        """What the encoder is worth so far: the metric under the teacher's head, cut to its width; None without."""
+        return self.scores(learner.student, self.encoded) if self._take_head(learner, texts) else None
 
     def _cut_vocabulary(self, wanted: VocabularySection) -> Cut:
         """The pieces that the task's train texts use, and those that the general corpus (or the task) uses most."""
@@ -296,7 +310,9 @@ class Stages:
         path = workspace.checkpoints.with_name("teacher_logits.npy")
         if processes.from_main(not path.exists()):
             with progress_bar("teacher's logits", self.console) as on_progress:
-                logits = predict_logits(self.teacher, texts, on_progress=on_progress)
+                logits = predict_logits(
+                    self.teacher, texts, precision=self.recipe.training.precision, on_progress=on_progress
+                )
             if processes.is_main():
                 partial = path.with_suffix(".partial.npy")
                 np.save(partial, logits)

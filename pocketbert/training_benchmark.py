@@ -12,6 +12,7 @@ from compress import models
 from compress.encoding import encode_split
 from compress.errors import UserError
 from compress.files import write_json
+from compress.pieces import pieces_in
 from compress.progress import progress_bar
 from compress.tasks import Task
 from pocketbert.plan import shape_of
@@ -43,6 +44,7 @@ def measure(
     teacher = recipe.teacher.model or recipe.teacher.base or ""
     tokenizer = models.load_tokenizer(teacher)
     drawn = np.random.default_rng(recipe.seed).permutation(len(task.train))[:num_rows]
+    whole = encode_split(task.train, tokenizer, max_length=task.max_length)
     encoded = encode_split(task.train.take(drawn), tokenizer, max_length=task.max_length)
     found: dict[str, Any] = {"machine": machine.describe(), "num_rows": len(drawn), "rounds": rounds, "stages": {}}
     for stage in get_args(training.Stage):
@@ -51,6 +53,7 @@ def measure(
             teacher=teacher,
             shape=vars(shape_of(recipe)),
             rows=encoded.rows["input_ids"],
+            pieces=pieces_in(whole, len(tokenizer)).tolist(),
             num_labels=len(task.labels),
             batch_size=section.batch_size,
             max_length=task.max_length,

@@ -106,7 +106,7 @@ def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_pa
     points = {(point["learning_rate"], point["batch_size"]): point["dev_score"] for point in stage["search"]}
     assert set(points) == {(1e-9, 8), (1e-9, 16), (3e-3, 8), (3e-3, 16)}
     assert stage["scores"]["dev"] == max(points.values()) == max(stage["dev_scores"])
-    assert min(points.values()) == points[1e-9, 8] == stage["dev_score_before"]
+    assert min(points.values()) == points[1e-9, 8] == stage["scores_before"]["dev"]
 
 
 def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder, reviews):

@@ -12,7 +12,16 @@ from bench.training import LADDER, OURS, PLAIN, PRECISION, Load, Rung, Trained
 def load(teacher_folder, tokenizer) -> Load:
     ids = tokenizer([text for text, _ in rows(24)], return_attention_mask=False)["input_ids"]
     shape = {"layers": 2, "width": 16, "ffn_width": 32, "heads": 4}
-    return Load(teacher=str(teacher_folder), shape=shape, rows=ids, num_labels=2, batch_size=8, max_length=32, epochs=4)
+    return Load(
+        teacher=str(teacher_folder),
+        shape=shape,
+        rows=ids,
+        pieces=list(range(20)),
+        num_labels=2,
+        batch_size=8,
+        max_length=32,
+        epochs=4,
+    )
 
 
 @pytest.mark.parametrize("stage", ["intermediate", "prediction"])

@@ -1,0 +1,36 @@
+"""In which precision training multiplies matrices; weights, gradients and losses stay fp32 (mixed precision)."""
+
+from typing import Literal
+
+import torch
+
+from compress.errors import UserError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def machine_has_bf16() -> bool:
+    """Whether bf16 matrix products run in hardware here."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def chosen(wanted: Precision) -> Precision:
+    """What `auto` means on this machine: bf16 where it has it, else fp16 on a GPU and fp32 on a CPU.
+
+    Raises UserError for fp16 without a GPU.
+    """
+    on_gpu = torch.cuda.is_available()
+    if wanted == "fp16" and not on_gpu:
+        raise UserError("training.precision is fp16, which needs a CUDA device, and there is none here; use auto")
+    if wanted != "auto":
+        return wanted
+    return "bf16" if machine_has_bf16() else "fp16" if on_gpu else "fp32"
+
+
+def autocast(wanted: Precision) -> torch.autocast:
+    """A context in which products are taken in that precision."""
+    precision = chosen(wanted)
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", dtype=dtype, enabled=precision != "fp32")
