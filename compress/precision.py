@@ -1,12 +1,15 @@
 """In which precision training multiplies matrices; weights, gradients and losses stay fp32 (mixed precision)."""
 
-from typing import Literal
+import copy
+from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from compress.errors import UserError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def machine_has_bf16() -> bool:
@@ -31,6 +34,20 @@ def chosen(wanted: Precision) -> Precision:
 
 def autocast(wanted: Precision) -> torch.autocast:
     """A context in which products are taken in that precision."""
-    precision = chosen(wanted)
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", dtype=dtype, enabled=precision != "fp32")
+    dtype = HALF.get(chosen(wanted))
+    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", dtype=dtype, enabled=dtype is not None)
+
+
+def cast_once(model: Any, wanted: Precision) -> Any:
+    """A copy of a model that is not trained, for use under `autocast`: the same answers.
+
+    Its linear maps are cast already; autocast would cast the weights anew in each call. In fp32 the model itself.
+    """
+    dtype = HALF.get(chosen(wanted))
+    if dtype is None:
+        return model
+    copied = copy.deepcopy(model)
+    for module in copied.modules():
+        if isinstance(module, nn.Linear):
+            module.to(dtype)
+    return copied

@@ -89,24 +89,32 @@ class Taps:
 
 
 @contextmanager
+def attending(implementation: str, *models: PreTrainedModel) -> Iterator[None]:
+    """Inside, these models compute attention by this implementation; afterwards as before."""
+    before = [model.config._attn_implementation for model in models]
+    try:
+        for model in models:
+            model.set_attn_implementation(implementation)
+        yield
+    finally:
+        for model, own in zip(models, before, strict=True):
+            model.set_attn_implementation(own)
+
+
+@contextmanager
 def exposing_attention(*models: PreTrainedModel) -> Iterator[None]:
     """Inside, these models can be read with their scores and vectors; afterwards they compute attention as before.
 
     Raises UserError for an architecture that does not use transformers' AttentionInterface.
     """
-    before = [model.config._attn_implementation for model in models]
-    try:
+    with attending(SCORES, *models):
         for model in models:
-            model.set_attn_implementation(SCORES)
             if model.base_model.config._attn_implementation != SCORES:  # type: ignore[union-attr]
                 raise UserError(
                     f"a {model.config.model_type} gives no attention scores through transformers' AttentionInterface; "
                     "use a BERT, RoBERTa, ELECTRA or DistilBERT, or set the weight `attention` to 0"
                 )
         yield
-    finally:
-        for model, implementation in zip(models, before, strict=True):
-            model.set_attn_implementation(implementation)
 
 
 @contextmanager

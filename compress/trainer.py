@@ -1,21 +1,18 @@
 """One trainer for every stage: a `transformers.Trainer` whose loss is the stage's objective."""
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer
 
 from compress import processes, taps
 from compress.batching import LengthBucketedBatchSampler, Rows
 from compress.objective import DistillationModel, Objective
-
-PLAIN_ATTENTION_UP_TO = 256  # tokens
+from compress.precision import Precision, cast_once
 
 
 class DistillationTrainer(Trainer):
@@ -47,14 +44,14 @@ class DistillationTrainer(Trainer):
         options["args"].gradient_accumulation_steps = self.sampler.micro_batches
         super().__init__(model=model, **options)
         self.objective: Objective = model.objective
-        self.teacher = teacher
         self.layer_map = layer_map
         self.loss_is_scaled_for_ga = True  # compute_loss divides by the step's examples itself
-        self.longest = int(np.max(lengths, initial=0))
         self._loss_sums: dict[str, Tensor] = {}
         self._loss_examples = torch.tensor(0.0)
+        self.teacher: Any = None
         if teacher is not None:
-            teacher.eval().requires_grad_(False).to(self.args.device)
+            precision: Precision = "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32"
+            self.teacher = cast_once(teacher, precision).eval().requires_grad_(False).to(self.args.device)
 
     def get_train_dataloader(self) -> DataLoader:
         """Length-bucketed batches, which depend on (seed, epoch) alone; this process's share of each."""
@@ -79,8 +76,7 @@ class DistillationTrainer(Trainer):
         tokens = {name: value for name, value in inputs.items() if name != "counts"}
         if self.objective.reads:
             tokens["teacher"] = self._teacher_taps(tokens)
-        with self._fastest_attention():
-            parts = model(**tokens)
+        parts = model(**tokens)
         sums = {name: (values * counts).sum() for name, values in parts.items()}
         num_examples = counts.sum() if num_items_in_batch is None else num_items_in_batch
         # data-parallel training averages the processes' gradients, and here they are shares of one mean
@@ -100,11 +96,6 @@ class DistillationTrainer(Trainer):
             self._loss_sums.clear()
             self._loss_examples = torch.tensor(0.0)
         super().log(logs, start_time)
-
-    def _fastest_attention(self) -> AbstractContextManager:
-        """On a CPU, flash attention in bf16 goes back two to ten times as slowly as plain products up to 256 tokens."""
-        plain = self.args.device.type == "cpu" and self.args.bf16 and self.longest <= PLAIN_ATTENTION_UP_TO
-        return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
 
     @torch.no_grad()
     def _teacher_taps(self, inputs: dict[str, Tensor]) -> taps.Taps:

@@ -111,15 +111,15 @@ def test_b04_the_soft_cross_entropy_is_not_divided_by_the_number_of_classes():
 
 def test_b05_the_teachers_dropout_is_off(tmp_path, teacher, data):
     teacher.train()
-    layer_trainer(tmp_path, teacher, data)
-    assert not any(module.training for module in teacher.modules())
+    trainer = layer_trainer(tmp_path, teacher, data)
+    assert not any(module.training for module in trainer.teacher.modules())
 
 
 def test_b06_nothing_of_the_teacher_is_kept_for_gradients(tmp_path, teacher, data):
     trainer = layer_trainer(tmp_path, teacher, data)
-    teacher.requires_grad_(True)
+    trainer.teacher.requires_grad_(True)
     batch = {"input_ids": torch.tensor([[2, 5, 6, 3]]), "attention_mask": torch.ones(1, 4)}
-    with taps.exposing_attention(teacher):
+    with taps.exposing_attention(trainer.teacher):
         found = trainer._teacher_taps(batch)
     assert len(found.hidden) == 3 and not any(tensor.requires_grad for tensor in (*found.hidden, *found.scores))
 
@@ -217,7 +217,7 @@ def test_b21_the_prediction_stage_reads_no_layers(data):
 def test_b22_the_teachers_logits_are_computed_once_for_all_epochs(tmp_path, teacher, data):
     calls = []
     teacher.register_forward_pre_hook(lambda *_: calls.append(1))
-    logits = predict_logits(teacher, data, batch_size=50)
+    logits = predict_logits(teacher, data)
     train(
         DistillationModel(small(), None, Objective(prediction=1.0)),
         data.with_column("teacher_logits", logits),
