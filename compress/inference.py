@@ -12,7 +12,6 @@ from compress.batching import PaddingCollator, read_rows
 from compress.encoding import Encoded
 from compress.precision import Precision, autocast, cast_once
 
-
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 2**15}
 
 
