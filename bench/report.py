@@ -93,7 +93,7 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
         "parity": _parity(stages["export"]["variants"], results["metric"]) if "export" in stages else None,
         "curves": [plots.loss_curve(facts["history"], name) for name, facts in trained.items()],
         "training": [_training(name, facts) for name, facts in trained.items()],
-        "after_stages": _after_stages(stages),
+        "after_stages": _after_stages(results),
         "machine": machine_lines(bench["machine"]),
         "shipped": _shipped(stages),
         "use": _use(stages, results.get("takes_pairs", False)),
@@ -190,8 +190,12 @@ def _training(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
     return (name, str(facts["num_steps"]), f"{facts['seconds']:.0f} s{cut_off}", scores)
 
 
-def _after_stages(stages: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Teacher, and student after each stage: the metric on dev and test."""
+def _after_stages(results: dict[str, Any]) -> dict[str, Any]:
+    """Teacher, and student after each stage: the metric on dev and test, under their names where they have their own.
+
+    (MNLI: chosen on the matched dev rows, the mismatched ones told beside them.)
+    """
+    stages, names = results["stages"], results.get("split_names", {})
     intermediate, prediction = stages.get("intermediate", {}), stages.get("prediction", {})
     first = "after general distillation" if "general" in stages else "before any training"
     told = [
@@ -200,7 +204,12 @@ def _after_stages(stages: dict[str, Any]) -> list[tuple[str, ...]]:
         ("student after the intermediate stage, under the teacher's head", intermediate.get("scores")),
         ("student after the prediction stage", prediction.get("scores")),
     ]
-    return [(who, f"{scores['dev']:.3f}", f"{scores['test']:.3f}") for who, scores in told if scores]
+    splits = ["dev"] if results.get("selected_on_test") else ["dev", "test"]
+    called = [f"{split} ({names[split]})" if split in names else split for split in splits]
+    return {
+        "header": (results["metric"], *called),
+        "cells": [(who, *(f"{scores[split]:.3f}" for split in splits)) for who, scores in told if scores],
+    }
 
 
 def machine_lines(machine: dict[str, Any]) -> list[tuple[str, str]]:
@@ -237,7 +246,8 @@ def _markdown(shown: dict[str, Any]) -> str:
     if shown["training"]:
         header = ("stage", "steps", "time", f"{shown['metric']} on dev, each epoch")
         parts += ["## Training", "", table.markdown(header, shown["training"])]
-        parts += ["", table.markdown((shown["metric"], "dev", "test"), shown["after_stages"])]
+        if shown["after_stages"]["cells"]:
+            parts += ["", table.markdown(**_as_markdown(shown["after_stages"]))]
     if shown["shipped"]:
         parts += ["## Use it", "", "```", *shown["use"], "```"]
     if shown["reproduce"]:

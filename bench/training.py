@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 from bench.children import Child, ChildError
@@ -69,11 +70,15 @@ class Load:
 
 @dataclass(kw_only=True)
 class Trained:
-    """Raw measurements of one rung: seconds over all rows for each round; for a cache also those of filling it."""
+    """Raw measurements of one rung: seconds over all rows for each round; for a cache also those of filling it.
+
+    `input_s`: those of reading, batching and padding alone.
+    """
 
     rung: Rung
     seconds: list[float] = field(default_factory=list)
     fill_s: list[float] = field(default_factory=list)
+    input_s: list[float] = field(default_factory=list)
     peak_rss_bytes: int = 0
     error: str | None = None
 
@@ -111,6 +116,7 @@ def measure(
             seconds, fill_s = children[index].ask("train")
             if counts:
                 found[index].seconds.append(seconds)
+                found[index].input_s.append(children[index].ask("read"))
                 if rungs[index].cached and stage == "prediction":
                     found[index].fill_s.append(fill_s)
 
@@ -139,15 +145,19 @@ def measure(
 
 
 def rows_of(found: Sequence[Trained], load: Load) -> list[dict[str, Any]]:
-    """Examples per second, ratios against the plain loop (a) and the plain loop at its best (b), and peak memory."""
+    """Examples per second, ratios against the plain loop (a) and the plain loop at its best (b), and peak memory.
+
+    `input_share`: how much of the training's time the input pipeline takes when it runs alone.
+    """
     by_name = {trained.rung: _each_round(trained, load.epochs) for trained in found}
     lines = []
     for trained in found:
         seconds = by_name[trained.rung]
         line: dict[str, Any] = {"name": trained.rung.name, "error": trained.error}
         if seconds:
-            line["examples_per_s"] = len(load.rows) / sorted(seconds)[len(seconds) // 2]
+            line["examples_per_s"] = len(load.rows) / median(seconds)
             line["peak_rss_bytes"] = trained.peak_rss_bytes
+            line["input_share"] = median(trained.input_s) / median(trained.seconds)
             for name, baseline in (("against_a", PLAIN), ("against_b", PRECISION)):
                 others = by_name.get(baseline)
                 if others and len(others) == len(seconds):

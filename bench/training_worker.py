@@ -24,7 +24,7 @@ from compress.encoding import Encoded
 from compress.inference import predict_logits
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
 from compress.precision import Precision, autocast
-from compress.shape import StudentShape
+from compress.shape import StudentShape, map_layers
 from compress.student import new_student
 
 
@@ -42,7 +42,7 @@ class Worker:
         self.teacher = models.load_classifier(spec["teacher"], labels).eval()
         self.student = new_student(StudentShape(**spec["shape"]), self.teacher, labels, dropout=0.0)
         self.projections = Projections(self.student.config.hidden_size, self.teacher.config.hidden_size)
-        self.layer_map = taps.layer_map(
+        self.layer_map = map_layers(
             "uniform", self.student.config.num_hidden_layers, self.teacher.config.num_hidden_layers
         )
         self.data = Encoded(
@@ -67,6 +67,13 @@ class Worker:
     def facts(self) -> dict[str, Any]:
         """Peak memory so far."""
         return {"peak_rss_bytes": peak_rss_bytes()}
+
+    def read(self) -> float:
+        """Seconds that the input pipeline takes for all rows when nothing is trained."""
+        started = time.perf_counter()
+        for _ in self._batches(self.data):
+            pass
+        return time.perf_counter() - started
 
     def train(self) -> tuple[float, float]:
         """(seconds of all steps over the rows, seconds of filling the cache of logits)."""

@@ -20,7 +20,7 @@ from compress.errors import UserError
 from compress.locations import locate
 from compress.objective import DistillationModel, Objective, Projections
 from compress.projection import project_head, project_teacher
-from compress.shape import StudentShape
+from compress.shape import LayerMap, StudentShape, map_layers
 from compress.student import Architecture, copy_teacher_layers, new_student
 from compress.training import Schedule, Setting, Trained, train
 
@@ -66,7 +66,7 @@ def initialise(
     calibration: Encoded,
     *,
     seed: int,
-    layer_map: taps.LayerMap = "uniform",
+    layer_map: LayerMap = "uniform",
     projection_per_layer: bool = False,
     dropout: float = 0.0,
     architecture: Architecture = "bert",
@@ -74,7 +74,7 @@ def initialise(
 ) -> Learner:
     """A student before any training. `calibration`: the rows that projected initialisation looks at."""
     torch.manual_seed(seed)
-    mapped = taps.layer_map(layer_map, shape.layers, teacher.config.num_hidden_layers)
+    mapped = map_layers(layer_map, shape.layers, teacher.config.num_hidden_layers)
     num_hidden = shape.layers if projection_per_layer else 1
     projections = Projections(shape.width, teacher.config.hidden_size, num_hidden=num_hidden)
     if how == "checkpoint":
@@ -132,7 +132,7 @@ def match_layers(
     schedule: Schedule,
     setting: Setting,
     *,
-    layer_map: taps.LayerMap = "uniform",
+    layer_map: LayerMap = "uniform",
 ) -> Trained:
     """A layer-wise stage, in place: general distillation on running text, or intermediate layers on the task's."""
     ours, theirs = learner.student.config.num_attention_heads, teacher.config.num_attention_heads
@@ -141,7 +141,7 @@ def match_layers(
             f"the attention loss compares head by head: student.heads is {ours}, the teacher has {theirs}; "
             "make them equal, or set the stage's weights attention: 0 and relations: 1"
         )
-    mapped = taps.layer_map(layer_map, learner.student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+    mapped = map_layers(layer_map, learner.student.config.num_hidden_layers, teacher.config.num_hidden_layers)
     exposed = [learner.student, teacher] if objective.reads.scores or objective.reads.vectors else []
     with taps.exposing_attention(*exposed), taps.first_layers_only(teacher, max(mapped)):
         return train(

@@ -1,6 +1,8 @@
-"""The student's shape; loads neither torch nor transformers."""
+"""The student's shape, and which teacher layers it learns from; loads neither torch nor transformers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from compress.errors import UserError
 
@@ -27,3 +29,30 @@ PRESETS = {
     "tinybert4-384": StudentShape(layers=4, width=384, ffn_width=1536, heads=12),
     "tinybert6": StudentShape(layers=6, width=768, ffn_width=3072, heads=12),
 }
+
+LayerMap = Literal["uniform", "top", "bottom"] | Sequence[int]
+
+
+def map_layers(how: LayerMap, student_layers: int, teacher_layers: int) -> tuple[int, ...]:
+    """Teacher layer g(m), counted from 1, for each student layer m = 1..M. TinyBERT, section 3.1 and table 4.
+
+    "uniform": g(m) = m N / M, rounded to the nearest for any N and M; the last student layer learns from the last
+    teacher layer. "top": g(m) = m + N - M. "bottom": g(m) = m. Or the teacher layers themselves. Raises UserError.
+    """
+    if student_layers > teacher_layers:
+        raise UserError(f"student.layers is {student_layers}, more than the teacher's {teacher_layers}")
+    layers = range(1, student_layers + 1)
+    match how:
+        case "uniform":
+            return tuple(round(m * teacher_layers / student_layers) for m in layers)
+        case "top":
+            return tuple(m + teacher_layers - student_layers for m in layers)
+        case "bottom":
+            return tuple(layers)
+    named = tuple(int(layer) for layer in how)
+    if len(named) != student_layers or not all(1 <= layer <= teacher_layers for layer in named):
+        raise UserError(
+            f"distill.layer_map: got {list(named)}; expected {student_layers} teacher layers, one for each of the "
+            f"student's, from 1 to {teacher_layers}"
+        )
+    return named

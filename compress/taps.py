@@ -7,7 +7,7 @@ our own is registered with `transformers.AttentionInterface`; it hands the score
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -159,31 +159,3 @@ def read(model: PreTrainedModel, inputs: dict[str, Tensor], wanted: Wanted) -> T
 
 def _side_by_side(heads: Tensor) -> Tensor:
     return heads.transpose(1, 2).flatten(start_dim=2)
-
-
-LayerMap = Literal["uniform", "top", "bottom"] | Sequence[int]
-
-
-def layer_map(how: LayerMap, student_layers: int, teacher_layers: int) -> tuple[int, ...]:
-    """Teacher layer g(m), counted from 1, for each student layer m = 1..M. TinyBERT, section 3.1 and table 4.
-
-    "uniform": g(m) = m N / M, rounded to the nearest for any N and M; the last student layer learns from the last
-    teacher layer. "top": g(m) = m + N - M. "bottom": g(m) = m. Or the teacher layers themselves. Raises UserError.
-    """
-    if student_layers > teacher_layers:
-        raise UserError(f"the student has {student_layers} layers, more than the teacher's {teacher_layers}")
-    layers = range(1, student_layers + 1)
-    match how:
-        case "uniform":
-            return tuple(round(m * teacher_layers / student_layers) for m in layers)
-        case "top":
-            return tuple(m + teacher_layers - student_layers for m in layers)
-        case "bottom":
-            return tuple(layers)
-    named = tuple(int(layer) for layer in how)
-    if len(named) != student_layers or not all(1 <= layer <= teacher_layers for layer in named):
-        raise UserError(
-            f"distill.layer_map: got {list(named)}; expected {student_layers} teacher layers, one for each of the "
-            f"student's, from 1 to {teacher_layers}"
-        )
-    return named

@@ -14,6 +14,7 @@ from ruamel.yaml.comments import CommentedMap
 from tokenizers import Tokenizer
 
 from compress import tables
+from compress.architectures import WITHOUT
 from compress.errors import UserError
 from compress.locations import locate, max_tokens, read_config
 from compress.shape import PRESETS
@@ -190,7 +191,7 @@ def _student_for(teacher: str) -> dict[str, Any] | None:
             "ffn_width": max(1, ffn_width // 2),
             "heads": encoder.heads,
         }
-    if encoder.kind != "bert":
+    if encoder.kind in WITHOUT:
         shape["initialisation"] = "random"
     return None if shape == {"preset": "tinybert4"} else shape
 

@@ -1,7 +1,7 @@
 """`pocketbert check`: what a run would do, how large everything is, and about how long it will take here."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -138,22 +138,23 @@ def _rows_seen(recipe: Recipe, task: Task, tokens_a_row: float, *, letters_a_tok
     return found
 
 
-def _section(recipe: Recipe, stage: str) -> StageSection | None:
+def _trainings(recipe: Recipe, stage: str) -> Sequence[StageSection]:
+    """What a stage trains: nothing, once, or at each point of a search."""
     match stage:
         case "teacher":
-            return recipe.teacher.fine_tune if recipe.teacher.model is None else None
+            return [recipe.teacher.fine_tune] if recipe.teacher.model is None else []
         case "general":
-            return recipe.distill.general
+            return [recipe.distill.general] if recipe.distill.general is not None else []
         case "intermediate":
-            return recipe.distill.intermediate
+            return [recipe.distill.intermediate]
         case "prediction":
-            return recipe.distill.prediction
-    return None
+            return recipe.distill.prediction.points
+    return []
 
 
 def _steps(recipe: Recipe, stage: str, seen: dict[str, _Seen]) -> int | None:
-    section = _section(recipe, stage)
-    return None if section is None else schedule_of(section).num_steps(seen[stage].num_rows)
+    parts = _trainings(recipe, stage)
+    return sum(schedule_of(part).num_steps(seen[stage].num_rows) for part in parts) if parts else None
 
 
 def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], tokens_a_row: float) -> dict[str, float]:
@@ -161,13 +162,15 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
     dev, held_out = len(task.dev) * tokens_a_row, (len(task.dev) + len(task.test)) * tokens_a_row
     found: dict[str, float] = {}
     for stage in ("teacher", "general", "intermediate", "prediction"):
-        section = _section(recipe, stage)
-        if section is None:
+        trainings = _trainings(recipe, stage)
+        if not trainings:
             continue
         num_rows = seen[stage].num_rows
-        steps = schedule_of(section).num_steps(num_rows)
-        epochs = min(section.epochs, 1 + steps * section.batch_size // max(1, num_rows))
-        tokens = steps * min(section.batch_size, num_rows) * seen[stage].tokens_a_row
+        tokens = epochs = 0.0
+        for section in trainings:
+            steps = schedule_of(section).num_steps(num_rows)
+            epochs += min(section.epochs, 1 + steps * section.batch_size // max(1, num_rows))
+            tokens += steps * min(section.batch_size, num_rows) * seen[stage].tokens_a_row
         match stage:
             case "teacher":
                 found[stage] = tokens * cost.teacher_step + (epochs * dev + held_out) * cost.teacher_forward

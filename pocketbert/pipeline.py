@@ -222,6 +222,7 @@ class _Flow:
             "smoke": recipe.smoke,
             "metric": recipe.task.metric,
             "selected_on_test": task.selected_on_test,
+            "split_names": {str(split): name for split, name in recipe.task.splits.items()},
             "rows": {"train": len(task.train), "dev": len(task.dev), "test": len(task.test)},
             "most_common_label": None
             if task.is_regression

@@ -10,7 +10,7 @@ from optimum.utils.normalized_config import NormalizedConfigManager
 from compress import locations
 from compress.architectures import KEEPS_ITS_SCORES, TEACHERS, WITHOUT
 from compress.errors import UserError
-from compress.shape import StudentShape
+from compress.shape import StudentShape, map_layers
 from pocketbert.recipe import LayerWiseSection, Recipe, weights_in
 
 
@@ -83,8 +83,6 @@ def check(recipe: Recipe, shape: StudentShape) -> None:
 def _mismatches(recipe: Recipe, shape: StudentShape, teacher: Encoder) -> list[str]:
     student, stages = recipe.student, recipe.distill
     found = []
-    if shape.layers > teacher.layers:
-        found.append(f"student.layers is {shape.layers}, more than the {teacher.layers} of the teacher {teacher.name}")
     lengths = {"task.max_length": recipe.task.max_length}
     if stages.general is not None:
         lengths["distill.general.max_length"] = stages.general.max_length
@@ -131,12 +129,10 @@ def _about_layers(
     recipe: Recipe, shape: StudentShape, teacher: Encoder, layer_wise: Sequence[LayerWiseSection]
 ) -> list[str]:
     found = []
-    named = recipe.distill.layer_map
-    if isinstance(named, list) and (len(named) != shape.layers or max(named) > teacher.layers):
-        found.append(
-            f"distill.layer_map names the layers {named}; expected {shape.layers}, one for each of the student's, from "
-            f"1 to {teacher.layers}"
-        )
+    try:
+        map_layers(recipe.distill.layer_map, shape.layers, teacher.layers)
+    except UserError as error:
+        found.append(str(error))
     for stage in layer_wise:
         for key in ("hidden", "attention", "relations"):
             weights = getattr(stage, key)

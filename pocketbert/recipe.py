@@ -1,5 +1,6 @@
 """The recipe: everything a run needs, as typed and strict sections. `reading` makes one from a YAML file."""
 
+from itertools import product
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -275,6 +276,14 @@ class PredictionSection(StageSection):
     search: SearchSection | None = Field(
         None, description="Try every pair of these rates and batch sizes, and keep the best on dev"
     )
+
+    @property
+    def points(self) -> "list[PredictionSection]":
+        """The section as it stands, or at each point of its search."""
+        if self.search is None:
+            return [self]
+        grid = product(self.search.learning_rate, self.search.batch_size)
+        return [self.model_copy(update={"learning_rate": rate, "batch_size": size}) for rate, size in grid]
 
 
 class DistillSection(Section):

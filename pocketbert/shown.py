@@ -59,13 +59,14 @@ def training(found: dict[str, Any]) -> None:
                 row["name"],
                 f"{row['examples_per_s']:.0f}",
                 *(bench_table.ratio(row[name]) if name in row else "-" for name in ("against_a", "against_b")),
+                f"{row['input_share']:.1%}",
                 bench_table.megabytes(row["peak_rss_bytes"]),
             )
             if not row["error"]
-            else (row["name"], row["error"], "-", "-", "-")
+            else (row["name"], row["error"], "-", "-", "-", "-")
             for row in facts["rows"]
         ]
-        _table(("", "examples/s", "times plain", "times plain at its best", "peak memory"), lines)
+        _table(("", "examples/s", "times plain", "times plain at its best", "input", "peak memory"), lines)
 
 
 def plan(found: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, fields, replace
 from functools import cached_property, partial
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -283,14 +283,10 @@ class Stages:
         texts, setting = encoded["train"].without_column("labels"), self._setting(workspace, "prediction")
         evaluate = partial(self._dev_score, encoded=encoded)
         objective = Objective(prediction=1.0, temperature=section.temperature)
-        points = [section]
-        if section.search is not None:
-            grid = product(section.search.learning_rate, section.search.batch_size)
-            points = [section.model_copy(update={"learning_rate": rate, "batch_size": size}) for rate, size in grid]
         start = {name: weight.clone() for name, weight in student.state_dict().items()}
         best: tuple[float, Trained, dict[str, Tensor]] | None = None
         tried = []
-        for point in points:
+        for point in section.points:
             student.load_state_dict(start)
             at = setting
             if section.search is not None:

@@ -395,7 +395,7 @@ MODELS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] 
         lambda place: {**shape(heads=2), "distill": {"intermediate": {"attention": 0}}},
         ("works head by head: student.heads is 2, the teacher has 4; make them equal, or use random",),
     ),
-    "a deeper student": (lambda place: shape(layers=9), ("student.layers is 9, more than the 4 of the teacher",)),
+    "a deeper student": (lambda place: shape(layers=9), ("student.layers is 9, more than the teacher's 4",)),
     "a wider student": (lambda place: shape(width=64), ("student.width is 64, the teacher's 32; use random",)),
     "texts longer than its positions": (
         lambda place: {"task": {"data": str(place.reviews), "max_length": 512}},

@@ -246,6 +246,26 @@ def test_the_report_is_one_file_that_asks_for_nothing(tmp_path):
     assert "**97.7%** of the teacher's accuracy kept" in text
 
 
+def test_the_report_tells_the_score_after_each_stage_under_the_names_of_the_splits(tmp_path):
+    results = fixed_results()
+    results["split_names"] = {"dev": "validation_matched", "test": "validation_mismatched"}
+    stages = results["stages"]
+    stages["teacher"] = {"scores": {"dev": 0.9, "test": 0.89}}
+    stages["intermediate"] = {"scores_before": {"dev": 0.6, "test": 0.61}, "scores": {"dev": 0.7, "test": 0.71}}
+    stages["prediction"]["scores"] = {"dev": 0.85, "test": 0.84}
+    write_reports(results, tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| accuracy | dev (validation_matched) | test (validation_mismatched) |" in text
+    assert "| student before any training, under the teacher's head | 0.600 | 0.610 |" in text
+    assert "| student after the prediction stage | 0.850 | 0.840 |" in text
+    assert "dev (validation_matched)" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    results["selected_on_test"] = True
+    stages["intermediate"] = {"scores_before": None, "scores": None}
+    write_reports(results, tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| teacher | 0.900 |" in text and "0.890" not in text and "under the teacher's head" not in text
+
+
 def test_the_report_says_how_to_use_and_make_again_and_what_to_doubt(tmp_path):
     results = fixed_results()
     results |= {

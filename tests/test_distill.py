@@ -9,7 +9,7 @@ from compress.batching import PaddingCollator
 from compress.encoding import encode_texts
 from compress.errors import UserError
 from compress.objective import DistillationModel, Objective
-from compress.shape import StudentShape
+from compress.shape import LayerMap, StudentShape, map_layers
 from compress.training import Schedule, Setting
 
 SHAPE = StudentShape(layers=2, width=16, ffn_width=32, heads=4)
@@ -21,9 +21,9 @@ def texts(tokenizer):
     return encode_texts([text for text, _ in rows(60)], tokenizer, max_length=32)
 
 
-def losses_of(learner, teacher, texts, wanted: Objective, layer_map: taps.LayerMap) -> dict[str, float]:
+def losses_of(learner, teacher, texts, wanted: Objective, layer_map: LayerMap) -> dict[str, float]:
     batch = PaddingCollator(0)([texts.rows[0], texts.rows[1]])
-    mapped = taps.layer_map(layer_map, 2, 4)
+    mapped = map_layers(layer_map, 2, 4)
     model = DistillationModel(learner.student, learner.projections, wanted).eval()
     with torch.no_grad(), taps.exposing_attention(learner.student, teacher):
         theirs = taps.read(teacher, batch, wanted.reads).of_layers(mapped)

@@ -15,7 +15,7 @@ from compress.distill import initialise
 from compress.encoding import encode_texts
 from compress.errors import UserError
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel
-from compress.shape import StudentShape
+from compress.shape import StudentShape, map_layers
 from compress.training import Schedule, Setting
 
 HALF = StudentShape(layers=2, width=16, ffn_width=32, heads=4)
@@ -54,7 +54,7 @@ def layer_loss(learner, teacher, texts) -> float:
     batch = PaddingCollator(0)([texts.rows[index] for index in range(16)])
     with torch.no_grad(), taps.exposing_attention(teacher, learner.student):
         theirs = taps.read(teacher, batch, INTERMEDIATE_LAYERS.reads).of_layers(
-            taps.layer_map("uniform", learner.student.config.num_hidden_layers, 4)
+            map_layers("uniform", learner.student.config.num_hidden_layers, 4)
         )
         model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
         return sum(values.mean().item() for values in model(teacher=theirs, **batch).values())

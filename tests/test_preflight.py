@@ -35,7 +35,7 @@ def test_a_sound_recipe_passes(base_folder, teacher_folder):
 @pytest.mark.parametrize(
     ("student", "message"),
     [
-        ({"layers": 5}, "student.layers is 5, more than the 4"),
+        ({"layers": 5}, "student.layers is 5, more than the teacher's 4"),
         ({"width": 36, "heads": 4}, "student.width is 36, the teacher's 32"),
         ({"ffn_width": 65}, "student.ffn_width is 65, the teacher's 64"),
         ({"heads": 2}, "student.heads is 2, the teacher"),

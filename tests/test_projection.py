@@ -10,7 +10,7 @@ from compress.encoding import encode_texts
 from compress.errors import UserError
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel
 from compress.projection import low_rank, principal_subspace
-from compress.shape import StudentShape
+from compress.shape import StudentShape, map_layers
 
 LABELS = ("negative", "positive")
 TEXTS = [
@@ -24,9 +24,9 @@ def layer_loss(how: str, teacher, tokenizer, shape: StudentShape) -> dict[str, f
     texts = encode_texts(TEXTS, tokenizer, max_length=32)
     learner = initialise(how, shape, teacher, LABELS, texts, seed=0)
     batch = PaddingCollator(texts.pad_token_id)([texts.rows[0], texts.rows[1]])
-    layer_map = taps.layer_map("uniform", shape.layers, 4)
+    mapped_layers = map_layers("uniform", shape.layers, 4)
     with taps.exposing_attention(teacher):
-        mapped = taps.read(teacher, batch, taps.Wanted(hidden=True, scores=True)).of_layers(layer_map)
+        mapped = taps.read(teacher, batch, taps.Wanted(hidden=True, scores=True)).of_layers(mapped_layers)
     model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
     with taps.exposing_attention(learner.student):
         return {name: values.mean().item() for name, values in model(teacher=mapped, **batch).items()}
@@ -77,7 +77,7 @@ def test_low_rank_is_exact_at_full_rank_and_better_on_real_inputs_than_plain_svd
     [
         ({"layers": 2, "width": 16, "ffn_width": 32, "heads": 2}, "student.heads is 2, the teacher has 4"),
         ({"layers": 2, "width": 48, "ffn_width": 32, "heads": 4}, "hidden_size is 48, the teacher's 32"),
-        ({"layers": 5, "width": 16, "ffn_width": 32, "heads": 4}, "5 layers, more than the teacher's 4"),
+        ({"layers": 5, "width": 16, "ffn_width": 32, "heads": 4}, "student.layers is 5, more than the teacher's 4"),
     ],
 )
 def test_shapes_that_cannot_be_projected_are_refused(teacher, tokenizer, shape, message):

@@ -5,6 +5,7 @@ from transformers import AutoConfig, AutoModel, BertForSequenceClassification
 
 from compress import taps
 from compress.errors import UserError
+from compress.shape import map_layers
 
 
 def inputs() -> dict[str, torch.Tensor]:
@@ -61,21 +62,21 @@ def test_an_encoder_that_keeps_its_scores_to_itself_is_refused():
     [(4, 12, (3, 6, 9, 12)), (6, 12, (2, 4, 6, 8, 10, 12)), (3, 6, (2, 4, 6)), (4, 6, (2, 3, 4, 6)), (2, 2, (1, 2))],
 )
 def test_the_uniform_map_spreads_and_ends_at_the_last_layer(student, teacher_layers, expected):
-    assert taps.layer_map("uniform", student, teacher_layers) == expected
+    assert map_layers("uniform", student, teacher_layers) == expected
 
 
 def test_a_student_deeper_than_its_teacher_is_refused():
-    with pytest.raises(UserError, match="6 layers, more than the teacher's 4"):
-        taps.layer_map("uniform", 6, config().num_hidden_layers)
+    with pytest.raises(UserError, match=r"student\.layers is 6, more than the teacher's 4"):
+        map_layers("uniform", 6, config().num_hidden_layers)
 
 
 def test_the_other_maps(teacher):
-    assert taps.layer_map("top", 4, 12) == (9, 10, 11, 12)
-    assert taps.layer_map("bottom", 4, 12) == (1, 2, 3, 4)
-    assert taps.layer_map([2, 2, 7], 3, 12) == (2, 2, 7)
+    assert map_layers("top", 4, 12) == (9, 10, 11, 12)
+    assert map_layers("bottom", 4, 12) == (1, 2, 3, 4)
+    assert map_layers([2, 2, 7], 3, 12) == (2, 2, 7)
     for wrong in ([1, 2], [1, 2, 13], [0, 1, 2]):
         with pytest.raises(UserError, match=r"distill\.layer_map: got \["):
-            taps.layer_map(wrong, 3, 12)
+            map_layers(wrong, 3, 12)
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert", "albert", "modernbert"])

@@ -30,6 +30,7 @@ def test_rungs_train_in_processes_of_their_own(stage, teacher_folder, tokenizer)
     found = training.measure(stage, [PLAIN, OURS], work, rounds=2, num_threads=1)
     assert [trained.error for trained in found] == [None, None]
     assert all(len(trained.seconds) == 2 and trained.peak_rss_bytes > 10**8 for trained in found)
+    assert all(0 < line["input_share"] for line in training.rows_of(found, work))
     assert [len(trained.fill_s) for trained in found] == [0, 2 if stage == "prediction" else 0]
     lines = training.rows_of(found, work)
     assert lines[0]["against_a"] == {"value": 1.0, "low": 1.0, "high": 1.0} and lines[1]["against_a"]["value"] > 0
@@ -46,11 +47,12 @@ def test_a_rung_that_cannot_run_says_why_and_the_others_go_on(teacher_folder, to
 
 def test_filling_the_cache_is_counted_over_the_epochs(teacher_folder, tokenizer):
     work = load(teacher_folder, tokenizer)
-    slow = Trained(rung=PLAIN, seconds=[8.0, 8.0])
-    cached = Trained(rung=OURS, seconds=[1.0, 1.0], fill_s=[4.0, 4.0])
+    slow = Trained(rung=PLAIN, seconds=[8.0, 8.0], input_s=[0.1, 0.1])
+    cached = Trained(rung=OURS, seconds=[1.0, 1.0], fill_s=[4.0, 4.0], input_s=[0.1, 0.3])
     line = training.rows_of([slow, cached], work)[1]
     assert line["against_a"]["value"] == pytest.approx(8 / (1 + 4 / 4))
     assert line["examples_per_s"] == pytest.approx(24 / 2)
+    assert line["input_share"] == pytest.approx(0.2 / 1.0)
 
 
 def test_the_ladders_begin_plain_and_end_with_ours():
