@@ -30,7 +30,7 @@ def test_rungs_train_in_processes_of_their_own(stage, teacher_folder, tokenizer)
     found = training.measure(stage, [PLAIN, OURS], work, rounds=2, num_threads=1)
     assert [trained.error for trained in found] == [None, None]
     assert all(len(trained.seconds) == 2 and trained.peak_rss_bytes > 10**8 for trained in found)
-    assert all(0 < line["input_share"] for line in training.rows_of(found, work))
+    assert all(line["input_share"] > 0 for line in training.rows_of(found, work))
     assert [len(trained.fill_s) for trained in found] == [0, 2 if stage == "prediction" else 0]
     lines = training.rows_of(found, work)
     assert lines[0]["against_a"] == {"value": 1.0, "low": 1.0, "high": 1.0} and lines[1]["against_a"]["value"] > 0
