@@ -186,6 +186,8 @@ def _parity(variants: dict[str, Any], metric: Metric) -> dict[str, Any]:
 
 def _training(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
     scores = " ".join(f"{score:.3f}" for score in facts["dev_scores"]) or "-"
+    if facts.get("best_epoch") == 0:
+        scores += " (none as good as before: kept as it was)"
     cut_off = f" from step {facts['resumed_at_step']} on" if facts["resumed_at_step"] else ""
     return (name, str(facts["num_steps"]), f"{facts['seconds']:.0f} s{cut_off}", scores)
 

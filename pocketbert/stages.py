@@ -3,6 +3,7 @@
 from dataclasses import asdict, fields, replace
 from functools import cached_property, partial
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bench import machine
 from compress import distill, metrics, models, processes
 from compress.blocks import pack
 from compress.encoding import Encoded, encode_split
+from compress.errors import UserError
 from compress.inference import predict_logits
 from compress.objective import LayerWeights, Objective
 from compress.progress import progress_bar
@@ -121,6 +123,11 @@ class Stages:
             max_length=section.max_length,
             on_progress=lambda num_texts: self.console.print(f"  general: {num_texts:,} texts read"),
         )
+        if len(texts.lengths) < section.batch_size:
+            raise UserError(
+                f"distill.general.corpus: its text makes {len(texts.lengths)} blocks of {section.max_length} tokens, "
+                f"less than a batch of {section.batch_size}; expected running text, thousands of blocks"
+            )
         learner = self._initialise(base, texts)
         trained = self._match_layers(learner, base, texts, section, workspace, "general")
         if processes.is_main():
@@ -156,7 +163,7 @@ class Stages:
             tokenizer, encoded = cut.tokenizer, self._encoded_by(cut.tokenizer)
             told = {"vocabulary": {"pieces": len(cut.kept), "of": len(self.tokenizer), "coverage": cut.coverage}}
         before = self.scores(learner.student, encoded)
-        trained, tried = self._match_predictions(learner.student, encoded, workspace)
+        trained, tried = self._match_predictions(learner.student, encoded, before["dev"], workspace)
         if processes.is_main():
             models.save_model(learner.student, tokenizer, workspace.output / "model")
         return {
@@ -275,16 +282,21 @@ class Stages:
         )
 
     def _match_predictions(
-        self, student: PreTrainedModel, encoded: dict[str, Encoded], workspace: Workspace
+        self, student: PreTrainedModel, encoded: dict[str, Encoded], before: float, workspace: Workspace
     ) -> tuple[Trained, list[dict[str, float]]]:
-        """Train the student in place, at each point of the search where there is one, and keep the best on dev."""
+        """Train the student in place, at each point of the search where there is one, and keep the best on dev.
+
+        `before`: the student's score on dev as it comes. Where no epoch reaches it, the student stays as it was, and
+        the best epoch is 0.
+        """
         section = self.recipe.distill.prediction
         logits = self._teacher_logits(self.encoded["train"].without_column("labels"), workspace)
         texts, setting = encoded["train"].without_column("labels"), self._setting(workspace, "prediction")
         evaluate = partial(self._dev_score, encoded=encoded)
         objective = Objective(prediction=1.0, temperature=section.temperature)
-        start = {name: weight.clone() for name, weight in student.state_dict().items()}
-        best: tuple[float, Trained, dict[str, Tensor]] | None = None
+        start = _weights_of(student)
+        best_score, best_weights = before, start
+        found: list[tuple[float, Trained]] = []
         tried = []
         for point in section.points:
             student.load_state_dict(start)
@@ -295,11 +307,14 @@ class Stages:
             trained = distill.match_predictions(student, logits, texts, objective, schedule_of(point), at, evaluate)
             score = max(trained.dev_scores)
             tried.append({"learning_rate": point.learning_rate, "batch_size": point.batch_size, "dev_score": score})
-            if best is None or score > best[0]:
-                best = score, trained, {name: weight.clone() for name, weight in student.state_dict().items()}
-        assert best is not None
-        student.load_state_dict(best[2])
-        return best[1], tried if section.search is not None else []
+            if score > best_score or (score == best_score and best_weights is start):
+                best_score, best_weights = score, _weights_of(student)
+            found.append((score, trained))
+        student.load_state_dict(best_weights)
+        _, chosen = max(found, key=itemgetter(0))
+        if best_weights is start:
+            chosen = replace(chosen, best_epoch=0)
+        return chosen, tried if section.search is not None else []
 
     def _teacher_logits(self, texts: Encoded, workspace: Workspace) -> np.ndarray:
         """Once for all epochs, kept beside the checkpoints for a run that is cut off."""
@@ -320,6 +335,10 @@ class Stages:
 def schedule_of(section: StageSection) -> Schedule:
     """A stage's part of the recipe, as the trainer takes it."""
     return Schedule(**{field.name: getattr(section, field.name) for field in fields(Schedule)})
+
+
+def _weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
+    return {name: weight.clone() for name, weight in model.state_dict().items()}
 
 
 def _as_weights(weights: float | list[float]) -> LayerWeights:
