@@ -35,7 +35,7 @@ def main(what: str, target: Path) -> None:
             model,
             data if objective.prediction else data.without_column("teacher_logits"),
             Schedule(epochs=1, batch_size=8, learning_rate=1e-3, micro_batch_size=3),
-            Setting(title=what, seed=0, checkpoints=target.with_suffix("")),
+            Setting(title=what, seed=0, checkpoints=target.with_suffix(""), precision="fp32"),
             teacher=teacher if objective.reads else None,
             layer_map=(2, 4),
         )

@@ -17,13 +17,13 @@ def test_attention_loss_is_numpys_over_each_examples_own_pairs(mask):
     expected = [
         np.mean((student[i, :, :n, :n].numpy() - teacher[i, :, :n, :n].numpy()) ** 2) for i, n in enumerate(LENGTHS)
     ]
-    np.testing.assert_allclose(losses.attention_loss(student, teacher, mask), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.attention_loss(student, teacher, mask), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_hidden_loss_is_numpys_over_each_examples_own_tokens(mask):
     student, teacher = torch.randn(2, 2, 5, 8)
     expected = [np.mean((student[i, :n].numpy() - teacher[i, :n].numpy()) ** 2) for i, n in enumerate(LENGTHS)]
-    np.testing.assert_allclose(losses.hidden_loss(student, teacher, mask), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.hidden_loss(student, teacher, mask), expected, rtol=1e-6, atol=1e-6)
 
 
 def relations(vectors: np.ndarray, num_heads: int) -> np.ndarray:
@@ -39,7 +39,7 @@ def test_relation_loss_is_numpys_for_unlike_widths(mask):
     for i, n in enumerate(LENGTHS):
         q, p = (relations(vectors[i, :n].double().numpy(), 3) for vectors in (student, teacher))
         expected.append((p * np.log(p / q)).sum(axis=2).mean())
-    np.testing.assert_allclose(losses.relation_loss(student, teacher, mask, 3), expected, rtol=1e-4)
+    np.testing.assert_allclose(losses.relation_loss(student, teacher, mask, 3), expected, rtol=1e-6, atol=1e-6)
     assert losses.relation_loss(student, student, mask, 3).abs().max() < 1e-6
 
 
@@ -57,7 +57,7 @@ def test_prediction_loss_sums_over_the_classes_and_has_no_squared_temperature(te
     q = np.exp(student.numpy() / temperature)
     p, q = p / p.sum(1, keepdims=True), q / q.sum(1, keepdims=True)
     expected = -(p * np.log(q)).sum(1)
-    np.testing.assert_allclose(losses.prediction_loss(student, teacher, temperature), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.prediction_loss(student, teacher, temperature), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_the_gradient_of_prediction_loss_vanishes_where_student_and_teacher_agree():
@@ -82,7 +82,7 @@ def test_equal_inputs_lose_nothing_and_padding_changes_nothing(mask):
 def test_label_loss_is_cross_entropy():
     logits, labels = torch.randn(3, 4), torch.tensor([0, 3, 1])
     expected = [-logits.log_softmax(1)[i, label].item() for i, label in enumerate(labels)]
-    np.testing.assert_allclose(losses.label_loss(logits, labels), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.label_loss(logits, labels), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_with_one_output_the_losses_are_squared_errors():

@@ -1,18 +1,22 @@
 """Two processes train as one does: the same batches, the same mean, the same weights."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_pipeline import STAGES, recipe, weights
+from test_pipeline import kill_at, recipe, weights
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+MOMENTS = (
+    ("teacher", "later epoch"),
+    ("general", "first epoch"),
+    ("intermediate", "later epoch"),
+    ("prediction", "later epoch"),
+)
 STEPS = Path(__file__).with_name("steps_in_processes.py")
 
 
@@ -61,18 +65,16 @@ def test_b07_five_steps_of_two_processes_give_the_weights_of_one(tmp_path, objec
 @pytest.mark.slow
 def test_a_run_killed_under_two_processes_ends_with_the_weights_of_an_undisturbed_one(tmp_path, base_folder, reviews):
     ends, num_kills = [], 0
-    for name, kills in (("whole", ()), ("killed", STAGES)):
+    for name, kills in (("whole", ()), ("killed", MOMENTS)):
         folder = tmp_path / name
         folder.mkdir()
         path = recipe(folder, base_folder, reviews)
         environment = {**os.environ, "POCKETBERT_CACHE": str(folder / "cache")}
         command = ("-m", "pocketbert", "run", path)
-        for stage in kills:
+        for stage, moment in kills:
             process = launched(2, *command, cwd=folder, env=environment)
             try:
-                wait_for_checkpoint(stage, folder, process)
-                os.kill(int((folder / "runs" / "tiny" / ".pid").read_text()), signal.SIGKILL)
-                process.wait(timeout=120)  # torchrun ends the others
+                kill_at(moment, stage, process, folder)  # torchrun ends the others
             finally:
                 process.kill()
                 process.communicate()
@@ -82,16 +84,4 @@ def test_a_run_killed_under_two_processes_ends_with_the_weights_of_an_undisturbe
         ends.append(weights(folder / "runs" / "tiny"))
         logged = (folder / "runs" / "tiny" / "log.txt").read_text()
         assert logged.count("bench\n") == 1
-    assert ends[0] == ends[1] and num_kills == len(STAGES)
-
-
-def wait_for_checkpoint(stage: str, folder: Path, process: subprocess.Popen) -> None:
-    """Until the stage has a checkpoint behind it, and is not through."""
-    places = (folder / "runs" / "tiny" / ".partial" / stage, folder / "cache" / "stages")
-    for _ in range(6000):
-        assert process.poll() is None, process.communicate()
-        patterns = ("checkpoints/checkpoint-*/complete", f"{stage}-*.partial/checkpoints/checkpoint-*/complete")
-        if any(found for place, pattern in zip(places, patterns, strict=True) for found in place.glob(pattern)):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{stage} never came to a checkpoint")
+    assert ends[0] == ends[1] and num_kills == len(MOMENTS)
