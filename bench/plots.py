@@ -2,12 +2,15 @@
 
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("svg")
 from matplotlib import pyplot
+
+from bench.curves import Curve
 
 SERIES = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#999999", "#bb7711")
 STYLE: Any = {
@@ -21,6 +24,7 @@ STYLE: Any = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
+NO_DATE: Any = {"Date": None, "Creator": None}
 MARKERS = {"torch": "o", "onnxruntime": "s", "tfidf": "^"}
 
 
@@ -72,6 +76,25 @@ def loss_curve(history: list[dict[str, float]], title: str) -> str:
         return _svg(figure, f"Loss curves of the {title} stage")
 
 
+def curves_together(curves: Sequence[Curve], title: str) -> str:
+    """The summed loss of the same stage in several runs; a file of its own."""
+    with pyplot.rc_context({**STYLE, "figure.facecolor": "white"}):
+        figure, axes = pyplot.subplots(figsize=(5.6, 3.6))
+        for curve, colour in zip(curves, SERIES, strict=False):
+            axes.plot(curve.steps, curve.losses, color=colour, label=curve.name, linewidth=1.5)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(_two_and_five)
+        axes.set_xlabel(f"optimiser step of the {title} stage")
+        axes.set_ylabel("loss (log)")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", bbox_inches="tight", facecolor="white", metadata=NO_DATE)
+        pyplot.close(figure)
+        return buffer.getvalue()
+
+
 def _below(columns: int) -> dict[str, Any]:
     """A legend under the axes, where it hides no points."""
     return {
@@ -90,7 +113,7 @@ def _two_and_five(value: float, _: float) -> str:
 
 def _svg(figure: Any, description: str) -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=NO_DATE)
     pyplot.close(figure)
     text = buffer.getvalue()
     svg = text[text.index("<svg") :]

@@ -304,6 +304,31 @@ def bench_training(
         shown.training(found)
 
 
+@app.command(
+    epilog="Example:\n\n    pocketbert general my.yaml --output runs/projected\n\n"
+    "    pocketbert general my.yaml --set student.initialisation=random --output runs/random\n\n"
+    "    pocketbert curves runs/projected runs/random --stage general --output curves"
+)
+def curves(
+    first: Annotated[Path, typer.Argument(help="A run folder")],
+    second: Annotated[Path, typer.Argument(help="The run folder to hold it against")],
+    stage: Annotated[str, typer.Option(help="teacher, general, intermediate or prediction")] = "intermediate",
+    output: Annotated[Path | None, typer.Option(help="Folder for curves.svg and curves.json")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold the loss curves of two runs side by side: how many steps of the second are one step of the first worth?"""
+    from pocketbert import shown
+    from pocketbert.curves import compare
+
+    found = compare(first, second, stage=stage, output=output)
+    if as_json:
+        print(json.dumps(found))
+        return
+    shown.curves(found)
+    if output is not None:
+        shown.path("plot", output / "curves.svg")
+
+
 @app.command(epilog="Example:\n\n    pocketbert verify runs/quickstart/bundles/int8-dynamic")
 def verify(bundle: Annotated[Path, typer.Argument(help="A bundle folder")], as_json: AsJson = False) -> None:
     """Hash a bundle's files and replay the golden examples stored in it."""

@@ -69,6 +69,21 @@ def training(found: dict[str, Any]) -> None:
         _table(("", "examples/s", "times plain", "times plain at its best", "input", "peak memory"), lines)
 
 
+def curves(found: dict[str, Any]) -> None:
+    """Two runs' losses, and how many steps of the second each step of the first is worth."""
+    first, second = (run["name"] for run in found["runs"])
+    lines = [
+        (
+            str(line["step"]),
+            f"{line['first']:.3f}",
+            "-" if line["second"] is None else f"{line['second']:.3f}",
+            str(line["steps_of_second"] or "not in its run"),
+        )
+        for line in found["lines"]
+    ]
+    _table((f"step of {found['stage']}", f"loss of {first}", f"loss of {second}", f"{second} needs, steps"), lines)
+
+
 def plan(found: dict[str, Any]) -> None:
     """The resolved plan of a recipe."""
     rows, tokens = found["rows"], found["tokens"]

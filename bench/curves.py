@@ -1,0 +1,60 @@
+"""Loss curves of a training stage in two runs, on the same steps: how many steps a better start is worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHOWN = (20, 40, 60, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 10_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A stage's loss in one run. `steps`: as logged, ascending; `losses`: the sum of all, a mean since the last log.
+
+    `parts`: each loss by itself.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    losses: tuple[float, ...]
+    parts: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Both runs at one step. `steps_of_second`: after how many steps the second run was first as low as the first here.
+
+    None: it never was.
+    """
+
+    step: int
+    first: float
+    second: float | None
+    steps_of_second: int | None
+
+
+def curve_of(name: str, history: Sequence[dict[str, float]]) -> Curve:
+    """A curve from a stage's log, entries of step and loss_<part>."""
+    entries = [entry for entry in history if any(key.startswith("loss_") for key in entry)]
+    names = sorted({key for entry in entries for key in entry if key.startswith("loss_")})
+    return Curve(
+        name=name,
+        steps=tuple(int(entry["step"]) for entry in entries),
+        losses=tuple(sum(entry[key] for key in names) for entry in entries),
+        parts={key.removeprefix("loss_"): tuple(entry[key] for entry in entries) for key in names},
+    )
+
+
+def steps_to_reach(curve: Curve, loss: float) -> int | None:
+    """The first logged step with a loss that low; None where there is none."""
+    return next((step for step, value in zip(curve.steps, curve.losses, strict=True) if value <= loss), None)
+
+
+def side_by_side(first: Curve, second: Curve) -> list[Line]:
+    """The runs at a choice of the first one's steps, and at its last."""
+    theirs = dict(zip(second.steps, second.losses, strict=True))
+    shown = {*SHOWN, first.steps[-1]}
+    return [
+        Line(step=step, first=loss, second=theirs.get(step), steps_of_second=steps_to_reach(second, loss))
+        for step, loss in zip(first.steps, first.losses, strict=True)
+        if step in shown
+    ]
