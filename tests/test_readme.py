@@ -44,11 +44,13 @@ def test_the_commands_run_as_they_stand(command, tmp_path, monkeypatch, base_fol
     }
     seen = []
     for _, name, *arguments in commands("pocketbert"):
+        if name == "curves":
+            shutil.copytree(tmp_path / "runs" / "reviews", tmp_path / "runs" / "second-try", symlinks=True)
         found = command(name, *arguments, *added.get(name, []))
         assert found.returncode == 0, f"{name} {arguments}: {found.stderr}"
         seen.append(name)
     assert set(seen) == {
-        "new", "check", "run", "recipes", "schema", "general", "export", "bench", "verify", "report", "doctor",
+        "new", "check", "run", "recipes", "schema", "general", "export", "bench", "verify", "report", "doctor", "curves",
     }  # fmt: skip
     assert (tmp_path / "runs" / "reviews" / "bundles" / "fp32" / "predict.py").is_file()
 
