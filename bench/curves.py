@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SHOWN = (20, 40, 60, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 10_000)
+SHOWN = (1, 20, 40, 60, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 10_000)
 
 
 @dataclass(frozen=True, kw_only=True)

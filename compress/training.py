@@ -192,6 +192,7 @@ def arguments(schedule: Schedule, num_steps: int, setting: Setting, model: Disti
         save_strategy="steps",
         save_steps=schedule.checkpoint_steps,
         logging_steps=LOG_EVERY_STEPS,
+        logging_first_step=True,
         logging_nan_inf_filter=False,
         report_to=[],
         disable_tqdm=True,
