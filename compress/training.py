@@ -110,7 +110,8 @@ def train(
         resumable.append(TensorBoardCallback(SummaryWriter(str(setting.tensorboard))))
     started = time.perf_counter()
     pieces = pieces_in(data, model.student.config.vocab_size)
-    with bar, only_used_rows(model.student, pieces), _fastest_attention(model.student, data, setting):
+    attention = fastest_attention(model.student, longest=int(data.lengths.max()), precision=setting.precision)
+    with bar, only_used_rows(model.student, pieces), attention:
         trainer = DistillationTrainer(
             model=model,
             teacher=teacher,
@@ -138,11 +139,14 @@ def train(
     )
 
 
-def _fastest_attention(student: PreTrainedModel, data: Encoded, setting: Setting) -> AbstractContextManager:
-    """On a CPU in bf16, the backward pass of torch's own attention takes 2 to 10 times as long as plain products do."""
-    slow = student.config._attn_implementation == "sdpa" and not torch.cuda.is_available()
-    if slow and chosen(setting.precision) == "bf16" and data.lengths.max() <= PLAIN_ATTENTION_UP_TO:
-        return taps.attending("eager", student)
+def fastest_attention(model: PreTrainedModel, *, longest: int, precision: Precision) -> AbstractContextManager:
+    """Inside, the model attends in the way that trains fastest on texts of up to `longest` tokens.
+
+    On a CPU in bf16, the backward pass of torch's own attention takes 2 to 10 times as long as plain products do.
+    """
+    slow = model.config._attn_implementation == "sdpa" and not torch.cuda.is_available()
+    if slow and chosen(precision) == "bf16" and longest <= PLAIN_ATTENTION_UP_TO:
+        return taps.attending("eager", model)
     return nullcontext()
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -16,6 +17,7 @@ from compress import locations, models
 from compress.precision import Precision, autocast
 from compress.student import new_student
 from compress.tasks import Task
+from compress.training import fastest_attention
 from pocketbert.corpora import texts_of
 from pocketbert.plan import plan_of, remarks_on, shape_of
 from pocketbert.recipe import Recipe, StageSection, grid_lengths
@@ -39,7 +41,7 @@ class _Seen:
     tokens_a_row: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Cost:
     """Seconds per token, measured here on models of the recipe's shapes."""
 
@@ -219,11 +221,10 @@ def _measure(teacher: PreTrainedModel, student: PreTrainedModel, *, num_tokens: 
         with torch.no_grad():
             forward(model)
 
+    found: list[float] = []
     for model in (teacher, student):
         torch.nn.Module.to(model, device)
-    return _Cost(
-        teacher_forward=per_token(lambda: no_gradient(teacher)),
-        teacher_step=per_token(lambda: step(teacher)),
-        student_forward=per_token(lambda: no_gradient(student)),
-        student_step=per_token(lambda: step(student)),
-    )
+        found.append(per_token(partial(no_gradient, model)))
+        with fastest_attention(model, longest=num_tokens, precision=precision):
+            found.append(per_token(partial(step, model)))
+    return _Cost(*found)

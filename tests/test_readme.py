@@ -50,7 +50,8 @@ def test_the_commands_run_as_they_stand(command, tmp_path, monkeypatch, base_fol
         assert found.returncode == 0, f"{name} {arguments}: {found.stderr}"
         seen.append(name)
     assert set(seen) == {
-        "new", "check", "run", "recipes", "schema", "general", "export", "bench", "verify", "report", "doctor", "curves",
+        "new", "check", "run", "recipes", "schema", "general", "export", "bench", "verify", "report", "curves",
+        "doctor",
     }  # fmt: skip
     assert (tmp_path / "runs" / "reviews" / "bundles" / "fp32" / "predict.py").is_file()
 
