@@ -125,8 +125,8 @@ class Stages:
         )
         if len(texts.lengths) < section.batch_size:
             raise UserError(
-                f"distill.general.corpus: its text makes {len(texts.lengths)} blocks of {section.max_length} tokens, "
-                f"less than a batch of {section.batch_size}; expected running text, thousands of blocks"
+                f"distill.general.corpus: its text makes {len(texts.lengths)} of the {section.batch_size} blocks of "
+                f"one batch ({section.max_length} tokens each); expected running text, thousands of blocks"
             )
         learner = self._initialise(base, texts)
         trained = self._match_layers(learner, base, texts, section, workspace, "general")

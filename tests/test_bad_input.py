@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -455,6 +456,61 @@ def test_models(place, capsys, kind):
     else:
         check(place, capsys, arguments, *expected)
     assert not (place.root / "harmed").exists()
+
+
+def general(place: Place, corpus: str | bytes) -> dict[str, object]:
+    section = {"corpus": place.write("corpus.txt", corpus), "max_length": 32, "epochs": 1}
+    return {**model(place.teacher), "distill": {"general": section}}
+
+
+TRAININGS: dict[str, tuple[Callable[[Place], dict[str, object]], str]] = {
+    "an empty corpus": (lambda place: general(place, ""), "distill.general.corpus: there is no text in it"),
+    "a corpus of one line": (
+        lambda place: general(place, "the film was fine\n"),
+        "makes 1 of the 64 blocks of one batch (32 tokens each)",
+    ),
+    "a corpus in another encoding": (
+        lambda place: general(place, "the café was fine\n".encode("latin-1") * 99),
+        "corpus.txt is not utf-8 text",
+    ),
+    "fp16 without a GPU": (
+        lambda place: {**general(place, "the film was fine\n" * 99), "training": {"precision": "fp16"}},
+        "training.precision is fp16, which needs a CUDA device",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_trainings(place, capsys, kind):
+    """Found out when a stage has begun: what the stages before have made stays."""
+    if kind == "fp16 without a GPU" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    changes, expected = TRAININGS[kind]
+    check(place, capsys, ["run", place.recipe(**changes(place)), "--output", "out"], expected)
+    assert (place.root / "out" / "teacher").exists() and not (place.root / "out" / "general").exists()
+
+
+OUT_OF_MEMORY = """
+import resource, sys
+import psutil, torch, transformers, datasets, accelerate
+from pocketbert import cli, pipeline, stages
+most = psutil.Process().memory_info().vms + 2**30
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_memory_that_is_too_small_is_told_with_what_to_lower(place):
+    """The process gets a gigabyte more than it has at its start, and is to train a batch of several."""
+    changes = {"student": {"layers": 2, "width": 16, "ffn_width": 60_000, "heads": 4, "initialisation": "random"}}
+    stage = {"epochs": 1, "batch_size": 300, "learning_rate": 1e-3}
+    recipe = place.recipe(**model(place.teacher), **changes, distill={"intermediate": stage, "prediction": stage})
+    found = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY, "run", recipe, "--output", "out"],
+        cwd=place.root, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.returncode == 2, found.stderr
+    assert found.stderr.splitlines()[-1].startswith("error: intermediate: out of memory with 300 rows at once; lower")
 
 
 def spoilt(place: Place, name: str, change: Callable[[bytes], bytes] | None) -> Path:
