@@ -41,7 +41,8 @@ class UsedRows(nn.Module):
         self.weight = nn.Parameter(whole.weight.detach()[self.used])
         place = torch.full((whole.num_embeddings,), -1, device=whole.weight.device)
         place[self.used] = torch.arange(len(used), device=whole.weight.device)
-        self.padding_idx = None if whole.padding_idx is None else int(place[whole.padding_idx])
+        known = whole.padding_idx is not None and whole.padding_idx in used
+        self.padding_idx = int(place[whole.padding_idx]) if known else None
         self.register_buffer("place", place, persistent=False)
         self.register_buffer("rest", whole.weight.detach(), persistent=False)
 
