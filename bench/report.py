@@ -199,7 +199,7 @@ def _after_stages(results: dict[str, Any]) -> dict[str, Any]:
     """
     stages, names = results["stages"], results.get("split_names", {})
     intermediate, prediction = stages.get("intermediate", {}), stages.get("prediction", {})
-    first = "after general distillation" if "general" in stages else "before any training"
+    first = "after general distillation" if "general" in stages else "as it came"
     told = [
         ("teacher", stages.get("teacher", {}).get("scores")),
         (f"student {first}, under the teacher's head", intermediate.get("scores_before")),

@@ -4,7 +4,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ import torch
 from datasets import Dataset
 from rich.console import Console
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainerCallback
 
 from bench.children import serve
 from bench.worker import peak_rss_bytes
 from compress import models, taps, training
-from compress.batching import LengthBucketedBatchSampler, PaddingCollator, read_rows
+from compress.batching import LengthBucketedBatchSampler, PaddingCollator, Rows, read_rows
 from compress.encoding import Encoded
 from compress.inference import predict_logits
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
@@ -69,9 +70,16 @@ class Worker:
         return {"peak_rss_bytes": peak_rss_bytes()}
 
     def read(self) -> float:
-        """Seconds that the input pipeline takes for all rows when nothing is trained."""
+        """Seconds that the input pipeline of this rung takes for all rows when nothing is trained."""
+        data = self.data
+        if self.stage == "prediction" and self.rung["cached"]:
+            data = data.with_column("teacher_logits", np.zeros((len(data.lengths), self.spec["num_labels"])))
+        batches: Iterable[Any] = self._batches(data)
+        if self.rung["engine"] == "ours":
+            sampler = LengthBucketedBatchSampler(data.lengths, batch_size=self.spec["batch_size"], seed=0)
+            batches = DataLoader(Rows(data.rows), batch_sampler=sampler, collate_fn=PaddingCollator(data.pad_token_id))
         started = time.perf_counter()
-        for _ in self._batches(self.data):
+        for _ in batches:
             pass
         return time.perf_counter() - started
 
@@ -139,7 +147,7 @@ class Worker:
         for module in (self.student, self.teacher, self.projections):
             nn.Module.to(module, self.device)
         trained = [*self.student.parameters(), *self.projections.parameters()]
-        optimiser = torch.optim.AdamW(trained, lr=1e-5, fused=self.rung["outputs"] == "used")
+        optimiser = torch.optim.AdamW(trained, lr=1e-5, fused=self.rung["fused"])
         started = time.perf_counter()
         for batch in self._batches(data):
             logits = batch.pop("teacher_logits", None)
@@ -191,8 +199,10 @@ class _Clock(TrainerCallback):
         """Start."""
         self.started = time.perf_counter()
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Take the time."""
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Take the time of the last step."""
+        if state.global_step < state.max_steps:
+            return
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.seconds = time.perf_counter() - self.started

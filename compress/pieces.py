@@ -1,7 +1,7 @@
 """Training the embedding of only those pieces that the texts use: the others never get a gradient.
 
 Of BERT's 30,522 pieces SST-2 uses 11,573. In each step the optimiser would pass over the rest, the largest part of a
-small student, for nothing.
+small student, only to let it decay; here it stays as it is.
 """
 
 from collections.abc import Iterator
@@ -29,11 +29,9 @@ def pieces_in(data: Encoded, vocab_size: int) -> np.ndarray:
 class UsedRows(nn.Module):
     """A word embedding with weights for some pieces; the rows of all others stay as they are in `whole`.
 
-    In training mode it knows the pieces in `used` alone.
+    In training mode it knows the pieces in `used` alone. What does not change is no buffer: data-parallel training
+    would send it to every process in every step.
     """
-
-    place: Tensor
-    rest: Tensor
 
     def __init__(self, whole: nn.Embedding, used: np.ndarray) -> None:
         super().__init__()
@@ -43,8 +41,12 @@ class UsedRows(nn.Module):
         place[self.used] = torch.arange(len(used), device=whole.weight.device)
         known = whole.padding_idx is not None and whole.padding_idx in used
         self.padding_idx = int(place[whole.padding_idx]) if known else None
-        self.register_buffer("place", place, persistent=False)
-        self.register_buffer("rest", whole.weight.detach(), persistent=False)
+        self.place = place
+        self.rest = whole.weight.detach()
+
+    def _apply(self, fn: Any, *options: Any, **more: Any) -> "UsedRows":
+        self.place, self.rest = fn(self.place), fn(self.rest)
+        return super()._apply(fn, *options, **more)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Piece numbers (batch, positions) to their embeddings (batch, positions, width)."""

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
@@ -22,7 +23,7 @@ from compress.encoding import Encoded
 from compress.errors import UserError
 from compress.objective import DistillationModel
 from compress.pieces import only_used_rows, pieces_in
-from compress.precision import Precision, chosen
+from compress.precision import HALF, Precision, chosen
 from compress.progress import ProgressBar
 from compress.trainer import DistillationTrainer
 
@@ -110,7 +111,7 @@ def train(
         resumable.append(TensorBoardCallback(SummaryWriter(str(setting.tensorboard))))
     started = time.perf_counter()
     pieces = pieces_in(data, model.student.config.vocab_size)
-    attention = fastest_attention(model.student, longest=int(data.lengths.max()), precision=setting.precision)
+    attention = fastest_attention(model.student, data.lengths, setting.precision)
     with bar, only_used_rows(model.student, pieces), attention:
         trainer = DistillationTrainer(
             model=model,
@@ -125,7 +126,7 @@ def train(
             callbacks=[*resumable, progress, Checkpoints()],
         )
         trainer.remove_callback(PrinterCallback)
-        _run(trainer, latest_checkpoint(setting.checkpoints), resumable, setting.title)
+        _run(trainer, latest_checkpoint(setting.checkpoints), [*resumable, progress], setting.title)
         if best is not None:
             best.restore(model.student)
     model.eval()
@@ -139,13 +140,13 @@ def train(
     )
 
 
-def fastest_attention(model: PreTrainedModel, *, longest: int, precision: Precision) -> AbstractContextManager:
-    """Inside, the model attends in the way that trains fastest on texts of up to `longest` tokens.
+def fastest_attention(model: PreTrainedModel, lengths: np.ndarray, precision: Precision) -> AbstractContextManager:
+    """Inside, the model attends in the way that trains fastest on texts of these lengths, in tokens.
 
     On a CPU in bf16, the backward pass of torch's own attention takes 2 to 10 times as long as plain products do.
     """
     slow = model.config._attn_implementation == "sdpa" and not torch.cuda.is_available()
-    if slow and chosen(precision) == "bf16" and longest <= PLAIN_ATTENTION_UP_TO:
+    if slow and chosen(precision) == "bf16" and np.quantile(lengths, 0.9) <= PLAIN_ATTENTION_UP_TO:
         return taps.attending("eager", model)
     return nullcontext()
 
@@ -191,6 +192,7 @@ def arguments(schedule: Schedule, num_steps: int, setting: Setting, model: Disti
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         torch_compile=setting.compiled,
+        tf32=False,  # compiling would turn it on, and fp32 is to be fp32
         use_cpu=not torch.cuda.is_available(),
         seed=setting.seed,
         save_strategy="steps",
@@ -205,6 +207,7 @@ def arguments(schedule: Schedule, num_steps: int, setting: Setting, model: Disti
         ddp_timeout=int(processes.PATIENCE.total_seconds()),
         ddp_find_unused_parameters=bool(model.objective.reads),  # the head, and of the last layer what no loss reads
     )
+    made.mixed_precision = precision if precision in HALF else "no"  # whatever a launcher's environment says
     # several GPUs of one process would get the teacher's outputs undivided: one process per GPU, under torchrun
     assert made.device is not None
     made._n_gpu = min(1, made.n_gpu)

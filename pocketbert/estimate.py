@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -14,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from compress import locations, models
-from compress.precision import Precision, autocast
+from compress.precision import Precision, autocast, cast_once
 from compress.student import new_student
 from compress.tasks import Task
 from compress.training import fastest_attention
@@ -41,11 +40,15 @@ class _Seen:
     tokens_a_row: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Cost:
-    """Seconds per token, measured here on models of the recipe's shapes."""
+    """Seconds per token, measured here on models of the recipe's shapes.
+
+    `forward`: as models are scored, in fp32; `frozen`: as the teacher is read in training, in the training's precision.
+    """
 
     teacher_forward: float
+    teacher_frozen: float
     teacher_step: float
     student_forward: float
     student_step: float
@@ -58,10 +61,9 @@ def examine(recipe: Recipe, task: Task, folder: Path) -> dict[str, Any]:
     teacher = AutoModelForSequenceClassification.from_config(config)
     student = new_student(shape_of(recipe), teacher, task.labels, architecture=recipe.student.architecture)
     tokens, num_letters = _token_counts(task, name)
-    cost = _measure(
-        teacher, student, num_tokens=min(int(tokens.mean()), task.max_length), precision=recipe.training.precision
-    )
-    tokens_a_row = float(np.minimum(tokens, task.max_length).mean())
+    lengths = np.minimum(tokens, task.max_length)
+    cost = _measure(teacher, student, lengths, recipe.training.precision)
+    tokens_a_row = float(lengths.mean())
     seen = _rows_seen(recipe, task, tokens_a_row, letters_a_token=num_letters / tokens.sum())
     seconds = _seconds(recipe, task, cost, seen, tokens_a_row)
     stages = []
@@ -177,10 +179,12 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
             case "teacher":
                 found[stage] = tokens * cost.teacher_step + (epochs * dev + held_out) * cost.teacher_forward
             case "prediction":
-                logits = len(task.train) * tokens_a_row * cost.teacher_forward
-                found[stage] = logits + tokens * cost.student_step + (epochs * dev + held_out) * cost.student_forward
+                logits = len(task.train) * tokens_a_row * cost.teacher_frozen
+                scored = epochs * dev + 2 * held_out
+                found[stage] = logits + tokens * cost.student_step + scored * cost.student_forward
             case _:
-                found[stage] = tokens * (cost.teacher_forward + cost.student_step)
+                scored = 2 * held_out if stage == "intermediate" else 0.0
+                found[stage] = tokens * (cost.teacher_frozen + cost.student_step) + scored * cost.student_forward
     found.setdefault("teacher", held_out * cost.teacher_forward)
     variants = len(recipe.export.variants)
     found["export"] = variants * held_out * ALONE * cost.student_forward
@@ -192,9 +196,10 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
     return {stage: seconds + STAGE_S for stage, seconds in found.items()}
 
 
-def _measure(teacher: PreTrainedModel, student: PreTrainedModel, *, num_tokens: int, precision: Precision) -> _Cost:
-    """Run small batches forward, and forward and back, with the precision that training uses."""
+def _measure(teacher: PreTrainedModel, student: PreTrainedModel, lengths: np.ndarray, precision: Precision) -> _Cost:
+    """Run small batches forward, and forward and back, as scoring and training would."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    num_tokens = int(lengths.mean())
     num_rows = max(8, min(32, TIMED_TOKENS // num_tokens))
     batch = {"input_ids": torch.zeros(num_rows, num_tokens, dtype=torch.long, device=device)}
 
@@ -209,22 +214,29 @@ def _measure(teacher: PreTrainedModel, student: PreTrainedModel, *, num_tokens: 
         timed(call)  # the first call allocates
         return median(timed(call) for _ in range(3)) / (num_rows * num_tokens)
 
-    def forward(model: torch.nn.Module) -> torch.Tensor:
-        with autocast(precision):
-            return model(**batch).logits
+    def forward(model: torch.nn.Module, how: Precision) -> float:
+        def call() -> None:
+            with torch.no_grad(), autocast(how):
+                model(**batch)
 
-    def step(model: torch.nn.Module) -> None:
-        forward(model).float().sum().backward()
-        model.zero_grad()
+        return per_token(call)
 
-    def no_gradient(model: torch.nn.Module) -> None:
-        with torch.no_grad():
-            forward(model)
+    def step(model: PreTrainedModel) -> float:
+        def call() -> None:
+            with autocast(precision):
+                logits = model(**batch).logits
+            logits.float().sum().backward()
+            model.zero_grad()
 
-    found: list[float] = []
+        with fastest_attention(model, lengths, precision):
+            return per_token(call)
+
     for model in (teacher, student):
         torch.nn.Module.to(model, device)
-        found.append(per_token(partial(no_gradient, model)))
-        with fastest_attention(model, longest=num_tokens, precision=precision):
-            found.append(per_token(partial(step, model)))
-    return _Cost(*found)
+    return _Cost(
+        teacher_forward=forward(teacher, "fp32"),
+        teacher_frozen=forward(cast_once(teacher, precision), precision),
+        teacher_step=step(teacher),
+        student_forward=forward(student, "fp32"),
+        student_step=step(student),
+    )

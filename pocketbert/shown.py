@@ -59,7 +59,7 @@ def training(found: dict[str, Any]) -> None:
                 row["name"],
                 f"{row['examples_per_s']:.0f}",
                 *(bench_table.ratio(row[name]) if name in row else "-" for name in ("against_a", "against_b")),
-                f"{row['input_share']:.1%}",
+                "-" if row["input_share"] is None else f"{row['input_share']:.1%}",
                 bench_table.megabytes(row["peak_rss_bytes"]),
             )
             if not row["error"]

@@ -256,7 +256,7 @@ def test_the_report_tells_the_score_after_each_stage_under_the_names_of_the_spli
     write_reports(results, tmp_path)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "| accuracy | dev (validation_matched) | test (validation_mismatched) |" in text
-    assert "| student before any training, under the teacher's head | 0.600 | 0.610 |" in text
+    assert "| student as it came, under the teacher's head | 0.600 | 0.610 |" in text
     assert "| student after the prediction stage | 0.850 | 0.840 |" in text
     assert "dev (validation_matched)" in (tmp_path / "report.html").read_text(encoding="utf-8")
     results["selected_on_test"] = True

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
@@ -46,6 +46,8 @@ class Peer:
                 adaptor_T=self._adapt,
                 adaptor_S=self._adapt,
             )
+            for model in (self.teacher, self.student):
+                nn.Module.to(model, device)
             optimiser = torch.optim.AdamW(self.student.parameters(), lr=1e-5)
             started = time.perf_counter()
             with distiller:
@@ -58,6 +60,8 @@ class Peer:
                     output_hidden_states=self.stage == "intermediate",
                     output_attentions=self.stage == "intermediate",
                 )
+            if device == "cuda":
+                torch.cuda.synchronize()
             return time.perf_counter() - started
 
     def _adapt(self, batch: dict[str, Tensor], output: Any) -> dict[str, Any]:
