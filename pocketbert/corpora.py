@@ -9,7 +9,7 @@ from compress.errors import UserError
 from compress.files import sha256_of_all
 from compress.tasks import Task
 from pocketbert import builtin
-from pocketbert.recipe import GeneralSection
+from pocketbert.training_keys import GeneralSection
 
 HUB = "hub:"
 

@@ -19,9 +19,10 @@ from compress.tasks import Task
 from compress.training import fastest_attention
 from pocketbert.corpora import texts_of
 from pocketbert.plan import plan_of, remarks_on, shape_of
-from pocketbert.recipe import Recipe, StageSection, grid_lengths
+from pocketbert.recipe import Recipe, grid_lengths
 from pocketbert.runs import state_of
 from pocketbert.stages import schedule_of
+from pocketbert.training_keys import StageSection
 
 SAMPLED_TEXTS = 500
 TIMED_TOKENS = 512

@@ -10,8 +10,9 @@ from compress.errors import UserError
 from compress.shape import PRESETS, StudentShape
 from compress.tasks import Task
 from pocketbert.corpora import corpus_identity
-from pocketbert.recipe import Recipe, StageSection
+from pocketbert.recipe import Recipe
 from pocketbert.runs import Planned, planned
+from pocketbert.training_keys import StageSection
 
 
 def shape_of(recipe: Recipe) -> StudentShape:

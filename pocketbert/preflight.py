@@ -11,7 +11,8 @@ from compress import locations
 from compress.architectures import KEEPS_ITS_SCORES, TEACHERS, WITHOUT
 from compress.errors import UserError
 from compress.shape import StudentShape, map_layers
-from pocketbert.recipe import LayerWiseSection, Recipe, weights_in
+from pocketbert.recipe import Recipe
+from pocketbert.training_keys import LayerWiseSection, weights_in
 
 
 @dataclass(frozen=True, kw_only=True)

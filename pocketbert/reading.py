@@ -17,8 +17,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from compress.errors import UserError
-from pocketbert.recipe import ExportSection, Recipe, Section, Variant
+from pocketbert.recipe import ExportSection, Recipe, Variant
 from pocketbert.smoke import shrunk
+from pocketbert.training_keys import Section
 
 KeyPath = tuple[str | int, ...]
 EXPECTED = {

@@ -28,8 +28,9 @@ from compress.vocabulary import Cut, cut_embedding, cut_vocabulary
 from export import parity, quantize
 from export.candidates import Origin, build_candidates
 from pocketbert.corpora import texts_of
-from pocketbert.recipe import LayerWiseSection, Recipe, StageSection, VocabularySection
+from pocketbert.recipe import Recipe, VocabularySection
 from pocketbert.runs import Workspace
+from pocketbert.training_keys import LayerWiseSection, StageSection
 
 MOST_TEXTS_COUNTED = 500_000  # of the corpus, to see which pieces it uses
 
