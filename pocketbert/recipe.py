@@ -131,7 +131,9 @@ class ToleranceSection(Section):
 class ExportSection(Section):
     """The variants to build."""
 
-    variants: Annotated[list[Variant], Field(min_length=1)] = ["fp32", "int8-dynamic"]
+    variants: Annotated[list[Variant], Field(min_length=1)] = Field(
+        ["fp32", "int8-dynamic"], description="What to build"
+    )
     tolerance: dict[Variant, ToleranceSection] = Field(
         {}, description="Where the default limits do not suit, by variant"
     )
