@@ -109,6 +109,23 @@ def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_pa
     assert min(points.values()) == points[1e-9, 8] == stage["scores_before"]["dev"]
 
 
+def test_a_prediction_stage_that_only_harms_leaves_the_student_as_it_came(finished, tmp_path, base_folder, reviews):
+    """The student is the teacher itself, and learns at an absurd rate."""
+    whole = {"layers": 4, "width": 32, "ffn_width": 64, "heads": 4, "initialisation": "teacher_layers"}
+    path = recipe(tmp_path, base_folder, reviews, student=whole)
+    changes = ["distill.general=null", "distill.intermediate.max_steps=1", "distill.intermediate.learning_rate=1e-9"]
+    changes += ["distill.prediction.learning_rate=0.9", "distill.prediction.max_steps=5"]
+    options = [part for change in changes for part in ("--set", change)]
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
+    found = subprocess.run(command, cwd=tmp_path, env=finished[1], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    folder = tmp_path / "runs" / "tiny"
+    stage = json.loads((folder / "results.json").read_text())["stages"]["prediction"]
+    assert max(stage["dev_scores"]) < stage["scores_before"]["dev"]
+    assert stage["best_epoch"] == 0 and stage["scores"] == stage["scores_before"]
+    assert "(none as good as before: kept as it was)" in (folder / "report.md").read_text(encoding="utf-8")
+
+
 def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder, reviews):
     path = recipe(tmp_path, base_folder, reviews)
     options = ["--smoke", "--set", "student.architecture=roberta", "--set", "student.vocabulary={size: 24}"]
