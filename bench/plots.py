@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot
 
-from bench.curves import Curve
+from bench.curves import Curve, curve_of
 
 SERIES = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#999999", "#bb7711")
 STYLE: Any = {
@@ -24,7 +24,6 @@ STYLE: Any = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
-NO_DATE: Any = {"Date": None, "Creator": None}
 MARKERS = {"torch": "o", "onnxruntime": "s", "tfidf": "^"}
 
 
@@ -57,13 +56,12 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
 
 def loss_curve(history: list[dict[str, float]], title: str) -> str:
     """Every part of the loss over the steps of one stage."""
-    names = sorted({name for entry in history for name in entry if name.startswith("loss_")})
+    curve = curve_of(title, history)
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(4.4, 2.8))
-        for name, colour in zip(names, SERIES, strict=False):
-            points = [(entry["step"], entry[name]) for entry in history if name in entry]
-            axes.plot(*zip(*points, strict=True), color=colour, label=name.removeprefix("loss_"), linewidth=1.5)
-        values = [entry[name] for entry in history for name in names if name in entry]
+        for (name, losses), colour in zip(curve.parts.items(), SERIES, strict=False):
+            axes.plot(curve.steps, losses, color=colour, label=name, linewidth=1.5)
+        values = [loss for losses in curve.parts.values() for loss in losses]
         if min(values) > 0 and max(values) > 10 * min(values):
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
@@ -78,7 +76,7 @@ def loss_curve(history: list[dict[str, float]], title: str) -> str:
 
 def curves_together(curves: Sequence[Curve], title: str) -> str:
     """The summed loss of the same stage in several runs; a file of its own."""
-    with pyplot.rc_context({**STYLE, "figure.facecolor": "white"}):
+    with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(5.6, 3.6))
         for curve, colour in zip(curves, SERIES, strict=False):
             axes.plot(curve.steps, curve.losses, color=colour, label=curve.name, linewidth=1.5)
@@ -89,10 +87,7 @@ def curves_together(curves: Sequence[Curve], title: str) -> str:
         axes.set_ylabel("loss (log)")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", bbox_inches="tight", facecolor="white", metadata=NO_DATE)
-        pyplot.close(figure)
-        return buffer.getvalue()
+        return _drawn(figure, facecolor="white")
 
 
 def _below(columns: int) -> dict[str, Any]:
@@ -111,11 +106,17 @@ def _two_and_five(value: float, _: float) -> str:
     return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
 
-def _svg(figure: Any, description: str) -> str:
+def _drawn(figure: Any, **options: Any) -> str:
+    """The figure as an SVG file, the same in every run."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=NO_DATE)
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}, **options)
     pyplot.close(figure)
-    text = buffer.getvalue()
+    return buffer.getvalue()
+
+
+def _svg(figure: Any, description: str) -> str:
+    """The figure as a part of the page, in its colours."""
+    text = _drawn(figure)
     svg = text[text.index("<svg") :]
     # black is matplotlib's colour for text and axes: leave it to the page
     svg = svg.replace("#000000", "currentColor").replace("<text ", '<text fill="currentColor" ')

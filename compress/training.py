@@ -99,8 +99,8 @@ def train(
     """Train `model` in place on `data`.
 
     Cut off and called again, it ends with the same weights as if it had not stopped. With `evaluate` (higher is
-    better) the student is scored after each epoch, and ends with the weights of its best one. Raises UserError when
-    the loss is no longer finite.
+    better) the student is scored after each epoch, and ends with the weights of its best one. `callbacks` are called
+    beside our own. Raises UserError when the loss is no longer finite.
     """
     num_steps = schedule.num_steps(len(data.lengths))
     bar = ProgressBar(setting.title, setting.console)

@@ -45,14 +45,13 @@ def measure(
     tokenizer = models.load_tokenizer(teacher)
     drawn = np.random.default_rng(recipe.seed).permutation(len(task.train))[:num_rows]
     whole = encode_split(task.train, tokenizer, max_length=task.max_length)
-    encoded = encode_split(task.train.take(drawn), tokenizer, max_length=task.max_length)
     found: dict[str, Any] = {"machine": machine.describe(), "num_rows": len(drawn), "rounds": rounds, "stages": {}}
     for stage in get_args(training.Stage):
         section = getattr(recipe.distill, stage)
         load = training.Load(
             teacher=teacher,
             shape=vars(shape_of(recipe)),
-            rows=encoded.rows["input_ids"],
+            rows=whole.rows[drawn]["input_ids"],
             pieces=pieces_in(whole, len(tokenizer)).tolist(),
             num_labels=len(task.labels),
             batch_size=section.batch_size,
@@ -76,7 +75,7 @@ def measure(
         found["stages"][stage] = {
             "rows": training.rows_of(trained, load),
             "samples": [asdict(each) for each in trained],
-            "mean_tokens": float(np.mean(encoded.lengths)),
+            "mean_tokens": float(np.mean(whole.lengths[drawn])),
             "max_length": task.max_length,
             "batch_size": section.batch_size,
             "epochs": section.epochs,

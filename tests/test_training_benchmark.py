@@ -6,7 +6,7 @@ import pytest
 from conftest import rows
 
 from bench import training
-from bench.training import FUSED, LADDER, OURS, PLAIN, Load, Rung, Trained
+from bench.training import FUSED, LADDER, OURS, PLAIN, PRECISION, Load, Rung, Trained
 
 
 def load(teacher_folder, tokenizer) -> Load:
@@ -57,5 +57,5 @@ def test_filling_the_cache_is_counted_over_the_epochs(teacher_folder, tokenizer)
 
 def test_the_ladders_begin_plain_and_end_with_ours():
     for rungs in LADDER.values():
-        assert rungs[0] is PLAIN and FUSED in rungs and rungs[-2] is OURS
+        assert rungs[0] is PLAIN and PRECISION in rungs and FUSED in rungs and rungs[-2] is OURS
         assert len({rung.name for rung in rungs}) == len(rungs)
