@@ -7,7 +7,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from compress.tasks import Split, Task
+from compress.cells import Split
+from compress.tasks import Task
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0)
 

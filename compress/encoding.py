@@ -7,8 +7,8 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from compress.cells import Split
 from compress.errors import UserError
-from compress.tasks import Split
 
 TOKEN_COLUMNS = ("input_ids", "token_type_ids")
 

@@ -1,45 +1,19 @@
 """A task: texts, labels and metric, split into train, dev and test."""
 
 import hashlib
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from compress import tables
+from compress.cells import Split, check_cells, names_in, parse
 from compress.errors import UserError
 
 REGRESSION_OUTPUT = "score"
 TEST_FROM_DEV_ROWS = 1000
 DEV_SHARE, DEV_ROWS_AT_MOST = 0.2, 2000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Rows of a task. `pairs` is None for single-text tasks; `labels`: (rows,) classes, or numbers."""
-
-    texts: list[str]
-    pairs: list[str] | None
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def take(self, rows: np.ndarray) -> "Split":
-        """The rows at the given indices (or where a boolean mask is True)."""
-        index = np.arange(len(self))[rows]
-        pairs = None if self.pairs is None else [self.pairs[i] for i in index]
-        return Split(texts=[self.texts[i] for i in index], pairs=pairs, labels=self.labels[index])
-
-    def rows(self) -> list[tuple[str, ...]]:
-        """The text cells of each row."""
-        return (
-            list(zip(self.texts, strict=True)) if self.pairs is None else list(zip(self.texts, self.pairs, strict=True))
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +82,12 @@ def load_task(
         check_cells(table, text, label, where=f"{data} ({split})")
     names: tuple[str, ...] = (REGRESSION_OUTPUT,)
     if not regression:
-        names = tuple(labels or classes.get(label) or _names_in(found["train"][label], where=str(data)))
+        names = tuple(labels or classes.get(label) or names_in(found["train"][label], where=str(data)))
         if len(names) < 2:
             raise UserError(
                 f"{data}: column {label!r} holds {len(names)} class ({', '.join(names)}); expected at least two"
             )
-    parsed = _parse(found, text, label, names, by_position=label in classes, where=str(data))
+    parsed = parse(found, text, label, names, by_position=label in classes, where=str(data))
     if max_rows is not None:
         parsed = {split: _drawn(rows, max_rows, seed, names) for split, rows in parsed.items()}
     return split_task(name=name, labels=names, splits=parsed, max_length=max_length, seed=seed)
@@ -125,8 +99,8 @@ def read_split(
     """One local table as it is, every row kept. `labels` as in `load_task`, of a regression its one output."""
     table = tables.read_file(path, encoding=encoding)
     check_cells(table, text, label, where=str(path))
-    names = tuple(labels or _names_in(table[label], where=str(path)))
-    return _parse({"rows": table}, text, label, names, by_position=False, where=str(path))["rows"]
+    names = tuple(labels or names_in(table[label], where=str(path)))
+    return parse({"rows": table}, text, label, names, by_position=False, where=str(path))["rows"]
 
 
 def split_task(*, name: str, labels: tuple[str, ...], splits: dict[str, Split], max_length: int, seed: int) -> Task:
@@ -246,90 +220,3 @@ def _about_classes(name: str, labels: tuple[str, ...], splits: dict[str, Split])
             )
     missing = [label for index, label in enumerate(labels) if index not in held["train"]]
     return [f"no row has the label {', '.join(missing)}: it can't be learned"] if missing else []
-
-
-def check_cells(table: pd.DataFrame, text: Sequence[str], label: str, *, where: str) -> None:
-    """Raise UserError unless the columns are there, one or two texts and a label, and every cell holds something."""
-    columns = [*text, label]
-    if len(text) > 2:
-        raise UserError(f"{where}: got the text columns {', '.join(text)}; expected one, or two for pairs")
-    if len(set(columns)) < len(columns):
-        raise UserError(
-            f"{where}: the text columns {', '.join(text)} and the label column {label} are not all different; "
-            "a model that reads its label learns nothing"
-        )
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise UserError(f"{where}: no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}")
-    for column in columns:
-        written = table[column].astype(str).str.strip()
-        blank = table[column].isna() | (written == "") | ((written.str.lower() == "nan") & (column == label))
-        if blank.any():
-            first = int(blank.to_numpy().argmax()) + 1
-            raise UserError(
-                f"{where}: column {column!r} is empty in {int(blank.sum())} rows, first in row {first}; "
-                "fill these cells, or leave the rows out"
-            )
-
-
-def _names_in(column: pd.Series, *, where: str) -> list[str]:
-    """The classes of a column: whole numbers in their order, anything else in that of the alphabet."""
-    values = sorted({str(value).strip() for value in column})
-    if len(values) > max(50, len(column) // 5):
-        raise UserError(
-            f"{where}: {len(values)} different labels in {len(column)} rows of column {column.name!r}; "
-            "is that the right one?"
-        )
-    if all(re.fullmatch("-?[0-9]+", value) for value in values):
-        values.sort(key=int)
-    return values
-
-
-def _parse(
-    tables: dict[str, pd.DataFrame],
-    text: Sequence[str],
-    label: str,
-    names: tuple[str, ...],
-    *,
-    by_position: bool,
-    where: str,
-) -> dict[str, Split]:
-    """Texts and labels of all splits. Labels are the `names`, or in every split the names' positions from 0 on.
-
-    `by_position`: they are positions for certain.
-    """
-    written = {split: [str(value).strip() for value in table[label]] for split, table in tables.items()}
-    positions = {str(position): position for position in range(len(names))}
-    index = positions if by_position else {name: position for position, name in enumerate(names)}
-    if not by_position and all(set(values) <= set(positions) for values in written.values()):
-        index = index if all(set(values) <= set(index) for values in written.values()) else positions
-    found = {}
-    for split, table in tables.items():
-        rows = f"{where} ({split})" if len(tables) > 1 else where
-        texts = [[str(cell).strip() for cell in table[column]] for column in text]
-        if len(names) == 1:
-            labels = _numbers(table[label], label, where=rows)
-        else:
-            unknown = sorted(set(written[split]) - set(index))
-            if unknown:
-                raise UserError(
-                    f"{rows}: label {unknown[0]!r} in column {label!r} is not one of {', '.join(index)}"
-                    + (f" (and {len(unknown) - 1} other unknown labels)" if len(unknown) > 1 else "")
-                )
-            labels = np.array([index[value] for value in written[split]])
-        found[split] = Split(texts=texts[0], pairs=texts[1] if len(texts) > 1 else None, labels=labels)
-    return found
-
-
-def _numbers(column: pd.Series, label: str, *, where: str) -> np.ndarray:
-    for row, value in enumerate(column, start=1):
-        try:
-            finite = math.isfinite(float(value))
-        except ValueError:
-            finite = False
-        if not finite:
-            raise UserError(
-                f"{where}: got {str(value)!r} in column {label!r}, row {row}; the metric pearson_spearman compares "
-                "numbers; for classes choose another task.metric"
-            )
-    return column.astype(float).to_numpy()

@@ -9,9 +9,9 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress import metrics, models
+from compress.cells import Split
 from compress.encoding import encode_split
 from compress.inference import predict_logits
-from compress.tasks import Split
 from export import parity, quantize
 from export.bundle import finish_bundle, golden_examples, write_bundle
 from export.fuse import fuse

@@ -15,10 +15,10 @@ from tokenizers import Tokenizer
 
 from compress import tables
 from compress.architectures import WITHOUT
+from compress.cells import check_cells
 from compress.errors import UserError
 from compress.locations import locate, max_tokens, read_config
 from compress.shape import PRESETS
-from compress.tasks import check_cells
 from pocketbert.reading import built_in
 
 TEMPLATE = "own-csv"

@@ -16,13 +16,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bench import machine
 from compress import distill, metrics, models, processes
 from compress.blocks import pack
+from compress.cells import Split
 from compress.encoding import Encoded, encode_split
 from compress.errors import UserError
 from compress.inference import predict_logits
 from compress.objective import LayerWeights, Objective
 from compress.progress import progress_bar
 from compress.shape import StudentShape
-from compress.tasks import Split, Task
+from compress.tasks import Task
 from compress.training import Schedule, Setting, Trained
 from compress.vocabulary import Cut, cut_embedding, cut_vocabulary
 from export import parity, quantize

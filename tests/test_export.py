@@ -12,8 +12,8 @@ import torch
 from conftest import LABELS, rows
 from transformers import BertForSequenceClassification
 
+from compress.cells import Split
 from compress.errors import UserError
-from compress.tasks import Split
 from export import parity, quantize
 from export.bundle import finish_bundle, golden_examples, verify_bundle, write_bundle
 from export.fuse import FusionError, count_operators, expected_fusions, fuse

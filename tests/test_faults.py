@@ -10,10 +10,11 @@ from transformers import BertForSequenceClassification
 from compress import blocks, losses, taps
 from compress.batching import PaddingCollator
 from compress.blocks import pack
+from compress.cells import Split
 from compress.encoding import encode_split, encode_texts
 from compress.inference import predict_logits
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
-from compress.tasks import Split, load_task
+from compress.tasks import load_task
 from compress.trainer import DistillationTrainer
 from compress.training import Schedule, Setting, arguments, train
 from pocketbert.reading import load_recipe

@@ -7,12 +7,12 @@ from transformers import BertForSequenceClassification, TrainingArguments
 from compress import taps
 from compress.batching import PaddingCollator
 from compress.callbacks import latest_checkpoint
+from compress.cells import Split
 from compress.encoding import encode_split, encode_texts
 from compress.errors import UserError
 from compress.inference import predict_logits
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
 from compress.pieces import pieces_in
-from compress.tasks import Split
 from compress.trainer import DistillationTrainer
 from compress.training import Schedule, Setting, train
 
