@@ -6,14 +6,13 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute
-from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
 from compress import processes
-from compress.encoding import Encoded, encoded_rows, token_blocks
+from compress.encoding import Encoded, token_blocks
 from compress.errors import UserError
 from compress.files import write_json
+from compress.shards import TOKENS, encoded_shards, write_shard
 
 SHARD_ROWS = 50_000
 TEXTS_AT_ONCE = 500
@@ -36,10 +35,7 @@ def pack(
     if processes.is_main():
         _write(texts, tokenizer, folder, max_length, on_progress)
     processes.from_main(None)  # wait until it is written
-    shards = [Dataset.from_file(str(folder / name)) for name in _record(folder)["shards"]]
-    rows = concatenate_datasets(shards)
-    lengths = pyarrow.compute.list_value_length(rows.data.column("input_ids")).to_numpy()
-    return encoded_rows(rows, lengths, tokenizer)
+    return encoded_shards([folder / name for name in _record(folder)["shards"]], tokenizer)
 
 
 def _write(
@@ -56,13 +52,13 @@ def _write(
     unread = islice(texts, record["num_texts"], None)
     for num_texts, blocks in _shards(unread, tokenizer, max_length):
         name = f"{len(record['shards']):05}.arrow"
-        _write_shard(blocks, folder / name)
+        write_shard(pa.table({"input_ids": pa.array(blocks, type=TOKENS)}), folder / name)
         record["shards"].append(name)
         record["num_texts"] += num_texts
         write_json(folder / RECORD, record)
         on_progress(record["num_texts"])
     if not record["shards"]:
-        raise UserError("distill.general.corpus: there is no text in it")
+        raise UserError("there is no text in it")
     write_json(folder / RECORD, {**record, "complete": True})
 
 
@@ -87,11 +83,3 @@ def _shards(
             blocks, num_texts = [], 0
     if blocks:
         yield num_texts, blocks
-
-
-def _write_shard(blocks: list[list[int]], path: Path) -> None:
-    table = pa.table({"input_ids": pa.array(blocks, type=pa.list_(pa.int32()))})
-    partial = path.with_suffix(".partial")
-    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table, max_chunksize=1000)
-    partial.replace(path)

@@ -20,7 +20,7 @@ def read_texts(sources: Sequence[Path]) -> Iterator[str]:
     for source in sources:
         files = sorted(path for path in source.glob("*") if path.suffix in SUFFIXES) if source.is_dir() else [source]
         if not files:
-            raise UserError(f"distill.general.corpus: {source} holds no {' or '.join(SUFFIXES)} file")
+            raise UserError(f"{source} holds no {' or '.join(SUFFIXES)} file")
         for path in files:
             yield from filter(None, map(str.strip, _read_file(path)))
 
@@ -37,8 +37,7 @@ def stream_texts(name: str, subset: str | None = None, *, column: str = "text") 
         for row in rows:
             if column not in row:
                 raise UserError(
-                    f"distill.general.corpus: {name} has no column {column!r}; it has {', '.join(row)}; name the right "
-                    "one in distill.general.text"
+                    f"{name} has no column {column!r}; it has {', '.join(row)}; name the right one in the key text"
                 )
             if row[column] and row[column].strip():
                 yield row[column].strip()
@@ -46,12 +45,12 @@ def stream_texts(name: str, subset: str | None = None, *, column: str = "text") 
         raise
     except Exception as error:  # the library raises a dozen kinds, all of them about this name or the network
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"distill.general.corpus: {name!r} could not be read as a data set ({reason})") from error
+        raise UserError(f"{name!r} could not be read as a data set ({reason})") from error
 
 
 def _read_file(path: Path) -> Iterator[str]:
     if path.suffix not in SUFFIXES:
-        raise UserError(f"distill.general.corpus: cannot read {path}; expected {' or '.join(SUFFIXES)}")
+        raise UserError(f"cannot read {path}; expected {' or '.join(SUFFIXES)}")
     try:
         with path.open(encoding="utf-8-sig") as lines:
             if path.suffix == ".jsonl":
@@ -59,11 +58,9 @@ def _read_file(path: Path) -> Iterator[str]:
             else:
                 yield from _paragraphs(lines)
     except UnicodeError as error:
-        raise UserError(
-            f"distill.general.corpus: {path} is not utf-8 text ({error}); write it anew in utf-8"
-        ) from error
+        raise UserError(f"{path} is not utf-8 text ({error}); write it anew in utf-8") from error
     except OSError as error:
-        raise UserError(f"distill.general.corpus: {path} could not be read ({error})") from error
+        raise UserError(f"{path} could not be read ({error})") from error
 
 
 def _paragraphs(lines: Iterator[str]) -> Iterator[str]:

@@ -31,6 +31,10 @@ class Encoded:
         """The same rows with one more column, such as cached teacher logits (rows, classes)."""
         return replace(self, rows=self.rows.add_column(name, list(values)))
 
+    def take(self, numbers: np.ndarray) -> "Encoded":
+        """The rows of these numbers."""
+        return replace(self, rows=self.rows.select(numbers), lengths=self.lengths[numbers])
+
     def without_column(self, name: str) -> "Encoded":
         """The same rows less one column."""
         return replace(self, rows=self.rows.remove_columns(name))
@@ -38,12 +42,20 @@ class Encoded:
 
 def encode_split(split: Split, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Encoded:
     """One row per example, cut to `max_length` tokens, unpadded, with its label."""
-    tokens = tokenizer(
-        split.texts, split.pairs, truncation=True, max_length=max_length, padding=False, return_attention_mask=False
-    )
-    columns = {name: tokens[name] for name in tokens if name == "input_ids" or split.pairs is not None}
+    columns = tokenise_rows(split.texts, split.pairs, tokenizer, max_length=max_length)
     rows = Dataset.from_dict({**columns, "labels": split.labels.tolist()})
-    return encoded_rows(rows, np.array([len(ids) for ids in tokens["input_ids"]]), tokenizer)
+    return encoded_rows(rows, np.array([len(ids) for ids in columns["input_ids"]]), tokenizer)
+
+
+def tokenise_rows(
+    texts: list[str], pairs: list[str] | None, tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> dict[str, list[list[int]]]:
+    """The token columns of texts or pairs, cut to `max_length` tokens, unpadded."""
+    if not texts:
+        typed = pairs is not None and "token_type_ids" in tokenizer.model_input_names
+        return {"input_ids": [], **({"token_type_ids": []} if typed else {})}
+    tokens = tokenizer(texts, pairs, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
+    return {name: tokens[name] for name in tokens if name == "input_ids" or pairs is not None}
 
 
 def encode_texts(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Encoded:

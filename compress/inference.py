@@ -37,7 +37,7 @@ def predict_logits(
     collate = PaddingCollator(encoded.pad_token_id)
     inputs = encoded.rows.select_columns(encoded.input_names)
     done = 0
-    for numbers in _batches(by_length, encoded.lengths, tokens_at_once or TOKENS_AT_ONCE[device]):
+    for numbers in batches_of_like_length(by_length, encoded.lengths, tokens_at_once or TOKENS_AT_ONCE[device]):
         batch = collate(read_rows(inputs, numbers))
         with autocast(precision):
             logits = answering(**{name: value.to(device) for name, value in batch.items()}).logits
@@ -49,7 +49,7 @@ def predict_logits(
     return gathered[np.argsort(np.concatenate([rows for rows, _ in shares]), kind="stable")]
 
 
-def _batches(by_length: np.ndarray, lengths: np.ndarray, tokens_at_once: int) -> Iterator[np.ndarray]:
+def batches_of_like_length(by_length: np.ndarray, lengths: np.ndarray, tokens_at_once: int) -> Iterator[np.ndarray]:
     """The rows, shortest first, in batches of so many tokens, padding included; a longer row is a batch of its own."""
     start = 0
     while start < len(by_length):

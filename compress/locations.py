@@ -9,7 +9,7 @@ from huggingface_hub import hf_hub_download
 
 from compress.architectures import POSITIONS_BEHIND_PADDING
 from compress.errors import UserError
-from compress.files import sha256_of_all
+from compress.files import files_in, sha256_of_all
 
 PACKAGE_PREFIX = "package:"
 BESIDE_WEIGHTS = ("config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
@@ -39,6 +39,17 @@ def identity(name: str) -> str:
     return f"sha256:{sha256_of_all(files)}"
 
 
+def file_identity(name: str) -> str:
+    """What a fingerprint knows a file by, or a folder of data: its content. An archive's member by the archive."""
+    path = Path(locate(name)).expanduser()
+    inside, _, member = str(path).partition(".zip/")
+    if member:
+        return f"{file_identity(inside + '.zip')}/{member}"
+    return (
+        f"sha256:{sha256_of_all(files_in(path) if path.is_dir() else [path])}" if path.exists() else f"missing:{name}"
+    )
+
+
 def model_files(folder: Path) -> list[Path]:
     """What it takes to load the model, of all that lies in the folder: config, tokenizer, one form of the weights."""
     weights = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
@@ -55,6 +66,11 @@ def label_names(name: str) -> tuple[str, ...]:
 def is_classifier(name: str) -> bool:
     """Whether the model was saved with a sequence classification head."""
     return any("SequenceClassification" in kind for kind in read_config(name).get("architectures") or [])
+
+
+def has_masked_lm_head(name: str) -> bool:
+    """Whether the model was saved with a masked-language-model head."""
+    return any("MaskedLM" in kind or "PreTraining" in kind for kind in read_config(name).get("architectures") or [])
 
 
 def max_tokens(config: dict[str, Any]) -> int:

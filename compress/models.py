@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import (
     AutoModel,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
@@ -17,7 +18,7 @@ from transformers import (
 from transformers.utils import logging
 
 from compress.errors import UserError
-from compress.locations import is_classifier, locate, read_config
+from compress.locations import has_masked_lm_head, is_classifier, locate, read_config
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -79,6 +80,23 @@ def load_classifier(name: str, labels: tuple[str, ...] | None = None) -> PreTrai
         "label2id": {label: index for index, label in enumerate(labels)},
     }
     return _load_weights(AutoModelForSequenceClassification, name, **names).eval()
+
+
+def load_masked_lm(name: str, *, new_head: bool = False) -> PreTrainedModel:
+    """The encoder with its masked-language-model head, float32, in eval mode.
+
+    With `new_head` the checkpoint need not have one: it then starts from random weights, without dropout. Raises
+    UserError where there is none, or the tokenizer has no mask.
+    """
+    if load_tokenizer(name).mask_token_id is None:
+        raise UserError(f"augment.masked_lm: {name}: its tokenizer has no mask token; expected a masked language model")
+    if not new_head and not has_masked_lm_head(name):
+        raise UserError(
+            f"augment.masked_lm: {name} ships without a masked-language-model head (its config.json names no "
+            "...ForMaskedLM); name another model, or have one trained: augment.masked_lm: {train_head: {corpus: ...}}"
+        )
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0} if new_head else {}
+    return _load_weights(AutoModelForMaskedLM, name, with_head=not new_head, **no_dropout).eval()
 
 
 def label_names(model: PreTrainedModel) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, TrainerState
 
 from compress import processes, taps
-from compress.batching import PaddingCollator
+from compress.batching import LengthBucketedBatchSampler, PaddingCollator
 from compress.callbacks import BestEpoch, Checkpoints, Progress, latest_checkpoint
 from compress.encoding import Encoded
 from compress.errors import UserError
@@ -51,6 +52,15 @@ class Schedule:
     def num_steps(self, num_rows: int) -> int:
         """Optimiser steps over so many rows; the last partial batch of an epoch counts."""
         return min(filter(None, [self.max_steps, self.epochs * math.ceil(num_rows / self.batch_size)]))
+
+
+def rows_seen(lengths: np.ndarray, schedule: Schedule, *, seed: int) -> np.ndarray:
+    """The numbers of the rows that a stage will train on, in order: not all, where `max_steps` cuts its first epoch."""
+    num_steps = schedule.num_steps(len(lengths))
+    if num_steps * schedule.batch_size >= len(lengths):
+        return np.arange(len(lengths))
+    batches = LengthBucketedBatchSampler(lengths, batch_size=schedule.batch_size, seed=seed)
+    return np.unique(np.concatenate(list(islice(batches, num_steps))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +103,16 @@ def train(
     *,
     teacher: PreTrainedModel | None = None,
     layer_map: tuple[int, ...] = (),
+    whole_embedding: bool = False,
     evaluate: Callable[[PreTrainedModel], float] | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:
     """Train `model` in place on `data`.
 
     Cut off and called again, it ends with the same weights as if it had not stopped. With `evaluate` (higher is
-    better) the student is scored after each epoch, and ends with the weights of its best one. `callbacks` are called
-    beside our own. Raises UserError when the loss is no longer finite.
+    better) the student is scored after each epoch, and ends with the weights of its best one. `whole_embedding`: also
+    of pieces that `data` does not use, as where the embedding is the head's matrix too. `callbacks` are called beside
+    our own. Raises UserError when the loss is no longer finite.
     """
     num_steps = schedule.num_steps(len(data.lengths))
     bar = ProgressBar(setting.title, setting.console)
@@ -111,8 +123,9 @@ def train(
         resumable.append(TensorBoardCallback(SummaryWriter(str(setting.tensorboard))))
     started = time.perf_counter()
     pieces = pieces_in(data, model.student.config.vocab_size)
+    embedding = nullcontext() if whole_embedding else only_used_rows(model.student, pieces)
     attention = fastest_attention(model.student, data.lengths, setting.precision)
-    with bar, only_used_rows(model.student, pieces), attention:
+    with bar, embedding, attention:
         trainer = DistillationTrainer(
             model=model,
             teacher=teacher,

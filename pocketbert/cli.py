@@ -188,6 +188,41 @@ def general(
 
 
 @app.command(
+    epilog="Examples:\n\n    pocketbert augment reviews.yaml --show 20\n\n"
+    "    pocketbert augment sst2 --set augment.variants=5 --smoke"
+)
+def augment(
+    recipe: RecipeName,
+    output: Output = None,
+    changes: Changes = None,
+    smoke: Smoke = False,
+    show: Annotated[int, typer.Option(min=0, help="Variants to print, the replaced words marked")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Make a recipe's augmented data alone, and look at it: what was replaced by what, and where that came from.
+
+    They are kept in the cache, where `run` finds them.
+    """
+    from pocketbert import shown
+    from pocketbert.pipeline import make_variants
+    from pocketbert.reading import load_recipe
+
+    console = _console()
+    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    with _told_when_interrupted(console):
+        folder = make_variants(loaded, output or Path("runs") / loaded.name, console)
+    if folder is None:  # another process tells
+        return
+    from pocketbert.examples import look_at
+
+    found = look_at(folder, count=show, seed=loaded.seed)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        shown.augmented(found)
+
+
+@app.command(
     epilog="Example:\n\n    pocketbert export models/my-bert --data dev.csv --text sentence --output bundles/my-bert"
 )
 def export(

@@ -1,6 +1,7 @@
 """The corpora a recipe names: where they lie, what identifies them, and their texts."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 
@@ -9,33 +10,50 @@ from compress.errors import UserError
 from compress.files import sha256_of_all
 from compress.tasks import Task
 from pocketbert import builtin
-from pocketbert.training_keys import GeneralSection
+from pocketbert.training_keys import CorpusSection
 
 HUB = "hub:"
+
+
+@contextmanager
+def named(section: CorpusSection) -> Iterator[None]:
+    """Inside, what is wrong with a corpus is told with the key that names it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{section.key}.corpus: {error}") from error
 
 
 def corpus_path(name: str) -> Path:
     """The file or folder of a corpus entry."""
     path = builtin.fetch(name) if name.startswith(builtin.PREFIX) else Path(name).expanduser()
     if not path.exists():
-        raise UserError(f"distill.general.corpus: {path}: no such file or folder")
+        raise UserError(f"{path}: no such file or folder")
     return path
 
 
-def corpus_identity(name: str) -> str:
-    """sha256 over the content of the entry's files; a data set of the Hub is known by its name."""
+def identities(section: CorpusSection, task: Task) -> list[str]:
+    """What each entry is known by: sha256 over the content of its files; of a data set of the Hub, its name."""
+    with named(section):
+        return [task.fingerprint() if name == "task" else _identity(name) for name in section.corpus]
+
+
+def _identity(name: str) -> str:
     if name.startswith(HUB):
         return name
     path = corpus_path(name)
     return sha256_of_all(file for file in (path.glob("*") if path.is_dir() else [path]) if file.is_file())
 
 
-def texts_of(section: GeneralSection, task: Task) -> Iterator[str]:
+def texts_of(section: CorpusSection, task: Task) -> Iterator[str]:
     """The texts of all entries, one after another, `max_texts` at most; `task` stands for the task's train texts."""
-    return islice(chain.from_iterable(_texts(name, section, task) for name in section.corpus), section.max_texts)
+    with named(section):
+        yield from islice(
+            chain.from_iterable(_texts(name, section, task) for name in section.corpus), section.max_texts
+        )
 
 
-def _texts(name: str, section: GeneralSection, task: Task) -> Iterator[str]:
+def _texts(name: str, section: CorpusSection, task: Task) -> Iterator[str]:
     if name == "task":
         return chain(task.train.texts, task.train.pairs or [])
     if name.startswith(HUB):

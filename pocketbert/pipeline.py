@@ -1,4 +1,5 @@
-"""The flow: recipe -> teacher -> general -> intermediate -> prediction -> export -> bench -> bundles and report.
+"""The flow: recipe -> teacher -> general -> augment -> intermediate -> prediction -> export -> bench
+-> bundles and report.
 
 This module says what each stage depends on; `stages` does the work, and is imported only when a stage must run.
 """
@@ -27,7 +28,7 @@ from compress.files import files_in, sha256, write_json, write_text
 from compress.metrics import is_regression
 from compress.tasks import Task, align_labels, load_task
 from pocketbert import __version__, benchmark, builtin, preflight
-from pocketbert.plan import general_plan, plan_of, remarks_on, shape_of
+from pocketbert.plan import augmentation_plan, general_plan, plan_of, remarks_on, shape_of
 from pocketbert.reading import to_yaml
 from pocketbert.recipe import Recipe
 from pocketbert.runs import Planned, Run, StageRecord, Workspace, cache_folder
@@ -71,13 +72,27 @@ def make_general(recipe: Recipe, folder: Path, console: Console) -> Path | None:
 
     Of several processes all but the main one get None.
     """
+    return _make(recipe, general_plan, folder / "general" / "model", folder, console)
+
+
+def make_variants(recipe: Recipe, folder: Path, console: Console) -> Path | None:
+    """Make the recipe's augmented data alone, or find them in the cache; returns their folder.
+
+    Of several processes all but the main one get None.
+    """
+    return _make(recipe, augmentation_plan, folder / "augment", folder, console)
+
+
+def _make(
+    recipe: Recipe, plan: Callable[[Recipe, Task], list[Planned]], made: Path, folder: Path, console: Console
+) -> Path | None:
     with processes.main_first():
         task = prepare(recipe, console)
     with _open_run(recipe, folder, console) as run:
         flow = _Flow(recipe, task, run, console)
-        for stage in general_plan(recipe, task):
+        for stage in plan(recipe, task):
             flow.do(stage)
-        return folder / "general" / "model" if processes.leave() else None
+        return made if processes.leave() else None
 
 
 def prepare(recipe: Recipe, console: Console) -> Task:
@@ -181,6 +196,13 @@ class _Flow:
 
         return Stages(self.recipe, self.task, shape_of(self.recipe), self.run.folder, self.console)
 
+    @cached_property
+    def augmenting(self):  # type: ignore[no-untyped-def]
+        """The stages of augmentation, loaded when one of them must run."""
+        from pocketbert import augmenting
+
+        return augmenting
+
     def do(self, stage: Planned) -> StageRecord:
         """Do a stage of the plan, unless it was done."""
         return self.run.stage(stage, partial(self._build, stage.name))
@@ -191,6 +213,10 @@ class _Flow:
                 return self.stages.make_teacher(work)
             case "general":
                 return self.stages.general(work)
+            case "masked_lm":
+                return self.augmenting.train_masked_lm(self.stages, work)
+            case "augment":
+                return self.augmenting.make_variants(self.stages, work)
             case "intermediate":
                 return self.stages.intermediate(work)
             case "prediction":

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from bench import machine
 from compress import locations
 from compress.errors import UserError
+from compress.files import sha256
 from compress.shape import PRESETS, StudentShape
 from compress.tasks import Task
-from pocketbert.corpora import corpus_identity
+from pocketbert.corpora import identities
 from pocketbert.recipe import Recipe
 from pocketbert.runs import Planned, planned
 from pocketbert.training_keys import StageSection
@@ -31,8 +33,10 @@ def plan_of(recipe: Recipe, task: Task) -> list[Planned]:
     stages = [teacher]
     if recipe.distill.general is not None:
         stages.append(_general(recipe, depends, teacher))
+    augmented = _augmentation(recipe, depends, teacher)
+    stages += augmented
     intermediate = planned("intermediate", depends.intermediate(), after=stages)
-    prediction = planned("prediction", depends.prediction(), after=[teacher, intermediate])
+    prediction = planned("prediction", depends.prediction(), after=[teacher, *augmented[-1:], intermediate])
     export = planned("export", depends.export(), after=[teacher, prediction])
     bench = planned("bench", depends.bench(), after=[teacher, prediction, export])
     return [*stages, intermediate, prediction, export, bench]
@@ -54,6 +58,32 @@ def _general(recipe: Recipe, depends: "_Dependencies", teacher: Planned) -> Plan
     # when the fine-tuned teacher serves as base too, its place in the flow matters
     after = [] if recipe.teacher.base else [teacher]
     return planned("general", depends.general(), after=after, shared=True)
+
+
+def augmentation_plan(recipe: Recipe, task: Task) -> list[Planned]:
+    """The stages up to the variants. Raises UserError where the recipe has no augmentation."""
+    if recipe.augment is None:
+        raise UserError(
+            f"{recipe.name}: augment is missing; add the section to the recipe, `augment: {{}}` at the least"
+        )
+    depends = _Dependencies(recipe, task)
+    teacher = planned("teacher", depends.teacher(), shared=True)
+    return [teacher, *_augmentation(recipe, depends, teacher)]
+
+
+def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: Planned) -> list[Planned]:
+    if recipe.augment is None:
+        return []
+    before = [teacher]
+    if recipe.augment.masked_lm.train_head is not None:
+        before.append(planned("masked_lm", depends.masked_lm(), shared=True))
+    return [*before[1:], planned("augment", depends.augment(), after=before, shared=True)]
+
+
+def masked_lm_of(recipe: Recipe) -> str:
+    """The masked language model that the recipe names, or the teacher."""
+    assert recipe.augment is not None
+    return recipe.augment.masked_lm.model or recipe.teacher.base or recipe.teacher.model or ""
 
 
 def remarks_on(recipe: Recipe, task: Task) -> list[str]:
@@ -110,8 +140,33 @@ class _Dependencies:
             **self.student,
             "seed": self.recipe.seed,
             "base": base and locations.identity(base),
-            "corpus": [self.task.fingerprint() if name == "task" else corpus_identity(name) for name in section.corpus],
+            "corpus": identities(section, self.task),
             **self._training(section, "corpus"),
+        }
+
+    def masked_lm(self) -> dict[str, Any]:
+        assert self.recipe.augment is not None
+        section = self.recipe.augment.masked_lm.train_head
+        assert section is not None
+        return {
+            "seed": self.recipe.seed,
+            "base": locations.identity(masked_lm_of(self.recipe)),
+            "corpus": identities(section, self.task),
+            **self._training(section, "corpus"),
+        }
+
+    def augment(self) -> dict[str, Any]:
+        section = self.recipe.augment
+        assert section is not None
+        trained = section.masked_lm.train_head is not None
+        stop_words = Path(section.stop_words).expanduser()
+        return {
+            **self.data,
+            **section.model_dump(exclude={"masked_lm", "vectors", "stop_words"}),
+            "masked_lm": None if trained else locations.identity(masked_lm_of(self.recipe)),
+            "vectors": section.vectors and locations.file_identity(section.vectors),
+            "stop_words": sha256(stop_words) if stop_words.is_file() else section.stop_words,
+            "precision": self.recipe.training.precision,
         }
 
     def intermediate(self) -> dict[str, Any]:

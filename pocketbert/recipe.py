@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from compress.metrics import Metric, is_regression
+from pocketbert.augment_keys import AugmentSection
 from pocketbert.training_keys import DistillSection, FineTuneSection, Names, Section, TrainingSection
 
 Variant = Literal["fp32", "int8-dynamic"]
@@ -173,6 +174,7 @@ class Recipe(Section):
     task: TaskSection
     teacher: TeacherSection
     student: StudentSection
+    augment: AugmentSection | None = None
     distill: DistillSection = DistillSection()
     training: TrainingSection = TrainingSection()
     export: ExportSection = ExportSection()

@@ -84,6 +84,29 @@ def curves(found: dict[str, Any]) -> None:
     _table((f"step of {found['stage']}", f"loss of {first}", f"loss of {second}", f"{second} needs, steps"), lines)
 
 
+def augmented(found: dict[str, Any]) -> None:
+    """Examples of variants, the replaced words marked, and what became of all words."""
+    for example in found["examples"]:
+        _line(f"row {example['row']}{_which(example)}  {example['original']}")
+        marked = Text("  ")
+        end_of_last = 0
+        for each in example["replaced"]:
+            marked.append(example["text"][end_of_last : each["start"]])
+            marked.append(f"[{example['text'][each['start'] : each['end']]}]", style="bold")
+            end_of_last = each["end"]
+        marked.append(example["text"][end_of_last:])
+        Console(highlight=False, soft_wrap=True).print(marked)
+        sources = ", ".join(f"{each['was']} ({each['source']})" for each in example["replaced"])
+        _line(f"  instead of {sources}")
+    for what, value in found["told"]:
+        _line(f"{what + ':':<26}{value}")
+    path("rows", Path(found["folder"]))
+
+
+def _which(example: dict[str, Any]) -> str:
+    return {-1: "", 0: ", first text" if example["takes_pairs"] else "", 1: ", second text"}[example["varied"]]
+
+
 def plan(found: dict[str, Any]) -> None:
     """The resolved plan of a recipe."""
     rows, tokens = found["rows"], found["tokens"]

@@ -1,5 +1,6 @@
 """What each training and export stage does. Imports torch; the pipeline loads it only when a stage must run."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -15,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench import machine
 from compress import distill, metrics, models, processes
+from compress.augment import augment
 from compress.blocks import pack
 from compress.cells import Split
 from compress.encoding import Encoded, encode_split
@@ -23,15 +25,17 @@ from compress.inference import predict_logits
 from compress.objective import LayerWeights, Objective
 from compress.progress import progress_bar
 from compress.shape import StudentShape
+from compress.shards import encoded_shards
 from compress.tasks import Task
-from compress.training import Schedule, Setting, Trained
+from compress.training import Schedule, Setting, Trained, rows_seen
 from compress.vocabulary import Cut, cut_embedding, cut_vocabulary
 from export import parity, quantize
 from export.candidates import Origin, build_candidates
+from pocketbert.augment_keys import TrainHeadSection
 from pocketbert.corpora import texts_of
 from pocketbert.recipe import Recipe, VocabularySection
 from pocketbert.runs import Workspace
-from pocketbert.training_keys import LayerWiseSection, StageSection
+from pocketbert.training_keys import GeneralSection, LayerWiseSection, StageSection
 
 MOST_TEXTS_COUNTED = 500_000  # of the corpus, to see which pieces it uses
 
@@ -59,6 +63,13 @@ class Stages:
         return models.load_tokenizer(self.recipe.teacher.model or self.recipe.teacher.base or "")
 
     @cached_property
+    def texts(self) -> Encoded:
+        """What both stages of task distillation train on: train's texts, and their variants where there are any."""
+        if self.recipe.augment is None:
+            return self.encoded["train"].without_column("labels")
+        return encoded_shards(augment.shards_in(self.folder / "augment" / "tokens"), self.tokenizer)
+
+    @cached_property
     def encoded(self) -> dict[str, Encoded]:
         """Train, dev and test as the teacher's token rows."""
         return self._encoded_by(self.tokenizer)
@@ -77,7 +88,33 @@ class Stages:
         answers = metrics.decide(logits)
         return metrics.score(self.recipe.task.metric, split.labels, answers, num_classes=len(self.task.labels))
 
-    def _setting(self, workspace: Workspace, title: str) -> Setting:
+    def blocks(
+        self,
+        corpus: Iterable[str],
+        section: GeneralSection | TrainHeadSection,
+        tokenizer: PreTrainedTokenizerBase,
+        workspace: Workspace,
+        *,
+        kept_as: str = "blocks",
+        at_least: int = 1,
+    ) -> Encoded:
+        """Running text as token blocks on disk. Raises UserError where it makes fewer than `at_least`."""
+        texts = pack(
+            corpus,
+            tokenizer,
+            workspace.checkpoints.with_name(kept_as),
+            max_length=section.max_length,
+            on_progress=lambda num_texts: self.console.print(f"  {kept_as}: {num_texts:,} texts read"),
+        )
+        if len(texts.lengths) < at_least:
+            raise UserError(
+                f"{section.key}.corpus: its text makes {len(texts.lengths)} of the {at_least} blocks of one batch "
+                f"({section.max_length} tokens each); expected running text, thousands of blocks"
+            )
+        return texts
+
+    def setting(self, workspace: Workspace, title: str) -> Setting:
+        """How a stage of this run trains, under the name that `title` gives its progress and curves."""
         return Setting(
             title=title,
             seed=self.recipe.seed,
@@ -102,7 +139,7 @@ class Stages:
                 model,
                 self.encoded["train"],
                 schedule_of(teacher.fine_tune),
-                self._setting(workspace, "teacher"),
+                self.setting(workspace, "teacher"),
                 partial(self._dev_score, encoded=self.encoded),
             )
             told = asdict(trained)
@@ -118,18 +155,8 @@ class Stages:
         named = [name for name in (self.recipe.teacher.base, self.recipe.teacher.model) if name is not None]
         models.require_equal_tokenizers(*named)
         tokenizer = models.load_tokenizer(named[0])
-        texts = pack(
-            texts_of(section, self.task),
-            tokenizer,
-            workspace.checkpoints.with_name("blocks"),
-            max_length=section.max_length,
-            on_progress=lambda num_texts: self.console.print(f"  general: {num_texts:,} texts read"),
-        )
-        if len(texts.lengths) < section.batch_size:
-            raise UserError(
-                f"distill.general.corpus: its text makes {len(texts.lengths)} of the {section.batch_size} blocks of "
-                f"one batch ({section.max_length} tokens each); expected running text, thousands of blocks"
-            )
+        corpus = texts_of(section, self.task)
+        texts = self.blocks(corpus, section, tokenizer, workspace, at_least=section.batch_size)
         learner = self._initialise(base, texts)
         trained = self._match_layers(learner, base, texts, section, workspace, "general")
         if processes.is_main():
@@ -138,34 +165,34 @@ class Stages:
 
     def intermediate(self, workspace: Workspace) -> dict[str, Any]:
         """The fine-tuned teacher's layers on the task's texts."""
-        texts = self.encoded["train"].without_column("labels")
+        original = self.encoded["train"].without_column("labels")
         if self.recipe.distill.general is None:
-            learner = self._initialise(self.teacher, texts)
+            learner = self._initialise(self.teacher, original)
         else:
             learner = self._load_learner("general")
         section = self.recipe.distill.intermediate
-        before = self._scores_under_teachers_head(learner, texts)
-        trained = self._match_layers(learner, self.teacher, texts, section, workspace, "intermediate")
+        before = self._scores_under_teachers_head(learner, original)
+        trained = self._match_layers(learner, self.teacher, self.texts, section, workspace, "intermediate")
         if processes.is_main():
             learner.save_encoder(workspace.output / "model", self.tokenizer)
-        after = self._scores_under_teachers_head(learner, texts)
+        after = self._scores_under_teachers_head(learner, original)
         return {**asdict(trained), "scores_before": before, "scores": after}
 
     def prediction(self, workspace: Workspace) -> dict[str, Any]:
         """The teacher's logits on the task's texts; the student is then complete."""
         learner = self._load_learner("intermediate")
-        texts = self.encoded["train"].without_column("labels")
-        self._take_head(learner, texts)
-        tokenizer, encoded, told = self.tokenizer, self.encoded, {}
+        self._take_head(learner, self.encoded["train"].without_column("labels"))
+        tokenizer, encoded, texts, told = self.tokenizer, self.encoded, self.texts, {}
         if self.recipe.student.vocabulary is not None:
             wanted = self.recipe.student.vocabulary
             cut = processes.from_main(self._cut_vocabulary(wanted) if processes.is_main() else None)
             assert cut is not None
             cut_embedding(learner.student, cut)
             tokenizer, encoded = cut.tokenizer, self._encoded_by(cut.tokenizer)
+            texts = self._texts_by(cut.tokenizer, encoded, workspace)
             told = {"vocabulary": {"pieces": len(cut.kept), "of": len(self.tokenizer), "coverage": cut.coverage}}
         before = self.scores(learner.student, encoded)
-        trained, tried = self._match_predictions(learner.student, encoded, before["dev"], workspace)
+        trained, tried = self._match_predictions(learner.student, texts, encoded, before["dev"], workspace)
         if processes.is_main():
             models.save_model(learner.student, tokenizer, workspace.output / "model")
         return {
@@ -279,21 +306,27 @@ class Stages:
             texts,
             objective,
             schedule_of(section),
-            self._setting(workspace, title),
+            self.setting(workspace, title),
             layer_map=self.recipe.distill.layer_map,
         )
 
     def _match_predictions(
-        self, student: PreTrainedModel, encoded: dict[str, Encoded], before: float, workspace: Workspace
+        self,
+        student: PreTrainedModel,
+        texts: Encoded,
+        encoded: dict[str, Encoded],
+        before: float,
+        workspace: Workspace,
     ) -> tuple[Trained, list[dict[str, float]]]:
         """Train the student in place, at each point of the search where there is one, and keep the best on dev.
 
-        `before`: the student's score on dev as it comes. Where no epoch reaches it, the student stays as it was, and
-        the best epoch is 0.
+        `texts`: to train on, in the student's tokens. `before`: its score on dev as it comes. Where no epoch reaches
+        it, the student stays as it was, and the best epoch is 0.
         """
         section = self.recipe.distill.prediction
-        logits = self._teacher_logits(self.encoded["train"].without_column("labels"), workspace)
-        texts, setting = encoded["train"].without_column("labels"), self._setting(workspace, "prediction")
+        setting = self.setting(workspace, "prediction")
+        seen = [rows_seen(texts.lengths, schedule_of(point), seed=setting.seed) for point in section.points]
+        logits = self._teacher_logits(np.unique(np.concatenate(seen)), workspace)
         evaluate = partial(self._dev_score, encoded=encoded)
         objective = Objective(prediction=1.0, temperature=section.temperature)
         start = _weights_of(student)
@@ -318,15 +351,31 @@ class Stages:
             chosen = replace(chosen, best_epoch=0)
         return chosen, tried if section.search is not None else []
 
-    def _teacher_logits(self, texts: Encoded, workspace: Workspace) -> np.ndarray:
-        """Once for all epochs, kept beside the checkpoints for a run that is cut off."""
+    def _texts_by(
+        self, tokenizer: PreTrainedTokenizerBase, encoded: dict[str, Encoded], workspace: Workspace
+    ) -> Encoded:
+        """`texts`, as another tokenizer than the teacher's reads them. `encoded`: the splits as it reads those."""
+        if self.recipe.augment is None:
+            return encoded["train"].without_column("labels")
+        rows, tokens = self.folder / "augment" / "texts", workspace.checkpoints.with_name("tokens")
+        return augment.tokenise(rows, tokenizer, tokens, max_length=self.task.max_length)
+
+    def _teacher_logits(self, seen: np.ndarray, workspace: Workspace) -> np.ndarray:
+        """(rows of `texts`, classes), NaN for rows that are not seen. Computed once for all epochs, and kept beside the
+        checkpoints for a run that is cut off.
+        """
         path = workspace.checkpoints.with_name("teacher_logits.npy")
         if processes.from_main(not path.exists()):
             with progress_bar("teacher's logits", self.console) as on_progress:
-                logits = predict_logits(
-                    self.teacher, texts, precision=self.recipe.training.precision, on_progress=on_progress
+                found = predict_logits(
+                    self.teacher,
+                    self.texts.take(seen),
+                    precision=self.recipe.training.precision,
+                    on_progress=on_progress,
                 )
             if processes.is_main():
+                logits = np.full((len(self.texts.lengths), found.shape[1]), np.nan, dtype=np.float32)
+                logits[seen] = found
                 partial = path.with_suffix(".partial.npy")
                 np.save(partial, logits)
                 partial.rename(path)

@@ -1,7 +1,7 @@
 """The recipe's keys of training: how each stage runs, what it matches, and how all of them compute."""
 
 from itertools import product
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -125,20 +125,27 @@ def weights_in(weights: float | list[float]) -> list[float]:
     return weights if isinstance(weights, list) else [weights]
 
 
-class GeneralSection(LayerWiseSection):
-    """General distillation: the teacher's base on running text."""
+class CorpusSection(Section):
+    """Running text. `key`: where in a recipe the section stands."""
 
+    key: ClassVar[str]
     corpus: Names = Field(
         description="Files or folders (.txt, .jsonl), builtin:NAME, `task` (the train texts), or a data set of the "
         "Hub, read as a stream: hub:OWNER/NAME or hub:OWNER/NAME:SUBSET"
     )
     text: str = Field("text", description="The text column of data sets from the Hub")
+    max_texts: PositiveInt | None = Field(None, description="Texts to read at most: for trials")
+
+
+class GeneralSection(CorpusSection, LayerWiseSection):
+    """General distillation: the teacher's base on running text."""
+
+    key = "distill.general"
     epochs: PositiveInt = 3
     batch_size: PositiveInt = 64
     max_length: Annotated[int, Field(ge=4)] = Field(
         128, description="Tokens of a block; longer texts go on in further blocks"
     )
-    max_texts: PositiveInt | None = Field(None, description="Texts to read at most: for trials")
 
 
 class IntermediateSection(LayerWiseSection):

@@ -1,0 +1,64 @@
+"""What the report says of augmented data."""
+
+from typing import Any
+
+
+def words_told(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """The augment stage's figures as lines of (what, in words)."""
+    counts = facts["counts"]
+    replaceable = counts["replaceable"]
+    left = replaceable - counts["from_masked_lm"] - counts["from_vectors"]
+    replaced = counts["replaced_by_masked_lm"] + counts["replaced_by_vectors"]
+    variants = counts["variants"] - facts.get("dropped", 0)
+    num_rows = counts["rows"] - facts.get("dropped", 0)
+    lines = [
+        ("rows", f"{num_rows:,}, of which {variants:,} variants of {counts['texts']:,} texts"),
+        (
+            "words that may be replaced",
+            f"{replaceable:,} of {counts['words']:,}, {_share(replaceable, counts['words'])}",
+        ),
+        (
+            "with candidates from",
+            f"the masked language model {_share(counts['from_masked_lm'], replaceable)}, word vectors "
+            f"{_share(counts['from_vectors'], replaceable)}; left as they are {_share(left, replaceable)}",
+        ),
+        (
+            "replaced in a variant",
+            f"{replaced / max(1, counts['variants']):.1f} words: by the masked language model "
+            f"{_share(counts['replaced_by_masked_lm'], replaced)}, by word vectors "
+            f"{_share(counts['replaced_by_vectors'], replaced)}",
+        ),
+        (
+            "duplicates",
+            f"{counts['again']:,} drawn again; {counts['missing']:,} variants fewer than were wanted, "
+            "of texts that allow no more",
+        ),
+    ]
+    if facts["vectors"]:
+        vectors = facts["vectors"]
+        missing = f": {', '.join(vectors['missing'][:8])} ..." if vectors["num_missing"] else ""
+        lines.append(
+            (
+                "word vectors",
+                f"{vectors['num_words']:,} of {vectors['dimension']} numbers; {vectors['num_missing']:,} words "
+                f"asked for have none{missing}",
+            )
+        )
+    if facts["drift"]:
+        lines.append(("label drift", _drift(facts)))
+    return lines
+
+
+def _drift(facts: dict[str, Any]) -> str:
+    drift = facts["drift"]
+    if "flips" not in drift:
+        return (
+            f"the teacher's number changes by {drift['mean_change']:.2f} on average (its spread over the texts is "
+            f"{drift['spread']:.2f}), over {drift['num_variants']:,} variants"
+        )
+    dropped = f"; {facts['dropped']:,} of them dropped" if "dropped" in facts else ""
+    return f"the teacher's label flips in {drift['flips']:.1%} of {drift['num_variants']:,} variants{dropped}"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / max(1, whole):.1%}"

@@ -1,0 +1,225 @@
+"""A split's rows and their variants, on disk: written as they are made, a shard of texts at a time, resumable."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from compress import processes
+from compress.augment.candidates import Candidates, Found
+from compress.augment.variants import Variant, draw_variants
+from compress.cells import Split
+from compress.encoding import Encoded, tokenise_rows
+from compress.shards import TOKENS, encoded_shards, read_metadata, read_shards, write_shard
+
+SHARD_TEXTS = 1000
+COUNTS = b"counts"
+REPLACED = pa.list_(
+    pa.struct([("start", pa.int32()), ("end", pa.int32()), ("was", pa.string()), ("source", pa.string())])
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """`variants`: how many of each text (of a pair, of each of its two). `probability`: of a word's replacement."""
+
+    variants: int
+    probability: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Over the different texts: their words, how many may be replaced, and where those have candidates from.
+
+    Over the rows: `variants` made, `missing` of those wanted, `again`: draws that repeated a text and were made anew;
+    and the words replaced in the variants, by source.
+    """
+
+    texts: int = 0
+    words: int = 0
+    replaceable: int = 0
+    from_masked_lm: int = 0
+    from_vectors: int = 0
+    rows: int = 0
+    variants: int = 0
+    missing: int = 0
+    again: int = 0
+    replaced_by_masked_lm: int = 0
+    replaced_by_vectors: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(Counts)})
+
+
+def augment(
+    split: Split,
+    candidates: Candidates,
+    draw: Draw,
+    folder: Path,
+    *,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Counts:
+    """Write the rows and their variants to `folder`, as Arrow files.
+
+    Columns: `text` and, for pairs, `pair`; `label`; `row`, the number of the row in `split`; `varied`: which of the two
+    was (0 the text, 1 the pair, -1 an original); `replaced`: where, what stood there, and the source of what stands
+    there now. Each text of a pair is varied beside the other as it was.
+
+    Shards that are there already are kept: cut off and called again, it goes on from there. Several processes divide
+    the shards among them. The files are the same, however it went.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = list(dict.fromkeys([*split.texts, *(split.pairs or [])]))
+    uses = _uses(split)
+    shards = [texts[start : start + SHARD_TEXTS] for start in range(0, len(texts), SHARD_TEXTS)]
+    originals = folder / "00000.arrow"
+    if processes.is_main() and not originals.exists():
+        everything = np.arange(len(split))
+        counts = Counts(rows=len(split))
+        _write(split, [(row, -1, Variant(split.texts[row], ())) for row in everything.tolist()], counts, originals)
+    paths = [folder / f"{number:05}.arrow" for number in range(1, len(shards) + 1)]
+    ours = range(processes.rank(), len(shards), processes.count())
+    todo = [number for number in ours if not paths[number].exists()]
+    nearest = candidates.nearest_words(texts) if todo else {}
+    for number in todo:
+        before = number * SHARD_TEXTS
+        found = candidates.of(
+            shards[number],
+            nearest,
+            on_progress=lambda done, total: on_progress(before + len(shards[number]) * done // total, len(texts)),  # noqa: B023
+        )
+        variants, counts = _vary(split, shards[number], found, uses, draw)
+        _write(split, variants, counts, paths[number])
+        on_progress(before + len(shards[number]), len(texts))
+    processes.gathered(None)  # wait for the others' shards
+    return sum((counts_of(path) for path in [originals, *paths]), Counts())
+
+
+def counts_of(path: Path) -> Counts:
+    """What was counted while a shard was made."""
+    return Counts(**json.loads(read_metadata(path)[COUNTS]))
+
+
+def _uses(split: Split) -> dict[str, list[tuple[int, int]]]:
+    """Text -> (row, 0 as its text or 1 as its pair), everywhere it stands."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for which, column in enumerate([split.texts, split.pairs or []]):
+        for row, text in enumerate(column):
+            found.setdefault(text, []).append((row, which))
+    return found
+
+
+def _vary(
+    split: Split,
+    texts: Sequence[str],
+    found: Sequence[Found],
+    uses: dict[str, list[tuple[int, int]]],
+    draw: Draw,
+) -> tuple[list[tuple[int, int, Variant]], Counts]:
+    """(row, which text of it, its variant) of some texts wherever they stand."""
+    made: list[tuple[int, int, Variant]] = []
+    counts = Counts()
+    for text, (num_words, num_replaceable, places) in zip(texts, found, strict=True):
+        sources = [place.source for place in places]
+        counts += Counts(
+            texts=1,
+            words=num_words,
+            replaceable=num_replaceable,
+            from_masked_lm=sources.count("masked_lm"),
+            from_vectors=sources.count("vectors"),
+        )
+        for row, which in uses[text]:
+            beside = "" if split.pairs is None else f"{which}{(split.pairs, split.texts)[which][row]}"
+            drawn = draw_variants(
+                text, places, count=draw.variants, probability=draw.probability, seed=draw.seed, beside=beside
+            )
+            made += [(row, which, variant) for variant in drawn.variants]
+            by = [each.source for variant in drawn.variants for each in variant.replaced]
+            counts += Counts(
+                rows=len(drawn.variants),
+                variants=len(drawn.variants),
+                missing=draw.variants - len(drawn.variants),
+                again=drawn.num_again,
+                replaced_by_masked_lm=by.count("masked_lm"),
+                replaced_by_vectors=by.count("vectors"),
+            )
+    return made, counts
+
+
+def _write(split: Split, rows: Sequence[tuple[int, int, Variant]], counts: Counts, path: Path) -> None:
+    numbers = [row for row, _, _ in rows]
+    columns: dict[str, Any] = {
+        "text": [variant.text if which < 1 else split.texts[row] for row, which, variant in rows],
+    }
+    if split.pairs is not None:
+        columns["pair"] = [variant.text if which == 1 else split.pairs[row] for row, which, variant in rows]
+    columns |= {
+        "label": pa.array(split.labels[numbers]),
+        "row": pa.array(numbers, type=pa.int32()),
+        "varied": pa.array([which for _, which, _ in rows], type=pa.int8()),
+        "replaced": pa.array([[each._asdict() for each in variant.replaced] for _, _, variant in rows], type=REPLACED),
+    }
+    table = pa.table(
+        {name: pa.array(v, type=pa.string()) if name in ("text", "pair") else v for name, v in columns.items()}
+    )
+    write_shard(table.replace_schema_metadata({COUNTS: json.dumps(asdict(counts))}), path)
+
+
+def tokenise(
+    texts: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    max_length: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Encoded:
+    """The rows that `augment` wrote to `texts`, as token rows in the same order, kept in `folder`; resumable."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sources = shards_in(texts)
+    for number, source in enumerate(sources):
+        target = folder / source.name
+        if number % processes.count() == processes.rank() and not target.exists():
+            rows = Dataset.from_file(str(source))
+            pairs = rows["pair"][:] if "pair" in rows.column_names else None
+            columns = tokenise_rows(rows["text"][:], pairs, tokenizer, max_length=max_length)
+            write_shard(pa.table({name: pa.array(cells, type=TOKENS) for name, cells in columns.items()}), target)
+        on_progress(number + 1, len(sources))
+    processes.gathered(None)
+    return encoded_shards(shards_in(folder), tokenizer)
+
+
+class Made(NamedTuple):
+    """Of each row that `augment` wrote, (rows,): the number of the row it comes from, and whether it is a variant."""
+
+    row: np.ndarray
+    is_variant: np.ndarray
+
+
+def origins_of(folder: Path) -> Made:
+    """Where each row comes from. The first rows are the originals, in their order."""
+    rows = read_shards(shards_in(folder)).data
+    return Made(rows.column("row").to_numpy(), rows.column("varied").to_numpy() >= 0)
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """The Arrow files of a folder, in order; the first holds the originals, row by row."""
+    return sorted(folder.glob("*.arrow"))
+
+
+def drop_rows(folder: Path, dropped: np.ndarray) -> None:
+    """Write the shards of a folder anew without some rows: (rows,) over all its shards, True where one goes."""
+    start = 0
+    for path in shards_in(folder):
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_stream(source).read_all()
+            gone = dropped[start : start + len(table)]
+            start += len(table)
+            if gone.any():
+                write_shard(table.filter(pa.array(~gone)), path)

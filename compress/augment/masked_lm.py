@@ -1,0 +1,146 @@
+"""What a masked language model would put in the place of a word: the text with that one word masked, in batches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from compress.augment.whole_words import whole_words
+from compress.augment.words import Word
+from compress.batching import PaddingCollator
+from compress.inference import TOKENS_AT_ONCE, batches_of_like_length
+from compress.precision import Precision, autocast, cast_once
+
+STEP = 1e-4  # scores closer than this are equal, and the lower piece number goes first
+
+
+class Query(NamedTuple):
+    """A text's tokens with one of them masked: which, and whether what stood there had the mark of a first piece."""
+
+    tokens: tuple[int, ...]
+    position: int
+    marked: bool
+
+
+class Tokenised(NamedTuple):
+    """A text as the model reads it. `seen`: characters that were not cut off. `single`: word -> the position of its one
+    piece, for those that are one.
+    """
+
+    tokens: list[int]
+    seen: int
+    single: dict[Word, int]
+
+
+class MaskedLM:
+    """A masked language model as a source of candidates: any AutoModelForMaskedLM with a fast tokenizer."""
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, precision: Precision = "fp32"
+    ) -> None:
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.precision: Precision = precision
+        self.model = nn.Module.to(cast_once(model, precision), self.device).eval()
+        self.tokenizer = tokenizer
+        self.words = whole_words(tokenizer, model.config.vocab_size)
+        self._pieces = {number: piece for piece, number in tokenizer.get_vocab().items()}
+
+    def tokenise(self, texts: Sequence[str], words: Sequence[Sequence[Word]], *, max_length: int) -> list[Tokenised]:
+        """Each text, cut to `max_length` tokens with its special ones, and where its `words` are among the pieces."""
+        if not texts:
+            return []
+        read = self.tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=max_length,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        found = []
+        for text, its_words, tokens, spans in zip(texts, words, read["input_ids"], read["offset_mapping"], strict=True):
+            starts_at = {_without_blanks(text, *span): position for position, span in enumerate(spans)}
+            single = {}
+            for word in its_words:
+                position = starts_at.get((word.start, word.end))
+                if position is not None and tokens[position] != self.tokenizer.unk_token_id:
+                    single[word] = position
+            found.append(Tokenised(tokens, max((end for _, end in spans), default=0), single))
+        return found
+
+    def query(self, text: Tokenised, word: Word) -> Query:
+        """The text with that word masked, which must be a single piece."""
+        position = text.single[word]
+        tokens = list(text.tokens)
+        marked = self._pieces[tokens[position]].startswith(self.words.mark)
+        tokens[position] = self.tokenizer.mask_token_id
+        return Query(tuple(tokens), position, marked)
+
+    @torch.no_grad()
+    def most_probable(
+        self,
+        queries: Sequence[Query],
+        count: int,
+        *,
+        tokens_at_once: int | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> np.ndarray:
+        """The `count` pieces that are whole words and fit best in each masked place, (queries, count), best first.
+
+        Equal queries should be asked once. Rows of like length are computed together; of each only the logits at the
+        masked position.
+        """
+        count = min(count, int(min(self.words.marked.sum(), self.words.unmarked.sum())))
+        allowed = torch.from_numpy(np.stack([self.words.unmarked, self.words.marked])).to(self.device)
+        found = np.zeros((len(queries), count), dtype=np.int64)
+        lengths = np.array([len(query.tokens) for query in queries])
+        collate = PaddingCollator(self.tokenizer.pad_token_id)
+        done = 0
+        order = np.argsort(lengths, kind="stable")
+        for numbers in batches_of_like_length(order, lengths, tokens_at_once or TOKENS_AT_ONCE[self.device]):
+            batch = [queries[number] for number in numbers]
+            inputs = collate([{"input_ids": query.tokens} for query in batch])
+            positions = torch.tensor([[query.position] for query in batch], device=self.device)
+            with autocast(self.precision), reading_only(self.model, positions):
+                logits = self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
+            fits = allowed[torch.tensor([int(query.marked) for query in batch], device=self.device)]
+            scores = torch.round(logits[:, 0].float() / STEP).masked_fill(~fits, -torch.inf)
+            best = scores.topk(count)
+            found[numbers] = ranked(best.values.cpu().numpy(), best.indices.cpu().numpy())
+            on_progress(done := done + len(numbers), len(queries))
+        return found
+
+
+def ranked(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The numbers (rows, count) in the order of their scores, highest first; of equal scores the lower number."""
+    return np.take_along_axis(numbers, np.lexsort((numbers, -scores), axis=-1), axis=-1)
+
+
+@contextmanager
+def reading_only(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
+    """Inside, the head of `model` sees only these positions of each row, (rows, count): its logits are
+    (rows, count, pieces).
+    """
+
+    def narrowed(_: nn.Module, __: Any, output: Any) -> Any:
+        states = output.last_hidden_state
+        output.last_hidden_state = states.gather(1, positions[..., None].expand(-1, -1, states.shape[-1]))
+        return output
+
+    encoder: Any = model.base_model
+    hook = encoder.register_forward_hook(narrowed)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _without_blanks(text: str, start: int, end: int) -> tuple[int, int]:
+    """SentencePiece counts the blank before a word to its first piece."""
+    while start < end and text[start].isspace():
+        start += 1
+    return start, end

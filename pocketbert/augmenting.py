@@ -1,0 +1,147 @@
+"""The two stages of data augmentation: a masked-language-model head where one must be trained, and the variants."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from compress import models, processes
+from compress.augment import augment, drift, head
+from compress.augment.candidates import Candidates
+from compress.augment.masked_lm import MaskedLM
+from compress.augment.vectors import Vectors, load_vectors
+from compress.augment.words import load_stop_words
+from compress.encoding import Encoded
+from compress.errors import UserError
+from compress.inference import predict_logits
+from compress.locations import max_tokens, read_config
+from compress.progress import progress_bar
+from pocketbert.augment_keys import AugmentSection
+from pocketbert.corpora import texts_of
+from pocketbert.plan import masked_lm_of
+from pocketbert.runs import Workspace, cache_folder
+from pocketbert.stages import Stages, schedule_of
+
+HELD_OUT_EVERY, HELD_OUT_BLOCKS = 50, 1000
+DRIFT_VARIANTS = 2000
+
+
+def train_masked_lm(stages: Stages, workspace: Workspace) -> dict[str, Any]:
+    """Train the head on the recipe's corpus; every 50th text is held out to tell how good it is."""
+    recipe = stages.recipe
+    assert recipe.augment is not None and recipe.augment.masked_lm.train_head is not None
+    section = recipe.augment.masked_lm.train_head
+    name = masked_lm_of(recipe)
+    tokenizer = models.load_tokenizer(name)
+    model = models.load_masked_lm(name, new_head=True)
+
+    def texts(*, held_out: bool) -> Iterator[str]:
+        every = enumerate(texts_of(section, stages.task))
+        return (text for number, text in every if (number % HELD_OUT_EVERY == 0) == held_out)
+
+    kept = stages.blocks(texts(held_out=True), section, tokenizer, workspace, kept_as="held_out")
+    data = stages.blocks(
+        texts(held_out=False), section, tokenizer, workspace, kept_as="blocks", at_least=section.batch_size
+    )
+    order = np.random.default_rng(recipe.seed).permutation(len(kept.lengths))
+    kept = kept.take(np.sort(order[:HELD_OUT_BLOCKS]))
+    setting = stages.setting(workspace, "masked_lm")
+    trained = head.train_head(model, tokenizer, data, kept, schedule_of(section), setting, frozen=section.frozen)
+    if processes.is_main():
+        models.save_model(model, tokenizer, workspace.output / "model")
+    found = head.accuracy(model, tokenizer, kept)
+    stages.console.print(
+        f"  masked_lm: of {found['num_masked']:,} masked pieces in held-out text {found['top1']:.1%} are the most "
+        f"probable, {found['top15']:.1%} among the first 15"
+    )
+    return {**asdict(trained), "accuracy": found, "num_rows": len(data.lengths)}
+
+
+def make_variants(stages: Stages, workspace: Workspace) -> dict[str, Any]:
+    """Write the train rows and their variants, as text and as the teacher's tokens; say what became of the words."""
+    recipe, task = stages.recipe, stages.task
+    section = recipe.augment
+    assert section is not None
+    candidates = candidates_of(stages, section)
+    draw = augment.Draw(variants=section.variants, probability=section.probability, seed=recipe.seed)
+    texts, tokens = (workspace.checkpoints.with_name(name) for name in ("texts", "tokens"))
+    with progress_bar("augment, texts", stages.console) as on_progress:
+        counts = augment.augment(task.train, candidates, draw, texts, on_progress=on_progress)
+    with progress_bar("augment, shards to tokens", stages.console) as on_progress:
+        rows = augment.tokenise(texts, stages.tokenizer, tokens, max_length=task.max_length, on_progress=on_progress)
+    told = {"counts": asdict(counts), "vectors": _about_vectors(candidates.vectors)}
+    made = augment.origins_of(texts)
+    if section.drop_flips_above is None:
+        drawn = np.random.default_rng(recipe.seed).permutation(np.flatnonzero(made.is_variant))[:DRIFT_VARIANTS]
+        told["drift"] = _drift(stages, rows, made.row, np.sort(drawn))
+    else:
+        told |= _without_flips(stages, rows, made, section.drop_flips_above, [texts, tokens])
+    processes.from_main(None)
+    if processes.is_main():
+        for folder in (texts, tokens):
+            folder.rename(workspace.output / folder.name)
+    processes.from_main(None)
+    return told
+
+
+def candidates_of(stages: Stages, section: AugmentSection) -> Candidates:
+    """The sources that the recipe names, loaded."""
+    recipe = stages.recipe
+    trained = section.masked_lm.train_head is not None
+    name = str(stages.folder / "masked_lm" / "model") if trained else masked_lm_of(recipe)
+    masked_lm = MaskedLM(models.load_masked_lm(name), models.load_tokenizer(name), precision=recipe.training.precision)
+    vectors = None
+    if section.vectors is not None:
+        vectors = load_vectors(section.vectors, cache=cache_folder(), max_words=section.max_vectors)
+        stages.console.print(f"  augment: {vectors.num_words:,} word vectors of {vectors.dimension} numbers")
+    return Candidates(
+        masked_lm=masked_lm,
+        vectors=vectors,
+        stop_words=load_stop_words(section.stop_words),
+        count=section.candidates,
+        max_length=min(stages.task.max_length, max_tokens(read_config(name))),
+    )
+
+
+def _about_vectors(vectors: Vectors | None) -> dict[str, Any] | None:
+    if vectors is None:
+        return None
+    missing = sorted(vectors.missing)
+    return {
+        "name": vectors.name,
+        "dimension": vectors.dimension,
+        "num_words": vectors.num_words,
+        "num_missing": len(missing),
+        "missing": missing[:50],
+    }
+
+
+def _drift(stages: Stages, rows: Encoded, row: np.ndarray, variants: np.ndarray) -> dict[str, Any] | None:
+    if not len(variants):
+        return None
+    # the first rows are the originals, in their order
+    logits = _teacher_logits(stages, rows.take(np.concatenate([variants, row[variants]])))
+    return drift.drift(logits[: len(variants)], logits[len(variants) :])
+
+
+def _without_flips(
+    stages: Stages, rows: Encoded, made: augment.Made, confidence: float, folders: list[Any]
+) -> dict[str, Any]:
+    """Drop, in place, the variants that are surely something else to the teacher."""
+    if stages.task.is_regression:
+        raise UserError("augment.drop_flips_above compares labels, and this task is a regression; leave it out")
+    logits = _teacher_logits(stages, rows)
+    variants = np.flatnonzero(made.is_variant)
+    before = logits[made.row[variants]]
+    dropped = np.zeros(len(logits), dtype=bool)
+    dropped[variants] = drift.flipped_above(logits[variants], before, confidence)
+    if processes.is_main():
+        for folder in folders:
+            augment.drop_rows(folder, dropped)
+    return {"drift": drift.drift(logits[variants], before) if len(variants) else None, "dropped": int(dropped.sum())}
+
+
+def _teacher_logits(stages: Stages, rows: Encoded) -> np.ndarray:
+    with progress_bar("augment, teacher's labels", stages.console) as on_progress:
+        return predict_logits(stages.teacher, rows, precision=stages.recipe.training.precision, on_progress=on_progress)
