@@ -3,6 +3,21 @@
 from typing import Any
 
 
+def told(stages: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a run's stages of augmentation left, as lines of (what, in words); none where there were none."""
+    lines = []
+    if "masked_lm" in stages:
+        found = stages["masked_lm"]["accuracy"]
+        lines.append(
+            (
+                "masked language model",
+                f"its head was trained here; of {found['num_masked']:,} pieces masked in held-out text "
+                f"{found['top1']:.1%} are the most probable, {found['top15']:.1%} among the first 15",
+            )
+        )
+    return lines + (words_told(stages["augment"]) if "augment" in stages else [])
+
+
 def words_told(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """The augment stage's figures as lines of (what, in words)."""
     counts = facts["counts"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench import plots, table
+from bench import augmented, plots, table
 from bench.cautions import cautions
 from compress.errors import UserError
 from compress.files import write_text
@@ -94,6 +94,7 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
         "curves": [plots.loss_curve(facts["history"], name) for name, facts in trained.items()],
         "training": [_training(name, facts) for name, facts in trained.items()],
         "after_stages": _after_stages(results),
+        "augmented": augmented.told(stages),
         "machine": machine_lines(bench["machine"]),
         "shipped": _shipped(stages),
         "use": _use(stages, results.get("takes_pairs", False)),
@@ -186,6 +187,8 @@ def _parity(variants: dict[str, Any], metric: Metric) -> dict[str, Any]:
 
 def _training(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
     scores = " ".join(f"{score:.3f}" for score in facts["dev_scores"]) or "-"
+    if name == "masked_lm":
+        scores += " (top 1, held-out text)"
     if facts.get("best_epoch") == 0:
         scores += " (none as good as before: kept as it was)"
     cut_off = f" from step {facts['resumed_at_step']} on" if facts["resumed_at_step"] else ""
@@ -250,6 +253,8 @@ def _markdown(shown: dict[str, Any]) -> str:
         parts += ["## Training", "", table.markdown(header, shown["training"])]
         if shown["after_stages"]["cells"]:
             parts += ["", table.markdown(**_as_markdown(shown["after_stages"]))]
+    if shown["augmented"]:
+        parts += ["## Data augmentation", "", *(f"- {what}: {value}" for what, value in shown["augmented"])]
     if shown["shipped"]:
         parts += ["## Use it", "", "```", *shown["use"], "```"]
     if shown["reproduce"]:

@@ -19,7 +19,7 @@ from compress.locations import max_tokens, read_config
 from compress.progress import progress_bar
 from pocketbert.augment_keys import AugmentSection
 from pocketbert.corpora import texts_of
-from pocketbert.plan import masked_lm_of
+from pocketbert.recipe import masked_lm_of
 from pocketbert.runs import Workspace, cache_folder
 from pocketbert.stages import Stages, schedule_of
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -13,22 +13,26 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from compress import locations, models
+from compress.augment.words import load_stop_words, words_of
 from compress.precision import Precision, autocast, cast_once
 from compress.student import new_student
 from compress.tasks import Task
 from compress.training import fastest_attention
+from pocketbert.augment_keys import TrainHeadSection
 from pocketbert.corpora import texts_of
 from pocketbert.plan import plan_of, remarks_on, shape_of
 from pocketbert.recipe import Recipe, grid_lengths
 from pocketbert.runs import state_of
 from pocketbert.stages import schedule_of
-from pocketbert.training_keys import StageSection
+from pocketbert.training_keys import GeneralSection, StageSection
 
 SAMPLED_TEXTS = 500
 TIMED_TOKENS = 512
 MOST_TEXTS_READ = 500_000  # of a corpus; of a larger one the estimate is too low
 # found on runs of the quickstart: what is not arithmetic of the models
 STAGE_S, WORKER_S = 5.0, 8.0  # to load models and data; to start and warm up a process that measures
+HEAD = 1.3  # times a classifier's step, for the logits of all pieces
+WRITTEN_S_A_TOKEN = 1e-5  # to draw a variant, write it and tokenise it
 ALONE = 2.0  # a text run alone takes about twice as long as in a batch
 TEXTS_A_ROUND, CALLS_A_LENGTH = 30 + 128, 10
 
@@ -133,14 +137,34 @@ def _rows_seen(recipe: Recipe, task: Task, tokens_a_row: float, *, letters_a_tok
     """What each training stage goes over; a long text of a corpus gives several rows."""
     rows = _Seen(num_rows=len(task.train), tokens_a_row=tokens_a_row)
     found = dict.fromkeys(("teacher", "intermediate", "prediction"), rows)
-    section = recipe.distill.general
-    if section is not None:
-        lengths = [len(text) for text in islice(texts_of(section, task), MOST_TEXTS_READ)]
-        letters_a_row = section.max_length * letters_a_token
-        num_rows = sum(1 + int(length / letters_a_row) for length in lengths)
-        tokens = sum(lengths) / letters_a_token + 2 * num_rows
-        found["general"] = _Seen(num_rows=num_rows, tokens_a_row=tokens / max(1, num_rows))
+    if recipe.distill.general is not None:
+        found["general"] = _blocks_of(recipe.distill.general, task, letters_a_token)
+    if recipe.augment is not None:
+        if recipe.augment.masked_lm.train_head is not None:
+            found["masked_lm"] = _blocks_of(recipe.augment.masked_lm.train_head, task, letters_a_token)
+        texts = 1 if task.train.pairs is None else 2
+        all_rows = replace(rows, num_rows=len(task.train) * (1 + texts * recipe.augment.variants))
+        found |= {"augment": all_rows, "intermediate": all_rows, "prediction": all_rows}
     return found
+
+
+def _blocks_of(section: GeneralSection | TrainHeadSection, task: Task, letters_a_token: float) -> _Seen:
+    lengths = [len(text) for text in islice(texts_of(section, task), MOST_TEXTS_READ)]
+    letters_a_row = section.max_length * letters_a_token
+    num_rows = sum(1 + int(length / letters_a_row) for length in lengths)
+    tokens = sum(lengths) / letters_a_token + 2 * num_rows
+    return _Seen(num_rows=num_rows, tokens_a_row=tokens / max(1, num_rows))
+
+
+def _masked_tokens(recipe: Recipe, task: Task, tokens_a_row: float) -> float:
+    """What the masked language model reads: each text once for each of its words that may be replaced."""
+    assert recipe.augment is not None
+    stop_words = load_stop_words(recipe.augment.stop_words)
+    texts = list(dict.fromkeys([*task.train.texts, *(task.train.pairs or [])]))
+    some = texts[:SAMPLED_TEXTS]
+    words = sum(word.replaceable for text in some for word in words_of(text, stop_words)) / len(some)
+    tokens_a_text = tokens_a_row if task.train.pairs is None else tokens_a_row / 2
+    return len(texts) * words * tokens_a_text
 
 
 def _trainings(recipe: Recipe, stage: str) -> Sequence[StageSection]:
@@ -150,6 +174,9 @@ def _trainings(recipe: Recipe, stage: str) -> Sequence[StageSection]:
             return [recipe.teacher.fine_tune] if recipe.teacher.model is None else []
         case "general":
             return [recipe.distill.general] if recipe.distill.general is not None else []
+        case "masked_lm":
+            head = recipe.augment.masked_lm.train_head if recipe.augment is not None else None
+            return [head] if head is not None else []
         case "intermediate":
             return [recipe.distill.intermediate]
         case "prediction":
@@ -166,7 +193,7 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
     """Each stage's time: tokens times what a token costs, and a little for everything else."""
     dev, held_out = len(task.dev) * tokens_a_row, (len(task.dev) + len(task.test)) * tokens_a_row
     found: dict[str, float] = {}
-    for stage in ("teacher", "general", "intermediate", "prediction"):
+    for stage in ("teacher", "general", "masked_lm", "intermediate", "prediction"):
         trainings = _trainings(recipe, stage)
         if not trainings:
             continue
@@ -179,14 +206,21 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
         match stage:
             case "teacher":
                 found[stage] = tokens * cost.teacher_step + (epochs * dev + held_out) * cost.teacher_forward
+            case "masked_lm":
+                found[stage] = tokens * cost.teacher_step * HEAD
             case "prediction":
-                logits = len(task.train) * tokens_a_row * cost.teacher_frozen
+                logits = min(num_rows, tokens / tokens_a_row) * tokens_a_row * cost.teacher_frozen
                 scored = epochs * dev + 2 * held_out
                 found[stage] = logits + tokens * cost.student_step + scored * cost.student_forward
             case _:
                 scored = 2 * held_out if stage == "intermediate" else 0.0
                 found[stage] = tokens * (cost.teacher_frozen + cost.student_step) + scored * cost.student_forward
     found.setdefault("teacher", held_out * cost.teacher_forward)
+    if recipe.augment is not None:
+        written = seen["augment"].num_rows * tokens_a_row * WRITTEN_S_A_TOKEN
+        flips = 0.0 if recipe.augment.drop_flips_above is None else seen["augment"].num_rows * tokens_a_row
+        masked = _masked_tokens(recipe, task, tokens_a_row)
+        found["augment"] = written + (masked + flips) * cost.teacher_frozen
     variants = len(recipe.export.variants)
     found["export"] = variants * held_out * ALONE * cost.student_forward
     a_round = TEXTS_A_ROUND * tokens_a_row + CALLS_A_LENGTH * sum(grid_lengths(recipe))

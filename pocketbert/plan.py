@@ -12,7 +12,7 @@ from compress.files import sha256
 from compress.shape import PRESETS, StudentShape
 from compress.tasks import Task
 from pocketbert.corpora import identities
-from pocketbert.recipe import Recipe
+from pocketbert.recipe import Recipe, masked_lm_of
 from pocketbert.runs import Planned, planned
 from pocketbert.training_keys import StageSection
 
@@ -78,12 +78,6 @@ def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: Planned) ->
     if recipe.augment.masked_lm.train_head is not None:
         before.append(planned("masked_lm", depends.masked_lm(), shared=True))
     return [*before[1:], planned("augment", depends.augment(), after=before, shared=True)]
-
-
-def masked_lm_of(recipe: Recipe) -> str:
-    """The masked language model that the recipe names, or the teacher."""
-    assert recipe.augment is not None
-    return recipe.augment.masked_lm.model or recipe.teacher.base or recipe.teacher.model or ""
 
 
 def remarks_on(recipe: Recipe, task: Task) -> list[str]:

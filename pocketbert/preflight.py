@@ -10,8 +10,10 @@ from optimum.utils.normalized_config import NormalizedConfigManager
 from compress import locations
 from compress.architectures import KEEPS_ITS_SCORES, TEACHERS, WITHOUT
 from compress.errors import UserError
+from compress.metrics import is_regression
 from compress.shape import StudentShape, map_layers
-from pocketbert.recipe import Recipe
+from pocketbert.augment_keys import AugmentSection
+from pocketbert.recipe import Recipe, masked_lm_of
 from pocketbert.training_keys import LayerWiseSection, weights_in
 
 
@@ -77,6 +79,8 @@ def check(recipe: Recipe, shape: StudentShape) -> None:
                     f"teacher.base and teacher.model differ: {what} {getattr(base, what)} and {getattr(model, what)}; "
                     "name the checkpoint that the model was fine-tuned from"
                 )
+    if recipe.augment is not None:
+        problems += _about_masked_lm(recipe, recipe.augment)
     if problems:
         raise UserError("\n".join(dict.fromkeys(problems)))
 
@@ -123,6 +127,25 @@ def _mismatches(recipe: Recipe, shape: StudentShape, teacher: Encoder) -> list[s
             )
         elif theirs is not None and ours > theirs:
             found.append(f"projected initialisation: student.{what} is {ours}, the teacher's {theirs}; use random")
+    return found
+
+
+def _about_masked_lm(recipe: Recipe, section: AugmentSection) -> list[str]:
+    name, found = masked_lm_of(recipe), []
+    head = section.masked_lm.train_head
+    if head is None and not locations.has_masked_lm_head(name):
+        found.append(
+            f"augment.masked_lm: {name} ships without a masked-language-model head (its config.json names no "
+            "...ForMaskedLM); name another model, or have a head trained: augment.masked_lm.train_head: {corpus: ...}"
+        )
+    limit = locations.max_tokens(locations.read_config(name))
+    if head is not None and head.max_length > limit:
+        found.append(f"{head.key}.max_length is {head.max_length}; {name} has positions for {limit} tokens")
+    if section.drop_flips_above is not None and is_regression(recipe.task.metric):
+        found.append(
+            f"augment.drop_flips_above compares labels, and the metric {recipe.task.metric} is of a regression; "
+            "leave it out"
+        )
     return found
 
 

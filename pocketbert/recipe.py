@@ -187,3 +187,9 @@ def grid_lengths(recipe: Recipe) -> list[int]:
     if recipe.bench.fixed_lengths is not None:
         return recipe.bench.fixed_lengths
     return [length for length in GRID_LENGTHS if length <= recipe.task.max_length]
+
+
+def masked_lm_of(recipe: Recipe) -> str:
+    """The masked language model that the recipe names, or the teacher."""
+    assert recipe.augment is not None
+    return recipe.augment.masked_lm.model or recipe.teacher.base or recipe.teacher.model or ""

@@ -5,7 +5,7 @@ from typing import Any
 from pocketbert.recipe import Recipe, grid_lengths
 
 MARK = "-smoke"
-ROWS, TEXTS, TOKENS = 200, 200, 32
+ROWS, TEXTS, TOKENS, VARIANTS = 200, 200, 32, 2
 STAGE = {"epochs": 1, "max_steps": 4, "batch_size": 8}
 
 
@@ -19,6 +19,13 @@ def shrunk(recipe: Recipe) -> Recipe:
     content["name"] = recipe.name.removesuffix(MARK) + MARK
     _at_most(content["task"], max_rows=ROWS, max_length=TOKENS)
     stages = [content["teacher"]["fine_tune"], content["distill"]["intermediate"], content["distill"]["prediction"]]
+    augment = content["augment"]
+    if augment is not None:
+        _at_most(augment, variants=VARIANTS)
+        head = augment["masked_lm"]["train_head"]
+        if head is not None:
+            _at_most(head, max_texts=TEXTS, max_length=TOKENS)
+            stages.append(head)
     general = content["distill"]["general"]
     if general is not None:
         _at_most(general, max_texts=TEXTS, max_length=TOKENS)

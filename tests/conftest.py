@@ -49,6 +49,15 @@ def write_csv(path: Path, header: tuple[str, ...], lines: list[tuple]) -> Path:
     return path
 
 
+def words_with_vectors(path: Path) -> Path:
+    """GloVe text: the tokenizer's words, and some that it does not know, with vectors of eight numbers."""
+    draw = random.Random(0)
+    words = [*GOOD, *NEUTRAL, "splendid", "movie", "actress", "42", "--"]
+    lines = [" ".join([word, *(f"{draw.gauss(0, 1):.4f}" for _ in range(8))]) for word in words]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *NEUTRAL]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import GOOD, NEUTRAL, config, rows
+from conftest import config, rows, words_with_vectors
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertForMaskedLM
@@ -39,13 +39,7 @@ def masked_lm(tokenizer) -> MaskedLM:
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory) -> Path:
-    """Vectors of the tokenizer's words, and of some that it does not know."""
-    draw = np.random.default_rng(0)
-    words = [*GOOD, *NEUTRAL, "splendid", "movie", "actress", "42", "--"]
-    path = tmp_path_factory.mktemp("vectors") / "glove.txt"
-    lines = [" ".join([word, *(f"{number:.4f}" for number in draw.normal(size=8))]) for word in words]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    return words_with_vectors(tmp_path_factory.mktemp("vectors") / "glove.txt")
 
 
 @pytest.fixture

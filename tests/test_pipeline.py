@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import LABELS, rows, write_csv
+from conftest import LABELS, rows, words_with_vectors, write_csv
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer
 
 from export.predictors import TorchPredictor
 
-STAGES = ("teacher", "general", "intermediate", "prediction")
+STAGES = ("teacher", "general", "masked_lm", "intermediate", "prediction")  # that train
 
 
 def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
@@ -27,6 +27,11 @@ def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
         "task": {"data": str(data), "max_length": 32},
         "teacher": {"base": str(base), "fine_tune": quick},
         "student": {"layers": 2, "width": 16, "ffn_width": 32, "heads": 4, "dropout": 0.1},
+        "augment": {
+            "masked_lm": {"train_head": {**quick, "corpus": ["task"], "max_length": 32}},
+            "vectors": str(words_with_vectors(tmp_path / "words.txt")),
+            "variants": 1,
+        },
         "distill": {
             "general": {**quick, "corpus": [str(tmp_path / "corpus.txt"), "task"], "max_length": 32},
             "intermediate": quick,
@@ -76,7 +81,7 @@ def test_a_run_leaves_bundles_a_report_and_the_table(finished):
     assert "report" in printed.stdout and not (folder / ".partial" / "prediction").exists()
     results = json.loads((folder / "results.json").read_text())
     assert results["selected_on_test"] and any("selected on the same rows" in line for line in results["remarks"])
-    assert list(results["stages"]) == [*STAGES, "export", "bench"]
+    assert list(results["stages"]) == [*STAGES[:3], "augment", *STAGES[3:], "export", "bench"]
 
 
 def test_the_student_learns_the_rule(finished):
@@ -206,7 +211,7 @@ def test_killed_in_every_stage_and_epoch_it_ends_with_the_same_weights(finished,
     command = [sys.executable, "-m", "pocketbert", "run", str(path)]
     num_kills = 0
     moments = [(stage, moment) for stage in STAGES for moment in ("first epoch", "later epoch")]
-    moments.insert(6, ("prediction", "before any checkpoint"))
+    moments.insert(8, ("prediction", "before any checkpoint"))
     for stage, moment in moments:
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
         try:
@@ -215,7 +220,7 @@ def test_killed_in_every_stage_and_epoch_it_ends_with_the_same_weights(finished,
             process.kill()
             process.communicate()
         num_kills += 1
-    assert num_kills == 9
+    assert num_kills == 11
     found = run(path, tmp_path, environment)
     assert found.returncode == 0, found.stderr
     assert "prediction: resumes at step" in found.stderr

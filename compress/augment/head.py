@@ -38,6 +38,7 @@ class MaskedLanguageModel(DistillationModel):
         self.special_ids = sorted(tokenizer.all_special_ids)
         if frozen:
             model.base_model.requires_grad_(False)
+        self._keys_to_ignore_on_save = sorted(set(super().state_dict()) - set(self.state_dict()))
 
     def train(self, mode: bool = True) -> "MaskedLanguageModel":
         """As in torch; a frozen encoder has no dropout either."""
@@ -48,11 +49,14 @@ class MaskedLanguageModel(DistillationModel):
 
     def state_dict(self, *options: Any, **more: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """Each weight once, under the first of its names: the embedding is the head's matrix too, and a checkpoint's
-        format knows no shared weights. Loading sets them all.
+        format knows no shared weights.
         """
         first: dict[int, str] = {}
         found = super().state_dict(*options, **more)
         return {name: weight for name, weight in found.items() if first.setdefault(weight.data_ptr(), name) == name}
+
+    def tie_weights(self) -> None:
+        """The trainer asks for it when it has loaded a checkpoint: here the names never ceased to share a weight."""
 
     def forward(self, *, input_ids: Tensor, attention_mask: Tensor, **inputs: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
         """Tokens as they are, (batch, positions). Returns loss name -> loss (batch,)."""
