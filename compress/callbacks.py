@@ -52,11 +52,15 @@ class Checkpoints(TrainerCallback):
 
 
 class BestEpoch(TrainerCallback):
-    """Scores the student on dev after each epoch and keeps the best epoch's weights beside the checkpoints."""
+    """Scores the student on dev after each epoch and keeps the best epoch's weights beside the checkpoints.
 
-    def __init__(self, evaluate: Callable[[PreTrainedModel], float], path: Path) -> None:
+    `epoch_steps`: of what counts as an epoch here; the last may be shorter.
+    """
+
+    def __init__(self, evaluate: Callable[[PreTrainedModel], float], path: Path, *, epoch_steps: int) -> None:
         self.evaluate = evaluate
         self.path = path
+        self.epoch_steps = epoch_steps
         self.record = path.with_suffix(".json")
         self.scores: list[float] = []
 
@@ -74,14 +78,18 @@ class BestEpoch(TrainerCallback):
         if state.global_step == 0:
             return
         self.scores = processes.from_main(json.loads(self.record.read_text()) if self.record.exists() else [])
-        ended = math.ceil(state.epoch) if state.global_step == state.max_steps else math.floor(state.epoch)
-        if len(self.scores) < ended:
+        if len(self.scores) < self._ended(state):
             self._score(model)
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Score the epoch, unless that was done before a kill."""
-        if math.ceil(state.epoch) > len(self.scores):
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Score the epoch that ends with this step, unless that was done before a kill."""
+        if len(self.scores) < self._ended(state):
             self._score(model)
+
+    def _ended(self, state: Any) -> int:
+        """How many epochs have ended."""
+        last = state.global_step == state.max_steps
+        return math.ceil(state.global_step / self.epoch_steps) if last else state.global_step // self.epoch_steps
 
     def restore(self, student: PreTrainedModel) -> None:
         """Load the best epoch's weights back into the student."""

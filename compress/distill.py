@@ -162,14 +162,20 @@ def match_predictions(
     schedule: Schedule,
     setting: Setting,
     evaluate: Callable[[PreTrainedModel], float],
+    *,
+    epoch_rows: int | None = None,
 ) -> Trained:
-    """The prediction layer, in place. `teacher_logits`: (rows, classes), computed once for all epochs."""
+    """The prediction layer, in place. `teacher_logits`: (rows, classes), computed once for all epochs.
+
+    `epoch_rows`: after how many rows the student is scored; default: all.
+    """
     return train(
         DistillationModel(student, None, objective),
         data.with_column("teacher_logits", teacher_logits),
         schedule,
         setting,
         evaluate=evaluate,
+        epoch_rows=epoch_rows,
     )
 
 

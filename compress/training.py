@@ -105,19 +105,23 @@ def train(
     layer_map: tuple[int, ...] = (),
     whole_embedding: bool = False,
     evaluate: Callable[[PreTrainedModel], float] | None = None,
+    epoch_rows: int | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:
     """Train `model` in place on `data`.
 
     Cut off and called again, it ends with the same weights as if it had not stopped. With `evaluate` (higher is
-    better) the student is scored after each epoch, and ends with the weights of its best one. `whole_embedding`: also
+    better) the student is scored after each epoch, and ends with the weights of its best one; `epoch_rows`: how many
+    rows make an epoch in this, where `data` is larger than the data set it was made from. `whole_embedding`: also
     of pieces that `data` does not use, as where the embedding is the head's matrix too. `callbacks` are called beside
     our own. Raises UserError when the loss is no longer finite.
     """
     num_steps = schedule.num_steps(len(data.lengths))
     bar = ProgressBar(setting.title, setting.console)
     progress = Progress(setting.title, bar)
-    best = BestEpoch(evaluate, setting.checkpoints / "best.safetensors") if evaluate else None
+    epoch_steps = math.ceil((epoch_rows or len(data.lengths)) / schedule.batch_size)
+    kept = setting.checkpoints / "best.safetensors"
+    best = BestEpoch(evaluate, kept, epoch_steps=epoch_steps) if evaluate else None
     resumable = [*([best] if best else []), *callbacks]
     if setting.tensorboard is not None and processes.is_main():
         resumable.append(TensorBoardCallback(SummaryWriter(str(setting.tensorboard))))

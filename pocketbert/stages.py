@@ -339,7 +339,16 @@ class Stages:
             if section.search is not None:
                 place = f"rate-{point.learning_rate:g}-batch-{point.batch_size}"
                 at = replace(setting, title=f"prediction, {place}", checkpoints=setting.checkpoints / place)
-            trained = distill.match_predictions(student, logits, texts, objective, schedule_of(point), at, evaluate)
+            trained = distill.match_predictions(
+                student,
+                logits,
+                texts,
+                objective,
+                schedule_of(point),
+                at,
+                evaluate,
+                epoch_rows=len(self.task.train),  # as often as without variants
+            )
             score = max(trained.dev_scores)
             tried.append({"learning_rate": point.learning_rate, "batch_size": point.batch_size, "dev_score": score})
             if score > best_score or (score == best_score and best_weights is start):
