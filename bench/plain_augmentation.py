@@ -6,79 +6,82 @@ every score of the vocabulary and of the vector table sorted anew for each word.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from compress.augment.candidates import FORMS, Found, Place, chosen
+from compress.augment.candidates import FORMS, Candidates, Found, Place, Source, chosen
 from compress.augment.masked_lm import STEP, MaskedLM
 from compress.augment.words import Word, words_of
 
 
 @torch.no_grad()
-def one_at_a_time(
-    masked_lm: MaskedLM, texts: Sequence[str], *, stop_words: frozenset[str], count: int, max_length: int
-) -> list[Found]:
-    """As `compress.augment.candidates`, of words that are a single piece."""
-    written = masked_lm.words.written
+def one_at_a_time(candidates: Candidates, texts: Sequence[str]) -> list[Found]:
+    """As `Candidates.of`, a word after another."""
     found = []
     for text in texts:
         places = []
-        words = words_of(text, stop_words)
+        words = words_of(text, candidates.stop_words)
         for word in words:
-            (read,) = masked_lm.tokenise([text], [[word]], max_length=max_length)
-            if not word.replaceable or word not in read.single:
-                continue
-            query = masked_lm.query(read, word)
-            logits = masked_lm.model(input_ids=torch.tensor([query.tokens])).logits[0, query.position]
-            fits = masked_lm.words.marked if query.marked else masked_lm.words.unmarked
-            scores = np.round(logits.float().numpy() / STEP)
-            order = sorted(np.flatnonzero(fits).tolist(), key=lambda piece: (-scores[piece], piece))
-            ranked = [written[piece] for piece in order[: FORMS * (count + 1)]]
-            places.append(Place(word.start, word.end, chosen(text[word.start : word.end], ranked, count), "masked_lm"))
+            if word.replaceable and (ranked := _ranked(candidates, text, word)):
+                pieces, source = ranked
+                if kept := chosen(text[word.start : word.end], pieces, candidates.count):
+                    places.append(Place(word.start, word.end, kept, source))
         found.append(Found(len(words), sum(word.replaceable for word in words), tuple(places)))
     return found
 
 
-def as_first_written(
-    masked_lm: MaskedLM,
-    words: Sequence[str],
-    vectors: np.ndarray,
-    texts: Sequence[str],
-    *,
-    stop_words: frozenset[str],
-    count: int,
-) -> list[list[list[str]]]:
-    """The candidates of each replaceable word of each text. `vectors`: (words, dimension), normalised."""
-    tokenizer, model = masked_lm.tokenizer, masked_lm.model
-    number = {word: row for row, word in enumerate(words)}
+def _ranked(candidates: Candidates, text: str, word: Word) -> tuple[list[str], Source] | None:
+    masked_lm, vectors = candidates.masked_lm, candidates.vectors
+    assert masked_lm is not None
+    (read,) = masked_lm.tokenise([text], [[word]], max_length=candidates.max_length)
+    if word.end > read.seen:
+        return None
+    if word not in read.single:
+        written = text[word.start : word.end].lower()
+        found = {} if vectors is None else vectors.nearest([written], candidates.count + FORMS)
+        return (found[written], "vectors") if found else None
+    query = masked_lm.query(read, word)
+    logits = masked_lm.model(input_ids=torch.tensor([query.tokens])).logits[0, query.position]
+    fits = masked_lm.words.marked if query.marked else masked_lm.words.unmarked
+    scores = np.where(fits, np.round(logits.float().numpy() / STEP), -np.inf)
+    order = np.lexsort((np.arange(len(scores)), -scores))[: FORMS * (candidates.count + 1)]
+    return [masked_lm.words.written[piece] for piece in order], "masked_lm"
+
+
+def as_first_written(candidates: Candidates, table: Any | None, texts: Sequence[str]) -> list[list[list[str]]]:
+    """The candidates of each replaceable word of each text. `table`: gensim's KeyedVectors, searched whole."""
+    assert candidates.masked_lm is not None
+    tokenizer = candidates.masked_lm.tokenizer
+    vectors = np.zeros((0, 0)) if table is None else table.get_normed_vectors()
     found = []
     for text in texts:
-        its_words = [word for word in words_of(text, stop_words) if word.replaceable]
+        its_words = [word for word in words_of(text, candidates.stop_words) if word.replaceable]
         found.append(
             [
-                _from_model(tokenizer, model, text, word, count)
+                _from_model(candidates.masked_lm, text, word, candidates.count)
                 if len(tokenizer.tokenize(text[word.start : word.end])) == 1
-                else _from_table(text[word.start : word.end].lower(), number, words, vectors, count)
+                else _from_table(text[word.start : word.end].lower(), table, vectors, candidates.count)
                 for word in its_words
             ]
         )
     return found
 
 
-def _from_model(tokenizer, model, text: str, word: Word, count: int) -> list[str]:  # type: ignore[no-untyped-def]
-    masked = f"{text[: word.start]}{tokenizer.mask_token}{text[word.end :]}"
-    first, second = tokenizer.tokenize(masked), tokenizer.tokenize(text)
+def _from_model(masked_lm: MaskedLM, text: str, word: Word, count: int) -> list[str]:
+    tokenizer = masked_lm.tokenizer
+    first = tokenizer.tokenize(f"{text[: word.start]}{tokenizer.mask_token}{text[word.end :]}")
+    second = tokenizer.tokenize(text)
     pieces = [tokenizer.cls_token, *first, tokenizer.sep_token, *second, tokenizer.sep_token]
     tokens = torch.tensor([tokenizer.convert_tokens_to_ids(pieces)])
-    types = torch.tensor([[0] * (len(first) + 2) + [1] * (len(second) + 1)])
-    logits = model(input_ids=tokens, token_type_ids=types).logits
+    logits = masked_lm.model(input_ids=tokens).logits
     order = torch.argsort(logits[0, 1 + first.index(tokenizer.mask_token)], descending=True)
-    return tokenizer.convert_ids_to_tokens(order[:count].tolist())
+    return list(tokenizer.convert_ids_to_tokens(order[:count].tolist()))
 
 
-def _from_table(word: str, number: dict[str, int], words: Sequence[str], vectors: np.ndarray, count: int) -> list[str]:
-    if word not in number:
+def _from_table(word: str, table: Any | None, vectors: np.ndarray, count: int) -> list[str]:
+    if table is None or word not in table:
         return []
-    order = np.argsort(-(vectors @ vectors[number[word]]))
-    return [words[row] for row in order[1 : count + 1]]
+    order = np.argsort(-(vectors @ vectors[table.key_to_index[word]]))
+    return [table.index_to_key[row] for row in order[1 : count + 1]]

@@ -340,6 +340,43 @@ def bench_training(
 
 
 @app.command(
+    name="bench-augment",
+    epilog="Example:\n\n    pocketbert bench-augment sst2 --set augment.masked_lm.model=runs/sst2/masked_lm/model "
+    "--output results",
+)
+def bench_augment(
+    recipe: RecipeName,
+    changes: Changes = None,
+    rows: Annotated[int, typer.Option(min=16, help="Train texts, drawn by the seed")] = 1000,
+    rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds, over which the texts are divided")] = 8,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each; default: all usable cores")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for augmentation.json")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time a recipe's augmentation beside one word at a time and the method's first scripts; its memory too."""
+    from pocketbert import shown
+    from pocketbert.augmentation_benchmark import measure
+    from pocketbert.pipeline import prepare
+    from pocketbert.reading import load_recipe
+
+    console = _console()
+    loaded = load_recipe(recipe, changes=changes or ())
+    found = measure(
+        loaded,
+        prepare(loaded, console),
+        num_rows=rows,
+        rounds=rounds,
+        num_threads=threads,
+        output=output,
+        console=console,
+    )
+    if as_json:
+        print(json.dumps(found))
+    else:
+        shown.augmentation(found)
+
+
+@app.command(
     epilog="Example:\n\n    pocketbert general my.yaml --output runs/projected\n\n"
     "    pocketbert general my.yaml --set student.initialisation=random --output runs/random\n\n"
     "    pocketbert curves runs/projected runs/random --stage general --output curves"

@@ -69,6 +69,36 @@ def training(found: dict[str, Any]) -> None:
         _table(("", "examples/s", "times plain", "times plain at its best", "input", "peak memory"), lines)
 
 
+def augmentation(found: dict[str, Any]) -> None:
+    """How fast each way of augmenting is, and the memory ours takes."""
+    lines = [
+        (
+            row["name"],
+            f"{row['ms_per_word']:.2f}",
+            f"{row['ms_per_variant']:.2f}",
+            *(
+                bench_table.ratio(row[f"{baseline}_{what}"])
+                for baseline in ("against_a", "against_b")
+                for what in ("per_word", "per_variant")
+            ),
+            f"{row['other_candidates']} of {row['words']}" if "words" in row else "-",
+        )
+        for row in found["rows"]
+    ]
+    header = ("", "ms a word", "ms a variant", "a: per word", "per variant", "b: per word", "per variant", "other sets")
+    _line(
+        f"{found['num_texts']} texts in {found['rounds']} parts, {found['num_threads']} threads each; times as fast as "
+        "one word at a time (a), and as the first scripts (b)"
+    )
+    _table(header, lines)
+    for row in found["memory"]:
+        _line(
+            f"{row['texts']:,} texts, {row['rows']:,} rows written: peak memory "
+            f"{bench_table.megabytes(row['peak_rss_bytes'])}, "
+            f"{bench_table.megabytes(row['before_bytes'])} of it loaded before"
+        )
+
+
 def curves(found: dict[str, Any]) -> None:
     """Two runs' losses, and how many steps of the second each step of the first is worth."""
     first, second = (run["name"] for run in found["runs"])

@@ -16,7 +16,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests share the cores
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    PreTrainedTokenizerFast,
+)
+
+from compress.augment.candidates import Candidates
+from compress.augment.masked_lm import MaskedLM
+from compress.augment.vectors import load_vectors
+from compress.augment.words import load_stop_words
 
 GOOD = ("fine", "lovely", "great", "warm")
 BAD = ("dull", "awful", "flat", "cold")
@@ -56,6 +67,25 @@ def words_with_vectors(path: Path) -> Path:
     lines = [" ".join([word, *(f"{draw.gauss(0, 1):.4f}" for _ in range(8))]) for word in words]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return words_with_vectors(tmp_path_factory.mktemp("vectors") / "glove.txt")
+
+
+@pytest.fixture
+def masked_lm(tokenizer: PreTrainedTokenizerFast) -> MaskedLM:
+    torch.manual_seed(3)
+    return MaskedLM(BertForMaskedLM(config()).eval(), tokenizer)
+
+
+@pytest.fixture
+def candidates(masked_lm: MaskedLM, table: Path, tmp_path: Path) -> Candidates:
+    """Of a masked language model with random weights, and of the table of vectors."""
+    vectors = load_vectors(str(table), cache=tmp_path)
+    stop_words = load_stop_words("english")
+    return Candidates(masked_lm=masked_lm, vectors=vectors, stop_words=stop_words, count=5, max_length=32)
 
 
 @pytest.fixture(scope="session")

@@ -6,16 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from conftest import config, rows, words_with_vectors
+from conftest import rows
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertForMaskedLM
 
 from bench.plain_augmentation import one_at_a_time
 from compress.augment import augment
 from compress.augment.candidates import Candidates, Place
-from compress.augment.masked_lm import MaskedLM
 from compress.augment.variants import draw_variants, replaced
 from compress.augment.vectors import Vectors, load_vectors
 from compress.augment.words import in_case_of, load_stop_words, words_of
@@ -29,23 +26,6 @@ AWKWARD = [
     "https://example.org/great/film great", "fine @great #lovely a@great.org", "GREAT Great great", "x" * 5000,
     "great " * 300, "naïve café Ünïcode", "great-great 3great great3", "'great'", "\u202egreat\u0301 film\u200b",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def masked_lm(tokenizer) -> MaskedLM:
-    torch.manual_seed(3)
-    return MaskedLM(BertForMaskedLM(config()).eval(), tokenizer)
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory) -> Path:
-    return words_with_vectors(tmp_path_factory.mktemp("vectors") / "glove.txt")
-
-
-@pytest.fixture
-def candidates(masked_lm, table, tmp_path) -> Candidates:
-    vectors = load_vectors(str(table), cache=tmp_path)
-    return Candidates(masked_lm=masked_lm, vectors=vectors, stop_words=ENGLISH, count=5, max_length=32)
 
 
 def split_of(texts: list[str], pairs: list[str] | None = None) -> Split:
@@ -96,11 +76,13 @@ def test_case_is_kept(word, candidate, expected):
 # -- which candidates
 
 
-def test_candidates_are_those_of_one_word_at_a_time(candidates, masked_lm):
+def test_candidates_are_those_of_one_word_at_a_time(candidates):
     texts = [text for text, _ in rows(200)]
-    ours = replace(candidates, vectors=None).of(texts, {})
-    plain = one_at_a_time(masked_lm, texts, stop_words=ENGLISH, count=5, max_length=32)
-    assert sum(len(found.places) for found in plain) > 500
+    texts += [f"a splendid movie and {text}" for text in texts[:20]]
+    ours = candidates.of(texts, candidates.nearest_words(texts))
+    plain = one_at_a_time(candidates, texts)
+    sources = [place.source for found in plain for place in found.places]
+    assert sources.count("masked_lm") > 500 and sources.count("vectors") == 40
     assert ours == plain
 
 

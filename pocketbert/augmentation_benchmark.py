@@ -1,0 +1,89 @@
+"""`pocketbert bench-augment`: how fast a recipe's data augmentation is, and how much memory it takes."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from bench import augmentation, machine
+from compress.errors import UserError
+from compress.files import write_json
+from compress.locations import max_tokens, read_config
+from compress.progress import progress_bar
+from compress.tasks import Task
+from pocketbert.recipe import Recipe, masked_lm_of
+from pocketbert.runs import cache_folder
+
+TIMES_AS_MANY = 20  # texts for the second look at the memory
+
+
+def measure(
+    recipe: Recipe,
+    task: Task,
+    *,
+    num_rows: int,
+    rounds: int,
+    num_threads: int | None,
+    output: Path | None,
+    console: Console,
+) -> dict[str, Any]:
+    """Augment `num_rows` train texts, drawn by the seed, in each way; returns plain values.
+
+    The recipe's masked language model must have its head: of a head trained by a run, name the run's folder. `output`:
+    a folder for augmentation.json, with the raw seconds.
+    """
+    section = recipe.augment
+    if section is None:
+        raise UserError(
+            f"{recipe.name}: augment is missing; add the section to the recipe, `augment: {{}}` at the least"
+        )
+    if section.masked_lm.train_head is not None:
+        raise UserError(
+            "augment.masked_lm.train_head: a benchmark trains nothing; run `pocketbert augment` first, then name "
+            "RUN/masked_lm/model as augment.masked_lm.model, and leave train_head out"
+        )
+    name = masked_lm_of(recipe)
+    texts = list(dict.fromkeys([*task.train.texts, *(task.train.pairs or [])]))
+    order = np.random.default_rng(recipe.seed).permutation(len(texts))
+    drawn = [texts[number] for number in order]
+    spec = {
+        "masked_lm": name,
+        "vectors": section.vectors,
+        "max_vectors": section.max_vectors,
+        "cache": str(cache_folder()),
+        "stop_words": section.stop_words,
+        "variants": section.variants,
+        "probability": section.probability,
+        "candidates": section.candidates,
+        "max_length": min(task.max_length, max_tokens(read_config(name))),
+    }
+    threads = num_threads or machine.usable_cores()
+    with progress_bar("augmentation", console) as on_progress:
+        measured = augmentation.measure(
+            drawn[:num_rows], spec, rounds=rounds, num_threads=threads, seed=recipe.seed, on_progress=on_progress
+        )
+    sizes = sorted({min(num_rows, len(drawn)), min(TIMES_AS_MANY * num_rows, len(drawn))})
+    with console.status(f"writing the variants of {' and '.join(f'{size:,}' for size in sizes)} texts"):
+        memory = augmentation.measure_memory(drawn, sizes, spec, num_threads=threads)
+    found = {
+        "machine": machine.describe(),
+        "num_texts": min(num_rows, len(drawn)),
+        "rounds": rounds,
+        "num_threads": threads,
+        "spec": {key: value for key, value in spec.items() if key != "cache"},
+        "rows": augmentation.rows_of(measured),
+        "memory": memory,
+        "samples": [
+            {
+                **asdict(each.way),
+                "rounds": [{key: value for key, value in told.items() if key != "asked"} for told in each.rounds],
+            }
+            for each in measured
+        ],
+    }
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / "augmentation.json", found)
+    return found
