@@ -6,8 +6,10 @@ import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from gzip import BadGzipFile
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -86,21 +88,29 @@ def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vec
     """
     path = Path(locate(name)).expanduser()
     try:
+        archive = re.fullmatch(r"(.*\.zip)(?:/(.+))?", str(path))
+        if not Path(archive[1] if archive else path).exists():
+            raise ValueError("no such file or folder")
         if path.is_dir():
             keyed = _from_arrays(path, max_words)
-        elif archive := re.fullmatch(r"(.*\.zip)(?:/(.+))?", str(path)):
+        elif archive:
             keyed = _from_text(_unpacked(Path(archive[1]), archive[2], cache), max_words)
         elif path.suffix == ".bin":
             keyed = _from_binary(path, max_words)
         elif path.suffix in TEXT_SUFFIXES:
             keyed = _from_text(path, max_words)
-        elif path.exists():
-            raise ValueError(f"an unknown ending, {path.suffix or 'none'}")
         else:
-            raise ValueError("no such file or folder")
-    except OSError:
-        raise
-    except (ValueError, KeyError, EOFError, struct.error, zipfile.BadZipFile, NotImplementedError) as error:
+            raise ValueError(f"an unknown ending, {path.suffix or 'none'}")
+    except (
+        ValueError,
+        KeyError,
+        EOFError,
+        TypeError,
+        struct.error,
+        BadGzipFile,
+        BadZipFile,
+        NotImplementedError,
+    ) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"augment.vectors: {name}: no word vectors could be read ({reason}); {EXPECTED}") from error
     if not len(keyed.index_to_key) or not np.isfinite(keyed.vectors).all():
