@@ -34,12 +34,14 @@ def test_the_commands_run_as_they_stand(command, tmp_path, monkeypatch, base_fol
         f"name: general\ntask: {{data: reviews.csv, max_length: 32}}\nteacher: {{base: {base_folder}}}\n"
         "student: {layers: 2, width: 16, ffn_width: 32, heads: 4}\n"
         "distill: {general: {corpus: task, max_length: 32}}\n"
+        "augment: {masked_lm: {train_head: {corpus: task, max_length: 32}}}\n"
     )
     monkeypatch.setenv("BROWSER", "true %s")
     added = {
         "new": ["--teacher", base_folder],
         "run": ["--smoke", "--output", "runs/reviews"],
         "general": ["--smoke"],
+        "augment": ["--smoke"],
         "bench": ["--rounds", 2],
     }
     seen = []
@@ -50,8 +52,8 @@ def test_the_commands_run_as_they_stand(command, tmp_path, monkeypatch, base_fol
         assert found.returncode == 0, f"{name} {arguments}: {found.stderr}"
         seen.append(name)
     assert set(seen) == {
-        "new", "check", "run", "recipes", "schema", "general", "export", "bench", "verify", "report", "curves",
-        "doctor",
+        "new", "check", "run", "recipes", "schema", "general", "augment", "export", "bench", "verify", "report",
+        "curves", "doctor",
     }  # fmt: skip
     assert (tmp_path / "runs" / "reviews" / "bundles" / "fp32" / "predict.py").is_file()
 
@@ -69,9 +71,9 @@ def test_the_extras_are_there():
 
 
 def test_the_recipe_is_one():
-    (text,) = blocks("yaml")
-    content = YAML(typ="safe", pure=True).load(text)
+    content, augmentation = (YAML(typ="safe", pure=True).load(text) for text in blocks("yaml"))
     assert Recipe.model_validate(content).student.preset == "tinybert4"
+    assert Recipe.model_validate({**content, **augmentation}).augment.variants == 20
 
 
 def test_the_tree_is_the_one_on_disk():

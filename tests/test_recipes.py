@@ -77,7 +77,7 @@ def test_a_built_in_recipe_resolves_and_smokes(name, glue, base, tmp_path, monke
     monkeypatch.setenv("POCKETBERT_CACHE", str(tmp_path / "cache"))
     changes = [f"teacher.base={base}"]
     if name in GLUE:
-        changes.append(f"task.data={glue}")
+        changes += [f"task.data={glue}", "augment.masked_lm.train_head.corpus=[task]"]
     else:
         changes.append(f"task.data={write_csv(tmp_path / 'own.csv', ('text', 'label'), rows(200))}")
     if name == "quickstart":

@@ -1,0 +1,169 @@
+"""The stages of augmentation in a run, and the commands that look at it and time it."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import config, sentence, words_with_vectors, write_csv
+from rich.console import Console
+from ruamel.yaml import YAML
+from transformers import BertForMaskedLM
+
+from bench.augmented import words_told
+from compress import models
+from compress.augment import augment, drift
+from compress.augment.augment import shards_in
+from compress.inference import predict_logits
+from compress.shards import encoded_shards, read_shards
+from compress.training import Schedule, rows_seen
+from pocketbert.pipeline import make_variants, run_recipe
+from pocketbert.reading import load_recipe
+
+
+@pytest.fixture(scope="module")
+def masked_lm_folder(tmp_path_factory, tokenizer):
+    folder = tmp_path_factory.mktemp("models") / "masked-lm"
+    BertForMaskedLM(config()).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch, masked_lm_folder, teacher_folder):
+    """Writes a recipe with a teacher that needs no training."""
+    monkeypatch.setenv("POCKETBERT_CACHE", str(tmp_path / "cache"))
+
+    def write(data: Path, *, task: dict | None = None, teacher: dict | None = None, **keys: object) -> Path:
+        section = {
+            "masked_lm": {"model": str(masked_lm_folder)},
+            "vectors": str(words_with_vectors(tmp_path / "words.txt")),
+            "variants": 3,
+            "candidates": 5,
+            **keys,
+        }
+        quick = {"epochs": 1, "max_steps": 3, "batch_size": 8, "learning_rate": 1e-3}
+        content = {
+            "name": "varied",
+            "task": {"data": str(data), "max_length": 32, **(task or {})},
+            "teacher": teacher or {"model": str(teacher_folder)},
+            "student": {"layers": 2, "width": 16, "ffn_width": 32, "heads": 4},
+            "augment": section,
+            "distill": {"intermediate": quick, "prediction": quick},
+            "export": {"variants": ["fp32"]},
+            "bench": {"rounds": 2, "fixed_lengths": [8], "warm_up_s": 0.1},
+        }
+        path = tmp_path / "varied.yaml"
+        with path.open("w") as file:
+            YAML(typ="safe").dump(content, file)
+        return path
+
+    return write
+
+
+def augmented(path: Path, folder: Path) -> tuple[Path, dict]:
+    made = make_variants(load_recipe(str(path)), folder, Console(quiet=True))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return made, manifest["stages"]["augment"]["metrics"]
+
+
+def test_a_look_at_it_marks_what_was_replaced_and_says_where_from(recipe, reviews, command):
+    found = command("augment", recipe(reviews), "--show", 4)
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert sum(line.startswith("row ") for line in lines) == 4
+    marked = [line for line in lines if line.startswith("  ") and "[" in line]
+    sources = [line for line in lines if line.startswith("  instead of ")]
+    assert len(marked) == len(sources) == 4 and all("(masked_lm)" in line for line in sources)
+    for what in ("rows:", "words that may be replaced:", "with candidates from:", "duplicates:", "label drift:"):
+        assert any(line.startswith(what) for line in lines), what
+    again = command("augment", recipe(reviews), "--show", 4, "--json")
+    assert "augment: done before" in again.stderr
+    told = json.loads(again.stdout)
+    assert len(told["examples"]) == 4 and told["facts"]["counts"]["variants"] > 900
+    for example in told["examples"]:
+        assert example["text"] != example["original"]
+        for each in example["replaced"]:
+            assert each["was"] in example["original"]
+
+
+def test_both_stages_of_task_distillation_learn_from_the_variants(recipe, reviews, tmp_path):
+    changes = ["student.vocabulary={size: 24}", "distill.intermediate.max_steps=null"]
+    loaded = load_recipe(str(recipe(reviews)), changes=changes)
+    outcome = run_recipe(loaded, tmp_path / "run", Console(quiet=True))
+    stages = outcome.results["stages"]
+    num_rows = stages["augment"]["counts"]["rows"]
+    assert num_rows > 1200 and stages["intermediate"]["num_steps"] == -(-num_rows // 8)
+    assert stages["prediction"]["num_steps"] == 3 and len(stages["prediction"]["dev_scores"]) == 1
+    for name in ("report.html", "report.md"):
+        page = (tmp_path / "run" / name).read_text(encoding="utf-8")
+        assert "Data augmentation" in page
+        for _, value in words_told(stages["augment"]):
+            assert value.replace("'", "&#39;" if name.endswith("html") else "'") in page
+
+
+def test_the_teacher_filter_drops_what_it_would_call_something_else(recipe, reviews, tmp_path, base_folder):
+    fine_tune = {"epochs": 4, "batch_size": 16, "learning_rate": 2e-3}
+    teacher = {"base": str(base_folder), "fine_tune": fine_tune}
+    _, kept_all = augmented(recipe(reviews, teacher=teacher), tmp_path / "all")
+    folder, facts = augmented(recipe(reviews, teacher=teacher, drop_flips_above=0.0), tmp_path / "dropped")
+    assert 0 < facts["drift"]["flips"] < 1
+    assert facts["dropped"] == round(facts["drift"]["flips"] * facts["counts"]["variants"]) > 0
+    assert facts["counts"] == kept_all["counts"]
+    texts = read_shards(shards_in(folder / "texts"))
+    trained = str(tmp_path / "dropped" / "teacher" / "model")
+    tokenizer = models.load_tokenizer(trained)
+    tokens = encoded_shards(shards_in(folder / "tokens"), tokenizer)
+    assert len(texts) == len(tokens.lengths) == facts["counts"]["rows"] - facts["dropped"]
+    assert [tokenizer(text)["input_ids"] for text in texts["text"][:]] == tokens.rows["input_ids"][:]
+    labels = predict_logits(models.load_classifier(trained), tokens).argmax(axis=1)
+    made = augment.origins_of(folder / "texts")
+    np.testing.assert_array_equal(labels[made.is_variant], labels[made.row[made.is_variant]])
+
+
+def test_pairs_and_numbers_go_through(recipe, base_folder, tmp_path):
+    draw = random.Random(0)
+    lines = [(sentence(draw, True), sentence(draw, False), f"{draw.uniform(0, 5):.2f}") for _ in range(120)]
+    data = write_csv(tmp_path / "pairs.csv", ("first", "second", "score"), lines)
+    task = {"text": ["first", "second"], "label": "score", "metric": "pearson_spearman"}
+    teacher = {"base": str(base_folder), "fine_tune": {"epochs": 1, "max_steps": 2, "learning_rate": 1e-4}}
+    folder, facts = augmented(recipe(data, task=task, teacher=teacher), tmp_path / "run")
+    assert facts["drift"]["mean_change"] > 0 and "flips" not in facts["drift"]
+    assert any("changes by" in value for _, value in words_told(facts))
+    found = read_shards(shards_in(folder / "texts"))
+    assert set(found["varied"][:]) == {-1, 0, 1} and found.features["label"].dtype == "float64"
+
+
+def test_drift_is_the_share_of_other_labels():
+    originals = np.array([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0], [0.0, 1.0]])
+    variants = np.array([[0.0, 4.0], [0.0, 1.0], [0.0, 0.1], [5.0, 1.0]])
+    assert drift.drift(variants, originals) == {"num_variants": 4, "flips": 0.75}
+    assert drift.flipped_above(variants, originals, 0.9).tolist() == [True, False, False, True]
+    assert drift.drift(np.array([[1.0], [3.0]]), np.array([[2.0], [2.5]]))["mean_change"] == 0.75
+
+
+def test_only_rows_that_will_be_seen_need_the_teachers_answer():
+    lengths = np.random.default_rng(0).integers(3, 30, 1000)
+    whole = Schedule(epochs=2, batch_size=16, learning_rate=1e-3)
+    assert len(rows_seen(lengths, whole, seed=0)) == 1000
+    short = Schedule(epochs=2, batch_size=16, learning_rate=1e-3, max_steps=10)
+    seen = rows_seen(lengths, short, seed=0)
+    assert len(seen) == 160 and seen.max() < 1000
+    assert seen.tolist() != rows_seen(lengths, short, seed=1).tolist()
+
+
+def test_bench_augment_times_all_ways_on_the_same_texts(recipe, reviews, command, tmp_path):
+    found = command(
+        "bench-augment", recipe(reviews), "--rows", 16, "--rounds", 2, "--output", tmp_path / "out", "--json"
+    )
+    assert found.returncode == 0, found.stderr
+    told = json.loads(found.stdout)
+    plain, first, ours, fastest = told["rows"]
+    assert ours["other_candidates"] == 0 < ours["words"] and ours["against_a_per_word"]["value"] > 0
+    assert first["against_b_per_variant"]["value"] == plain["against_a_per_variant"]["value"] == 1
+    assert fastest["words"] == ours["words"]
+    assert [row["texts"] for row in told["memory"]] == [16, 320]
+    assert json.loads((tmp_path / "out" / "augmentation.json").read_text())["spec"]["variants"] == 3
+    shown = command("bench-augment", recipe(reviews), "--rows", 16, "--rounds", 2)
+    assert "PocketBERT, fp32" in shown.stdout and "peak memory" in shown.stdout
