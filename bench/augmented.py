@@ -24,8 +24,8 @@ def words_told(facts: dict[str, Any]) -> list[tuple[str, str]]:
     replaceable = counts["replaceable"]
     left = replaceable - counts["from_masked_lm"] - counts["from_vectors"]
     replaced = counts["replaced_by_masked_lm"] + counts["replaced_by_vectors"]
-    variants = counts["variants"] - facts.get("dropped", 0)
-    num_rows = counts["rows"] - facts.get("dropped", 0)
+    variants = counts["variants"] - facts["dropped"]
+    num_rows = counts["rows"] - facts["dropped"]
     lines = [
         ("rows", f"{num_rows:,}, of which {variants:,} variants of {counts['texts']:,} texts"),
         (
@@ -71,7 +71,7 @@ def _drift(facts: dict[str, Any]) -> str:
             f"the teacher's number changes by {drift['mean_change']:.2f} on average (its spread over the texts is "
             f"{drift['spread']:.2f}), over {drift['num_variants']:,} variants"
         )
-    dropped = f"; {facts['dropped']:,} of them dropped" if "dropped" in facts else ""
+    dropped = f"; {facts['dropped']:,} of them dropped" if facts["dropped"] else ""
     return f"the teacher's label flips in {drift['flips']:.1%} of {drift['num_variants']:,} variants{dropped}"
 
 

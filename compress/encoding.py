@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
@@ -28,8 +29,11 @@ class Encoded:
     others: tuple[int, ...] = ()
 
     def with_column(self, name: str, values: np.ndarray) -> "Encoded":
-        """The same rows with one more column, such as cached teacher logits (rows, classes)."""
-        return replace(self, rows=self.rows.add_column(name, list(values)))
+        """The same rows with one more column: (rows,) such as labels, or (rows, classes) such as the teacher's logits."""
+        cells = pa.array(values.ravel())
+        if values.ndim == 2:
+            cells = pa.FixedSizeListArray.from_arrays(cells, values.shape[1])
+        return replace(self, rows=self.rows.add_column(name, cells))
 
     def take(self, numbers: np.ndarray) -> "Encoded":
         """The rows of these numbers."""

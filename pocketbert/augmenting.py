@@ -13,7 +13,6 @@ from compress.augment.masked_lm import MaskedLM
 from compress.augment.vectors import Vectors, load_vectors
 from compress.augment.words import load_stop_words
 from compress.encoding import Encoded
-from compress.errors import UserError
 from compress.inference import predict_logits
 from compress.locations import max_tokens, read_config
 from compress.progress import progress_bar
@@ -50,7 +49,8 @@ def train_masked_lm(stages: Stages, workspace: Workspace) -> dict[str, Any]:
     trained = head.train_head(model, tokenizer, data, kept, schedule_of(section), setting, frozen=section.frozen)
     if processes.is_main():
         models.save_model(model, tokenizer, workspace.output / "model")
-    found = head.accuracy(model, tokenizer, kept)
+    with progress_bar("masked_lm, held-out text", stages.console) as on_progress:
+        found = head.accuracy(model, tokenizer, kept, on_progress=on_progress)
     stages.console.print(
         f"  masked_lm: of {found['num_masked']:,} masked pieces in held-out text {found['top1']:.1%} are the most "
         f"probable, {found['top15']:.1%} among the first 15"
@@ -70,19 +70,24 @@ def make_variants(stages: Stages, workspace: Workspace) -> dict[str, Any]:
         counts = augment.augment(task.train, candidates, draw, texts, on_progress=on_progress)
     with progress_bar("augment, shards to tokens", stages.console) as on_progress:
         rows = augment.tokenise(texts, stages.tokenizer, tokens, max_length=task.max_length, on_progress=on_progress)
-    told = {"counts": asdict(counts), "vectors": _about_vectors(candidates.vectors)}
-    made = augment.origins_of(texts)
+    told = {"counts": asdict(counts), "vectors": _about_vectors(candidates.vectors), "drift": None}
+    row, is_variant = augment.origins_of(texts)
+    variants, dropped = np.flatnonzero(is_variant), np.zeros(len(row), dtype=bool)
     if section.drop_flips_above is None:
-        drawn = np.random.default_rng(recipe.seed).permutation(np.flatnonzero(made.is_variant))[:DRIFT_VARIANTS]
-        told["drift"] = _drift(stages, rows, made.row, np.sort(drawn))
-    else:
-        told |= _without_flips(stages, rows, made, section.drop_flips_above, [texts, tokens])
-    processes.from_main(None)
+        variants = np.sort(np.random.default_rng(recipe.seed).permutation(variants)[:DRIFT_VARIANTS])
+    if len(variants):
+        # the first rows are the originals, in their order
+        asked = np.union1d(variants, row[variants])
+        logits = _teacher_logits(stages, rows.take(asked))
+        after, before = (logits[np.searchsorted(asked, some)] for some in (variants, row[variants]))
+        told["drift"] = drift.drift(after, before)
+        if section.drop_flips_above is not None:
+            dropped[variants] = drift.flipped_above(after, before, section.drop_flips_above)
     if processes.is_main():
         for folder in (texts, tokens):
-            folder.rename(workspace.output / folder.name)
-    processes.from_main(None)
-    return told
+            augment.copy_without(folder, workspace.output / folder.name, dropped)
+    processes.from_main(None)  # wait until they are there
+    return {**told, "dropped": int(dropped.sum())}
 
 
 def candidates_of(stages: Stages, section: AugmentSection) -> Candidates:
@@ -115,31 +120,6 @@ def _about_vectors(vectors: Vectors | None) -> dict[str, Any] | None:
         "num_missing": len(missing),
         "missing": missing[:50],
     }
-
-
-def _drift(stages: Stages, rows: Encoded, row: np.ndarray, variants: np.ndarray) -> dict[str, Any] | None:
-    if not len(variants):
-        return None
-    # the first rows are the originals, in their order
-    logits = _teacher_logits(stages, rows.take(np.concatenate([variants, row[variants]])))
-    return drift.drift(logits[: len(variants)], logits[len(variants) :])
-
-
-def _without_flips(
-    stages: Stages, rows: Encoded, made: augment.Made, confidence: float, folders: list[Any]
-) -> dict[str, Any]:
-    """Drop, in place, the variants that are surely something else to the teacher."""
-    if stages.task.is_regression:
-        raise UserError("augment.drop_flips_above compares labels, and this task is a regression; leave it out")
-    logits = _teacher_logits(stages, rows)
-    variants = np.flatnonzero(made.is_variant)
-    before = logits[made.row[variants]]
-    dropped = np.zeros(len(logits), dtype=bool)
-    dropped[variants] = drift.flipped_above(logits[variants], before, confidence)
-    if processes.is_main():
-        for folder in folders:
-            augment.drop_rows(folder, dropped)
-    return {"drift": drift.drift(logits[variants], before) if len(variants) else None, "dropped": int(dropped.sum())}
 
 
 def _teacher_logits(stages: Stages, rows: Encoded) -> np.ndarray:

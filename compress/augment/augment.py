@@ -1,6 +1,8 @@
 """A split's rows and their variants, on disk: written as they are made, a shard of texts at a time, resumable."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -86,18 +88,18 @@ def augment(
         _write(split, [(row, -1, Variant(split.texts[row], ())) for row in everything.tolist()], counts, originals)
     paths = [folder / f"{number:05}.arrow" for number in range(1, len(shards) + 1)]
     ours = range(processes.rank(), len(shards), processes.count())
-    todo = [number for number in ours if not paths[number].exists()]
-    nearest = candidates.nearest_words(texts) if todo else {}
-    for number in todo:
-        before = number * SHARD_TEXTS
-        found = candidates.of(
-            shards[number],
-            nearest,
-            on_progress=lambda done, total: on_progress(before + len(shards[number]) * done // total, len(texts)),  # noqa: B023
-        )
-        variants, counts = _vary(split, shards[number], found, uses, draw)
-        _write(split, variants, counts, paths[number])
-        on_progress(before + len(shards[number]), len(texts))
+    nearest = candidates.nearest_words(texts)
+    for number in ours:
+        before, shard = number * SHARD_TEXTS, shards[number]
+        if not paths[number].exists():
+
+            def part_done(done: int, total: int, *, before: int = before, size: int = len(shard)) -> None:
+                on_progress(before + size * done // total, len(texts))
+
+            found = candidates.of(shard, nearest, on_progress=part_done)
+            variants, counts = _vary(split, shard, found, uses, draw)
+            _write(split, variants, counts, paths[number])
+        on_progress(before + len(shard), len(texts))
     processes.gathered(None)  # wait for the others' shards
     return sum((counts_of(path) for path in [originals, *paths]), Counts())
 
@@ -213,13 +215,22 @@ def shards_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.arrow"))
 
 
-def drop_rows(folder: Path, dropped: np.ndarray) -> None:
-    """Write the shards of a folder anew without some rows: (rows,) over all its shards, True where one goes."""
+def copy_without(source: Path, target: Path, dropped: np.ndarray) -> None:
+    """The shards of a folder in another, less some rows: (rows,) over all its shards, True where one goes.
+
+    A shard that keeps all its rows is the same file under two names, where the file system can do that.
+    """
+    target.mkdir(parents=True)
     start = 0
-    for path in shards_in(folder):
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_stream(source).read_all()
+    for path in shards_in(source):
+        with pa.memory_map(str(path)) as opened:
+            table = pa.ipc.open_stream(opened).read_all()
             gone = dropped[start : start + len(table)]
             start += len(table)
             if gone.any():
-                write_shard(table.filter(pa.array(~gone)), path)
+                write_shard(table.filter(pa.array(~gone)), target / path.name)
+                continue
+        try:
+            os.link(path, target / path.name)
+        except OSError:
+            shutil.copy(path, target / path.name)
