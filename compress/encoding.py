@@ -29,7 +29,7 @@ class Encoded:
     others: tuple[int, ...] = ()
 
     def with_column(self, name: str, values: np.ndarray) -> "Encoded":
-        """The same rows with one more column: (rows,) such as labels, or (rows, classes) such as the teacher's logits."""
+        """The same rows with one more column: (rows,), such as labels, or (rows, classes), such as logits."""
         cells = pa.array(values.ravel())
         if values.ndim == 2:
             cells = pa.FixedSizeListArray.from_arrays(cells, values.shape[1])

@@ -39,17 +39,17 @@ def identity(name: str) -> str:
     return f"sha256:{sha256_of_all(files)}"
 
 
-def file_identity(name: str) -> str:
+def file_identity(name: str, *, key: str) -> str:
     """What a fingerprint knows a file by, or a folder of data: its content. An archive's member by the archive.
 
-    Raises UserError where there is none.
+    Raises UserError where there is none; `key` is the recipe's that names it.
     """
     path = Path(locate(name)).expanduser()
     inside, _, member = str(path).partition(".zip/")
     if member:
-        return f"{file_identity(inside + '.zip')}/{member}"
+        return f"{file_identity(inside + '.zip', key=key)}/{member}"
     if not path.exists():
-        raise UserError(f"{name}: no such file or folder")
+        raise UserError(f"{key}: {name}: no such file or folder")
     return f"sha256:{sha256_of_all(files_in(path) if path.is_dir() else [path])}"
 
 

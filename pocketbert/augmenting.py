@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from compress.augment.masked_lm import MaskedLM
 from compress.augment.vectors import Vectors, load_vectors
 from compress.augment.words import load_stop_words
 from compress.encoding import Encoded
+from compress.errors import UserError
 from compress.inference import predict_logits
 from compress.locations import max_tokens, read_config
 from compress.progress import progress_bar
 from pocketbert.augment_keys import AugmentSection
-from pocketbert.corpora import texts_of
+from pocketbert.corpora import named, texts_of
 from pocketbert.recipe import masked_lm_of
 from pocketbert.runs import Workspace, cache_folder
 from pocketbert.stages import Stages, schedule_of
@@ -34,6 +36,10 @@ def train_masked_lm(stages: Stages, workspace: Workspace) -> dict[str, Any]:
     name = masked_lm_of(recipe)
     tokenizer = models.load_tokenizer(name)
     model = models.load_masked_lm(name, new_head=True)
+
+    with named(section):
+        if len(list(islice(texts_of(section, stages.task), 2))) < 2:
+            raise UserError("got a single text; expected many: one in 50 is held out, to tell how good the head is")
 
     def texts(*, held_out: bool) -> Iterator[str]:
         every = enumerate(texts_of(section, stages.task))

@@ -47,10 +47,7 @@ def _identity(name: str) -> str:
 
 def texts_of(section: CorpusSection, task: Task) -> Iterator[str]:
     """The texts of all entries, one after another, `max_texts` at most; `task` stands for the task's train texts."""
-    with named(section):
-        yield from islice(
-            chain.from_iterable(_texts(name, section, task) for name in section.corpus), section.max_texts
-        )
+    return islice(chain.from_iterable(_texts(name, section, task) for name in section.corpus), section.max_texts)
 
 
 def _texts(name: str, section: CorpusSection, task: Task) -> Iterator[str]:

@@ -19,7 +19,7 @@ from compress.student import new_student
 from compress.tasks import Task
 from compress.training import fastest_attention
 from pocketbert.augment_keys import TrainHeadSection
-from pocketbert.corpora import texts_of
+from pocketbert.corpora import named, texts_of
 from pocketbert.plan import plan_of, remarks_on, shape_of
 from pocketbert.recipe import Recipe, grid_lengths
 from pocketbert.runs import state_of
@@ -149,7 +149,8 @@ def _rows_seen(recipe: Recipe, task: Task, tokens_a_row: float, *, letters_a_tok
 
 
 def _blocks_of(section: GeneralSection | TrainHeadSection, task: Task, letters_a_token: float) -> _Seen:
-    lengths = [len(text) for text in islice(texts_of(section, task), MOST_TEXTS_READ)]
+    with named(section):
+        lengths = [len(text) for text in islice(texts_of(section, task), MOST_TEXTS_READ)]
     letters_a_row = section.max_length * letters_a_token
     num_rows = sum(1 + int(length / letters_a_row) for length in lengths)
     tokens = sum(lengths) / letters_a_token + 2 * num_rows

@@ -158,7 +158,7 @@ class _Dependencies:
             **self.data,
             **section.model_dump(exclude={"masked_lm", "vectors", "stop_words"}),
             "masked_lm": None if trained else locations.identity(masked_lm_of(self.recipe)),
-            "vectors": section.vectors and locations.file_identity(section.vectors),
+            "vectors": section.vectors and locations.file_identity(section.vectors, key="augment.vectors"),
             "stop_words": sha256(stop_words) if stop_words.is_file() else section.stop_words,
             "precision": self.recipe.training.precision,
         }

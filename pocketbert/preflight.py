@@ -9,6 +9,7 @@ from optimum.utils.normalized_config import NormalizedConfigManager
 
 from compress import locations
 from compress.architectures import KEEPS_ITS_SCORES, TEACHERS, WITHOUT
+from compress.augment.words import load_stop_words
 from compress.errors import UserError
 from compress.metrics import is_regression
 from compress.shape import StudentShape, map_layers
@@ -141,6 +142,10 @@ def _about_masked_lm(recipe: Recipe, section: AugmentSection) -> list[str]:
     limit = locations.max_tokens(locations.read_config(name))
     if head is not None and head.max_length > limit:
         found.append(f"{head.key}.max_length is {head.max_length}; {name} has positions for {limit} tokens")
+    try:
+        load_stop_words(section.stop_words)
+    except UserError as error:
+        found.append(str(error))
     if section.drop_flips_above is not None and is_regression(recipe.task.metric):
         found.append(
             f"augment.drop_flips_above compares labels, and the metric {recipe.task.metric} is of a regression; "

@@ -1,6 +1,7 @@
 """What each training and export stage does. Imports torch; the pipeline loads it only when a stage must run."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -32,7 +33,7 @@ from compress.vocabulary import Cut, cut_embedding, cut_vocabulary
 from export import parity, quantize
 from export.candidates import Origin, build_candidates
 from pocketbert.augment_keys import TrainHeadSection
-from pocketbert.corpora import texts_of
+from pocketbert.corpora import named, texts_of
 from pocketbert.recipe import Recipe, VocabularySection
 from pocketbert.runs import Workspace
 from pocketbert.training_keys import GeneralSection, LayerWiseSection, StageSection
@@ -99,13 +100,14 @@ class Stages:
         at_least: int = 1,
     ) -> Encoded:
         """Running text as token blocks on disk. Raises UserError where it makes fewer than `at_least`."""
-        texts = pack(
-            corpus,
-            tokenizer,
-            workspace.checkpoints.with_name(kept_as),
-            max_length=section.max_length,
-            on_progress=lambda num_texts: self.console.print(f"  {kept_as}: {num_texts:,} texts read"),
-        )
+        with named(section):
+            texts = pack(
+                corpus,
+                tokenizer,
+                workspace.checkpoints.with_name(kept_as),
+                max_length=section.max_length,
+                on_progress=lambda num_texts: self.console.print(f"  {kept_as}: {num_texts:,} texts read"),
+            )
         if len(texts.lengths) < at_least:
             raise UserError(
                 f"{section.key}.corpus: its text makes {len(texts.lengths)} of the {at_least} blocks of one batch "
@@ -259,7 +261,8 @@ class Stages:
         general = self.recipe.distill.general
         train = [*self.task.train.texts, *(self.task.train.pairs or [])]
         corpus = iter(()) if general is None else islice(texts_of(general, self.task), MOST_TEXTS_COUNTED)
-        return cut_vocabulary(self.tokenizer, train, corpus, size=wanted.size, coverage=wanted.coverage)
+        with named(general) if general is not None else nullcontext():
+            return cut_vocabulary(self.tokenizer, train, corpus, size=wanted.size, coverage=wanted.coverage)
 
     def _initialise(self, teacher: PreTrainedModel, texts: Encoded) -> distill.Learner:
         student = self.recipe.student

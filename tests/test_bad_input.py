@@ -443,7 +443,38 @@ MODELS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] 
         lambda place: {"distill": {"general": {"corpus": "nothing.txt", "max_length": 32}}},
         ("distill.general.corpus: nothing.txt: no such file or folder",),
     ),
+    "a masked language model without its head": (
+        lambda place: {"augment": {"masked_lm": {"model": str(place.base)}}},
+        ("augment.masked_lm:", "ships without a masked-language-model head", "train_head"),
+    ),
+    "vectors that are not there": (
+        lambda place: {"augment": {**own_head(), "vectors": "nothing.txt"}},
+        ("augment.vectors: nothing.txt: no such file or folder",),
+    ),
+    "stop words that are not there": (
+        lambda place: {"augment": {**own_head(), "stop_words": "german"}},
+        ("augment.stop_words: german could not be read", "expected english, none, or a text file"),
+    ),
+    "a head with longer blocks than positions": (
+        lambda place: {"augment": own_head(max_length=512)},
+        ("augment.masked_lm.train_head.max_length is 512", "has positions for 64 tokens"),
+    ),
+    "a filter by labels where there are none": (
+        lambda place: {
+            "task": {
+                "data": place.write("scores.csv", "text,label\n" + "the film,0.5\n" * 40),
+                "metric": "pearson_spearman",
+                "max_length": 32,
+            },
+            "augment": {**own_head(), "drop_flips_above": 0.9},
+        },
+        ("augment.drop_flips_above compares labels, and the metric pearson_spearman is of a regression",),
+    ),
 }
+
+
+def own_head(**keys: object) -> dict[str, object]:
+    return {"masked_lm": {"train_head": {"corpus": "task", "max_length": 32, "max_steps": 2, **keys}}}
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -472,6 +503,20 @@ TRAININGS: dict[str, tuple[Callable[[Place], dict[str, object]], str]] = {
     "a corpus in another encoding": (
         lambda place: general(place, "the café was fine\n".encode("latin-1") * 99),
         "corpus.txt is not utf-8 text",
+    ),
+    "a head's corpus of one text": (
+        lambda place: {
+            **model(place.teacher),
+            "augment": own_head(corpus=place.write("one.txt", "the film was fine\n")),
+        },
+        "augment.masked_lm.train_head.corpus: got a single text; expected many",
+    ),
+    "vectors that are none": (
+        lambda place: {
+            **model(place.teacher),
+            "augment": {**own_head(batch_size=8), "vectors": place.write("words.txt", "this is prose\n")},
+        },
+        "no word vectors could be read (line 1: expected a word and its numbers); expected GloVe",
     ),
     "fp16 without a GPU": (
         lambda place: {**general(place, "the film was fine\n" * 99), "training": {"precision": "fp16"}},
