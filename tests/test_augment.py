@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.plain_augmentation import one_at_a_time
+from compress import processes
 from compress.augment import augment
 from compress.augment.candidates import Candidates, Place
 from compress.augment.variants import draw_variants, replaced
@@ -224,6 +225,28 @@ def test_the_same_files_come_out_of_any_interruption(candidates, tmp_path, monke
     assert len(files[0]) == 6 and files[0] == files[1]
     assert augment.augment(split, candidates, augment.Draw(variants=3, probability=0.4, seed=2), tmp_path / "other")
     assert written(tmp_path / "other") != written(tmp_path / "whole")
+
+
+def test_processes_divide_the_shards_and_write_the_same_files(candidates, tmp_path, monkeypatch):
+    monkeypatch.setattr(augment, "SHARD_TEXTS", 20)
+    split = split_of([text for text, _ in rows(90)])
+    draw = augment.Draw(variants=3, probability=0.4, seed=1)
+    whole = augment.augment(split, candidates, draw, tmp_path / "one")
+
+    def waits(_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "rank", lambda: 1)
+    with monkeypatch.context() as patched, pytest.raises(TimeoutError):
+        patched.setattr(processes, "gathered", waits)
+        augment.augment(split, candidates, draw, tmp_path / "two")
+    assert [path.name for path in augment.shards_in(tmp_path / "two")] == ["00002.arrow", "00004.arrow"]
+    monkeypatch.setattr(processes, "rank", lambda: 0)
+    monkeypatch.setattr(processes, "gathered", lambda value: [value])
+    assert augment.augment(split, candidates, draw, tmp_path / "two") == whole
+    files = [[path.read_bytes() for path in augment.shards_in(tmp_path / name)] for name in ("one", "two")]
+    assert len(files[0]) == 6 and files[0] == files[1]
 
 
 def test_a_row_has_the_same_variants_in_any_company(candidates, tmp_path):
