@@ -14,6 +14,7 @@ import torch
 from compress.augment.candidates import FORMS, Candidates, Found, Place, Source, chosen
 from compress.augment.masked_lm import STEP, MaskedLM
 from compress.augment.words import Word, words_of
+from compress.locations import max_tokens
 
 
 @torch.no_grad()
@@ -34,25 +35,23 @@ def one_at_a_time(candidates: Candidates, texts: Sequence[str]) -> list[Found]:
 
 def _ranked(candidates: Candidates, text: str, word: Word) -> tuple[list[str], Source] | None:
     masked_lm, vectors = candidates.masked_lm, candidates.vectors
-    assert masked_lm is not None
     (read,) = masked_lm.tokenise([text], [[word]], max_length=candidates.max_length)
     if word.end > read.seen:
         return None
     if word not in read.single:
         written = text[word.start : word.end].lower()
-        found = {} if vectors is None else vectors.nearest([written], candidates.count + FORMS)
+        found = {} if vectors is None else vectors.nearest([written], FORMS * (candidates.count + 1))
         return (found[written], "vectors") if found else None
     query = masked_lm.query(read, word)
     logits = masked_lm.model(input_ids=torch.tensor([query.tokens])).logits[0, query.position]
     fits = masked_lm.words.marked if query.marked else masked_lm.words.unmarked
     scores = np.where(fits, np.round(logits.float().numpy() / STEP), -np.inf)
     order = np.lexsort((np.arange(len(scores)), -scores))[: FORMS * (candidates.count + 1)]
-    return [masked_lm.words.written[piece] for piece in order], "masked_lm"
+    return masked_lm.written(np.where(scores[order] > -np.inf, order, -1), but=read.piece(word)), "masked_lm"
 
 
 def as_first_written(candidates: Candidates, table: Any | None, texts: Sequence[str]) -> list[list[list[str]]]:
     """The candidates of each replaceable word of each text. `table`: gensim's KeyedVectors, searched whole."""
-    assert candidates.masked_lm is not None
     tokenizer = candidates.masked_lm.tokenizer
     vectors = np.zeros((0, 0)) if table is None else table.get_normed_vectors()
     found = []
@@ -70,13 +69,13 @@ def as_first_written(candidates: Candidates, table: Any | None, texts: Sequence[
 
 
 def _from_model(masked_lm: MaskedLM, text: str, word: Word, count: int) -> list[str]:
-    tokenizer = masked_lm.tokenizer
+    tokenizer, longest = masked_lm.tokenizer, max_tokens(masked_lm.model.config.to_dict())
     first = tokenizer.tokenize(f"{text[: word.start]}{tokenizer.mask_token}{text[word.end :]}")
     second = tokenizer.tokenize(text)
     pieces = [tokenizer.cls_token, *first, tokenizer.sep_token, *second, tokenizer.sep_token]
-    tokens = torch.tensor([tokenizer.convert_tokens_to_ids(pieces)])
+    tokens = torch.tensor([tokenizer.convert_tokens_to_ids(pieces)])[:, :longest]
     logits = masked_lm.model(input_ids=tokens).logits
-    order = torch.argsort(logits[0, 1 + first.index(tokenizer.mask_token)], descending=True)
+    order = torch.argsort(logits[0, min(longest - 1, 1 + first.index(tokenizer.mask_token))], descending=True)
     return list(tokenizer.convert_ids_to_tokens(order[:count].tolist()))
 
 

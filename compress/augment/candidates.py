@@ -1,6 +1,6 @@
 """The candidates for each word of many texts: what Algorithm 1 may put in its place."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -32,15 +32,21 @@ class Found(NamedTuple):
     places: tuple[Place, ...]
 
 
+class _Read(NamedTuple):
+    """A text's words in all, those that may be replaced, and the text as the masked language model reads it."""
+
+    num_words: int
+    words: list[Word]
+    tokenised: Tokenised
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """Where candidates come from, and how many: `masked_lm` for words that are a single piece, `vectors` for the rest.
-
-    What either would need and is None has no candidates. `max_length`: tokens of a text that are looked at; words
-    behind them stay as they are.
+    """Where candidates come from, and how many: `masked_lm` for words that are a single piece, `vectors` for the rest,
+    which without vectors have none. `max_length`: tokens of a text that are looked at; words behind them stay.
     """
 
-    masked_lm: MaskedLM | None
+    masked_lm: MaskedLM
     vectors: Vectors | None
     stop_words: frozenset[str]
     count: int = 15
@@ -53,9 +59,9 @@ class Candidates:
         needed: set[str] = set()
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             some = texts[start : start + TEXTS_AT_ONCE]
-            for text, (_, words, tokenised) in zip(some, self._read(some), strict=True):
-                needed |= {text[word.start : word.end].lower() for word in _in_parts(words, tokenised)}
-        return self.vectors.nearest(sorted(needed), self.count + FORMS)
+            for text, read in zip(some, self._read(some), strict=True):
+                needed |= {text[word.start : word.end].lower() for word in read.words if _in_parts(word, read)}
+        return self.vectors.nearest(sorted(needed), FORMS * (self.count + 1))
 
     def of(
         self,
@@ -65,58 +71,48 @@ class Candidates:
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[Found]:
         """The candidates for each text. `nearest`: from `nearest_words`, of these texts and maybe more."""
-        read = self._read(texts)
+        all_read = self._read(texts)
         queries: dict[Query, int] = {}
-        for _, words, tokenised in read:
-            for word in words:
-                if tokenised is not None and word in tokenised.single:
-                    assert self.masked_lm is not None
-                    queries.setdefault(self.masked_lm.query(tokenised, word), len(queries))
-        if self.masked_lm is not None:
-            best = self.masked_lm.most_probable(
-                list(queries), FORMS * (self.count + 1), on_progress=on_progress
-            ).tolist()
+        for read in all_read:
+            for word in read.tokenised.single:
+                queries.setdefault(self.masked_lm.query(read.tokenised, word), len(queries))
+        best = self.masked_lm.most_probable(list(queries), FORMS * (self.count + 1), on_progress=on_progress)
         found = []
-        for text, (num_words, words, tokenised) in zip(texts, read, strict=True):
+        for text, read in zip(texts, all_read, strict=True):
             places = []
-            for word in words:
+            for word in read.words:
                 written = text[word.start : word.end]
-                if tokenised is not None and word in tokenised.single:
-                    assert self.masked_lm is not None
-                    pieces = best[queries[self.masked_lm.query(tokenised, word)]]
-                    ranked = [self.masked_lm.words.written[piece] for piece in pieces]
-                    source: Source = "masked_lm"
-                else:
-                    ranked, source = nearest.get(written.lower(), []), "vectors"
-                    if tokenised is not None and word.end > tokenised.seen:
-                        ranked = []
+                ranked: Sequence[str] = ()
+                source: Source = "masked_lm"
+                if word in read.tokenised.single:
+                    pieces = best[queries[self.masked_lm.query(read.tokenised, word)]]
+                    ranked = self.masked_lm.written(pieces, but=read.tokenised.piece(word))
+                elif _in_parts(word, read):
+                    ranked, source = nearest.get(written.lower(), ()), "vectors"
                 if kept := chosen(written, ranked, self.count):
                     places.append(Place(word.start, word.end, kept, source))
-            found.append(Found(num_words, len(words), tuple(places)))
+            found.append(Found(read.num_words, len(read.words), tuple(places)))
         return found
 
-    def _read(self, texts: Sequence[str]) -> list[tuple[int, list[Word], Tokenised | None]]:
-        """(words in all, those that may be replaced, the text as the masked language model reads it) of each text."""
-        words = [words_of(text, self.stop_words) for text in texts]
-        open_ = [[word for word in its_words if word.replaceable] for its_words in words]
-        tokenised: Sequence[Tokenised | None] = [None] * len(texts)
-        if self.masked_lm is not None:
-            tokenised = self.masked_lm.tokenise(texts, open_, max_length=self.max_length)
-        return [(len(all_), some, read) for all_, some, read in zip(words, open_, tokenised, strict=True)]
+    def _read(self, texts: Sequence[str]) -> list[_Read]:
+        all_words = [words_of(text, self.stop_words) for text in texts]
+        open_ = [[word for word in words if word.replaceable] for words in all_words]
+        tokenised = self.masked_lm.tokenise(texts, open_, max_length=self.max_length)
+        return [_Read(len(words), some, read) for words, some, read in zip(all_words, open_, tokenised, strict=True)]
 
 
 def chosen(word: str, ranked: Sequence[str], count: int) -> tuple[str, ...]:
-    """The first `count` of the ranked words, in the word's case, each once and not the word itself, by the alphabet."""
-    kept: dict[str, None] = {}
+    """The first `count` of the ranked words, each in one form and not the word itself, by the alphabet.
+
+    In capitals, or with a capital first, where the word is so.
+    """
+    kept: dict[str, str] = {}
     for candidate in ranked:
-        written = in_case_of(word, candidate)
-        if written.casefold() != word.casefold() and len(kept) < count:
-            kept.setdefault(written)
-    return tuple(sorted(kept))
+        if candidate.casefold() != word.casefold() and len(kept) < count:
+            kept.setdefault(candidate.casefold(), in_case_of(word, candidate))
+    return tuple(sorted(kept.values()))
 
 
-def _in_parts(words: Sequence[Word], tokenised: Tokenised | None) -> Iterator[Word]:
-    """Those that are not one piece, of the part of the text that is looked at."""
-    for word in words:
-        if tokenised is None or (word not in tokenised.single and word.end <= tokenised.seen):
-            yield word
+def _in_parts(word: Word, read: _Read) -> bool:
+    """Whether a word is several pieces, of the part of the text that is looked at."""
+    return word not in read.tokenised.single and word.end <= read.tokenised.seen

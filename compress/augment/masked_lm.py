@@ -15,7 +15,7 @@ from compress.batching import PaddingCollator
 from compress.inference import TOKENS_AT_ONCE, batches_of_like_length
 from compress.precision import Precision, autocast, cast_once
 
-STEP = 1e-4  # scores closer than this are equal, and the lower piece number goes first
+STEP = 1e-4  # to which scores are rounded: of equal ones the lower number goes first
 
 
 class Query(NamedTuple):
@@ -34,6 +34,10 @@ class Tokenised(NamedTuple):
     tokens: list[int]
     seen: int
     single: dict[Word, int]
+
+    def piece(self, word: Word) -> int:
+        """The number of the one piece that a word is."""
+        return self.tokens[self.single[word]]
 
 
 class MaskedLM:
@@ -63,12 +67,14 @@ class MaskedLM:
         )
         found = []
         for text, its_words, tokens, spans in zip(texts, words, read["input_ids"], read["offset_mapping"], strict=True):
-            starts_at = {_without_blanks(text, *span): position for position, span in enumerate(spans)}
+            positions: dict[tuple[int, int], list[int]] = {}  # several, where a character is several byte pieces
+            for position, span in enumerate(spans):
+                positions.setdefault(_without_blanks(text, *span), []).append(position)
             single = {}
             for word in its_words:
-                position = starts_at.get((word.start, word.end))
-                if position is not None and tokens[position] != self.tokenizer.unk_token_id:
-                    single[word] = position
+                place = positions.get((word.start, word.end), [])
+                if len(place) == 1 and tokens[place[0]] != self.tokenizer.unk_token_id:
+                    single[word] = place[0]
             found.append(Tokenised(tokens, max((end for _, end in spans), default=0), single))
         return found
 
@@ -76,9 +82,13 @@ class MaskedLM:
         """The text with that word masked, which must be a single piece."""
         position = text.single[word]
         tokens = list(text.tokens)
-        marked = self._pieces[tokens[position]].startswith(self.words.mark)
+        marked = self._pieces[text.piece(word)].startswith(self.words.mark)
         tokens[position] = self.tokenizer.mask_token_id
         return Query(tuple(tokens), position, marked)
+
+    def written(self, pieces: np.ndarray, *, but: int) -> list[str]:
+        """The words that pieces are, without the piece `but`, and without the -1 of `most_probable`."""
+        return [self.words.written[piece] for piece in pieces.tolist() if piece not in (but, -1)]
 
     @torch.no_grad()
     def most_probable(
@@ -91,10 +101,13 @@ class MaskedLM:
     ) -> np.ndarray:
         """The `count` pieces that are whole words and fit best in each masked place, (queries, count), best first.
 
+        Where there are fewer, -1 stands behind them.
+
         Equal queries should be asked once. Rows of like length are computed together; of each only the logits at the
-        masked position.
+        masked position. In half precision the rows of a batch are not quite independent of one another: equal queries
+        in equal company have equal answers, and in other company 1 in 13 words has another candidate or two.
         """
-        count = min(count, int(min(self.words.marked.sum(), self.words.unmarked.sum())))
+        count = min(count, len(self.words.marked))
         allowed = torch.from_numpy(np.stack([self.words.unmarked, self.words.marked])).to(self.device)
         found = np.zeros((len(queries), count), dtype=np.int64)
         lengths = np.array([len(query.tokens) for query in queries])
@@ -116,8 +129,14 @@ class MaskedLM:
 
 
 def ranked(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """The numbers (rows, count) in the order of their scores, highest first; of equal scores the lower number."""
-    return np.take_along_axis(numbers, np.lexsort((numbers, -scores), axis=-1), axis=-1)
+    """The numbers (rows, count) in the order of their scores, highest first; of equal scores the lower number.
+
+    -1 in the place of a number whose score is minus infinity.
+    """
+    order = np.lexsort((numbers, -scores), axis=-1)
+    return np.where(
+        np.take_along_axis(scores, order, axis=-1) > -np.inf, np.take_along_axis(numbers, order, axis=-1), -1
+    )
 
 
 @contextmanager

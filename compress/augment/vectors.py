@@ -3,7 +3,9 @@
 import re
 import shutil
 import struct
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from gzip import BadGzipFile
@@ -21,7 +23,7 @@ from compress.files import sha256
 from compress.locations import locate
 
 FASTTEXT_MAGIC = 793712314
-WORDS_AT_ONCE = 256  # looked up against the whole vocabulary, in one product of matrices
+WORDS_AT_ONCE = 64  # looked up against the whole vocabulary, in one product of matrices
 TEXT_SUFFIXES = (".txt", ".vec", ".gz")
 EXPECTED = (
     "expected GloVe or word2vec text (.txt, .vec, .gz, .zip), word2vec or fastText binary (.bin), or package:NAME/DIR"
@@ -37,10 +39,9 @@ class Vectors:
     missing: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        written = self.keyed.index_to_key
-        self._candidates = np.array([row for row, word in enumerate(written) if is_whole_word(word)], dtype=np.int64)
-        table = torch.from_numpy(np.asarray(self.keyed.vectors, dtype=np.float32)[self._candidates])
-        self._table = torch.nn.functional.normalize(table)
+        self._table = torch.from_numpy(np.asarray(self.keyed.vectors, dtype=np.float32))
+        self._lengths = self._table.norm(dim=1).clamp(min=1e-12)
+        self._none = torch.tensor([not is_whole_word(word) for word in self.keyed.index_to_key])
 
     @property
     def num_words(self) -> int:
@@ -61,22 +62,23 @@ class Vectors:
         known = sorted({word for word in words if self._key(word) is not None})
         self.missing |= {word for word in words if self._key(word) is None}
         found: dict[str, list[str]] = {}
-        count = min(count, len(self._candidates))
+        count = min(count, self.num_words)
         for start in range(0, len(known), WORDS_AT_ONCE):
             block = known[start : start + WORDS_AT_ONCE]
             asked = np.stack([self.keyed.get_vector(self._key(word)) for word in block]).astype(np.float32)
-            scores = torch.nn.functional.normalize(torch.from_numpy(asked)) @ self._table.T
-            best = torch.round(scores / STEP).topk(count)
-            rows = self._candidates[ranked(best.values.numpy(), best.indices.numpy())]
+            cosines = torch.nn.functional.normalize(torch.from_numpy(asked)) @ self._table.T
+            scores = cosines.div_(self._lengths * STEP).round_().masked_fill_(self._none, -torch.inf)
+            best = scores.topk(count)
+            rows = ranked(best.values.numpy(), best.indices.numpy())
             found |= {
-                word: [self.keyed.index_to_key[row] for row in nearest]
+                word: [self.keyed.index_to_key[row] for row in nearest if row >= 0]
                 for word, nearest in zip(block, rows.tolist(), strict=True)
             }
         return found
 
     def _key(self, word: str) -> str | None:
         """The word as the table knows it; fastText knows every word by its parts."""
-        return next((form for form in (word, word.lower(), word.capitalize()) if form in self.keyed), None)
+        return next((form for form in (word, word.capitalize()) if form in self.keyed), None)
 
 
 def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vectors:
@@ -107,6 +109,8 @@ def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vec
         EOFError,
         TypeError,
         struct.error,
+        zlib.error,
+        RuntimeError,
         BadGzipFile,
         BadZipFile,
         NotImplementedError,
@@ -181,7 +185,7 @@ def _split_from_the_right(path: Path, header: bool, max_words: int | None) -> An
 def _trailing_numbers(line: str) -> int:
     fields = line.split()
     numbers = 0
-    while numbers < len(fields) - 1 and re.fullmatch(r"[-+]?[\d.]+(?:e[-+]?\d+)?", fields[-1 - numbers]):
+    while numbers < len(fields) - 1 and re.fullmatch(r"[-+]?\d*\.?\d+(?:e[-+]?\d+)?", fields[-1 - numbers]):
         numbers += 1
     if not numbers:
         raise ValueError("line 1: expected a word and its numbers")
@@ -213,8 +217,10 @@ def _unpacked(path: Path, member: str | None, cache: Path) -> Path:
         target = cache / "vectors" / f"{sha256(path)[:16]}-{Path(chosen[0]).name}"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(target.name + ".partial")
-            with archive.open(chosen[0]) as source, partial.open("wb") as sink:
+            with (
+                archive.open(chosen[0]) as source,
+                tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as sink,  # another run may unpack it too
+            ):
                 shutil.copyfileobj(source, sink)
-            partial.replace(target)
+            Path(sink.name).replace(target)
     return target
