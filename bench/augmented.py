@@ -15,11 +15,15 @@ def told(stages: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{found['top1']:.1%} are the most probable, {found['top15']:.1%} among the first 15",
             )
         )
-    return lines + (words_told(stages["augment"]) if "augment" in stages else [])
+    if "augment" in stages:
+        lines += words_told(stages["augment"])
+        if found := stages["augment"]["drift"] or stages.get("prediction", {}).get("drift"):
+            lines.append(("label drift", _drift(found, stages["augment"]["dropped"])))
+    return lines
 
 
 def words_told(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """The augment stage's figures as lines of (what, in words)."""
+    """What the augment stage says of words and rows."""
     counts = facts["counts"]
     replaceable = counts["replaceable"]
     left = replaceable - counts["from_masked_lm"] - counts["from_vectors"]
@@ -59,19 +63,16 @@ def words_told(facts: dict[str, Any]) -> list[tuple[str, str]]:
                 f"asked for have none{missing}",
             )
         )
-    if facts["drift"]:
-        lines.append(("label drift", _drift(facts)))
     return lines
 
 
-def _drift(facts: dict[str, Any]) -> str:
-    drift = facts["drift"]
+def _drift(drift: dict[str, Any], num_dropped: int) -> str:
     if "flips" not in drift:
         return (
             f"the teacher's number changes by {drift['mean_change']:.2f} on average (its spread over the texts is "
             f"{drift['spread']:.2f}), over {drift['num_variants']:,} variants"
         )
-    dropped = f"; {facts['dropped']:,} of them dropped" if facts["dropped"] else ""
+    dropped = f"; {num_dropped:,} of them dropped" if num_dropped else ""
     return f"the teacher's label flips in {drift['flips']:.1%} of {drift['num_variants']:,} variants{dropped}"
 
 

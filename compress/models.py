@@ -85,8 +85,8 @@ def load_classifier(name: str, labels: tuple[str, ...] | None = None) -> PreTrai
 def load_masked_lm(name: str, *, new_head: bool = False) -> PreTrainedModel:
     """The encoder with its masked-language-model head, float32, in eval mode.
 
-    With `new_head` the checkpoint need not have one: it then starts from random weights, without dropout. Raises
-    UserError where there is none, or the tokenizer has no mask.
+    With `new_head` the checkpoint need not have one: it then starts from random weights. Raises UserError where there
+    is none, or the tokenizer has no mask.
     """
     if load_tokenizer(name).mask_token_id is None:
         raise UserError(f"augment.masked_lm: {name}: its tokenizer has no mask token; expected a masked language model")
@@ -95,8 +95,7 @@ def load_masked_lm(name: str, *, new_head: bool = False) -> PreTrainedModel:
             f"augment.masked_lm: {name} ships without a masked-language-model head (its config.json names no "
             "...ForMaskedLM); name another model, or have one trained: augment.masked_lm: {train_head: {corpus: ...}}"
         )
-    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0} if new_head else {}
-    return _load_weights(AutoModelForMaskedLM, name, with_head=not new_head, **no_dropout).eval()
+    return _load_weights(AutoModelForMaskedLM, name, with_head=not new_head).eval()
 
 
 def label_names(model: PreTrainedModel) -> tuple[str, ...]:

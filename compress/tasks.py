@@ -43,8 +43,12 @@ class Task:
         """sha256 over all rows, labels and limits."""
         digest = hashlib.sha256(repr((self.labels, self.max_length, self.selected_on_test)).encode())
         for split in (self.train, self.dev, self.test):
-            digest.update(repr((split.texts, split.pairs, split.labels.tolist())).encode())
+            digest.update(_content_of(split))
         return digest.hexdigest()
+
+    def train_fingerprint(self) -> str:
+        """sha256 over the train rows and the limit of their length."""
+        return hashlib.sha256(repr(self.max_length).encode() + _content_of(self.train)).hexdigest()
 
 
 def load_task(
@@ -177,6 +181,10 @@ def align_labels(task: Task, teacher_labels: Sequence[str]) -> Task:
         f"teacher and data disagree on the labels: the teacher has {', '.join(teacher_labels)}; "
         f"the data {', '.join(task.labels)}; name the data's classes in task.labels (integers: in their order)"
     )
+
+
+def _content_of(split: Split) -> bytes:
+    return repr((split.texts, split.pairs, split.labels.tolist())).encode()
 
 
 def _without_duplicates(rows: Split, name: str, remarks: list[str]) -> Split:

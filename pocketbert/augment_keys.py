@@ -1,8 +1,8 @@
 """The recipe's keys of data augmentation."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
 from pocketbert.training_keys import CorpusSection, Section, StageSection
 
@@ -40,14 +40,8 @@ class AugmentSection(Section):
     max_vectors: PositiveInt = Field(400_000, description="Words to read of the vectors, the most frequent")
     variants: PositiveInt = Field(20, description="N: variants of each text (of a pair, of each of its two)")
     probability: Annotated[float, Field(gt=0, le=1)] = Field(0.4, description="p: of replacing a word in a variant")
-    candidates: PositiveInt = Field(15, description="K: words that one is drawn from")
+    candidates: Annotated[int, Field(ge=1, le=1000)] = Field(15, description="K: words that one is drawn from")
     stop_words: str = Field("english", description="Words never replaced: english, none, or a file, one a line")
     drop_flips_above: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None, description="Drop variants to which the teacher gives another label with more than this probability"
     )
-
-    @model_validator(mode="after")
-    def _variants_can_differ(self) -> Self:
-        if self.candidates > 1000:
-            raise ValueError(f"candidates is {self.candidates}; expected 1000 at most (the paper takes 15)")
-        return self

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 
 from compress import models, processes
 from compress.augment import augment, drift, head
@@ -13,7 +14,6 @@ from compress.augment.candidates import Candidates
 from compress.augment.masked_lm import MaskedLM
 from compress.augment.vectors import Vectors, load_vectors
 from compress.augment.words import load_stop_words
-from compress.encoding import Encoded
 from compress.errors import UserError
 from compress.inference import predict_logits
 from compress.locations import max_tokens, read_config
@@ -25,7 +25,6 @@ from pocketbert.runs import Workspace, cache_folder
 from pocketbert.stages import Stages, schedule_of
 
 HELD_OUT_EVERY, HELD_OUT_BLOCKS = 50, 1000
-DRIFT_VARIANTS = 2000
 
 
 def train_masked_lm(stages: Stages, workspace: Workspace) -> dict[str, Any]:
@@ -35,11 +34,12 @@ def train_masked_lm(stages: Stages, workspace: Workspace) -> dict[str, Any]:
     section = recipe.augment.masked_lm.train_head
     name = masked_lm_of(recipe)
     tokenizer = models.load_tokenizer(name)
+    torch.manual_seed(recipe.seed)  # the head's first weights
     model = models.load_masked_lm(name, new_head=True)
 
     with named(section):
         if len(list(islice(texts_of(section, stages.task), 2))) < 2:
-            raise UserError("got a single text; expected many: one in 50 is held out, to tell how good the head is")
+            raise UserError("got no text, or one; expected many: one in 50 is held out, to tell how good the head is")
 
     def texts(*, held_out: bool) -> Iterator[str]:
         every = enumerate(texts_of(section, stages.task))
@@ -57,6 +57,8 @@ def train_masked_lm(stages: Stages, workspace: Workspace) -> dict[str, Any]:
         models.save_model(model, tokenizer, workspace.output / "model")
     with progress_bar("masked_lm, held-out text", stages.console) as on_progress:
         found = head.accuracy(model, tokenizer, kept, on_progress=on_progress)
+    if not found["num_masked"]:
+        raise UserError(f"{section.key}.corpus: {name} knows no piece of its held-out texts; is it in its language?")
     stages.console.print(
         f"  masked_lm: of {found['num_masked']:,} masked pieces in held-out text {found['top1']:.1%} are the most "
         f"probable, {found['top15']:.1%} among the first 15"
@@ -65,7 +67,10 @@ def train_masked_lm(stages: Stages, workspace: Workspace) -> dict[str, Any]:
 
 
 def make_variants(stages: Stages, workspace: Workspace) -> dict[str, Any]:
-    """Write the train rows and their variants, as text and as the teacher's tokens; say what became of the words."""
+    """Write the train rows and their variants, as text and as the teacher's tokens; say what became of the words.
+
+    The teacher itself is asked only where the recipe has it filter; else the prediction stage tells the drift.
+    """
     recipe, task = stages.recipe, stages.task
     section = recipe.augment
     assert section is not None
@@ -79,16 +84,12 @@ def make_variants(stages: Stages, workspace: Workspace) -> dict[str, Any]:
     told = {"counts": asdict(counts), "vectors": _about_vectors(candidates.vectors), "drift": None}
     row, is_variant = augment.origins_of(texts)
     variants, dropped = np.flatnonzero(is_variant), np.zeros(len(row), dtype=bool)
-    if section.drop_flips_above is None:
-        variants = np.sort(np.random.default_rng(recipe.seed).permutation(variants)[:DRIFT_VARIANTS])
-    if len(variants):
-        # the first rows are the originals, in their order
-        asked = np.union1d(variants, row[variants])
-        logits = _teacher_logits(stages, rows.take(asked))
-        after, before = (logits[np.searchsorted(asked, some)] for some in (variants, row[variants]))
-        told["drift"] = drift.drift(after, before)
-        if section.drop_flips_above is not None:
-            dropped[variants] = drift.flipped_above(after, before, section.drop_flips_above)
+    if section.drop_flips_above is not None and len(variants):
+        with progress_bar("augment, teacher's labels", stages.console) as on_progress:
+            logits = predict_logits(stages.teacher, rows, precision=recipe.training.precision, on_progress=on_progress)
+        before = logits[row[variants]]  # the first rows are the originals, in their order
+        told["drift"] = drift.drift(logits[variants], before)
+        dropped[variants] = drift.flipped_above(logits[variants], before, section.drop_flips_above)
     if processes.is_main():
         for folder in (texts, tokens):
             augment.copy_without(folder, workspace.output / folder.name, dropped)
@@ -101,7 +102,9 @@ def candidates_of(stages: Stages, section: AugmentSection) -> Candidates:
     recipe = stages.recipe
     trained = section.masked_lm.train_head is not None
     name = str(stages.folder / "masked_lm" / "model") if trained else masked_lm_of(recipe)
-    masked_lm = MaskedLM(models.load_masked_lm(name), models.load_tokenizer(name), precision=recipe.training.precision)
+    # half precision only where it is asked for: in it a word's candidates depend a little on the rest of the batch
+    precision = "fp32" if recipe.training.precision == "auto" else recipe.training.precision
+    masked_lm = MaskedLM(models.load_masked_lm(name), models.load_tokenizer(name), precision=precision)
     vectors = None
     if section.vectors is not None:
         vectors = load_vectors(section.vectors, cache=cache_folder(), max_words=section.max_vectors)
@@ -126,8 +129,3 @@ def _about_vectors(vectors: Vectors | None) -> dict[str, Any] | None:
         "num_missing": len(missing),
         "missing": missing[:50],
     }
-
-
-def _teacher_logits(stages: Stages, rows: Encoded) -> np.ndarray:
-    with progress_bar("augment, teacher's labels", stages.console) as on_progress:
-        return predict_logits(stages.teacher, rows, precision=stages.recipe.training.precision, on_progress=on_progress)

@@ -384,7 +384,9 @@ def bench_augment(
 def curves(
     first: Annotated[Path, typer.Argument(help="A run folder")],
     second: Annotated[Path, typer.Argument(help="The run folder to hold it against")],
-    stage: Annotated[str, typer.Option(help="teacher, general, intermediate or prediction")] = "intermediate",
+    stage: Annotated[
+        str, typer.Option(help="teacher, general, masked_lm, intermediate or prediction")
+    ] = "intermediate",
     output: Annotated[Path | None, typer.Option(help="Folder for curves.svg and curves.json")] = None,
     as_json: AsJson = False,
 ) -> None:

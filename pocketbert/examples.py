@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.augmented import words_told
+from bench import augmented
 from compress.augment import augment
 from compress.shards import read_shards
 from pocketbert.runs import read_manifest
@@ -31,4 +31,9 @@ def look_at(folder: Path, *, count: int, seed: int) -> dict[str, Any]:
             }
         )
     facts = read_manifest(folder.parent)["augment"].metrics
-    return {"folder": str(folder / "texts"), "examples": examples, "facts": facts, "told": words_told(facts)}
+    return {
+        "folder": str(folder / "texts"),
+        "examples": examples,
+        "facts": facts,
+        "told": augmented.told({"augment": facts}),
+    }

@@ -68,16 +68,17 @@ def augmentation_plan(recipe: Recipe, task: Task) -> list[Planned]:
         )
     depends = _Dependencies(recipe, task)
     teacher = planned("teacher", depends.teacher(), shared=True)
-    return [teacher, *_augmentation(recipe, depends, teacher)]
+    filters = [teacher] if recipe.augment.drop_flips_above is not None else []
+    return [*filters, *_augmentation(recipe, depends, teacher)]
 
 
 def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: Planned) -> list[Planned]:
     if recipe.augment is None:
         return []
-    before = [teacher]
-    if recipe.augment.masked_lm.train_head is not None:
-        before.append(planned("masked_lm", depends.masked_lm(), shared=True))
-    return [*before[1:], planned("augment", depends.augment(), after=before, shared=True)]
+    trained = recipe.augment.masked_lm.train_head is not None
+    heads = [planned("masked_lm", depends.masked_lm(), shared=True)] if trained else []
+    filters = [teacher] if recipe.augment.drop_flips_above is not None else []
+    return [*heads, planned("augment", depends.augment(), after=[*filters, *heads], shared=True)]
 
 
 def remarks_on(recipe: Recipe, task: Task) -> list[str]:
@@ -155,7 +156,9 @@ class _Dependencies:
         trained = section.masked_lm.train_head is not None
         stop_words = Path(section.stop_words).expanduser()
         return {
-            **self.data,
+            "train": self.task.train_fingerprint(),
+            "seed": self.recipe.seed,
+            "tokenizer": locations.tokenizer_identity(self.recipe.teacher.model or self.recipe.teacher.base or ""),
             **section.model_dump(exclude={"masked_lm", "vectors", "stop_words"}),
             "masked_lm": None if trained else locations.identity(masked_lm_of(self.recipe)),
             "vectors": section.vectors and locations.file_identity(section.vectors, key="augment.vectors"),

@@ -129,7 +129,7 @@ def augmented(found: dict[str, Any]) -> None:
         sources = ", ".join(f"{each['was']} ({each['source']})" for each in example["replaced"])
         _line(f"  instead of {sources}")
     for what, value in found["told"]:
-        _line(f"{what + ':':<26}{value}")
+        _line(f"{what + ':':<28}{value}")
     path("rows", Path(found["folder"]))
 
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench import machine
 from compress import distill, metrics, models, processes
-from compress.augment import augment
+from compress.augment import augment, drift
 from compress.blocks import pack
 from compress.cells import Split
 from compress.encoding import Encoded, encode_split
@@ -38,6 +38,7 @@ from pocketbert.recipe import Recipe, VocabularySection
 from pocketbert.runs import Workspace
 from pocketbert.training_keys import GeneralSection, LayerWiseSection, StageSection
 
+DRIFT_VARIANTS = 2000
 MOST_TEXTS_COUNTED = 500_000  # of the corpus, to see which pieces it uses
 
 
@@ -194,7 +195,12 @@ class Stages:
             texts = self._texts_by(cut.tokenizer, encoded, workspace)
             told = {"vocabulary": {"pieces": len(cut.kept), "of": len(self.tokenizer), "coverage": cut.coverage}}
         before = self.scores(learner.student, encoded)
-        trained, tried = self._match_predictions(learner.student, texts, encoded, before["dev"], workspace)
+        seen = self._rows_seen(texts)
+        variants, originals = self._variants_in(seen)
+        logits = self._teacher_logits(np.union1d(seen, originals), workspace)
+        if len(variants):
+            told["drift"] = drift.drift(logits[variants], logits[originals])
+        trained, tried = self._match_predictions(learner.student, texts, logits, encoded, before["dev"], workspace)
         if processes.is_main():
             models.save_model(learner.student, tokenizer, workspace.output / "model")
         return {
@@ -317,19 +323,18 @@ class Stages:
         self,
         student: PreTrainedModel,
         texts: Encoded,
+        logits: np.ndarray,
         encoded: dict[str, Encoded],
         before: float,
         workspace: Workspace,
     ) -> tuple[Trained, list[dict[str, float]]]:
         """Train the student in place, at each point of the search where there is one, and keep the best on dev.
 
-        `texts`: to train on, in the student's tokens. `before`: its score on dev as it comes. Where no epoch reaches
-        it, the student stays as it was, and the best epoch is 0.
+        `texts`: to train on, in the student's tokens; `logits`: the teacher's of them. `before`: the student's score on
+        dev as it comes. Where no epoch reaches it, the student stays as it was, and the best epoch is 0.
         """
         section = self.recipe.distill.prediction
         setting = self.setting(workspace, "prediction")
-        seen = [rows_seen(texts.lengths, schedule_of(point), seed=setting.seed) for point in section.points]
-        logits = self._teacher_logits(np.unique(np.concatenate(seen)), workspace)
         evaluate = partial(self._dev_score, encoded=encoded)
         objective = Objective(prediction=1.0, temperature=section.temperature)
         start = _weights_of(student)
@@ -371,6 +376,20 @@ class Stages:
             return encoded["train"].without_column("labels")
         rows, tokens = self.folder / "augment" / "texts", workspace.checkpoints.with_name("tokens")
         return augment.tokenise(rows, tokenizer, tokens, max_length=self.task.max_length)
+
+    def _rows_seen(self, texts: Encoded) -> np.ndarray:
+        """The rows that the prediction stage will train on, over all points of its search."""
+        points = self.recipe.distill.prediction.points
+        seen = [rows_seen(texts.lengths, schedule_of(point), seed=self.recipe.seed) for point in points]
+        return np.unique(np.concatenate(seen))
+
+    def _variants_in(self, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Some variants among these rows, drawn by the seed, and the row that each was made from; none without any."""
+        if self.recipe.augment is None:
+            return np.array([], dtype=int), np.array([], dtype=int)
+        row, is_variant = augment.origins_of(self.folder / "augment" / "texts")
+        some = np.random.default_rng(self.recipe.seed).permutation(seen[is_variant[seen]])[:DRIFT_VARIANTS]
+        return some, row[some]  # the first rows are the originals, in their order
 
     def _teacher_logits(self, seen: np.ndarray, workspace: Workspace) -> np.ndarray:
         """(rows of `texts`, classes), NaN for rows that are not seen. Computed once for all epochs, and kept beside the

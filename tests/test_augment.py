@@ -15,7 +15,7 @@ from compress import processes
 from compress.augment import augment
 from compress.augment.candidates import Candidates, Place
 from compress.augment.variants import draw_variants, replaced
-from compress.augment.vectors import Vectors, load_vectors
+from compress.augment.vectors import load_vectors
 from compress.augment.words import in_case_of, load_stop_words, words_of
 from compress.cells import Split
 from compress.shards import read_shards
@@ -241,7 +241,10 @@ def test_processes_divide_the_shards_and_write_the_same_files(candidates, tmp_pa
     with monkeypatch.context() as patched, pytest.raises(TimeoutError):
         patched.setattr(processes, "gathered", waits)
         augment.augment(split, candidates, draw, tmp_path / "two")
-    assert [path.name for path in augment.shards_in(tmp_path / "two")] == ["00002.arrow", "00004.arrow"]
+    assert [path.name for path in augment.shards_in(tmp_path / "two")] == [
+        "variants-00001.arrow",
+        "variants-00003.arrow",
+    ]
     monkeypatch.setattr(processes, "rank", lambda: 0)
     monkeypatch.setattr(processes, "gathered", lambda value: [value])
     assert augment.augment(split, candidates, draw, tmp_path / "two") == whole
@@ -276,6 +279,5 @@ def test_tokens_are_those_of_the_texts(candidates, tokenizer, tmp_path):
 
 def test_missing_vectors_are_none(masked_lm):
     candidates = Candidates(masked_lm=masked_lm, vectors=None, stop_words=ENGLISH, count=5, max_length=32)
-    assert isinstance(candidates.vectors, Vectors) is False
     (found,) = candidates.of(["the splendid film"], candidates.nearest_words(["the splendid film"]))
     assert [place.source for place in found.places] == ["masked_lm"] and found.num_replaceable == 2

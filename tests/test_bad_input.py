@@ -509,7 +509,7 @@ TRAININGS: dict[str, tuple[Callable[[Place], dict[str, object]], str]] = {
             **model(place.teacher),
             "augment": own_head(corpus=place.write("one.txt", "the film was fine\n")),
         },
-        "augment.masked_lm.train_head.corpus: got a single text; expected many",
+        "augment.masked_lm.train_head.corpus: got no text, or one; expected many",
     ),
     "vectors that are none": (
         lambda place: {

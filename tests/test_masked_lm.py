@@ -9,14 +9,18 @@ from conftest import BAD, GOOD, NEUTRAL, config, rows
 from rich.console import Console
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
+    AlbertConfig,
+    AlbertForMaskedLM,
     BertForMaskedLM,
     DistilBertConfig,
     DistilBertForMaskedLM,
+    DistilBertModel,
     ElectraConfig,
     ElectraForMaskedLM,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForMaskedLM,
+    RobertaModel,
 )
 
 from compress.augment import head
@@ -97,7 +101,7 @@ def test_a_vocabulary_without_marks_is_refused():
         MaskedLM(BertForMaskedLM(config(vocab_size=3)), tokenizer)
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "electra"])
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "electra", "albert"])
 def test_logits_at_the_masked_place_alone_are_those_of_the_whole(kind):
     torch.manual_seed(0)
     made = {
@@ -107,6 +111,7 @@ def test_logits_at_the_masked_place_alone_are_those_of_the_whole(kind):
             DistilBertConfig(vocab_size=27, dim=16, n_layers=2, n_heads=2, hidden_dim=32)
         ),
         "electra": lambda: ElectraForMaskedLM(ElectraConfig(**SMALL, embedding_size=16)),
+        "albert": lambda: AlbertForMaskedLM(AlbertConfig(**SMALL, embedding_size=16)),
     }  # fmt: skip
     model = made[kind]().eval()
     tokens = torch.randint(5, 27, (6, 12))
@@ -147,6 +152,27 @@ def test_a_row_of_special_pieces_alone_has_no_masks_and_no_loss(tokenizer):
     model = head.MaskedLanguageModel(BertForMaskedLM(config()).eval(), tokenizer, frozen=True, seed=0)
     losses = model(input_ids=tokens, attention_mask=(tokens != 0).long())["masked"]
     assert losses[0] == 0 and losses[1] > 0
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "roberta"])
+def test_heads_of_other_architectures_are_trained_too(kind, tokenizer, tmp_path):
+    made = {
+        "distilbert": lambda: DistilBertModel(
+            DistilBertConfig(vocab_size=27, dim=16, n_layers=2, n_heads=2, hidden_dim=32)
+        ),
+        "roberta": lambda: RobertaModel(RobertaConfig(**SMALL, max_position_embeddings=40, pad_token_id=0)),
+    }
+    made[kind]().save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    data = encode_texts(TEXTS[:64], tokenizer, max_length=32)
+    model = load_masked_lm(str(tmp_path / "model"), new_head=True)
+    setting = Setting(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
+    schedule = Schedule(epochs=10, batch_size=16, learning_rate=5e-3)
+    trained = head.train_head(model, tokenizer, data, data, schedule, setting, frozen=False)
+    assert trained.history[-1]["loss_masked"] < trained.history[0]["loss_masked"]
+    model.save_pretrained(tmp_path / "trained")
+    tokenizer.save_pretrained(tmp_path / "trained")
+    assert MaskedLM(load_masked_lm(str(tmp_path / "trained")), tokenizer).words.mark == ""
 
 
 @pytest.mark.parametrize("frozen", [True, False])

@@ -21,6 +21,8 @@ from compress.encoding import Encoded, tokenise_rows
 from compress.shards import TOKENS, encoded_shards, read_metadata, read_shards, write_shard
 
 SHARD_TEXTS = 1000
+SHARD_ROWS = 20_000  # of the originals
+ROWS_AT_ONCE = 5000
 COUNTS = b"counts"
 REPLACED = pa.list_(
     pa.struct([("start", pa.int32()), ("end", pa.int32()), ("was", pa.string()), ("source", pa.string())])
@@ -81,12 +83,13 @@ def augment(
     texts = list(dict.fromkeys([*split.texts, *(split.pairs or [])]))
     uses = _uses(split)
     shards = [texts[start : start + SHARD_TEXTS] for start in range(0, len(texts), SHARD_TEXTS)]
-    originals = folder / "00000.arrow"
-    if processes.is_main() and not originals.exists():
-        everything = np.arange(len(split))
-        counts = Counts(rows=len(split))
-        _write(split, [(row, -1, Variant(split.texts[row], ())) for row in everything.tolist()], counts, originals)
-    paths = [folder / f"{number:05}.arrow" for number in range(1, len(shards) + 1)]
+    originals = [folder / f"originals-{start // SHARD_ROWS:05}.arrow" for start in range(0, len(split), SHARD_ROWS)]
+    for number, path in enumerate(originals):
+        if processes.is_main() and not path.exists():
+            rows = range(number * SHARD_ROWS, min((number + 1) * SHARD_ROWS, len(split)))
+            unchanged = [(row, -1, Variant(split.texts[row], ())) for row in rows]
+            _write(split, unchanged, Counts(rows=len(unchanged)), path)
+    paths = [folder / f"variants-{number:05}.arrow" for number in range(len(shards))]
     ours = range(processes.rank(), len(shards), processes.count())
     nearest = candidates.nearest_words(texts)
     for number in ours:
@@ -101,7 +104,7 @@ def augment(
             _write(split, variants, counts, paths[number])
         on_progress(before + len(shard), len(texts))
     processes.gathered(None)  # wait for the others' shards
-    return sum((counts_of(path) for path in [originals, *paths]), Counts())
+    return sum((counts_of(path) for path in [*originals, *paths]), Counts())
 
 
 def counts_of(path: Path) -> Counts:
@@ -189,12 +192,21 @@ def tokenise(
         target = folder / source.name
         if number % processes.count() == processes.rank() and not target.exists():
             rows = Dataset.from_file(str(source))
-            pairs = rows["pair"][:] if "pair" in rows.column_names else None
-            columns = tokenise_rows(rows["text"][:], pairs, tokenizer, max_length=max_length)
-            write_shard(pa.table({name: pa.array(cells, type=TOKENS) for name, cells in columns.items()}), target)
+            parts = range(0, max(1, len(rows)), ROWS_AT_ONCE)
+            write_shard(
+                pa.concat_tables(
+                    _tokens(rows[start : start + ROWS_AT_ONCE], tokenizer, max_length=max_length) for start in parts
+                ),
+                target,
+            )
         on_progress(number + 1, len(sources))
     processes.gathered(None)
     return encoded_shards(shards_in(folder), tokenizer)
+
+
+def _tokens(rows: dict[str, list], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> pa.Table:
+    columns = tokenise_rows(rows["text"], rows.get("pair"), tokenizer, max_length=max_length)
+    return pa.table({name: pa.array(cells, type=TOKENS) for name, cells in columns.items()})
 
 
 class Made(NamedTuple):
@@ -211,7 +223,7 @@ def origins_of(folder: Path) -> Made:
 
 
 def shards_in(folder: Path) -> list[Path]:
-    """The Arrow files of a folder, in order; the first holds the originals, row by row."""
+    """The Arrow files of a folder, in order: first the originals, row by row."""
     return sorted(folder.glob("*.arrow"))
 
 

@@ -32,7 +32,6 @@ class MaskedLanguageModel(DistillationModel):
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, frozen: bool, seed: int) -> None:
         super().__init__(model, None, Objective())
-        self.frozen = frozen
         self.seed = seed
         self.mask_token_id: int = tokenizer.mask_token_id
         self.special_ids = sorted(tokenizer.all_special_ids)
@@ -41,10 +40,9 @@ class MaskedLanguageModel(DistillationModel):
         self._keys_to_ignore_on_save = sorted(set(super().state_dict()) - set(self.state_dict()))
 
     def train(self, mode: bool = True) -> "MaskedLanguageModel":
-        """As in torch; a frozen encoder has no dropout either."""
+        """As in torch, but without dropout."""
         super().train(mode)
-        if self.frozen:
-            self.student.base_model.eval()
+        self.student.eval()
         return self
 
     def state_dict(self, *options: Any, **more: Any) -> dict[str, Tensor]:  # type: ignore[override]
@@ -88,7 +86,7 @@ def drawn_positions(
 
 
 def _mixed(values: Tensor) -> Tensor:
-    """A hash of 64-bit integers: splitmix64 (Steele, Lea and Flood 2014), its products modulo 2 ** 64."""
+    """A hash of 64-bit integers, after splitmix64 (Steele, Lea and Flood 2014), with arithmetic shifts."""
     values = values + -7046029254386353131
     values = (values ^ (values >> 30)) * -4658895280553007687
     values = (values ^ (values >> 27)) * -7723592293110705685
@@ -142,6 +140,8 @@ def accuracy(
         tokens, mask = batch["input_ids"], batch["attention_mask"]
         positions, counts = drawn_positions(tokens, mask, tokenizer.all_special_ids, seed=0, share=1.0)
         rows, place = counts[:, :ASKED_A_ROW].nonzero(as_tuple=True)
+        if not len(rows):  # special pieces alone
+            continue
         asked = positions[rows, place][:, None]
         tokens, mask = tokens[rows], mask[rows]
         truth = tokens.gather(1, asked)
@@ -154,4 +154,4 @@ def accuracy(
         num_masked += len(rows)
         on_progress(done := done + len(numbers), len(lengths))
     model.train(training)
-    return {f"top{count}": hits[count] / num_masked for count in TOP} | {"num_masked": num_masked}
+    return {f"top{count}": hits[count] / max(1, num_masked) for count in TOP} | {"num_masked": num_masked}

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from compress.anatomy import anatomy_of
+from compress.architectures import WITH_CARRIED_WEIGHTS
 from compress.augment.whole_words import whole_words
 from compress.augment.words import Word
 from compress.batching import PaddingCollator
@@ -142,16 +144,22 @@ def ranked(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 @contextmanager
 def reading_only(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
     """Inside, the head of `model` sees only these positions of each row, (rows, count): its logits are
-    (rows, count, pieces).
+    (rows, count, pieces). Of the last layer the feed-forward part too, where we know the architecture.
     """
 
-    def narrowed(_: nn.Module, __: Any, output: Any) -> Any:
-        states = output.last_hidden_state
-        output.last_hidden_state = states.gather(1, positions[..., None].expand(-1, -1, states.shape[-1]))
+    def narrowed(states: Tensor) -> Tensor:
+        return states.gather(1, positions[..., None].expand(-1, -1, states.shape[-1]))
+
+    def narrow_output(_: nn.Module, __: Any, output: Any) -> Any:
+        output.last_hidden_state = narrowed(output.last_hidden_state)
         return output
 
     encoder: Any = model.base_model
-    hook = encoder.register_forward_hook(narrowed)
+    if model.config.model_type in WITH_CARRIED_WEIGHTS:
+        norm = anatomy_of(model).layers[-1].attention_norm
+        hook = norm.register_forward_hook(lambda _, __, states: narrowed(states))
+    else:
+        hook = encoder.register_forward_hook(narrow_output)
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from compress.errors import UserError
 
 # markup, links, addresses, handles, hashtags, brackets of the Penn treebank: a word in them is no word of the text
 NO_PROSE = regex.compile(
-    r"<[^<>]*>|&#?\w+;|(?:https?://|www\.)\S+|\S+@\S+|[@#]\w+|-[lr][crs]b-", flags=regex.IGNORECASE
+    r"<[^<>]*>|&#?\w+;|(?:https?://|www\.)\S+|(?<!\S)[^\s@]++@\S+|[@#]\w+|-[lr][crs]b-", flags=regex.IGNORECASE
 )
 # a Han character, or a run of other letters that no letter, mark, digit or apostrophe with letters goes on from
 WORD = regex.compile(
@@ -34,15 +34,18 @@ class Word(NamedTuple):
 def words_of(text: str, stop_words: frozenset[str]) -> list[Word]:
     """The words of a text, in order. `stop_words`: in lower case."""
     closed = [match.span() for match in NO_PROSE.finditer(text)]
+    number = 0
     found = []
     for match in WORD.finditer(text):
         start, end = match.span()
         word = match.group()
+        while number < len(closed) and closed[number][1] <= start:
+            number += 1
         replaceable = (
             is_whole_word(word)
             and word.lower() not in stop_words
             and word.lower() not in TAILS
-            and not any(first < end and start < last for first, last in closed)
+            and not (number < len(closed) and closed[number][0] < end)
         )
         found.append(Word(start, end, replaceable))
     return found
