@@ -14,6 +14,7 @@ from compress.metrics import Metric
 
 FORMAT_VERSION = 1
 
+MOST_SCORES_SHOWN = 8
 PARITY_HEADER = (
     "variant",
     "logit error",
@@ -186,13 +187,24 @@ def _parity(variants: dict[str, Any], metric: Metric) -> dict[str, Any]:
 
 
 def _training(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
-    scores = " ".join(f"{score:.3f}" for score in facts["dev_scores"]) or "-"
+    scores = _scores(facts["dev_scores"])
     if name == "masked_lm":
         scores += " (top 1, held-out text)"
     if facts.get("best_epoch") == 0:
         scores += " (none as good as before: kept as it was)"
     cut_off = f" from step {facts['resumed_at_step']} on" if facts["resumed_at_step"] else ""
     return (name, str(facts["num_steps"]), f"{facts['seconds']:.0f} s{cut_off}", scores)
+
+
+def _scores(each_epoch: list[float]) -> str:
+    """One after another; of many the first, the best and the last."""
+    if len(each_epoch) <= MOST_SCORES_SHOWN:
+        return " ".join(f"{score:.3f}" for score in each_epoch) or "-"
+    best = max(each_epoch)
+    return (
+        f"{each_epoch[0]:.3f} ... {best:.3f} (epoch {each_epoch.index(best) + 1}) ... {each_epoch[-1]:.3f} "
+        f"({len(each_epoch)} epochs)"
+    )
 
 
 def _after_stages(results: dict[str, Any]) -> dict[str, Any]:

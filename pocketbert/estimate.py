@@ -21,7 +21,8 @@ from compress.training import fastest_attention
 from pocketbert.augment_keys import TrainHeadSection
 from pocketbert.corpora import named, texts_of
 from pocketbert.plan import plan_of, remarks_on, shape_of
-from pocketbert.recipe import Recipe, grid_lengths
+from pocketbert.preflight import read_encoder
+from pocketbert.recipe import Recipe, grid_lengths, masked_lm_of
 from pocketbert.runs import state_of
 from pocketbert.stages import schedule_of
 from pocketbert.training_keys import GeneralSection, StageSection
@@ -202,13 +203,14 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
         tokens = epochs = 0.0
         for section in trainings:
             steps = schedule_of(section).num_steps(num_rows)
-            epochs += min(section.epochs, 1 + steps * section.batch_size // max(1, num_rows))
+            scored_rows = len(task.train) if stage == "prediction" else num_rows  # the variants make no epoch longer
+            epochs += 1 + (steps - 1) * section.batch_size // max(1, scored_rows)
             tokens += steps * min(section.batch_size, num_rows) * seen[stage].tokens_a_row
         match stage:
             case "teacher":
                 found[stage] = tokens * cost.teacher_step + (epochs * dev + held_out) * cost.teacher_forward
             case "masked_lm":
-                found[stage] = tokens * cost.teacher_step * HEAD
+                found[stage] = tokens * cost.teacher_step * HEAD * _masked_lm_size(recipe)
             case "prediction":
                 logits = min(num_rows, tokens / tokens_a_row) * tokens_a_row * cost.teacher_frozen
                 scored = epochs * dev + 2 * held_out
@@ -221,7 +223,9 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
         written = seen["augment"].num_rows * tokens_a_row * WRITTEN_S_A_TOKEN
         flips = 0.0 if recipe.augment.drop_flips_above is None else seen["augment"].num_rows * tokens_a_row
         masked = _masked_tokens(recipe, task, tokens_a_row)
-        found["augment"] = written + (masked + flips) * cost.teacher_frozen
+        # in fp32, unless the recipe asks for another
+        reading = cost.teacher_forward if recipe.training.precision == "auto" else cost.teacher_frozen
+        found["augment"] = written + masked * reading * _masked_lm_size(recipe) + flips * cost.teacher_frozen
     variants = len(recipe.export.variants)
     found["export"] = variants * held_out * ALONE * cost.student_forward
     a_round = TEXTS_A_ROUND * tokens_a_row + CALLS_A_LENGTH * sum(grid_lengths(recipe))
@@ -230,6 +234,14 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
         2 + variants
     )
     return {stage: seconds + STAGE_S for stage, seconds in found.items()}
+
+
+def _masked_lm_size(recipe: Recipe) -> float:
+    """The work of the masked language model over that of the teacher, by their layers and widths."""
+    model, teacher = (
+        read_encoder(name) for name in (masked_lm_of(recipe), recipe.teacher.model or recipe.teacher.base or "")
+    )
+    return model.layers * model.width**2 / (teacher.layers * teacher.width**2)
 
 
 def _measure(teacher: PreTrainedModel, student: PreTrainedModel, lengths: np.ndarray, precision: Precision) -> _Cost:

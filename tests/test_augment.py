@@ -1,13 +1,14 @@
 """Data augmentation: which words are replaced, by what, and that nothing else of a text changes."""
 
 import random
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import rows
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.plain_augmentation import one_at_a_time
@@ -188,6 +189,20 @@ def test_only_the_replaced_words_change(text, seed):
 
 # -- the whole
 
+DRAW = augment.Draw(variants=3, probability=0.4, seed=1)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.text() | st.sampled_from(AWKWARD), min_size=1, max_size=8))
+def test_with_p_0_the_texts_come_back_from_the_files_and_nothing_else(candidates, texts):
+    for pairs in (None, texts[::-1]):
+        with tempfile.TemporaryDirectory() as folder:
+            counts = augment.augment(split_of(texts, pairs), candidates, replace(DRAW, probability=0.0), Path(folder))
+            made = written(Path(folder))
+        assert [row["text"] for row in made] == texts and [row["varied"] for row in made] == [-1] * len(texts)
+        assert pairs is None or [row["pair"] for row in made] == pairs
+        assert counts.variants == 0 and counts.missing == DRAW.variants * len(texts) * (1 if pairs is None else 2)
+
 
 def test_awkward_texts_go_through_and_come_out_as_they_were(candidates, tmp_path):
     split = split_of(AWKWARD)
@@ -206,8 +221,7 @@ def test_awkward_texts_go_through_and_come_out_as_they_were(candidates, tmp_path
 def test_the_same_files_come_out_of_any_interruption(candidates, tmp_path, monkeypatch):
     monkeypatch.setattr(augment, "SHARD_TEXTS", 20)
     split = split_of([text for text, _ in rows(90)])
-    draw = augment.Draw(variants=3, probability=0.4, seed=1)
-    whole = augment.augment(split, candidates, draw, tmp_path / "whole")
+    whole = augment.augment(split, candidates, DRAW, tmp_path / "whole")
     calls = 0
 
     def killed(done: int, total: int) -> None:
@@ -217,10 +231,10 @@ def test_the_same_files_come_out_of_any_interruption(candidates, tmp_path, monke
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        augment.augment(split, candidates, draw, tmp_path / "cut", on_progress=killed)
+        augment.augment(split, candidates, DRAW, tmp_path / "cut", on_progress=killed)
     before = augment.shards_in(tmp_path / "cut")
     assert 1 < len(before) < 6
-    assert augment.augment(split, candidates, draw, tmp_path / "cut") == whole
+    assert augment.augment(split, candidates, DRAW, tmp_path / "cut") == whole
     files = [[path.read_bytes() for path in augment.shards_in(tmp_path / name)] for name in ("whole", "cut")]
     assert len(files[0]) == 6 and files[0] == files[1]
     assert augment.augment(split, candidates, augment.Draw(variants=3, probability=0.4, seed=2), tmp_path / "other")
@@ -230,8 +244,7 @@ def test_the_same_files_come_out_of_any_interruption(candidates, tmp_path, monke
 def test_processes_divide_the_shards_and_write_the_same_files(candidates, tmp_path, monkeypatch):
     monkeypatch.setattr(augment, "SHARD_TEXTS", 20)
     split = split_of([text for text, _ in rows(90)])
-    draw = augment.Draw(variants=3, probability=0.4, seed=1)
-    whole = augment.augment(split, candidates, draw, tmp_path / "one")
+    whole = augment.augment(split, candidates, DRAW, tmp_path / "one")
 
     def waits(_: object) -> None:
         raise TimeoutError
@@ -240,25 +253,24 @@ def test_processes_divide_the_shards_and_write_the_same_files(candidates, tmp_pa
     monkeypatch.setattr(processes, "rank", lambda: 1)
     with monkeypatch.context() as patched, pytest.raises(TimeoutError):
         patched.setattr(processes, "gathered", waits)
-        augment.augment(split, candidates, draw, tmp_path / "two")
+        augment.augment(split, candidates, DRAW, tmp_path / "two")
     assert [path.name for path in augment.shards_in(tmp_path / "two")] == [
         "variants-00001.arrow",
         "variants-00003.arrow",
     ]
     monkeypatch.setattr(processes, "rank", lambda: 0)
     monkeypatch.setattr(processes, "gathered", lambda value: [value])
-    assert augment.augment(split, candidates, draw, tmp_path / "two") == whole
+    assert augment.augment(split, candidates, DRAW, tmp_path / "two") == whole
     files = [[path.read_bytes() for path in augment.shards_in(tmp_path / name)] for name in ("one", "two")]
     assert len(files[0]) == 6 and files[0] == files[1]
 
 
 def test_a_row_has_the_same_variants_in_any_company(candidates, tmp_path):
     texts = [text for text, _ in rows(60)]
-    draw = augment.Draw(variants=3, probability=0.4, seed=1)
     shuffled = random.Random(0).sample(texts, len(texts))
     variants = []
     for number, order in enumerate((texts, shuffled)):
-        augment.augment(split_of(order), candidates, draw, tmp_path / str(number))
+        augment.augment(split_of(order), candidates, DRAW, tmp_path / str(number))
         found: dict[str, list[str]] = {}
         for row in written(tmp_path / str(number))[len(texts) :]:
             found.setdefault(order[row["row"]], []).append(row["text"])
@@ -269,7 +281,7 @@ def test_a_row_has_the_same_variants_in_any_company(candidates, tmp_path):
 def test_tokens_are_those_of_the_texts(candidates, tokenizer, tmp_path):
     split = split_of(["the film was great"] * 3, ["a warm story", "the cast", "it"])
     draw = augment.Draw(variants=3, probability=0.5, seed=0)
-    augment.augment(split, candidates, draw, tmp_path / "texts")
+    augment.augment(split, candidates, DRAW, tmp_path / "texts")
     encoded = augment.tokenise(tmp_path / "texts", tokenizer, tmp_path / "tokens", max_length=16)
     made = written(tmp_path / "texts")
     assert encoded.input_names == ["input_ids", "token_type_ids"] and len(made) == len(encoded.lengths) > 6

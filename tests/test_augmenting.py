@@ -11,7 +11,7 @@ from rich.console import Console
 from ruamel.yaml import YAML
 from transformers import BertForMaskedLM
 
-from bench.augmented import words_told
+from bench.augmented import told
 from compress import models
 from compress.augment import augment, drift
 from compress.augment.augment import shards_in
@@ -76,13 +76,13 @@ def test_a_look_at_it_marks_what_was_replaced_and_says_where_from(recipe, review
     marked = [line for line in lines if line.startswith("  ") and "[" in line]
     sources = [line for line in lines if line.startswith("  instead of ")]
     assert len(marked) == len(sources) == 4 and all("(masked_lm)" in line for line in sources)
-    for what in ("rows:", "words that may be replaced:", "with candidates from:", "duplicates:", "label drift:"):
+    for what in ("rows:", "words that may be replaced:", "with candidates from:", "duplicates:", "word vectors:"):
         assert any(line.startswith(what) for line in lines), what
     again = command("augment", recipe(reviews), "--show", 4, "--json")
     assert "augment: done before" in again.stderr
-    told = json.loads(again.stdout)
-    assert len(told["examples"]) == 4 and told["facts"]["counts"]["variants"] > 900
-    for example in told["examples"]:
+    looked_at = json.loads(again.stdout)
+    assert len(looked_at["examples"]) == 4 and looked_at["facts"]["counts"]["variants"] > 900
+    for example in looked_at["examples"]:
         assert example["text"] != example["original"]
         for each in example["replaced"]:
             assert each["was"] in example["original"]
@@ -96,10 +96,11 @@ def test_both_stages_of_task_distillation_learn_from_the_variants(recipe, review
     num_rows = stages["augment"]["counts"]["rows"]
     assert num_rows > 1200 and stages["intermediate"]["num_steps"] == -(-num_rows // 8)
     assert stages["prediction"]["num_steps"] == 3 and len(stages["prediction"]["dev_scores"]) == 1
+    assert 0 < stages["prediction"]["drift"]["num_variants"] <= 24 and stages["augment"]["drift"] is None
     for name in ("report.html", "report.md"):
         page = (tmp_path / "run" / name).read_text(encoding="utf-8")
-        assert "Data augmentation" in page
-        for _, value in words_told(stages["augment"]):
+        assert "Data augmentation" in page and "label flips in" in page
+        for _, value in told(stages):
             assert value.replace("'", "&#39;" if name.endswith("html") else "'") in page
 
 
@@ -128,10 +129,11 @@ def test_pairs_and_numbers_go_through(recipe, base_folder, tmp_path):
     data = write_csv(tmp_path / "pairs.csv", ("first", "second", "score"), lines)
     task = {"text": ["first", "second"], "label": "score", "metric": "pearson_spearman"}
     teacher = {"base": str(base_folder), "fine_tune": {"epochs": 1, "max_steps": 2, "learning_rate": 1e-4}}
-    folder, facts = augmented(recipe(data, task=task, teacher=teacher), tmp_path / "run")
-    assert facts["drift"]["mean_change"] > 0 and "flips" not in facts["drift"]
-    assert any("changes by" in value for _, value in words_told(facts))
-    found = read_shards(shards_in(folder / "texts"))
+    loaded = load_recipe(str(recipe(data, task=task, teacher=teacher)))
+    stages = run_recipe(loaded, tmp_path / "run", Console(quiet=True)).results["stages"]
+    assert stages["prediction"]["drift"]["mean_change"] > 0 and "flips" not in stages["prediction"]["drift"]
+    assert any("changes by" in value for _, value in told(stages))
+    found = read_shards(shards_in(tmp_path / "run" / "augment" / "texts"))
     assert set(found["varied"][:]) == {-1, 0, 1} and found.features["label"].dtype == "float64"
 
 
@@ -158,12 +160,12 @@ def test_bench_augment_times_all_ways_on_the_same_texts(recipe, reviews, command
         "bench-augment", recipe(reviews), "--rows", 16, "--rounds", 2, "--output", tmp_path / "out", "--json"
     )
     assert found.returncode == 0, found.stderr
-    told = json.loads(found.stdout)
-    plain, first, ours, fastest = told["rows"]
+    measured = json.loads(found.stdout)
+    plain, first, ours, fastest = measured["rows"]
     assert ours["other_candidates"] == 0 < ours["words"] and ours["against_a_per_word"]["value"] > 0
     assert first["against_b_per_variant"]["value"] == plain["against_a_per_variant"]["value"] == 1
     assert fastest["words"] == ours["words"]
-    assert [row["texts"] for row in told["memory"]] == [16, 320]
+    assert [row["texts"] for row in measured["memory"]] == [16, 320]
     assert json.loads((tmp_path / "out" / "augmentation.json").read_text())["spec"]["variants"] == 3
     shown = command("bench-augment", recipe(reviews), "--rows", 16, "--rounds", 2)
     assert "PocketBERT, fp32" in shown.stdout and "peak memory" in shown.stdout

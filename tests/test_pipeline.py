@@ -211,7 +211,9 @@ def test_killed_in_every_stage_and_epoch_it_ends_with_the_same_weights(finished,
     command = [sys.executable, "-m", "pocketbert", "run", str(path)]
     num_kills = 0
     moments = [(stage, moment) for stage in STAGES for moment in ("first epoch", "later epoch")]
-    moments.insert(8, ("prediction", "before any checkpoint"))
+    moments.insert(4, ("masked_lm", "before any checkpoint"))
+    moments.insert(7, ("augment", "between shards"))
+    moments.insert(10, ("prediction", "before any checkpoint"))
     for stage, moment in moments:
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
         try:
@@ -220,7 +222,7 @@ def test_killed_in_every_stage_and_epoch_it_ends_with_the_same_weights(finished,
             process.kill()
             process.communicate()
         num_kills += 1
-    assert num_kills == 11
+    assert num_kills == 13
     found = run(path, tmp_path, environment)
     assert found.returncode == 0, found.stderr
     assert "prediction: resumes at step" in found.stderr
@@ -233,7 +235,12 @@ def kill_at(moment: str, stage: str, process: subprocess.Popen, root: Path) -> N
     while time.monotonic() < deadline:
         epochs = checkpointed_epochs(root, stage)
         reached = {
-            "before any checkpoint": (root / "runs" / "tiny" / ".partial" / stage / "teacher_logits.npy").exists(),
+            "before any checkpoint": any(
+                (partial / name).exists()
+                for partial in partials(root, stage)
+                for name in ("teacher_logits.npy", "blocks/blocks.json")
+            ),
+            "between shards": any((partial / "tokens").exists() for partial in partials(root, stage)),
             "first epoch": any(epoch < 1 for epoch in epochs),
             "later epoch": any(1 < epoch < 4 for epoch in epochs),
         }
@@ -246,13 +253,15 @@ def kill_at(moment: str, stage: str, process: subprocess.Popen, root: Path) -> N
     raise AssertionError(f"{stage} never came to its {moment}")
 
 
+def partials(root: Path, stage: str) -> list[Path]:
+    """Where a stage may be at work: in the run's folder, or in the cache."""
+    return [root / "runs" / "tiny" / ".partial" / stage, *(root / "cache" / "stages").glob(f"{stage}-*.partial")]
+
+
 def checkpointed_epochs(root: Path, stage: str) -> list[float]:
     """The epochs of the stage's whole checkpoints, while its process writes and removes them."""
     found = []
-    for partial in (
-        root / "runs" / "tiny" / ".partial" / stage,
-        *(root / "cache" / "stages").glob(f"{stage}-*.partial"),
-    ):
+    for partial in partials(root, stage):
         try:
             for checkpoint in (partial / "checkpoints").iterdir():
                 state = checkpoint / "trainer_state.json"
