@@ -280,7 +280,6 @@ def test_a_row_has_the_same_variants_in_any_company(candidates, tmp_path):
 
 def test_tokens_are_those_of_the_texts(candidates, tokenizer, tmp_path):
     split = split_of(["the film was great"] * 3, ["a warm story", "the cast", "it"])
-    draw = augment.Draw(variants=3, probability=0.5, seed=0)
     augment.augment(split, candidates, DRAW, tmp_path / "texts")
     encoded = augment.tokenise(tmp_path / "texts", tokenizer, tmp_path / "tokens", max_length=16)
     made = written(tmp_path / "texts")

@@ -67,7 +67,7 @@ def test_the_make_targets_are_there():
 def test_the_extras_are_there():
     extras = set(re.findall(r"'\.\[(\w+)\]'", README))
     project = (ROOT / "pyproject.toml").read_text()
-    assert extras == {"cpu", "gpu"} and all(f"\n{extra} = [" in project for extra in extras)
+    assert extras == {"cpu", "gpu", "quickstart"} and all(f"\n{extra} = [" in project for extra in extras)
 
 
 def test_the_recipe_is_one():
