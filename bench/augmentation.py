@@ -22,7 +22,7 @@ class Way:
 PLAIN = Way(name="one word at a time, unpadded, all logits", way="plain")
 FIRST_WRITTEN = Way(name="as first written", way="first written")
 OURS = Way(name="PocketBERT, fp32", way="ours")
-OURS_FASTEST = Way(name="PocketBERT, this machine's precision", way="ours", precision="auto")
+OURS_FASTEST = Way(name="PocketBERT, bf16 where there is", way="ours", precision="auto")
 WAYS = [PLAIN, FIRST_WRITTEN, OURS, OURS_FASTEST]
 
 

@@ -1,7 +1,7 @@
 """The two stages of data augmentation: a masked-language-model head where one must be trained, and the variants."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
@@ -51,7 +51,7 @@ def train_masked_lm(stages: Stages, workspace: Workspace) -> dict[str, Any]:
     )
     order = np.random.default_rng(recipe.seed).permutation(len(kept.lengths))
     kept = kept.take(np.sort(order[:HELD_OUT_BLOCKS]))
-    setting = stages.setting(workspace, "masked_lm")
+    setting = replace(stages.setting(workspace, "masked_lm"), compiled=False)  # its hooks are not for compiling
     trained = head.train_head(model, tokenizer, data, kept, schedule_of(section), setting, frozen=section.frozen)
     if processes.is_main():
         models.save_model(model, tokenizer, workspace.output / "model")

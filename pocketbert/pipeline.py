@@ -196,13 +196,6 @@ class _Flow:
 
         return Stages(self.recipe, self.task, shape_of(self.recipe), self.run.folder, self.console)
 
-    @cached_property
-    def augmenting(self):  # type: ignore[no-untyped-def]
-        """The stages of augmentation, loaded when one of them must run."""
-        from pocketbert import augmenting
-
-        return augmenting
-
     def do(self, stage: Planned) -> StageRecord:
         """Do a stage of the plan, unless it was done."""
         return self.run.stage(stage, partial(self._build, stage.name))
@@ -214,13 +207,19 @@ class _Flow:
             case "general":
                 return self.stages.general(work)
             case "masked_lm":
-                return self.augmenting.train_masked_lm(self.stages, work)
+                from pocketbert.augmenting import train_masked_lm
+
+                return train_masked_lm(self.stages, work)
             case "augment":
-                return self.augmenting.make_variants(self.stages, work)
+                from pocketbert.augmenting import make_variants
+
+                return make_variants(self.stages, work)
             case "intermediate":
                 return self.stages.intermediate(work)
             case "prediction":
-                return self.stages.prediction(work)
+                from pocketbert.predicting import match_predictions
+
+                return match_predictions(self.stages, work)
             case "export":
                 return self.stages.export(work, self.run.records["teacher"].metrics["scores"])
             case "bench":

@@ -1,40 +1,34 @@
 """What each training and export stage does. Imports torch; the pipeline loads it only when a stage must run."""
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from functools import cached_property, partial
-from itertools import islice
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench import machine
 from compress import distill, metrics, models, processes
-from compress.augment import augment, drift
+from compress.augment import augment
 from compress.blocks import pack
 from compress.cells import Split
 from compress.encoding import Encoded, encode_split
 from compress.errors import UserError
 from compress.inference import predict_logits
 from compress.objective import LayerWeights, Objective
-from compress.progress import progress_bar
 from compress.shape import StudentShape
 from compress.shards import encoded_shards
 from compress.tasks import Task
-from compress.training import Schedule, Setting, Trained, rows_seen
-from compress.vocabulary import Cut, cut_embedding, cut_vocabulary
+from compress.training import Schedule, Setting, Trained
 from export import parity, quantize
 from export.candidates import Origin, build_candidates
 from pocketbert.augment_keys import TrainHeadSection
 from pocketbert.corpora import named, texts_of
-from pocketbert.recipe import Recipe, VocabularySection
+from pocketbert.recipe import Recipe
 from pocketbert.runs import Workspace
 from pocketbert.training_keys import GeneralSection, LayerWiseSection, StageSection
 
@@ -74,9 +68,10 @@ class Stages:
     @cached_property
     def encoded(self) -> dict[str, Encoded]:
         """Train, dev and test as the teacher's token rows."""
-        return self._encoded_by(self.tokenizer)
+        return self.encoded_by(self.tokenizer)
 
-    def _encoded_by(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Encoded]:
+    def encoded_by(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Encoded]:
+        """Train, dev and test as another tokenizer reads them."""
         splits = {"train": self.task.train, "dev": self.task.dev, "test": self.task.test}
         length = self.task.max_length
         return {name: encode_split(split, tokenizer, max_length=length) for name, split in splits.items()}
@@ -143,7 +138,7 @@ class Stages:
                 self.encoded["train"],
                 schedule_of(teacher.fine_tune),
                 self.setting(workspace, "teacher"),
-                partial(self._dev_score, encoded=self.encoded),
+                partial(self.dev_score, encoded=self.encoded),
             )
             told = asdict(trained)
         if processes.is_main():
@@ -172,7 +167,7 @@ class Stages:
         if self.recipe.distill.general is None:
             learner = self._initialise(self.teacher, original)
         else:
-            learner = self._load_learner("general")
+            learner = self.load_learner("general")
         section = self.recipe.distill.intermediate
         before = self._scores_under_teachers_head(learner, original)
         trained = self._match_layers(learner, self.teacher, self.texts, section, workspace, "intermediate")
@@ -180,37 +175,6 @@ class Stages:
             learner.save_encoder(workspace.output / "model", self.tokenizer)
         after = self._scores_under_teachers_head(learner, original)
         return {**asdict(trained), "scores_before": before, "scores": after}
-
-    def prediction(self, workspace: Workspace) -> dict[str, Any]:
-        """The teacher's logits on the task's texts; the student is then complete."""
-        learner = self._load_learner("intermediate")
-        self._take_head(learner, self.encoded["train"].without_column("labels"))
-        tokenizer, encoded, texts, told = self.tokenizer, self.encoded, self.texts, {}
-        if self.recipe.student.vocabulary is not None:
-            wanted = self.recipe.student.vocabulary
-            cut = processes.from_main(self._cut_vocabulary(wanted) if processes.is_main() else None)
-            assert cut is not None
-            cut_embedding(learner.student, cut)
-            tokenizer, encoded = cut.tokenizer, self._encoded_by(cut.tokenizer)
-            texts = self._texts_by(cut.tokenizer, encoded, workspace)
-            told = {"vocabulary": {"pieces": len(cut.kept), "of": len(self.tokenizer), "coverage": cut.coverage}}
-        before = self.scores(learner.student, encoded)
-        seen = self._rows_seen(texts)
-        variants, originals = self._variants_in(seen)
-        logits = self._teacher_logits(np.union1d(seen, originals), workspace)
-        if len(variants):
-            told["drift"] = drift.drift(logits[variants], logits[originals])
-        trained, tried = self._match_predictions(learner.student, texts, logits, encoded, before["dev"], workspace)
-        if processes.is_main():
-            models.save_model(learner.student, tokenizer, workspace.output / "model")
-        return {
-            **asdict(trained),
-            **told,
-            "search": tried,
-            "scores_before": before,
-            "scores": self.scores(learner.student, encoded),
-            "num_parameters": models.num_parameters(learner.student),
-        }
 
     def export(self, workspace: Workspace, teacher_scores: dict[str, float]) -> dict[str, Any]:
         """Build every variant as a candidate bundle and hold it against the torch student on dev."""
@@ -248,10 +212,11 @@ class Stages:
         chosen = wanted.model_dump(exclude_none=True) if wanted else {}
         return replace(parity.DEFAULT_TOLERANCES[variant], **chosen)
 
-    def _dev_score(self, model: PreTrainedModel, *, encoded: dict[str, Encoded]) -> float:
+    def dev_score(self, model: PreTrainedModel, *, encoded: dict[str, Encoded]) -> float:
+        """The metric on dev, by which epochs are chosen."""
         return self._score(self.task.dev, predict_logits(model, encoded["dev"]))
 
-    def _take_head(self, learner: distill.Learner, texts: Encoded) -> bool:
+    def take_head(self, learner: distill.Learner, texts: Encoded) -> bool:
         """Start the student's head from the teacher's, where it can be; else it has random weights."""
         can = self.recipe.student.initialisation != "random" and distill.can_take_head(learner.student, self.teacher)
         if can:
@@ -260,15 +225,7 @@ class Stages:
 
     def _scores_under_teachers_head(self, learner: distill.Learner, texts: Encoded) -> dict[str, float] | None:
         """What the encoder is worth so far: the metric under the teacher's head, cut to its width; None without."""
-        return self.scores(learner.student, self.encoded) if self._take_head(learner, texts) else None
-
-    def _cut_vocabulary(self, wanted: VocabularySection) -> Cut:
-        """The pieces that the task's train texts use, and those that the general corpus (or the task) uses most."""
-        general = self.recipe.distill.general
-        train = [*self.task.train.texts, *(self.task.train.pairs or [])]
-        corpus = iter(()) if general is None else islice(texts_of(general, self.task), MOST_TEXTS_COUNTED)
-        with named(general) if general is not None else nullcontext():
-            return cut_vocabulary(self.tokenizer, train, corpus, size=wanted.size, coverage=wanted.coverage)
+        return self.scores(learner.student, self.encoded) if self.take_head(learner, texts) else None
 
     def _initialise(self, teacher: PreTrainedModel, texts: Encoded) -> distill.Learner:
         student = self.recipe.student
@@ -289,7 +246,8 @@ class Stages:
             checkpoint=student.checkpoint,
         )
 
-    def _load_learner(self, stage: str) -> distill.Learner:
+    def load_learner(self, stage: str) -> distill.Learner:
+        """The student as a layer-wise stage left it."""
         width = self.teacher.config.hidden_size
         return distill.load_learner(self.folder / stage / "model", self.task.labels, width, seed=self.recipe.seed)
 
@@ -319,108 +277,10 @@ class Stages:
             layer_map=self.recipe.distill.layer_map,
         )
 
-    def _match_predictions(
-        self,
-        student: PreTrainedModel,
-        texts: Encoded,
-        logits: np.ndarray,
-        encoded: dict[str, Encoded],
-        before: float,
-        workspace: Workspace,
-    ) -> tuple[Trained, list[dict[str, float]]]:
-        """Train the student in place, at each point of the search where there is one, and keep the best on dev.
-
-        `texts`: to train on, in the student's tokens; `logits`: the teacher's of them. `before`: the student's score on
-        dev as it comes. Where no epoch reaches it, the student stays as it was, and the best epoch is 0.
-        """
-        section = self.recipe.distill.prediction
-        setting = self.setting(workspace, "prediction")
-        evaluate = partial(self._dev_score, encoded=encoded)
-        objective = Objective(prediction=1.0, temperature=section.temperature)
-        start = _weights_of(student)
-        best_score, best_weights = before, start
-        found: list[tuple[float, Trained]] = []
-        tried = []
-        for point in section.points:
-            student.load_state_dict(start)
-            at = setting
-            if section.search is not None:
-                place = f"rate-{point.learning_rate:g}-batch-{point.batch_size}"
-                at = replace(setting, title=f"prediction, {place}", checkpoints=setting.checkpoints / place)
-            trained = distill.match_predictions(
-                student,
-                logits,
-                texts,
-                objective,
-                schedule_of(point),
-                at,
-                evaluate,
-                epoch_rows=len(self.task.train),  # as often as without variants
-            )
-            score = max(trained.dev_scores)
-            tried.append({"learning_rate": point.learning_rate, "batch_size": point.batch_size, "dev_score": score})
-            if score > best_score or (score == best_score and best_weights is start):
-                best_score, best_weights = score, _weights_of(student)
-            found.append((score, trained))
-        student.load_state_dict(best_weights)
-        _, chosen = max(found, key=itemgetter(0))
-        if best_weights is start:
-            chosen = replace(chosen, best_epoch=0)
-        return chosen, tried if section.search is not None else []
-
-    def _texts_by(
-        self, tokenizer: PreTrainedTokenizerBase, encoded: dict[str, Encoded], workspace: Workspace
-    ) -> Encoded:
-        """`texts`, as another tokenizer than the teacher's reads them. `encoded`: the splits as it reads those."""
-        if self.recipe.augment is None:
-            return encoded["train"].without_column("labels")
-        rows, tokens = self.folder / "augment" / "texts", workspace.checkpoints.with_name("tokens")
-        return augment.tokenise(rows, tokenizer, tokens, max_length=self.task.max_length)
-
-    def _rows_seen(self, texts: Encoded) -> np.ndarray:
-        """The rows that the prediction stage will train on, over all points of its search."""
-        points = self.recipe.distill.prediction.points
-        seen = [rows_seen(texts.lengths, schedule_of(point), seed=self.recipe.seed) for point in points]
-        return np.unique(np.concatenate(seen))
-
-    def _variants_in(self, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Some variants among these rows, drawn by the seed, and the row that each was made from; none without any."""
-        if self.recipe.augment is None:
-            return np.array([], dtype=int), np.array([], dtype=int)
-        row, is_variant = augment.origins_of(self.folder / "augment" / "texts")
-        some = np.random.default_rng(self.recipe.seed).permutation(seen[is_variant[seen]])[:DRIFT_VARIANTS]
-        return some, row[some]  # the first rows are the originals, in their order
-
-    def _teacher_logits(self, seen: np.ndarray, workspace: Workspace) -> np.ndarray:
-        """(rows of `texts`, classes), NaN for rows that are not seen. Computed once for all epochs, and kept beside the
-        checkpoints for a run that is cut off.
-        """
-        path = workspace.checkpoints.with_name("teacher_logits.npy")
-        if processes.from_main(not path.exists()):
-            with progress_bar("teacher's logits", self.console) as on_progress:
-                found = predict_logits(
-                    self.teacher,
-                    self.texts.take(seen),
-                    precision=self.recipe.training.precision,
-                    on_progress=on_progress,
-                )
-            if processes.is_main():
-                logits = np.full((len(self.texts.lengths), found.shape[1]), np.nan, dtype=np.float32)
-                logits[seen] = found
-                partial = path.with_suffix(".partial.npy")
-                np.save(partial, logits)
-                partial.rename(path)
-            processes.from_main(None)  # wait until it is written
-        return np.load(path)
-
 
 def schedule_of(section: StageSection) -> Schedule:
     """A stage's part of the recipe, as the trainer takes it."""
     return Schedule(**{field.name: getattr(section, field.name) for field in fields(Schedule)})
-
-
-def _weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
-    return {name: weight.clone() for name, weight in model.state_dict().items()}
 
 
 def _as_weights(weights: float | list[float]) -> LayerWeights:

@@ -83,12 +83,8 @@ def augment(
     texts = list(dict.fromkeys([*split.texts, *(split.pairs or [])]))
     uses = _uses(split)
     shards = [texts[start : start + SHARD_TEXTS] for start in range(0, len(texts), SHARD_TEXTS)]
-    originals = [folder / f"originals-{start // SHARD_ROWS:05}.arrow" for start in range(0, len(split), SHARD_ROWS)]
-    for number, path in enumerate(originals):
-        if processes.is_main() and not path.exists():
-            rows = range(number * SHARD_ROWS, min((number + 1) * SHARD_ROWS, len(split)))
-            unchanged = [(row, -1, Variant(split.texts[row], ())) for row in rows]
-            _write(split, unchanged, Counts(rows=len(unchanged)), path)
+    if processes.is_main():
+        _write_originals(split, folder)
     paths = [folder / f"variants-{number:05}.arrow" for number in range(len(shards))]
     ours = range(processes.rank(), len(shards), processes.count())
     nearest = candidates.nearest_words(texts)
@@ -104,12 +100,17 @@ def augment(
             _write(split, variants, counts, paths[number])
         on_progress(before + len(shard), len(texts))
     processes.gathered(None)  # wait for the others' shards
-    return sum((counts_of(path) for path in [*originals, *paths]), Counts())
+    counted = (json.loads(read_metadata(path)[COUNTS]) for path in shards_in(folder))
+    return sum((Counts(**counts) for counts in counted), Counts())
 
 
-def counts_of(path: Path) -> Counts:
-    """What was counted while a shard was made."""
-    return Counts(**json.loads(read_metadata(path)[COUNTS]))
+def _write_originals(split: Split, folder: Path) -> None:
+    for start in range(0, len(split), SHARD_ROWS):
+        path = folder / f"originals-{start // SHARD_ROWS:05}.arrow"
+        if not path.exists():
+            rows = range(start, min(start + SHARD_ROWS, len(split)))
+            unchanged = [(row, -1, Variant(split.texts[row], ())) for row in rows]
+            _write(split, unchanged, Counts(rows=len(unchanged)), path)
 
 
 def _uses(split: Split) -> dict[str, list[tuple[int, int]]]:
