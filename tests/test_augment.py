@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bench.plain_augmentation import one_at_a_time
 from compress import processes
 from compress.augment import augment
-from compress.augment.candidates import Candidates, Place
+from compress.augment.candidates import Candidates, Place, chosen
 from compress.augment.variants import draw_variants, replaced
 from compress.augment.vectors import load_vectors
 from compress.augment.words import in_case_of, load_stop_words, words_of
@@ -120,6 +120,19 @@ def test_nearest_words_are_those_of_highest_cosine(table, tmp_path):
     asked = known["splendid"]
     cosine = {word: v @ asked / np.linalg.norm(v) / np.linalg.norm(asked) for word, v in known.items()}
     assert found == sorted(known, key=lambda word: -cosine[word])[:6]
+
+
+def test_each_candidate_comes_in_one_form_and_never_the_word_itself():
+    assert chosen("good", ["fine", "Fine", "GOOD", "FINE", "nice", "warm"], 3) == ("fine", "nice", "warm")
+    assert chosen("Good", ["fine", "Fine", "nice"], 3) == ("Fine", "Nice")
+    assert chosen("good", ["Good"], 3) == ()
+
+
+def test_the_piece_that_was_masked_is_no_candidate_where_the_tokenizer_drops_its_accent(candidates):
+    text = "a gréat film"
+    (found,) = candidates.of([text], {})
+    assert [text[place.start : place.end] for place in found.places] == ["gréat", "film"]
+    assert "great" not in found.places[0].candidates
 
 
 def test_words_behind_the_limit_stay(candidates):

@@ -1,5 +1,6 @@
 """Masked language models as sources of candidates, and the head that is trained where one has none."""
 
+import json
 import random
 from dataclasses import replace
 
@@ -29,6 +30,7 @@ from compress.augment.masked_lm import MaskedLM, reading_only
 from compress.augment.words import words_of
 from compress.encoding import encode_texts
 from compress.errors import UserError
+from compress.locations import has_masked_lm_head
 from compress.models import load_masked_lm
 from compress.training import Schedule, Setting
 
@@ -83,6 +85,25 @@ def test_byte_pairs_with_the_mark_go_where_a_blank_stood_before():
     assert [place.candidates for place in candidates.of([text], {})[0].places] == [
         ("film", "fine"), ("fine", "great"), ("film", "great"),
     ]  # fmt: skip
+
+
+def test_a_character_of_several_byte_pieces_is_no_single_piece():
+    masked_lm = roberta(bpe(marked=True))
+    text = "great 电 film"
+    (read,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=30)
+    assert [text[word.start : word.end] for word in read.single] == ["great", "film"]
+
+
+def test_where_no_piece_fits_there_are_no_candidates():
+    """A vocabulary in which no word can stand without a blank before it."""
+    masked_lm = roberta(bpe(marked=True))
+    masked_lm.words.unmarked[:] = False
+    text = "great film"
+    (read,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=30)
+    best = masked_lm.most_probable([masked_lm.query(read, word) for word in read.single], 5)
+    assert best[0].tolist() == [-1] * 5 and (best[1] >= 0).sum() == 3
+    candidates = Candidates(masked_lm=masked_lm, vectors=None, stop_words=frozenset(), count=5)
+    assert [place.start for place in candidates.of([text], {})[0].places] == [6]
 
 
 def test_words_of_sentencepiece_lose_the_mark():
@@ -218,6 +239,15 @@ def test_accuracy_counts_as_one_row_at_a_time_would(tokenizer, base_folder):
     assert head.accuracy(model, tokenizer, held_out) == {
         "top1": hits[1] / num_masked, "top15": hits[15] / num_masked, "num_masked": num_masked,
     }  # fmt: skip
+
+
+def test_an_electra_discriminator_is_no_masked_language_model(tmp_path):
+    for number, kind in enumerate(["ElectraForPreTraining", "BertForPreTraining", "ElectraForMaskedLM"]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        model_type = "electra" if "Electra" in kind else "bert"
+        (folder / "config.json").write_text(json.dumps({"model_type": model_type, "architectures": [kind]}))
+        assert has_masked_lm_head(str(folder)) == (kind != "ElectraForPreTraining")
 
 
 def test_a_model_without_a_head_is_told_how_to_get_one(base_folder):
