@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from compress import metrics, models
 from compress.cells import Split
 from compress.encoding import encode_split
+from compress.errors import UserError
 from compress.inference import predict_logits
 from export import parity, quantize
 from export.bundle import finish_bundle, golden_examples, write_bundle
@@ -19,6 +20,7 @@ from export.runtime import Classifier
 from export.to_onnx import export_onnx
 
 NUM_GOLDEN = 16
+CALIBRATION_ROWS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ def build_candidates(
     *,
     dev: Split,
     test: Split | None,
+    calibration: Split | None,
     max_length: int,
     metric: metrics.Metric,
     tolerances: Mapping[quantize.Variant, parity.Tolerance],
@@ -46,9 +49,13 @@ def build_candidates(
 ) -> dict[str, Any]:
     """Write a bundle folder/VARIANT for each variant in `tolerances`; returns what was measured, as plain values.
 
-    Parity is taken on `dev`; `test`, where there is one, is scored as well. A variant over its tolerance has its
-    `failures` in words. Raises FusionError where the graph does not fuse.
+    Parity is taken on `dev`; `test`, where there is one, is scored as well. `calibration`: rows that are in neither,
+    from which static variants take their ranges. A variant over its tolerance has its `failures` in words. Raises
+    FusionError where the graph does not fuse, and UserError where calibration rows are missing or stand in dev or test.
     """
+    inputs = _calibration_inputs(calibration, tokenizer, max_length, [dev, *([test] if test is not None else [])])
+    if not inputs and (missing := [variant for variant in tolerances if variant in quantize.CALIBRATED]):
+        raise UserError(f"{missing[0]} takes the ranges of its activations from calibration rows, and there are none")
     encoded = encode_split(dev, tokenizer, max_length=max_length)
     reference = predict_logits(student, encoded)
     raw, fused = folder / "raw.onnx", folder / "fused.onnx"
@@ -67,7 +74,7 @@ def build_candidates(
         announce(f"  {variant}")
         bundle = folder / variant
         model_file = folder / f"{variant}.onnx"
-        quantize.build_variant(variant, fused, model_file)
+        quantize.build_variant(variant, fused, model_file, inputs)
         write_bundle(
             bundle,
             model_file=model_file,
@@ -83,6 +90,40 @@ def build_candidates(
         told[variant] = _prove(bundle, reference, dev, test, metric, tolerance, origin)
     fused.unlink()
     return {"fused_nodes": nodes, "variants": told}
+
+
+def calibration_rows(train: Split, *, seed: int, count: int = CALIBRATION_ROWS) -> Split:
+    """Up to `count` rows, drawn by the seed: of each class as many, as far as they go; of a regression any."""
+    order = np.random.default_rng(seed).permutation(len(train))
+    if train.labels.dtype.kind == "f":
+        return train.take(np.sort(order[:count]))
+    classes = [order[train.labels[order] == label] for label in np.unique(train.labels)]
+    in_turn = [rows[place] for place in range(len(order)) for rows in classes if place < len(rows)]
+    return train.take(np.sort(in_turn[:count]))
+
+
+def _calibration_inputs(
+    calibration: Split | None, tokenizer: PreTrainedTokenizerBase, max_length: int, held_out: Sequence[Split]
+) -> list[dict[str, np.ndarray]]:
+    """The model's inputs of each row alone. Raises UserError where one of them stands in dev or test too."""
+    if calibration is None:
+        return []
+    shared = set(calibration.rows()) & {row for split in held_out for row in split.rows()}
+    if shared:
+        raise UserError(
+            f"calibration: {len(shared)} of its {len(calibration)} rows stand in dev or test too, the first "
+            f"{min(shared)[0]!r}; ranges taken from them would flatter the figures; take others"
+        )
+    rows = encode_split(calibration, tokenizer, max_length=max_length).rows
+    takes_types = "token_type_ids" in tokenizer.model_input_names
+    found = []
+    for row in rows:
+        tokens = np.array([row["input_ids"]])
+        types = (
+            {"token_type_ids": np.array([row.get("token_type_ids") or [0] * tokens.shape[1]])} if takes_types else {}
+        )
+        found.append({"input_ids": tokens, "attention_mask": np.ones_like(tokens), **types})
+    return found
 
 
 def _prove(

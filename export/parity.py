@@ -27,6 +27,7 @@ DEFAULT_TOLERANCES = {
     # a correlation moves with the last bit of each value; with no label flipped, a metric of classes can't drop at all
     "fp32": Tolerance(logit_error=1e-4, label_flips=0.0, metric_drop=1e-3),
     "int8-dynamic": Tolerance(logit_error=0.15, label_flips=0.03, metric_drop=0.01),
+    "int8-static": Tolerance(logit_error=0.15, label_flips=0.03, metric_drop=0.01),
 }
 
 

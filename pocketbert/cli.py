@@ -231,7 +231,12 @@ def export(
     output: Annotated[Path, typer.Option(help="Folder for the bundles")],
     text: Texts = None,
     label: Label = "label",
-    variant: Annotated[list[str] | None, typer.Option(help="fp32, int8-dynamic; several times; default: all")] = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="fp32, int8-dynamic, int8-static; several times; default: all that can be")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Another such table, of train rows: int8-static takes its ranges from it")
+    ] = None,
     metric: Annotated[str, typer.Option(help="accuracy, f1, matthews or pearson_spearman")] = "accuracy",
     max_length: Annotated[int | None, typer.Option(min=4, help="Tokens, longer texts are cut [default: 128]")] = None,
     as_json: AsJson = False,
@@ -244,6 +249,7 @@ def export(
         model,
         variants=variant,
         data=data,
+        calibration=calibration,
         text=text or ["text"],
         label=label,
         metric=metric,

@@ -13,9 +13,9 @@ from compress.errors import UserError
 from compress.files import size_bytes
 from compress.metrics import Metric, is_regression
 from compress.tasks import REGRESSION_OUTPUT, read_split
-from export.candidates import Origin, build_candidates
+from export.candidates import Origin, build_candidates, calibration_rows
 from export.parity import DEFAULT_TOLERANCES
-from export.quantize import VARIANTS
+from export.quantize import CALIBRATED, VARIANTS
 from pocketbert.preflight import read_encoder
 
 DEFAULT_MAX_LENGTH = 128
@@ -26,6 +26,7 @@ def export_model(
     *,
     variants: Sequence[str] | None,
     data: Path,
+    calibration: Path | None,
     text: list[str],
     label: str,
     metric: str,
@@ -35,10 +36,16 @@ def export_model(
 ) -> dict[str, Any]:
     """Bundles of a fine-tuned BERT under output/VARIANT; returns parity by variant, and the folder of each that passed.
 
-    `variants`: by default all. `max_length`: by default 128 tokens, or as many as the model takes. `data`: a labelled
-    table on which every variant must agree with torch. Nothing that exists is overwritten.
+    `variants`: by default all, without `calibration` those that need none. `max_length`: by default 128 tokens, or as
+    many as the model takes. `data`: a labelled table on which every variant must agree with torch; `calibration`:
+    another one, whose rows the ranges of activations are taken from. Nothing that exists is overwritten.
     """
-    chosen = [_one_of(VARIANTS, name, "--variant") for name in variants or VARIANTS]
+    possible = [variant for variant in VARIANTS if calibration is not None or variant not in CALIBRATED]
+    chosen = [_one_of(VARIANTS, name, "--variant") for name in variants or possible]
+    if unfit := [variant for variant in chosen if variant not in possible]:
+        raise UserError(
+            f"--variant {unfit[0]}: needs --calibration, a table with other rows than --data (of train, say)"
+        )
     scored_by: Metric = _one_of(get_args(Metric), metric, "--metric")
     encoder = read_encoder(model)
     if encoder.kind != "bert" or encoder.activation != "gelu":
@@ -56,7 +63,9 @@ def export_model(
     if is_regression(scored_by) != (len(names) == 1):
         wanted = "one output" if is_regression(scored_by) else "two or more"
         raise UserError(f"{model}: has {len(names)} outputs; --metric {metric} expects {wanted}")
-    split = read_split(data, text=text, label=label, labels=(REGRESSION_OUTPUT,) if len(names) == 1 else names)
+    labels = (REGRESSION_OUTPUT,) if len(names) == 1 else names
+    split = read_split(data, text=text, label=label, labels=labels)
+    others = None if calibration is None else read_split(calibration, text=text, label=label, labels=labels)
     classifier = models.load_classifier(model)
     work = output / ".partial"
     shutil.rmtree(work, ignore_errors=True)
@@ -68,6 +77,7 @@ def export_model(
             work,
             dev=split,
             test=None,
+            calibration=None if others is None else calibration_rows(others, seed=0),
             max_length=max_length,
             metric=scored_by,
             tolerances={variant: DEFAULT_TOLERANCES[variant] for variant in chosen},

@@ -8,7 +8,7 @@ from compress.metrics import Metric, is_regression
 from pocketbert.augment_keys import AugmentSection
 from pocketbert.training_keys import DistillSection, FineTuneSection, Names, Section, TrainingSection
 
-Variant = Literal["fp32", "int8-dynamic"]
+Variant = Literal["fp32", "int8-dynamic", "int8-static"]
 Share = Annotated[float, Field(ge=0, le=1)]
 GRID_LENGTHS = (16, 32, 64, 128)
 

@@ -25,7 +25,7 @@ from compress.shards import encoded_shards
 from compress.tasks import Task
 from compress.training import Schedule, Setting, Trained
 from export import parity, quantize
-from export.candidates import Origin, build_candidates
+from export.candidates import Origin, build_candidates, calibration_rows
 from pocketbert.augment_keys import TrainHeadSection
 from pocketbert.corpora import named, texts_of
 from pocketbert.recipe import Recipe
@@ -186,6 +186,7 @@ class Stages:
             workspace.output,
             dev=self.task.dev,
             test=self.task.test,
+            calibration=calibration_rows(self.task.train, seed=self.recipe.seed),
             max_length=self.task.max_length,
             metric=metric,
             tolerances={variant: self._tolerance(variant) for variant in self.recipe.export.variants},

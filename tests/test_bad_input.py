@@ -76,6 +76,7 @@ def good_bundle(tmp_path_factory, teacher_folder, reviews):
         folder,
         dev=read_split(reviews, text=["text"], label="label", labels=("negative", "positive")),
         test=None,
+        calibration=None,
         max_length=32,
         metric="accuracy",
         tolerances={"fp32": DEFAULT_TOLERANCES["fp32"]},

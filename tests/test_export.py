@@ -24,9 +24,14 @@ from export.to_onnx import export_onnx
 TEXTS = [text for text, _ in rows(40, seed=5)]
 
 
+def calibration_inputs(tokenizer) -> list[dict[str, np.ndarray]]:
+    texts = [text for text, _ in rows(60, seed=6)]
+    return [{name: np.array([cells]) for name, cells in tokenizer(text).items()} for text in texts]
+
+
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory, teacher_folder, tokenizer) -> dict[str, Path]:
-    """Both variants of the tiny classifier."""
+    """All variants of the tiny classifier."""
     folder = tmp_path_factory.mktemp("export")
     model = BertForSequenceClassification.from_pretrained(teacher_folder)
     export_onnx(model, folder / "raw.onnx")
@@ -35,7 +40,7 @@ def bundles(tmp_path_factory, teacher_folder, tokenizer) -> dict[str, Path]:
     found = {}
     for variant in quantize.VARIANTS:
         model_file = folder / f"{variant}.onnx"
-        quantize.build_variant(variant, folder / "fused.onnx", model_file)
+        quantize.build_variant(variant, folder / "fused.onnx", model_file, calibration_inputs(tokenizer))
         found[variant] = folder / variant
         write_bundle(
             folder / variant,
@@ -50,7 +55,7 @@ def bundles(tmp_path_factory, teacher_folder, tokenizer) -> dict[str, Path]:
         )
         golden = golden_examples(Classifier(folder / variant), TEXTS[:8])
         finish_bundle(
-            folder / variant, batch_invariant=variant == "fp32", measured={"dev accuracy": 0.5}, golden=golden
+            folder / variant, batch_invariant=variant != "int8-dynamic", measured={"dev accuracy": 0.5}, golden=golden
         )
     return found
 
@@ -65,8 +70,11 @@ def test_the_quantised_graph_computes_in_int8(bundles):
     counts = count_operators(bundles["int8-dynamic"] / "onnx" / "model.onnx")
     assert counts["QAttention"] == 4 and counts["Attention"] == 0 and counts["MatMul"] == 0
     assert counts["MatMulInteger"] + counts["DynamicQuantizeMatMul"] >= 8
+    counts = count_operators(bundles["int8-static"] / "onnx" / "model.onnx")
+    assert (counts["QAttention"], counts["MatMulIntegerToFloat"], counts["QuantizeLinear"]) == (4, 14, 18)
+    assert not any(counts[name] for name in ("DynamicQuantizeLinear", "MatMulInteger", "Attention", "MatMul", "Gemm"))
     size = {name: (folder / "onnx" / "model.onnx").stat().st_size for name, folder in bundles.items()}
-    assert size["int8-dynamic"] < 0.6 * size["fp32"]
+    assert size["int8-dynamic"] < 0.6 * size["fp32"] and size["int8-static"] < 0.6 * size["fp32"]
 
 
 @pytest.mark.filterwarnings("ignore")  # the exporter warns of much; what counts here is what fusion finds
@@ -86,6 +94,7 @@ def test_a_graph_that_does_not_fuse_is_an_error_not_a_silence(tmp_path, teacher_
 def test_batch_dependence_is_found_where_it_is(bundles):
     assert parity.measure_batch_shift(Classifier(bundles["fp32"]), TEXTS) < parity.INVARIANT_PROBABILITY
     assert parity.measure_batch_shift(Classifier(bundles["int8-dynamic"]), TEXTS) > parity.INVARIANT_PROBABILITY
+    assert parity.measure_batch_shift(Classifier(bundles["int8-static"]), TEXTS) < parity.INVARIANT_PROBABILITY
 
 
 def test_a_bundle_that_depends_on_its_batch_runs_texts_one_by_one(bundles):

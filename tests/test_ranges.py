@@ -1,0 +1,83 @@
+"""Ranges of activations, and the rows that they are taken from."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from compress.cells import Split
+from compress.errors import UserError
+from compress.models import load_classifier
+from export.candidates import Origin, build_candidates, calibration_rows
+from export.parity import DEFAULT_TOLERANCES
+from export.ranges import Histogram, Range, measure_ranges
+
+
+def test_a_histogram_holds_the_extremes_and_the_percentiles_of_what_it_saw():
+    draw = np.random.default_rng(0)
+    parts = [draw.normal(size=(7, 500)) * 3 for _ in range(40)]
+    histogram = Histogram()
+    for part in parts:
+        histogram.add(part)
+    values = np.concatenate(parts).ravel()
+    assert histogram.counts.sum() == len(values) and histogram.counts.nbytes == 4096 * 8
+    assert (histogram.low, histogram.high) == (values.min(), values.max())
+    low, high = histogram.between(0.99)
+    step = 2 * histogram.limit / 4096
+    expected = np.quantile(values, [0.005, 0.995])
+    assert abs(low - expected[0]) <= step and abs(high - expected[1]) <= step
+    assert np.mean((values < low) | (values > high)) <= 0.01
+    assert histogram.between(1.0) == pytest.approx((values.min(), values.max()), abs=step)
+
+
+def test_a_range_holds_0_exactly_and_its_ends_within_a_step():
+    for low, high in ((-1.0, 3.0), (0.0, 5.0), (-2.0, 0.0), (0.0, 0.0)):
+        found = Range(low=low, high=high)
+        numbers = np.clip(np.round(np.array([low, 0.0, high]) / found.scale) + found.zero_point, 0, 255)
+        back = (numbers - float(found.zero_point)) * found.scale
+        np.testing.assert_allclose(back, [low, 0.0, high], atol=float(found.scale))
+        assert back[1] == 0
+
+
+def test_ranges_are_those_of_the_named_tensors(tmp_path):
+    twice = helper.make_node("Add", ["x", "x"], ["twice"])
+    minus = helper.make_node("Neg", ["twice"], ["y"])
+    graph = helper.make_graph(
+        [twice, minus], "doubled",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "a.onnx")
+    batches = [{"x": np.array(values, dtype=np.float32)} for values in ([1.0, 2.0], [-0.5], [3.0])]
+    assert measure_ranges(tmp_path / "a.onnx", ["twice", "y"], batches) == {
+        "twice": Range(low=-1.0, high=6.0), "y": Range(low=-6.0, high=1.0),
+    }  # fmt: skip
+
+
+def test_calibration_rows_are_balanced_as_far_as_they_go_and_the_seeds_own():
+    labels = np.array([0] * 90 + [1] * 8 + [2] * 2)
+    train = Split(texts=[str(number) for number in range(100)], pairs=None, labels=labels)
+    found = calibration_rows(train, seed=0, count=30)
+    assert np.bincount(found.labels).tolist() == [20, 8, 2]
+    assert found.texts == calibration_rows(train, seed=0, count=30).texts
+    assert found.texts != calibration_rows(train, seed=1, count=30).texts
+    numbers = Split(texts=train.texts, pairs=None, labels=np.linspace(0, 1, 100))
+    assert len(calibration_rows(numbers, seed=0, count=30)) == 30
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["the film", "of it"], "1 of its 2 rows stand in dev or test too, the first 'the film'"),
+        (None, "there are none"),
+    ],
+)
+def test_calibration_on_held_out_rows_or_on_none_is_refused(tmp_path, teacher_folder, tokenizer, texts, message):
+    dev = Split(texts=["the film", "a story"], pairs=None, labels=np.array([0, 1]))
+    calibration = texts and Split(texts=texts, pairs=None, labels=np.array([0, 1]))
+    with pytest.raises(UserError, match=message):
+        build_candidates(
+            load_classifier(str(teacher_folder)), tokenizer, tmp_path, dev=dev, test=None, calibration=calibration,
+            max_length=32, metric="accuracy", tolerances={"int8-static": DEFAULT_TOLERANCES["int8-static"]},
+            origin=Origin(name="tiny", origin={}, versions={}, measured={}), announce=print,
+        )  # fmt: skip
