@@ -7,22 +7,26 @@ from pathlib import Path
 import onnx
 from onnxruntime.transformers.optimizer import optimize_model
 
+from compress.architectures import POSITIONS_BEHIND_PADDING
+
 
 class FusionError(RuntimeError):
     """The optimiser left something unfused that it fuses for this architecture."""
 
 
 def expected_fusions(num_layers: int, model_type: str = "bert") -> dict[str, int]:
-    """Fused nodes of a classifier of `num_layers` layers.
+    """Fused nodes of a classifier of `num_layers` layers: BERT, DistilBERT, ELECTRA, RoBERTa, XLM-R or CamemBERT.
 
-    RoBERTa counts its positions from the tokens, so that its embeddings are not fused with their LayerNorm.
+    RoBERTa and its kin count their positions from the tokens, so that their embeddings are not fused with their
+    LayerNorm. ELECTRA's head has a GELU of its own.
     """
-    return {
-        "EmbedLayerNormalization" if model_type == "bert" else "LayerNormalization": 1,
+    found = {
+        "LayerNormalization" if model_type in POSITIONS_BEHIND_PADDING else "EmbedLayerNormalization": 1,
         "Attention": num_layers,
         "BiasGelu": num_layers,
         "SkipLayerNormalization": 2 * num_layers,
     }
+    return {**found, "Gelu": 1} if model_type == "electra" else found
 
 
 def fuse(

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bench import machine
 from compress import locations, models
+from compress.architectures import WITH_CARRIED_WEIGHTS
 from compress.errors import UserError
 from compress.files import size_bytes
 from compress.metrics import Metric, is_regression
@@ -48,10 +49,10 @@ def export_model(
         )
     scored_by: Metric = _one_of(get_args(Metric), metric, "--metric")
     encoder = read_encoder(model)
-    if encoder.kind != "bert" or encoder.activation != "gelu":
+    if encoder.kind not in WITH_CARRIED_WEIGHTS or encoder.activation != "gelu":
         raise UserError(
-            f"{model}: got a {encoder.kind} with {encoder.activation}; expected a bert with gelu, whose graph can be "
-            "fused whole"
+            f"{model}: got a {encoder.kind} with {encoder.activation}; expected one of "
+            f"{', '.join(WITH_CARRIED_WEIGHTS)} with gelu, whose graph can be fused whole"
         )
     max_length = max_length or min(DEFAULT_MAX_LENGTH, encoder.max_tokens)
     if max_length > encoder.max_tokens:

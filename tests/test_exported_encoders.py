@@ -1,0 +1,75 @@
+"""Classifiers of other architectures than BERT's: fused, quantised, in parity with torch."""
+
+import json
+
+import pytest
+import torch
+from conftest import LABELS
+from rich.console import Console
+from transformers import (
+    CamembertConfig,
+    CamembertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+)
+
+from export.fuse import count_operators
+from pocketbert.exporting import export_model
+
+SHAPE = {
+    "vocab_size": 27, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64,
+    "max_position_embeddings": 64, "pad_token_id": 0, "initializer_range": 0.2,
+}  # fmt: skip
+NARROW = {
+    "vocab_size": 27, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 64,
+    "initializer_range": 0.2,
+}  # fmt: skip
+KINDS = {
+    "distilbert": lambda names: DistilBertForSequenceClassification(DistilBertConfig(**NARROW, **names)),
+    "electra": lambda names: ElectraForSequenceClassification(ElectraConfig(**SHAPE, embedding_size=16, **names)),
+    "roberta": lambda names: RobertaForSequenceClassification(RobertaConfig(**SHAPE, **names)),
+    "xlm-roberta": lambda names: XLMRobertaForSequenceClassification(XLMRobertaConfig(**SHAPE, **names)),
+    "camembert": lambda names: CamembertForSequenceClassification(CamembertConfig(**SHAPE, **names)),
+}
+BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_fuses_quantises_and_answers_like_torch(kind, tokenizer, tmp_path, reviews):
+    torch.manual_seed(0)
+    names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: index for index, label in enumerate(LABELS)}}
+    KINDS[kind](names).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    if kind != "electra":  # the others know no token types
+        path = tmp_path / "model" / "tokenizer_config.json"
+        config = json.loads(path.read_text())
+        path.write_text(json.dumps({**config, "model_input_names": ["input_ids", "attention_mask"]}))
+    lines = reviews.read_text().splitlines()
+    (tmp_path / "dev.csv").write_text("\n".join(lines[:100]) + "\n")
+    (tmp_path / "train.csv").write_text("\n".join([lines[0], *lines[100:200]]) + "\n")
+    found = export_model(
+        str(tmp_path / "model"), variants=None, data=tmp_path / "dev.csv", calibration=tmp_path / "train.csv",
+        text=["text"], label="label", metric="accuracy", max_length=32, output=tmp_path / "out",
+        console=Console(quiet=True),
+    )  # fmt: skip
+    embedding = "LayerNormalization" if kind in BEHIND_PADDING else "EmbedLayerNormalization"
+    own = {"Gelu": 1} if kind == "electra" else {}
+    assert found["fused_nodes"] == {
+        embedding: 1, "Attention": 3, "BiasGelu": 3, "SkipLayerNormalization": 6, **own,
+    }  # fmt: skip
+    assert set(found["variants"]) == {"fp32", "int8-dynamic", "int8-static"}
+    assert not found["variants"]["fp32"]["failures"]
+    for variant, facts in found["variants"].items():
+        # of random weights the labels are a toss-up, the logits are not
+        assert facts["parity"]["logit_error"] < 0.15, variant
+        if facts["bundle"]:
+            counts = count_operators(tmp_path / "out" / variant / "onnx" / "model.onnx")
+            assert counts["Attention" if variant == "fp32" else "QAttention"] == 3
+    assert found["variants"]["int8-static"]["parity"]["batch_shift"] < 1e-5
+    assert found["variants"]["fp32"]["parity"]["max_logit_error"] < 1e-4
