@@ -659,6 +659,17 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
         lambda place: ["export", place.teacher, "--data", place.reviews, "--variant", "int3", *EXPORT],
         ("--variant int3: expected one of fp32, int8-dynamic",),
     ),
+    "a static variant without rows to calibrate on": (
+        lambda place: ["export", place.teacher, "--data", place.reviews, "--variant", "int8-static", *EXPORT],
+        ("--variant int8-static: needs --calibration, a table with other rows than --data",),
+    ),
+    "calibration on the very rows that it is judged by": (
+        lambda place: [
+            "export", place.teacher, "--data", place.reviews, "--calibration", place.reviews, "--variant",
+            "int8-static", *EXPORT,
+        ],
+        ("calibration: 256 of its 256 rows stand in dev or test too, the first",),
+    ),
     "a read-only place": (
         lambda place: ["export", place.teacher, "--data", place.reviews, *EXPORT[:-1], "/proc/bundles"],
         ("/proc/bundles",),
