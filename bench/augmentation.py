@@ -86,7 +86,7 @@ def measure_memory(
     for size in sizes:
         child = Child("bench.augmentation_worker", f"{size} texts", num_threads=num_threads)
         try:
-            child.ask("load", way="ours", precision="auto", spec=spec, num_threads=num_threads)
+            child.ask("load", way="ours", precision="fp32", spec=spec, num_threads=num_threads)
             found.append({"texts": size, **child.ask("write", texts=list(texts[:size]))})
         finally:
             child.close()

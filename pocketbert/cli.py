@@ -354,7 +354,7 @@ def bench_augment(
     recipe: RecipeName,
     changes: Changes = None,
     rows: Annotated[int, typer.Option(min=16, help="Train texts, drawn by the seed")] = 1000,
-    rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds, over which the texts are divided")] = 8,
+    rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds, over which the texts are divided")] = 4,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each; default: all usable cores")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for augmentation.json")] = None,
     as_json: AsJson = False,

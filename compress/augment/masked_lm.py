@@ -110,7 +110,7 @@ class MaskedLM:
         in equal company have equal answers, and in other company 1 in 13 words has another candidate or two.
         """
         count = min(count, len(self.words.marked))
-        allowed = torch.from_numpy(np.stack([self.words.unmarked, self.words.marked])).to(self.device)
+        unfit = torch.from_numpy(~np.stack([self.words.unmarked, self.words.marked])).to(self.device)
         found = np.zeros((len(queries), count), dtype=np.int64)
         lengths = np.array([len(query.tokens) for query in queries])
         collate = PaddingCollator(self.tokenizer.pad_token_id)
@@ -122,20 +122,21 @@ class MaskedLM:
             positions = torch.tensor([[query.position] for query in batch], device=self.device)
             with autocast(self.precision), reading_only(self.model, positions):
                 logits = self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
-            fits = allowed[torch.tensor([int(query.marked) for query in batch], device=self.device)]
-            scores = torch.round(logits[:, 0].float() / STEP).masked_fill(~fits, -torch.inf)
-            best = scores.topk(count)
-            found[numbers] = ranked(best.values.cpu().numpy(), best.indices.cpu().numpy())
+            for marked in {query.marked for query in batch}:
+                rows = [row for row, query in enumerate(batch) if query.marked == marked]
+                scores = logits[:, 0] if len(rows) == len(batch) else logits[rows, 0]
+                best = scores.float().masked_fill_(unfit[int(marked)], -torch.inf).topk(count)
+                found[numbers[rows]] = ranked(best.values.cpu().numpy(), best.indices.cpu().numpy())
             on_progress(done := done + len(numbers), len(queries))
         return found
 
 
 def ranked(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """The numbers (rows, count) in the order of their scores, highest first; of equal scores the lower number.
+    """The numbers (rows, count) in the order of their scores, rounded, highest first; of equal ones the lower number.
 
     -1 in the place of a number whose score is minus infinity.
     """
-    order = np.lexsort((numbers, -scores), axis=-1)
+    order = np.lexsort((numbers, -np.round(scores / STEP)), axis=-1)
     return np.where(
         np.take_along_axis(scores, order, axis=-1) > -np.inf, np.take_along_axis(numbers, order, axis=-1), -1
     )

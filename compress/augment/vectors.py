@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from compress.augment.masked_lm import STEP, ranked
+from compress.augment.masked_lm import ranked
 from compress.augment.words import is_whole_word
 from compress.errors import UserError
 from compress.files import sha256
@@ -39,9 +39,10 @@ class Vectors:
     missing: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._table = torch.from_numpy(np.asarray(self.keyed.vectors, dtype=np.float32))
-        self._lengths = self._table.norm(dim=1).clamp(min=1e-12)
-        self._none = torch.tensor([not is_whole_word(word) for word in self.keyed.index_to_key])
+        rows = [row for row, word in enumerate(self.keyed.index_to_key) if is_whole_word(word)]
+        self._rows = np.array(rows, dtype=np.int64)  # of the words that may be candidates
+        self._table = torch.from_numpy(np.asarray(self.keyed.vectors)[self._rows].astype(np.float32, copy=False))
+        self._table /= self._table.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
     @property
     def num_words(self) -> int:
@@ -62,16 +63,14 @@ class Vectors:
         known = sorted({word for word in words if self._key(word) is not None})
         self.missing |= {word for word in words if self._key(word) is None}
         found: dict[str, list[str]] = {}
-        count = min(count, self.num_words)
+        count = min(count, len(self._rows))
         for start in range(0, len(known), WORDS_AT_ONCE):
             block = known[start : start + WORDS_AT_ONCE]
             asked = np.stack([self.keyed.get_vector(self._key(word)) for word in block]).astype(np.float32)
-            cosines = torch.nn.functional.normalize(torch.from_numpy(asked)) @ self._table.T
-            scores = cosines.div_(self._lengths * STEP).round_().masked_fill_(self._none, -torch.inf)
-            best = scores.topk(count)
-            rows = ranked(best.values.numpy(), best.indices.numpy())
+            best = (torch.nn.functional.normalize(torch.from_numpy(asked)) @ self._table.T).topk(count)
+            rows = self._rows[ranked(best.values.numpy(), best.indices.numpy())]
             found |= {
-                word: [self.keyed.index_to_key[row] for row in nearest if row >= 0]
+                word: [self.keyed.index_to_key[row] for row in nearest]
                 for word, nearest in zip(block, rows.tolist(), strict=True)
             }
         return found
