@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compress.augment.candidates import FORMS, Candidates, Found, Place, Source, chosen
+from compress.augment.candidates import Candidates, Found, Place, Source, chosen
 from compress.augment.masked_lm import STEP, MaskedLM
 from compress.augment.words import Word, words_of
 from compress.locations import max_tokens
@@ -40,13 +40,13 @@ def _ranked(candidates: Candidates, text: str, word: Word) -> tuple[list[str], S
         return None
     if word not in read.single:
         written = text[word.start : word.end].lower()
-        found = {} if vectors is None else vectors.nearest([written], FORMS * (candidates.count + 1))
+        found = {} if vectors is None else vectors.nearest([written], candidates.num_ranked)
         return (found[written], "vectors") if found else None
     query = masked_lm.query(read, word)
     logits = masked_lm.model(input_ids=torch.tensor([query.tokens])).logits[0, query.position]
     fits = masked_lm.words.marked if query.marked else masked_lm.words.unmarked
     scores = np.where(fits, np.round(logits.float().numpy() / STEP), -np.inf)
-    order = np.lexsort((np.arange(len(scores)), -scores))[: FORMS * (candidates.count + 1)]
+    order = np.lexsort((np.arange(len(scores)), -scores))[: candidates.num_ranked]
     return masked_lm.written(np.where(scores[order] > -np.inf, order, -1), but=read.piece(word)), "masked_lm"
 
 

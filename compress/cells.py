@@ -28,6 +28,10 @@ class Split:
         pairs = None if self.pairs is None else [self.pairs[i] for i in index]
         return Split(texts=[self.texts[i] for i in index], pairs=pairs, labels=self.labels[index])
 
+    def different_texts(self) -> list[str]:
+        """Every text of both columns once, in the order in which they first stand."""
+        return list(dict.fromkeys([*self.texts, *(self.pairs or [])]))
+
     def rows(self) -> list[tuple[str, ...]]:
         """The text cells of each row."""
         return (

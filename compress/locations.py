@@ -36,19 +36,19 @@ def locate(name: str) -> str:
 
 def identity(name: str) -> str:
     """What a stage's fingerprint knows a model by: the content of a local folder, or the name on the Hub."""
-    folder = Path(locate(name))
-    if not folder.is_dir():
-        return f"hub:{name}"
-    files = {path for pattern in IDENTIFYING for path in folder.glob(pattern)}
-    return f"sha256:{sha256_of_all(files)}"
+    return _identity(name, IDENTIFYING)
 
 
 def tokenizer_identity(name: str) -> str:
     """What a fingerprint knows a model's tokenizer by: its files in a local folder, or the name on the Hub."""
+    return _identity(name, TOKENIZER_FILES)
+
+
+def _identity(name: str, patterns: tuple[str, ...]) -> str:
     folder = Path(locate(name))
     if not folder.is_dir():
         return f"hub:{name}"
-    return f"sha256:{sha256_of_all({path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)})}"
+    return f"sha256:{sha256_of_all({path for pattern in patterns for path in folder.glob(pattern)})}"
 
 
 def file_identity(name: str, *, key: str) -> str:
@@ -91,6 +91,15 @@ def has_masked_lm_head(name: str) -> bool:
     config = read_config(name)
     kinds = ("MaskedLM",) if config["model_type"] == "electra" else ("MaskedLM", "PreTraining")
     return any(kind in saved for saved in config.get("architectures") or [] for kind in kinds)
+
+
+def require_masked_lm_head(name: str) -> None:
+    """Raises UserError where the model was saved without a masked-language-model head."""
+    if not has_masked_lm_head(name):
+        raise UserError(
+            f"augment.masked_lm: {name} ships without a masked-language-model head (its config.json names no "
+            "...ForMaskedLM); name another model, or have a head trained: augment.masked_lm.train_head: {corpus: ...}"
+        )
 
 
 def max_tokens(config: dict[str, Any]) -> int:

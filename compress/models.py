@@ -18,7 +18,7 @@ from transformers import (
 from transformers.utils import logging
 
 from compress.errors import UserError
-from compress.locations import has_masked_lm_head, is_classifier, locate, read_config
+from compress.locations import is_classifier, locate, read_config, require_masked_lm_head
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -90,11 +90,8 @@ def load_masked_lm(name: str, *, new_head: bool = False) -> PreTrainedModel:
     """
     if load_tokenizer(name).mask_token_id is None:
         raise UserError(f"augment.masked_lm: {name}: its tokenizer has no mask token; expected a masked language model")
-    if not new_head and not has_masked_lm_head(name):
-        raise UserError(
-            f"augment.masked_lm: {name} ships without a masked-language-model head (its config.json names no "
-            "...ForMaskedLM); name another model, or have one trained: augment.masked_lm: {train_head: {corpus: ...}}"
-        )
+    if not new_head:
+        require_masked_lm_head(name)
     return _load_weights(AutoModelForMaskedLM, name, with_head=not new_head).eval()
 
 

@@ -13,7 +13,7 @@ from compress.files import write_json
 from compress.locations import max_tokens, read_config
 from compress.progress import progress_bar
 from compress.tasks import Task
-from pocketbert.recipe import Recipe, masked_lm_of
+from pocketbert.recipe import Recipe, augmentation_of, masked_lm_of
 from pocketbert.runs import cache_folder
 
 TIMES_AS_MANY = 20  # texts for the second look at the memory
@@ -34,18 +34,14 @@ def measure(
     The recipe's masked language model must have its head: of a head trained by a run, name the run's folder. `output`:
     a folder for augmentation.json, with the raw seconds.
     """
-    section = recipe.augment
-    if section is None:
-        raise UserError(
-            f"{recipe.name}: augment is missing; add the section to the recipe, `augment: {{}}` at the least"
-        )
+    section = augmentation_of(recipe)
     if section.masked_lm.train_head is not None:
         raise UserError(
             "augment.masked_lm.train_head: a benchmark trains nothing; run `pocketbert augment` first, then name "
             "RUN/masked_lm/model as augment.masked_lm.model, and leave train_head out"
         )
     name = masked_lm_of(recipe)
-    texts = list(dict.fromkeys([*task.train.texts, *(task.train.pairs or [])]))
+    texts = task.train.different_texts()
     order = np.random.default_rng(recipe.seed).permutation(len(texts))
     drawn = [texts[number] for number in order]
     spec = {

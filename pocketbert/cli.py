@@ -3,11 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -104,10 +104,7 @@ def check(
         from pocketbert.estimate import examine
 
         found = examine(loaded, task, output or Path("runs") / loaded.name)
-    if as_json:
-        print(json.dumps(found))
-    else:
-        shown.plan(found)
+    _print(found, as_json, shown.plan)
 
 
 @app.command(
@@ -216,10 +213,7 @@ def augment(
     from pocketbert.examples import look_at
 
     found = look_at(folder, count=show, seed=loaded.seed)
-    if as_json:
-        print(json.dumps(found))
-    else:
-        shown.augmented(found)
+    _print(found, as_json, shown.augmented)
 
 
 @app.command(
@@ -257,10 +251,7 @@ def export(
         output=output,
         console=_console(),
     )
-    if as_json:
-        print(json.dumps(found))
-    else:
-        shown.variants(found)
+    _print(found, as_json, shown.variants)
     if any(facts["failures"] for facts in found["variants"].values()):
         raise typer.Exit(EXIT_GATE)
 
@@ -339,10 +330,7 @@ def bench_training(
         output=output,
         console=console,
     )
-    if as_json:
-        print(json.dumps(found))
-    else:
-        shown.training(found)
+    _print(found, as_json, shown.training)
 
 
 @app.command(
@@ -376,10 +364,7 @@ def bench_augment(
         output=output,
         console=console,
     )
-    if as_json:
-        print(json.dumps(found))
-    else:
-        shown.augmentation(found)
+    _print(found, as_json, shown.augmentation)
 
 
 @app.command(
@@ -452,10 +437,7 @@ def doctor(as_json: AsJson = False) -> None:
     from pocketbert.doctor import examine
 
     found = examine(Path.cwd())
-    if as_json:
-        print(json.dumps(found))
-    else:
-        shown.machine(found)
+    _print(found, as_json, shown.machine)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -498,6 +480,13 @@ def _tell(message: str, code: int) -> int:
     for line in message.splitlines():
         print(f"error: {who}{line}", file=sys.stderr)
     return code
+
+
+def _print(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
+    if as_json:
+        print(json.dumps(found))
+    else:
+        show(found)
 
 
 @contextmanager

@@ -162,7 +162,7 @@ def _masked_tokens(recipe: Recipe, task: Task, tokens_a_row: float) -> float:
     """What the masked language model reads: each text once for each of its words that may be replaced."""
     assert recipe.augment is not None
     stop_words = load_stop_words(recipe.augment.stop_words)
-    texts = list(dict.fromkeys([*task.train.texts, *(task.train.pairs or [])]))
+    texts = task.train.different_texts()
     some = texts[:SAMPLED_TEXTS]
     words = sum(word.replaceable for text in some for word in words_of(text, stop_words)) / len(some)
     tokens_a_text = tokens_a_row if task.train.pairs is None else tokens_a_row / 2

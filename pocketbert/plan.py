@@ -12,7 +12,7 @@ from compress.files import sha256
 from compress.shape import PRESETS, StudentShape
 from compress.tasks import Task
 from pocketbert.corpora import identities
-from pocketbert.recipe import Recipe, masked_lm_of
+from pocketbert.recipe import Recipe, augmentation_of, masked_lm_of
 from pocketbert.runs import Planned, planned
 from pocketbert.training_keys import StageSection
 
@@ -62,14 +62,10 @@ def _general(recipe: Recipe, depends: "_Dependencies", teacher: Planned) -> Plan
 
 def augmentation_plan(recipe: Recipe, task: Task) -> list[Planned]:
     """The stages up to the variants. Raises UserError where the recipe has no augmentation."""
-    if recipe.augment is None:
-        raise UserError(
-            f"{recipe.name}: augment is missing; add the section to the recipe, `augment: {{}}` at the least"
-        )
+    augmentation_of(recipe)
     depends = _Dependencies(recipe, task)
     teacher = planned("teacher", depends.teacher(), shared=True)
-    filters = [teacher] if recipe.augment.drop_flips_above is not None else []
-    return [*filters, *_augmentation(recipe, depends, teacher)]
+    return [*_asked_to_filter(recipe, teacher), *_augmentation(recipe, depends, teacher)]
 
 
 def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: Planned) -> list[Planned]:
@@ -77,8 +73,12 @@ def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: Planned) ->
         return []
     trained = recipe.augment.masked_lm.train_head is not None
     heads = [planned("masked_lm", depends.masked_lm(), shared=True)] if trained else []
-    filters = [teacher] if recipe.augment.drop_flips_above is not None else []
-    return [*heads, planned("augment", depends.augment(), after=[*filters, *heads], shared=True)]
+    before = [*_asked_to_filter(recipe, teacher), *heads]
+    return [*heads, planned("augment", depends.augment(), after=before, shared=True)]
+
+
+def _asked_to_filter(recipe: Recipe, teacher: Planned) -> list[Planned]:
+    return [teacher] if recipe.augment is not None and recipe.augment.drop_flips_above is not None else []
 
 
 def remarks_on(recipe: Recipe, task: Task) -> list[str]:

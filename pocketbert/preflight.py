@@ -134,11 +134,11 @@ def _mismatches(recipe: Recipe, shape: StudentShape, teacher: Encoder) -> list[s
 def _about_masked_lm(recipe: Recipe, section: AugmentSection) -> list[str]:
     name, found = masked_lm_of(recipe), []
     head = section.masked_lm.train_head
-    if head is None and not locations.has_masked_lm_head(name):
-        found.append(
-            f"augment.masked_lm: {name} ships without a masked-language-model head (its config.json names no "
-            "...ForMaskedLM); name another model, or have a head trained: augment.masked_lm.train_head: {corpus: ...}"
-        )
+    if head is None:
+        try:
+            locations.require_masked_lm_head(name)
+        except UserError as error:
+            found.append(str(error))
     limit = locations.max_tokens(locations.read_config(name))
     if head is not None and head.max_length > limit:
         found.append(f"{head.key}.max_length is {head.max_length}; {name} has positions for {limit} tokens")

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from compress.errors import UserError
 from compress.metrics import Metric, is_regression
 from pocketbert.augment_keys import AugmentSection
 from pocketbert.training_keys import DistillSection, FineTuneSection, Names, Section, TrainingSection
@@ -187,6 +188,15 @@ def grid_lengths(recipe: Recipe) -> list[int]:
     if recipe.bench.fixed_lengths is not None:
         return recipe.bench.fixed_lengths
     return [length for length in GRID_LENGTHS if length <= recipe.task.max_length]
+
+
+def augmentation_of(recipe: Recipe) -> AugmentSection:
+    """The recipe's augmentation. Raises UserError where it has none."""
+    if recipe.augment is None:
+        raise UserError(
+            f"{recipe.name}: augment is missing; add the section to the recipe, `augment: {{}}` at the least"
+        )
+    return recipe.augment
 
 
 def masked_lm_of(recipe: Recipe) -> str:

@@ -179,6 +179,7 @@ class Stages:
     def export(self, workspace: Workspace, teacher_scores: dict[str, float]) -> dict[str, Any]:
         """Build every variant as a candidate bundle and hold it against the torch student on dev."""
         teacher, metric = self.recipe.teacher, self.recipe.task.metric
+        calibrated = any(variant in quantize.CALIBRATED for variant in self.recipe.export.variants)
         student = str(self.folder / "prediction" / "model")
         return build_candidates(
             models.load_classifier(student),
@@ -186,7 +187,7 @@ class Stages:
             workspace.output,
             dev=self.task.dev,
             test=self.task.test,
-            calibration=calibration_rows(self.task.train, seed=self.recipe.seed),
+            calibration=calibration_rows(self.task.train, seed=self.recipe.seed) if calibrated else None,
             max_length=self.task.max_length,
             metric=metric,
             tolerances={variant: self._tolerance(variant) for variant in self.recipe.export.variants},

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -80,7 +80,7 @@ def augment(
     the shards among them. The files are the same, however it went.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = list(dict.fromkeys([*split.texts, *(split.pairs or [])]))
+    texts = split.different_texts()
     uses = _uses(split)
     shards = [texts[start : start + SHARD_TEXTS] for start in range(0, len(texts), SHARD_TEXTS)]
     if processes.is_main():
@@ -161,20 +161,18 @@ def _vary(
 
 def _write(split: Split, rows: Sequence[tuple[int, int, Variant]], counts: Counts, path: Path) -> None:
     numbers = [row for row, _, _ in rows]
-    columns: dict[str, Any] = {
-        "text": [variant.text if which < 1 else split.texts[row] for row, which, variant in rows],
-    }
+    texts = [variant.text if which < 1 else split.texts[row] for row, which, variant in rows]
+    columns = {"text": pa.array(texts, type=pa.string())}
     if split.pairs is not None:
-        columns["pair"] = [variant.text if which == 1 else split.pairs[row] for row, which, variant in rows]
+        pairs = [variant.text if which == 1 else split.pairs[row] for row, which, variant in rows]
+        columns["pair"] = pa.array(pairs, type=pa.string())
     columns |= {
         "label": pa.array(split.labels[numbers]),
         "row": pa.array(numbers, type=pa.int32()),
         "varied": pa.array([which for _, which, _ in rows], type=pa.int8()),
         "replaced": pa.array([[each._asdict() for each in variant.replaced] for _, _, variant in rows], type=REPLACED),
     }
-    table = pa.table(
-        {name: pa.array(v, type=pa.string()) if name in ("text", "pair") else v for name, v in columns.items()}
-    )
+    table = pa.table(columns)
     write_shard(table.replace_schema_metadata({COUNTS: json.dumps(asdict(counts))}), path)
 
 

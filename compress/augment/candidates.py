@@ -52,6 +52,11 @@ class Candidates:
     count: int = 15
     max_length: int = 128
 
+    @property
+    def num_ranked(self) -> int:
+        """How many words to rank, so that `count` are left: one form of each, and not the word itself."""
+        return FORMS * (self.count + 1)
+
     def nearest_words(self, texts: Sequence[str]) -> dict[str, list[str]]:
         """The words nearest to every word in all these texts that the masked language model knows in parts."""
         if self.vectors is None:
@@ -61,7 +66,7 @@ class Candidates:
             some = texts[start : start + TEXTS_AT_ONCE]
             for text, read in zip(some, self._read(some), strict=True):
                 needed |= {text[word.start : word.end].lower() for word in read.words if _in_parts(word, read)}
-        return self.vectors.nearest(sorted(needed), FORMS * (self.count + 1))
+        return self.vectors.nearest(sorted(needed), self.num_ranked)
 
     def of(
         self,
@@ -76,7 +81,7 @@ class Candidates:
         for read in all_read:
             for word in read.tokenised.single:
                 queries.setdefault(self.masked_lm.query(read.tokenised, word), len(queries))
-        best = self.masked_lm.most_probable(list(queries), FORMS * (self.count + 1), on_progress=on_progress)
+        best = self.masked_lm.most_probable(list(queries), self.num_ranked, on_progress=on_progress)
         found = []
         for text, read in zip(texts, all_read, strict=True):
             places = []

@@ -60,13 +60,14 @@ class Vectors:
         Words without a vector are left out, and remembered as missing. Equal words must be asked together with equal
         others to get equal answers to the last bit: ask for all of a data set at once.
         """
-        known = sorted({word for word in words if self._key(word) is not None})
-        self.missing |= {word for word in words if self._key(word) is None}
+        keys = {word: self._key(word) for word in words}
+        known = sorted(word for word, key in keys.items() if key is not None)
+        self.missing |= keys.keys() - known
         found: dict[str, list[str]] = {}
         count = min(count, len(self._rows))
         for start in range(0, len(known), WORDS_AT_ONCE):
             block = known[start : start + WORDS_AT_ONCE]
-            asked = np.stack([self.keyed.get_vector(self._key(word)) for word in block]).astype(np.float32)
+            asked = np.stack([self.keyed.get_vector(keys[word]) for word in block]).astype(np.float32)
             best = (torch.nn.functional.normalize(torch.from_numpy(asked)) @ self._table.T).topk(count)
             rows = self._rows[ranked(best.values.numpy(), best.indices.numpy())]
             found |= {
@@ -112,7 +113,6 @@ def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vec
         RuntimeError,
         BadGzipFile,
         BadZipFile,
-        NotImplementedError,
     ) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"augment.vectors: {name}: no word vectors could be read ({reason}); {EXPECTED}") from error
