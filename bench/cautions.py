@@ -86,14 +86,20 @@ def _about_variants(results: dict[str, Any]) -> Iterator[str]:
     variants = results["stages"].get("export", {}).get("variants", {})
     here = results["stages"]["bench"]["machine"]
     for name, facts in variants.items():
-        shift = facts["parity"]["batch_shift"]
+        shift = max(facts["parity"]["company"][name] for name in ("batch_shift", "padding_shift"))
         if shift > 1e-3:
             yield (
                 f"An answer of {name} depends on the texts beside it in a batch: probabilities moved by up to "
                 f"{shift:.2g}. predict.py runs texts one by one; do the same where you load the model yourself."
             )
-    if any(name.startswith("int8") for name in variants) and not machine.has_int8_dot_product(here):
+        if name.startswith("fp16") and facts["parity"]["ran"]["low_precision"] < 1:
+            yield (
+                f"{name} is made for GPUs: on this processor the runtime computes it in fp32, so that its speed and "
+                "accuracy here are not those of fp16."
+            )
+    quantised = [name for name in variants if name.startswith("int")]
+    if quantised and not machine.has_int8_dot_product(here):
         yield (
-            "This processor has no int8 dot product: on one that has (VNNI, AMX, DOTPROD), int8 is faster and may "
-            "answer a little differently. Measure where it will serve."
+            f"This processor has no int8 dot product: on one that has (VNNI, AMX, DOTPROD), {', '.join(quantised)} "
+            "will be faster. Measure where it will serve."
         )

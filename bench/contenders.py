@@ -10,6 +10,24 @@ from compress.errors import UserError
 
 Kind = Literal["torch", "onnxruntime", "tfidf"]
 Device = Literal["cpu", "cuda"]
+Shape = tuple[int, int]
+
+GRID_LENGTHS = (16, 32, 64, 128)
+GRID_BATCH_LENGTH = 32  # of the texts in the grid's batches
+GRID: tuple[Shape, ...] = (*((1, length) for length in GRID_LENGTHS), (16, GRID_BATCH_LENGTH))
+
+
+def shape_of(name: str) -> Shape:
+    """The shape that "16x32" names: 16 texts of 32 tokens. Raises UserError for anything else."""
+    batch, _, length = name.partition("x")
+    if not (batch.isdecimal() and length.isdecimal() and int(batch) > 0 and int(length) > 3):
+        raise UserError(f"got the shape {name!r}; expected texts x tokens, as 1x64 or 16x32, of at least 4 tokens")
+    return int(batch), int(length)
+
+
+def shape_name(shape: Shape) -> str:
+    """As results.json has it: texts x tokens."""
+    return f"{shape[0]}x{shape[1]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +53,14 @@ class Workload:
 
     `texts` (and `pairs`) have the task's own lengths; `labels` are their classes (or values) where known, of
     `num_classes` (1: values).
-    `fixed_lengths`: token counts, special tokens included, for the grid at batch 1.
+    `grid`: shapes on which the model alone is timed: texts in a batch, and tokens of each, special ones included.
     """
 
     texts: Sequence[str]
     pairs: Sequence[str] | None = None
     labels: Sequence[float] | None = None
     num_classes: int = 0
-    fixed_lengths: Sequence[int] = (16, 32, 64, 128)
+    grid: Sequence[Shape] = GRID
 
 
 def contenders_at(

@@ -7,22 +7,23 @@ from functools import partial
 from typing import Any
 
 from bench.children import Child, ChildError
-from bench.contenders import Contender, Workload
+from bench.contenders import Contender, Workload, shape_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """How much is measured. Each round times every contender once, in an order drawn anew.
 
-    `texts_per_round`: single texts, text to label. `repeats`: calls per fixed length. `throughput_texts`: texts that
-    are all at hand at once. `warm_up_s`: at most, before a model's first texts and before each length; it ends when the
-    median is stable.
+    `texts_per_round`: single texts, text to label. `repeats`: calls per shape of the grid; of batches, `batch_repeats`.
+    `throughput_texts`: texts that are all at hand at once. `warm_up_s`: at most, before a model's first texts and
+    before each shape; it ends when the median is stable.
     """
 
     num_threads: int
     rounds: int = 12
     texts_per_round: int = 30
     repeats: int = 10
+    batch_repeats: int = 3
     throughput_texts: int = 128
     warm_up_s: float = 5.0
     seed: int = 0
@@ -30,12 +31,15 @@ class Protocol:
 
 @dataclass(kw_only=True)
 class Samples:
-    """One contender's raw measurements. Times in seconds, a list per round; `error` where it could not run."""
+    """One contender's raw measurements. Times in seconds, a list per round; `error` where it could not run.
+
+    `tokens_s`: by the name of the grid's shape.
+    """
 
     contender: Contender
     facts: dict[str, Any] = field(default_factory=dict)
     texts_s: list[list[float]] = field(default_factory=list)
-    tokens_s: dict[int, list[list[float]]] = field(default_factory=dict)
+    tokens_s: dict[str, list[list[float]]] = field(default_factory=dict)
     throughput_s: list[float] = field(default_factory=list)
     predictions: list[float] | None = None
     error: str | None = None
@@ -108,13 +112,15 @@ def _one_round(
     first: bool,
     index: int,
 ) -> None:
-    """One contender's part of a round: single texts, the length grid, and texts in bulk."""
+    """One contender's part of a round: single texts, the grid, and texts in bulk."""
     worker, result = workers[index], results[index]
     result.texts_s.append(worker.ask("texts", **_rows(workload, sample), warm=first))
-    for length in workload.fixed_lengths:
-        seconds = worker.ask("tokens", length=length, repeats=protocol.repeats)
+    for shape in workload.grid:
+        batch, length = shape
+        repeats = protocol.repeats if batch == 1 else protocol.batch_repeats
+        seconds = worker.ask("tokens", batch=batch, length=length, repeats=repeats)
         if seconds is not None:
-            result.tokens_s.setdefault(length, []).append(seconds)
+            result.tokens_s.setdefault(shape_name(shape), []).append(seconds)
     result.throughput_s.append(worker.ask("throughput", **_rows(workload, bulk)))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench import augmented, plots, table
+from bench import augmented, ledger, plots, table
 from bench.cautions import cautions
 from compress.errors import UserError
 from compress.files import write_text
@@ -15,16 +15,6 @@ from compress.metrics import Metric
 FORMAT_VERSION = 1
 
 MOST_SCORES_SHOWN = 8
-PARITY_HEADER = (
-    "variant",
-    "logit error",
-    "largest, in logits",
-    "label flips",
-    "score",
-    "torch",
-    "batch shift",
-    "verdict",
-)
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -75,7 +65,7 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
     stages = results["stages"]
     bench = stages["bench"]
     split = table.scored_rows(results)
-    length_header, length_rows = table.length_cells(bench)
+    grid_header, grid_rows = table.grid_cells(bench)
     trained = {name: facts for name, facts in stages.items() if facts.get("history")}
     return {
         "name": results["name"],
@@ -89,9 +79,9 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
         "header": table.header(bench, split),
         "cells": table.cells(bench),
         "scatter": plots.accuracy_against_latency(bench),
-        "length_header": length_header,
-        "length_cells": length_rows,
-        "parity": _parity(stages["export"]["variants"], results["metric"]) if "export" in stages else None,
+        "grid_header": grid_header,
+        "grid_cells": grid_rows,
+        "parity": _parity(stages["export"], results["metric"]) if "export" in stages else None,
         "curves": [plots.loss_curve(facts["history"], name) for name, facts in trained.items()],
         "training": [_training(name, facts) for name, facts in trained.items()],
         "after_stages": _after_stages(results),
@@ -104,11 +94,10 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tiles(stages: dict[str, Any], bench: dict[str, Any]) -> list[dict[str, str]]:
-    """The headline: the fastest variant that passed, against the teacher in torch."""
-    teacher, timed = bench["rows"][0], _timed(stages)
-    if not timed:
+    """The headline: the recommended variant against the teacher in torch."""
+    teacher, best = bench["rows"][0], _timed_on_first_device(stages).get(_recommended(stages) or "")
+    if best is None:
         return []
-    best = timed[_fastest(stages)]
     tiles = [
         {"figure": f"x {best['texts_ratio']['value']:.1f}", "what": "as fast as the teacher"},
         {"figure": f"x {teacher['size_bytes'] / best['size_bytes']:.1f}", "what": "smaller on disk"},
@@ -125,28 +114,28 @@ def _shipped(stages: dict[str, Any]) -> list[str]:
     return [name for name, facts in stages.get("export", {}).get("variants", {}).items() if not facts["failures"]]
 
 
-def _timed(stages: dict[str, Any]) -> dict[str, Any]:
-    """The benchmark's rows of the variants that passed, on the device of the teacher's row."""
+def _recommended(stages: dict[str, Any]) -> str | None:
+    """The variant to take: the recommended one; where nothing was timed, the first that passed."""
+    return stages.get("export", {}).get("recommended") or next(iter(_shipped(stages)), None)
+
+
+def _timed_on_first_device(stages: dict[str, Any]) -> dict[str, Any]:
+    """The benchmark's rows of the variants, on the device of the teacher's row."""
     rows = stages["bench"]["rows"]
     return {
         variant: row
-        for variant in _shipped(stages)
+        for variant in stages.get("export", {}).get("variants", {})
         for row in rows
         if row["device"] == rows[0]["device"] and row["texts_ratio"] and row["name"].startswith(f"student {variant},")
     }
 
 
-def _fastest(stages: dict[str, Any]) -> str:
-    """Of the variants that passed, the fastest; where none was timed, the first."""
-    timed = _timed(stages)
-    return min(timed or _shipped(stages), key=lambda variant: timed[variant]["texts"]["median_ms"] if timed else 0)
-
-
 def _use(stages: dict[str, Any], takes_pairs: bool) -> list[str]:
-    """Commands that try the fastest variant that passed, from the folder of the report."""
-    if not _shipped(stages):
+    """Commands that try the recommended variant, from the folder of the report."""
+    chosen = _recommended(stages)
+    if chosen is None:
         return []
-    bundle = f"bundles/{_fastest(stages)}"
+    bundle = f"bundles/{chosen}"
     texts = '"a text" --pair "another text"' if takes_pairs else '"a text"'
     return [
         "pip install numpy onnxruntime tokenizers",
@@ -167,23 +156,13 @@ def _how(bench: dict[str, Any]) -> str:
     )
 
 
-def _parity(variants: dict[str, Any], metric: Metric) -> dict[str, Any]:
-    rows = []
-    for name, facts in variants.items():
-        found = facts["parity"]
-        rows.append(
-            (
-                name,
-                f"{found['logit_error']:.2g}",
-                f"{found['max_logit_error']:.2g}",
-                table.label_flips(found, metric),
-                f"{found['metric']:.3f}",
-                f"{found['torch_metric']:.3f}",
-                f"{found['batch_shift']:.2g}",
-                "shipped" if not facts["failures"] else f"failed: {'; '.join(facts['failures'])}",
-            )
-        )
-    return {"header": PARITY_HEADER, "cells": rows}
+def _parity(exported: dict[str, Any], metric: Metric) -> dict[str, Any]:
+    return {
+        "header": ledger.HEADER,
+        "cells": ledger.cells(exported, metric),
+        "meanings": ledger.MEANINGS,
+        "explained": ledger.explained(exported, metric),
+    }
 
 
 def _training(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
@@ -251,15 +230,14 @@ def _markdown(shown: dict[str, Any]) -> str:
     if shown["remarks"]:
         parts += ["## About the data", *(f"- {line}" for line in shown["remarks"])]
     parts += ["## Side by side", shown["how"], "", table.markdown(shown["header"], shown["cells"])]
-    if shown["length_cells"]:
-        parts += [
-            "## By length",
-            "The model alone at batch 1.",
-            "",
-            table.markdown(shown["length_header"], shown["length_cells"]),
-        ]
+    if shown["grid_cells"]:
+        parts += ["## By length", "The model alone.", "", table.markdown(shown["grid_header"], shown["grid_cells"])]
     if shown["parity"]:
-        parts += ["## Exported variants against the torch student", "", table.markdown(**_as_markdown(shown["parity"]))]
+        parity = shown["parity"]
+        parts += ["## Exported variants against the torch student", "", table.markdown(**_as_markdown(parity)), ""]
+        parts += [f"- {what}: {meaning}" for what, meaning in parity["meanings"]]
+        for title, sentences in parity["explained"]:
+            parts += ["", f"**{title}**", "", *(f"- {sentence}" for sentence in sentences)]
     if shown["training"]:
         header = ("stage", "steps", "time", f"{shown['metric']} on dev, each epoch")
         parts += ["## Training", "", table.markdown(header, shown["training"])]

@@ -15,7 +15,7 @@ from compress import metrics
 class Row:
     """One contender's line. Ratios are against the first row of the same device: above 1 is faster than it.
 
-    `texts`: text to label at batch 1, on the task's own lengths. `tokens`: the model alone at batch 1, by length.
+    `texts`: text to label at batch 1, on the task's own lengths. `tokens`: the model alone, by the grid's shapes.
     `throughput`: texts a second when all are at hand. `error`: why there is nothing more in the row.
     """
 
@@ -27,8 +27,8 @@ class Row:
     score: float | None = None
     texts: Summary | None = None
     texts_ratio: Ratio | None = None
-    tokens: dict[int, Summary] | None = None
-    tokens_ratio: dict[int, Ratio] | None = None
+    tokens: dict[str, Summary] | None = None
+    tokens_ratio: dict[str, Ratio] | None = None
     throughput: float | None = None
     facts: dict[str, Any] | None = None
     error: str | None = None
@@ -92,11 +92,11 @@ def _row(
         score=score,
         texts=summarise(sample.texts_s),
         texts_ratio=speed_ratio(baseline.texts_s, sample.texts_s) if comparable else None,
-        tokens={length: summarise(calls) for length, calls in sample.tokens_s.items()},
+        tokens={shape: summarise(calls) for shape, calls in sample.tokens_s.items()},
         tokens_ratio={
-            length: speed_ratio(baseline.tokens_s[length], calls)
-            for length, calls in sample.tokens_s.items()
-            if comparable and length in baseline.tokens_s
+            shape: speed_ratio(baseline.tokens_s[shape], calls)
+            for shape, calls in sample.tokens_s.items()
+            if comparable and shape in baseline.tokens_s
         },
         throughput=num_throughput_texts / float(np.median(sample.throughput_s)),
         facts=sample.facts,

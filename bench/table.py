@@ -1,6 +1,6 @@
 """The benchmark as text cells, the same in the terminal, in Markdown and in HTML."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compress.metrics import Metric, is_regression
@@ -20,7 +20,7 @@ def header(bench: dict[str, Any], rows: str) -> tuple[str, ...]:
     return tuple(metric if name == "score" else name for name in HEADER)
 
 
-def label_flips(parity: dict[str, Any], metric: Metric) -> str:
+def label_flips(parity: Mapping[str, Any], metric: Metric) -> str:
     """How many labels a variant gives otherwise than torch; a regression has none."""
     return "-" if is_regression(metric) else f"{parity['num_label_flips']} of {parity['num_rows']}"
 
@@ -32,18 +32,16 @@ def scored_rows(results: dict[str, Any]) -> str:
     return "dev" if results["selected_on_test"] else "test"
 
 
-def length_cells(bench: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and cells of the grid: the model alone at batch 1, milliseconds and speed-up by token count."""
-    # JSON has turned the token counts into strings where the results were read from a file
-    lengths = [str(length) for length in bench["fixed_lengths"]]
+def grid_cells(bench: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and cells of the grid: the model alone, milliseconds and speed-up by the shape of its input."""
+    shapes = bench["grid"]
     found = []
     for row in bench["rows"]:
         if not row["tokens"]:
             continue
-        medians = {str(length): value for length, value in row["tokens"].items()}
-        ratios = {str(length): value for length, value in (row["tokens_ratio"] or {}).items()}
-        found.append((row["name"], *(_at_length(medians.get(length), ratios.get(length)) for length in lengths)))
-    return ("model", *(f"{length} tokens" for length in lengths)), found
+        ratios = row["tokens_ratio"] or {}
+        found.append((row["name"], *(_at_shape(row["tokens"].get(shape), ratios.get(shape)) for shape in shapes)))
+    return ("model", *map(_words_for, shapes)), found
 
 
 def megabytes(num_bytes: float) -> str:
@@ -79,7 +77,12 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _at_length(summary: dict[str, float] | None, times: dict[str, float] | None) -> str:
+def _words_for(shape: str) -> str:
+    batch, length = shape.split("x")
+    return f"{length} tokens" if batch == "1" else f"{batch} x {length} tokens"
+
+
+def _at_shape(summary: dict[str, float] | None, times: dict[str, float] | None) -> str:
     if summary is None:
         return "-"
     return f"{summary['median_ms']:.2f} ms" + ("" if times is None else f", x{times['value']:.1f}")

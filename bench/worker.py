@@ -21,7 +21,7 @@ class _Runner(Protocol):
     facts: dict[str, Any]
 
     def answer(self, text: str, pair: str | None) -> None: ...
-    def run_tokens(self, length: int) -> Callable[[], object] | None: ...
+    def run_tokens(self, batch: int, length: int) -> Callable[[], object] | None: ...
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]: ...
 
 
@@ -50,18 +50,13 @@ class _Encoder:
             }
             self.predictor: Any = predictor
         else:
-            import onnxruntime
-
             from export.runtime import Classifier
 
-            wanted: Any = ("CPUExecutionProvider", {})
-            if spec["device"] == "cuda":
-                wanted = ("CUDAExecutionProvider", {"use_tf32": "0"})  # fp32 means fp32, as in torch
-                onnxruntime.preload_dlls()  # CUDA and cuDNN from torch's packages
+            wanted = f"{spec['device'].upper()}ExecutionProvider"
             bundle = Classifier(spec["path"], num_threads=num_threads, providers=[wanted])
             ran_on = bundle.session.get_providers()[0]
-            if ran_on != wanted[0]:
-                raise RuntimeError(f"{wanted[0]} was asked for; onnxruntime runs {ran_on}")
+            if ran_on != wanted:
+                raise RuntimeError(f"{wanted} was asked for; onnxruntime runs {ran_on}")
             self.facts = {
                 "num_threads": bundle.session.get_session_options().intra_op_num_threads,
                 "num_parameters": None,
@@ -72,12 +67,12 @@ class _Encoder:
     def answer(self, text: str, pair: str | None) -> None:
         self.predictor.run(self.predictor.encode([text], None if pair is None else [pair])).argmax()
 
-    def run_tokens(self, length: int) -> Callable[[], object] | None:
+    def run_tokens(self, batch: int, length: int) -> Callable[[], object] | None:
         words = self.predictor.encode(["the quick fox of " * length], ["" for _ in range(self._pairs())] or None)[0]
         if len(words) < length:
             return None  # more than the model takes
         words.truncate(length)
-        return lambda: self.predictor.run([words])
+        return partial(self.predictor.forward, self.predictor.columns([words] * batch))
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
         return decide(self.predictor.logits(texts, pairs)).tolist()
@@ -103,7 +98,7 @@ class _Floor:
     def answer(self, text: str, pair: str | None) -> None:
         self.model.predict([text if pair is None else f"{text} {pair}"])
 
-    def run_tokens(self, length: int) -> None:
+    def run_tokens(self, batch: int, length: int) -> None:
         return None
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
@@ -149,7 +144,7 @@ class Worker:
         started = time.perf_counter()
         self.runner: _Runner = _Floor(spec, num_threads) if spec["kind"] == "tfidf" else _Encoder(spec, num_threads)
         self.load_s = time.perf_counter() - started
-        self.token_calls: dict[int, Callable[[], object]] = {}
+        self.token_calls: dict[tuple[int, int], Callable[[], object]] = {}
 
     def facts(self) -> dict[str, Any]:
         """What was loaded and where it really runs."""
@@ -165,15 +160,18 @@ class Worker:
             warm_up(lambda: next(turn)(), self.warm_up_s)
         return [timed(call) for call in calls]
 
-    def tokens(self, length: int, repeats: int) -> list[float] | None:
-        """The model alone at batch 1 on `length` tokens: seconds for each call; None where it has no tokens."""
-        if length not in self.token_calls:
-            call = self.runner.run_tokens(length)
+    def tokens(self, batch: int, length: int, repeats: int) -> list[float] | None:
+        """The model alone on `batch` texts of `length` tokens, its inputs ready: seconds for each call; None where it
+        has no tokens, or takes fewer.
+        """
+        shape = (batch, length)
+        if shape not in self.token_calls:
+            call = self.runner.run_tokens(batch, length)
             if call is None:
                 return None
             warm_up(call, self.warm_up_s)
-            self.token_calls[length] = call
-        return [timed(self.token_calls[length]) for _ in range(repeats)]
+            self.token_calls[shape] = call
+        return [timed(self.token_calls[shape]) for _ in range(repeats)]
 
     def throughput(self, texts: list[str], pairs: list[str] | None) -> float:
         """Texts to labels, all at hand at once: seconds for all."""

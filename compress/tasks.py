@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress import tables
+from compress import metrics, tables
 from compress.cells import Split, check_cells, names_in, parse
 from compress.errors import UserError
 
@@ -181,6 +181,20 @@ def align_labels(task: Task, teacher_labels: Sequence[str]) -> Task:
         f"teacher and data disagree on the labels: the teacher has {', '.join(teacher_labels)}; "
         f"the data {', '.join(task.labels)}; name the data's classes in task.labels (integers: in their order)"
     )
+
+
+def require_label_order(rows: Split, answers: np.ndarray, labels: Sequence[str], model: str) -> None:
+    """Raise UserError where a model's answers (rows,) fit the rows far better with the labels in another order."""
+    if len(labels) == 1:
+        return
+    meant = metrics.better_order(rows.labels, answers, num_classes=len(labels))
+    if meant is not None:
+        wrong = next(index for index in range(len(labels)) if meant[index] != index)
+        raise UserError(
+            f"{model}: its outputs stand in another order than the labels: where it answers {labels[wrong]!r}, the "
+            f"data say {labels[meant[wrong]]!r}; the order of its outputs seems to be "
+            f"{', '.join(labels[index] for index in meant)}; put that into id2label of its config.json"
+        )
 
 
 def _content_of(split: Split) -> bytes:

@@ -40,11 +40,13 @@ def write_bundle(
     max_length: int,
     takes_pairs: bool,
     variant: str,
+    saturates: bool,
     facts: Mapping[str, Any],
 ) -> None:
     """Write a bundle that `runtime.Classifier` can load. `facts` go into bundle.json as they are.
 
-    It runs texts one by one until `finish_bundle` says that it need not, and adds what was measured.
+    `saturates`: whether its byte products would saturate on an x86-64 processor without VNNI. It runs texts one by one
+    until `finish_bundle` says that it need not, and adds what was measured.
     """
     (folder / "onnx").mkdir(parents=True)
     shutil.copyfile(model_file, folder / "onnx" / "model.onnx")
@@ -58,6 +60,7 @@ def write_bundle(
         "takes_pairs": takes_pairs,
         "limits": {"max_length": max_length},
         "pad_token_id": tokenizer.pad_token_id,
+        "saturates": saturates,
         "batch_invariant": False,
         **facts,
     }
@@ -65,14 +68,35 @@ def write_bundle(
 
 
 def finish_bundle(
-    folder: Path, *, batch_invariant: bool, measured: Mapping[str, Any], golden: Sequence[Golden]
+    folder: Path,
+    *,
+    batch_invariant: bool,
+    measured: Mapping[str, Any],
+    golden: Sequence[Golden],
+    proof: Mapping[str, Any],
 ) -> None:
-    """Add figures and golden examples, then the model card and the check sums over all."""
+    """Add figures and golden examples, then the model card and the check sums over all.
+
+    `measured` goes into the card; `proof`, into bundle.json alone: parity with torch, and what it was measured on.
+    """
     manifest = read_manifest(folder) | {
         "batch_invariant": batch_invariant,
         "measured": dict(measured),
         "golden": [vars(example) for example in golden],
+        "proof": dict(proof),
     }
+    _seal(folder, manifest)
+
+
+def note_verdict(folder: Path, *, recommended: bool, measured: Mapping[str, Any]) -> None:
+    """Add to a bundle what is known once it is timed: whether it is the one to take, and further figures."""
+    manifest = read_manifest(folder)
+    manifest |= {"recommended": recommended, "measured": {**manifest["measured"], **measured}}
+    _seal(folder, manifest)
+
+
+def _seal(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write bundle.json, the model card of it, and the check sums over all files."""
     write_json(folder / "bundle.json", manifest)
     (folder / "README.md").write_text(_model_card(manifest), encoding="utf-8")
     (folder / SUMS_FILE).unlink(missing_ok=True)
@@ -160,6 +184,15 @@ def _model_card(manifest: Mapping[str, Any]) -> str:
         if manifest["batch_invariant"]
         else "A text's answer depends on the texts beside it in a batch; `predict.py` runs texts one by one."
     )
+    measured_on = manifest["proof"]["measured_on"].get("instructions") or []
+    taken_on = f"Taken on a processor with {', '.join(measured_on)}. " if measured_on else ""
+    elsewhere = (
+        "On x86-64 processors without VNNI its byte products would saturate: there `predict.py` sets the session "
+        "option `session.x64quantprecision`, and the answers are the same; so do where you load the model yourself."
+        if manifest["saturates"]
+        else "Its byte products saturate on no processor."
+    )
+    advice = "**This is the one that its maker recommends.** " if manifest.get("recommended") else ""
     labels = manifest["labels"]
     kind = f"A text classifier ({', '.join(labels)})" if len(labels) > 1 else f"A text regressor ({labels[0]})"
     example = (
@@ -169,7 +202,7 @@ def _model_card(manifest: Mapping[str, Any]) -> str:
     )
     return f"""# {manifest.get("name", "PocketBERT bundle")} ({manifest["variant"]})
 
-{kind}, distilled and exported by PocketBERT.
+{advice}{kind}, distilled and exported by PocketBERT.
 Texts are cut to {manifest["limits"]["max_length"]} tokens. {batches}
 
 ## Use
@@ -188,6 +221,9 @@ The folder also loads in `optimum.onnxruntime.ORTModelForSequenceClassification`
 | what | figure |
 |---|---|
 {figures}
+
+{taken_on}{elsewhere}
+`pocketbert export . --explain` tells all that was measured.
 
 ## Where it came from
 

@@ -1,36 +1,61 @@
 """Every variant of a classifier as a candidate bundle, each held against torch on the task's own rows."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress import metrics, models
 from compress.cells import Split
 from compress.encoding import encode_split
 from compress.errors import UserError
+from compress.files import size_bytes
 from compress.inference import predict_logits
-from export import parity, quantize
+from compress.tasks import require_label_order
+from export import parity
 from export.bundle import finish_bundle, golden_examples, write_bundle
-from export.fuse import fuse
+from export.calibration import Inputs, inputs_alone, require_apart
+from export.fuse import Encoder, fuse
+from export.quantize import build_variant
 from export.runtime import Classifier
+from export.saturation import can_saturate, saturating
+from export.static import Static
 from export.to_onnx import export_onnx
+from export.variants import FOR_GPU, Variant
 
 NUM_GOLDEN = 16
-CALIBRATION_ROWS = 256
+HOP_ROWS = 1000  # on which the steps before the variants are compared
+SATURATION_ROWS = 100
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What goes into a bundle beside the model: its name, where it came from, and figures measured elsewhere."""
+    """What goes into a bundle beside the model: its name, where it came from, and figures measured elsewhere.
+
+    `machine`: what the figures in it are measured on.
+    """
 
     name: str
     origin: Mapping[str, str]
     versions: Mapping[str, str]
     measured: Mapping[str, Any]
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What variants are held against torch on, and scored. `calibration`: rows that are in neither of the others."""
+
+    dev: Split
+    test: Split | None = None
+    calibration: Split | None = None
 
 
 def build_candidates(
@@ -38,133 +63,173 @@ def build_candidates(
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     *,
-    dev: Split,
-    test: Split | None,
-    calibration: Split | None,
+    rows: Rows,
     max_length: int,
     metric: metrics.Metric,
-    tolerances: Mapping[quantize.Variant, parity.Tolerance],
+    tolerances: Mapping[Variant, parity.Tolerance],
+    static: Static,
     origin: Origin,
-    announce: Callable[[str], None],
+    on_progress: Callable[[int, int, str], None],
+    gpu_provider: str | None = None,
 ) -> dict[str, Any]:
     """Write a bundle folder/VARIANT for each variant in `tolerances`; returns what was measured, as plain values.
 
-    Parity is taken on `dev`; `test`, where there is one, is scored as well. `calibration`: rows that are in neither,
-    from which static variants take their ranges. A variant over its tolerance has its `failures` in words. Raises
-    FusionError where the graph does not fuse, and UserError where calibration rows are missing or stand in dev or test.
+    Parity is taken on dev; test, where there is one, is scored as well. `on_progress` gets (done, total, what comes
+    next). `gpu_provider`: where the variants for GPUs are held against torch too. A variant over its tolerance has its
+    `failures` in words. Raises FusionError where the graph does not fuse, and UserError where calibration rows are
+    missing or stand in dev or test, or where the model's outputs are in another order than the labels.
     """
-    inputs = _calibration_inputs(calibration, tokenizer, max_length, [dev, *([test] if test is not None else [])])
-    if not inputs and (missing := [variant for variant in tolerances if variant in quantize.CALIBRATED]):
-        raise UserError(f"{missing[0]} takes the ranges of its activations from calibration rows, and there are none")
-    encoded = encode_split(dev, tokenizer, max_length=max_length)
+    calibration = _calibration(rows, tolerances, tokenizer, max_length)
+    encoded = encode_split(rows.dev, tokenizer, max_length=max_length)
     reference = predict_logits(student, encoded)
+    require_label_order(rows.dev, metrics.decide(reference), models.label_names(student), origin.name)
+    prover = _Prover(student, tokenizer, rows, reference, max_length, metric, origin)
     raw, fused = folder / "raw.onnx", folder / "fused.onnx"
     export_onnx(student, raw, takes_token_types="token_type_ids" in tokenizer.model_input_names)
-    nodes = fuse(
-        raw,
-        fused,
-        num_layers=student.config.num_hidden_layers,
-        num_heads=student.config.num_attention_heads,
-        hidden_size=student.config.hidden_size,
-        model_type=student.config.model_type,
-    )
-    raw.unlink()
-    told = {}
-    for variant, tolerance in tolerances.items():
-        announce(f"  {variant}")
-        bundle = folder / variant
-        model_file = folder / f"{variant}.onnx"
-        quantize.build_variant(variant, fused, model_file, inputs)
-        write_bundle(
-            bundle,
-            model_file=model_file,
-            config=student.config,
-            tokenizer=tokenizer,
-            labels=models.label_names(student),
-            max_length=max_length,
-            takes_pairs=dev.pairs is not None,
-            variant=variant,
-            facts={"name": origin.name, "origin": dict(origin.origin), "versions": dict(origin.versions)},
-        )
-        model_file.unlink()
-        told[variant] = _prove(bundle, reference, dev, test, metric, tolerance, origin)
+    encoder = Encoder.of(student.config)
+    nodes = fuse(raw, fused, encoder, fuses_embeddings=True)
+    total = 2 + len(tolerances)
+    on_progress(0, total, "the exported graph")
+    hops = {"onnx": prover.hop(raw, folder / "hop")}
+    on_progress(1, total, "the fused graph")
+    hops["fused"] = prover.hop(fused, folder / "hop")
     fused.unlink()
-    return {"fused_nodes": nodes, "variants": told}
+    told = {}
+    for done, (variant, tolerance) in enumerate(tolerances.items(), start=2):
+        on_progress(done, total, variant.name)
+        model_file = folder / f"{variant.name}.onnx"
+        build_variant(variant, raw, model_file, encoder, calibration, static)
+        providers = [CPU, *([gpu_provider] if gpu_provider and variant.weights in FOR_GPU else [])]
+        told[variant.name] = prover.prove(variant, model_file, folder / variant.name, tolerance, providers)
+        model_file.unlink()
+    raw.unlink()
+    on_progress(total, total, "")
+    return {"fused_nodes": nodes, "hops": hops, "variants": told}
 
 
-def calibration_rows(train: Split, *, seed: int, count: int = CALIBRATION_ROWS) -> Split:
-    """Up to `count` rows, drawn by the seed: of each class as many, as far as they go; of a regression any."""
-    order = np.random.default_rng(seed).permutation(len(train))
-    if train.labels.dtype.kind == "f":
-        return train.take(np.sort(order[:count]))
-    classes = [order[train.labels[order] == label] for label in np.unique(train.labels)]
-    in_turn = [rows[place] for place in range(len(order)) for rows in classes if place < len(rows)]
-    return train.take(np.sort(in_turn[:count]))
+def cuda_provider() -> str | None:
+    """onnxruntime's provider for NVIDIA GPUs, where this build has it."""
+    return CUDA if CUDA in onnxruntime.get_available_providers() else None
 
 
-def _calibration_inputs(
-    calibration: Split | None, tokenizer: PreTrainedTokenizerBase, max_length: int, held_out: Sequence[Split]
-) -> list[dict[str, np.ndarray]]:
-    """The model's inputs of each row alone. Raises UserError where one of them stands in dev or test too."""
-    if calibration is None:
+def _calibration(
+    rows: Rows, variants: Mapping[Variant, Any], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[Inputs]:
+    calibrated = [variant.name for variant in variants if variant.is_calibrated]
+    if rows.calibration is None or not len(rows.calibration):
+        if calibrated:
+            raise UserError(
+                f"{calibrated[0]} takes the ranges of its activations from calibration rows, and there are none"
+            )
         return []
-    shared = set(calibration.rows()) & {row for split in held_out for row in split.rows()}
-    if shared:
-        raise UserError(
-            f"calibration: {len(shared)} of its {len(calibration)} rows stand in dev or test too, the first "
-            f"{min(shared)[0]!r}; ranges taken from them would flatter the figures; take others"
+    require_apart(rows.calibration, [rows.dev, *([rows.test] if rows.test is not None else [])])
+    return inputs_alone(rows.calibration, tokenizer, max_length) if calibrated else []
+
+
+class _Prover:
+    """Turns model files into bundles and holds them against the torch logits on dev."""
+
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Rows,
+        reference: np.ndarray,
+        max_length: int,
+        metric: metrics.Metric,
+        origin: Origin,
+    ) -> None:
+        self.student = student
+        self.labels = models.label_names(student)
+        self.tokenizer = tokenizer
+        self.rows = rows
+        self.reference = reference
+        self.max_length = max_length
+        self.metric = metric
+        self.origin = origin
+
+    def hop(self, model_file: Path, folder: Path) -> dict[str, Any]:
+        """Parity of a step on the way, of which no bundle is kept."""
+        self._write(model_file, folder, "fp32")
+        some = np.arange(min(HOP_ROWS, len(self.rows.dev)))
+        found = self._held(folder, CPU, self.rows.dev.take(some), self.reference[some])
+        shutil.rmtree(folder)
+        return parity.as_plain(found)
+
+    def prove(
+        self, variant: Variant, model_file: Path, folder: Path, tolerance: parity.Tolerance, providers: Sequence[str]
+    ) -> dict[str, Any]:
+        """Write a variant's bundle, hold it against torch with each provider, and put in what was found."""
+        self._write(model_file, folder, variant.name)
+        held = {provider: self._held(folder, provider, self.rows.dev, self.reference) for provider in providers}
+        found = held[CPU]
+        dev, test = self.rows.dev, self.rows.test
+        scores = {"dev": found.metric}
+        measured = {f"dev {self.metric}": found.metric, "dev rows": len(dev)}
+        classifier = Classifier(folder)
+        classifier.batch_invariant = found.company.is_invariant
+        if test is not None:
+            answers = metrics.decide(classifier.logits(test.texts, test.pairs))
+            scores["test"] = metrics.score(self.metric, test.labels, answers, num_classes=len(self.labels))
+            measured |= {f"test {self.metric}": scores["test"], "test rows": len(test)}
+        flips = {} if len(self.labels) == 1 else {"label flips against torch on dev": found.num_label_flips}
+        told = {
+            "parity": parity.as_plain(found),
+            "other_providers": {name: parity.as_plain(each) for name, each in held.items() if name != CPU},
+            "without_vnni": self._without_vnni(folder, dev) if variant.is_calibrated else None,
+        }
+        finish_bundle(
+            folder,
+            batch_invariant=found.company.is_invariant,
+            measured={**measured, **self.origin.measured, **flips, "mean logit error / spread": found.logit_error},
+            golden=golden_examples(classifier, dev.texts[:NUM_GOLDEN], dev.pairs and dev.pairs[:NUM_GOLDEN]),
+            proof={"metric": self.metric, **told, "measured_on": dict(self.origin.machine)},
         )
-    rows = encode_split(calibration, tokenizer, max_length=max_length).rows
-    takes_types = "token_type_ids" in tokenizer.model_input_names
-    found = []
-    for row in rows:
-        tokens = np.array([row["input_ids"]])
-        types = (
-            {"token_type_ids": np.array([row.get("token_type_ids") or [0] * tokens.shape[1]])} if takes_types else {}
+        failures = [
+            reason if provider == CPU else f"{provider}: {reason}"
+            for provider, each in held.items()
+            for reason in each.failures(tolerance)
+        ]
+        return {**told, "failures": failures, "scores": scores, "size_bytes": size_bytes(folder)}
+
+    def _held(self, folder: Path, provider: str, rows: Split, reference: np.ndarray) -> parity.Parity:
+        return parity.hold_against_torch(folder, reference, rows, self.metric, self.labels, provider=provider)
+
+    def _without_vnni(self, folder: Path, dev: Split) -> dict[str, Any]:
+        """What a processor whose byte products saturate makes of a static variant, where nothing prevents it.
+
+        Of no rows where no product of its weights can saturate.
+        """
+        classifier = Classifier(folder)
+        if not classifier.saturates:
+            return {"num_rows": 0, "max_logit_shift": 0.0, "num_label_changes": 0}
+        some = dev.take(np.arange(min(SATURATION_ROWS, len(dev))))
+        usual = classifier.logits(some.texts, some.pairs)
+        emulated = folder.with_name("saturating")
+        shutil.copytree(folder, emulated)
+        saturating(folder / "onnx" / "model.onnx", emulated / "onnx" / "model.onnx")
+        found = Classifier(emulated).logits(some.texts, some.pairs)
+        shutil.rmtree(emulated)
+        return {
+            "num_rows": len(some),
+            "max_logit_shift": float(np.abs(found - usual).max()),
+            "num_label_changes": int((found.argmax(axis=1) != usual.argmax(axis=1)).sum()),
+        }
+
+    def _write(self, model_file: Path, folder: Path, variant: str) -> None:
+        write_bundle(
+            folder,
+            model_file=model_file,
+            config=self.student.config,
+            tokenizer=self.tokenizer,
+            labels=self.labels,
+            max_length=self.max_length,
+            takes_pairs=self.rows.dev.pairs is not None,
+            variant=variant,
+            saturates=can_saturate(model_file),
+            facts={
+                "name": self.origin.name,
+                "origin": dict(self.origin.origin),
+                "versions": dict(self.origin.versions),
+            },
         )
-        found.append({"input_ids": tokens, "attention_mask": np.ones_like(tokens), **types})
-    return found
-
-
-def _prove(
-    bundle: Path,
-    reference: np.ndarray,
-    dev: Split,
-    test: Split | None,
-    metric: metrics.Metric,
-    tolerance: parity.Tolerance,
-    origin: Origin,
-) -> dict[str, Any]:
-    """Hold the bundle against the torch logits on dev, and write into it what was found."""
-
-    def scored(rows: Split, logits: np.ndarray) -> float:
-        return metrics.score(metric, rows.labels, metrics.decide(logits), num_classes=logits.shape[1])
-
-    classifier = Classifier(bundle)
-    shift = parity.measure_batch_shift(classifier, dev.texts, dev.pairs)
-    classifier.batch_invariant = shift <= parity.INVARIANT_PROBABILITY
-    logits = classifier.logits(dev.texts, dev.pairs)
-    found = parity.compare(
-        logits, reference, metric=scored(dev, logits), torch_metric=scored(dev, reference), batch_shift=shift
-    )
-    scores = {"dev": found.metric}
-    measured = {f"dev {metric}": found.metric, "dev rows": len(dev)}
-    if test is not None:
-        scores["test"] = scored(test, classifier.logits(test.texts, test.pairs))
-        measured |= {f"test {metric}": scores["test"], "test rows": len(test)}
-    finish_bundle(
-        bundle,
-        batch_invariant=classifier.batch_invariant,
-        measured={
-            **measured,
-            **origin.measured,
-            **({} if logits.shape[1] == 1 else {"label flips against torch on dev": found.num_label_flips}),
-            "mean logit error / spread": found.logit_error,
-        },
-        golden=golden_examples(classifier, dev.texts[:NUM_GOLDEN], _first(dev.pairs)),
-    )
-    return {"parity": asdict(found), "failures": found.failures(tolerance), "scores": scores}
-
-
-def _first(pairs: Sequence[str] | None) -> Sequence[str] | None:
-    return None if pairs is None else pairs[:NUM_GOLDEN]

@@ -20,6 +20,14 @@ class Predictor(Protocol):
         """Tokenise, cut to the model's limit."""
         ...
 
+    def columns(self, encodings: Sequence[Encoding]) -> dict[str, Any]:
+        """What the model takes for one padded batch."""
+        ...
+
+    def forward(self, columns: dict[str, Any]) -> np.ndarray:
+        """One call of the model: (texts, classes) logits."""
+        ...
+
     def run(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """One call of the model on one padded batch: (texts, classes) logits."""
         ...
@@ -57,9 +65,8 @@ class TorchPredictor:
         """Tokenise, cut to `max_length`."""
         return self.tokenizer.encode_batch(list(texts) if pairs is None else list(zip(texts, pairs, strict=True)))
 
-    @torch.inference_mode()
-    def run(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """One call of the model on one padded batch; on a GPU, copies to and from it included."""
+    def columns(self, encodings: Sequence[Encoding]) -> dict[str, torch.Tensor]:
+        """The model's inputs, int64 (texts, positions) on its device, padded to the longest text."""
         longest = max(len(encoding) for encoding in encodings)
         columns: dict[str, Any] = {
             "input_ids": [e.ids + [self.pad_token_id] * (longest - len(e)) for e in encodings],
@@ -67,8 +74,16 @@ class TorchPredictor:
         }
         if self.takes_token_types:
             columns["token_type_ids"] = [e.type_ids + [0] * (longest - len(e)) for e in encodings]
-        batch = {name: torch.tensor(rows).to(self.device) for name, rows in columns.items()}
-        return self.model(**batch).logits.float().cpu().numpy()
+        return {name: torch.tensor(rows).to(self.device) for name, rows in columns.items()}
+
+    @torch.inference_mode()
+    def forward(self, columns: dict[str, torch.Tensor]) -> np.ndarray:
+        """One call of the model: (texts, classes) logits; on a GPU, the copy back included."""
+        return self.model(**columns).logits.float().cpu().numpy()
+
+    def run(self, encodings: Sequence[Encoding]) -> np.ndarray:
+        """One call of the model on one padded batch; on a GPU, copies to and from it included."""
+        return self.forward(self.columns(encodings))
 
     def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 32) -> np.ndarray:
         """(texts, classes) logits, in the order of the texts."""

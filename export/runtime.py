@@ -19,6 +19,9 @@ import numpy as np
 import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
+EXACT_BYTE_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8"}  # flags of processors that have them
+PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # fp32 means fp32, as in torch
+
 
 class BundleError(ValueError):
     """The folder is no usable bundle, or the input does not fit it."""
@@ -36,7 +39,7 @@ class Classifier:
         folder: str | Path,
         *,
         num_threads: int | None = None,
-        providers: Sequence[str | tuple[str, dict[str, str]]] = ("CPUExecutionProvider",),
+        providers: Sequence[str] = ("CPUExecutionProvider",),
     ) -> None:
         """Load a bundle. `num_threads` is onnxruntime's intra-op count, by default one per physical core."""
         folder = Path(folder)
@@ -47,15 +50,20 @@ class Classifier:
             self.batch_invariant: bool = manifest["batch_invariant"]
             self.takes_pairs: bool = manifest["takes_pairs"]
             self.pad_token_id: int = manifest["pad_token_id"]
+            self.saturates: bool = manifest["saturates"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{folder}: no readable bundle.json ({type(error).__name__}: {error})") from error
         options = onnxruntime.SessionOptions()
+        for name, value in session_config(saturates=self.saturates).items():
+            options.add_session_config_entry(name, value)
         if num_threads is not None:
             options.intra_op_num_threads = num_threads
+        if "CUDAExecutionProvider" in providers:
+            onnxruntime.preload_dlls()  # CUDA and cuDNN from torch's packages, where there are any
         try:
             self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             self.session = onnxruntime.InferenceSession(
-                str(folder / "onnx" / "model.onnx"), options, providers=list(providers)
+                str(folder / "onnx" / "model.onnx"), options, providers=with_options(providers)
             )
         except Exception as error:  # both libraries raise bare Exceptions for a missing or broken file
             raise BundleError(f"{folder}: {error}") from error
@@ -70,9 +78,9 @@ class Classifier:
         rows = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
         return self.tokenizer.encode_batch(rows)
 
-    def run(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """One call of the model on one padded batch: (texts, classes) logits."""
-        longest = max(len(encoding) for encoding in encodings)
+    def columns(self, encodings: Sequence[Encoding], *, length: int | None = None) -> dict[str, np.ndarray]:
+        """The model's inputs, int64 (texts, positions), padded to the longest text, or to `length` if that is more."""
+        longest = max(length or 0, *(len(encoding) for encoding in encodings))
         columns = {
             "input_ids": np.full((len(encodings), longest), self.pad_token_id, dtype=np.int64),
             "attention_mask": np.zeros((len(encodings), longest), dtype=np.int64),
@@ -82,7 +90,15 @@ class Classifier:
             columns["input_ids"][row, : len(encoding)] = encoding.ids
             columns["attention_mask"][row, : len(encoding)] = 1
             columns["token_type_ids"][row, : len(encoding)] = encoding.type_ids
-        return self.session.run(["logits"], {name: columns[name] for name in self.input_names})[0]
+        return {name: columns[name] for name in self.input_names}
+
+    def forward(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """One call of the model: (texts, classes) logits."""
+        return self.session.run(["logits"], columns)[0]
+
+    def run(self, encodings: Sequence[Encoding], *, length: int | None = None) -> np.ndarray:
+        """One call of the model on one padded batch: (texts, classes) logits. `length` as in `columns`."""
+        return self.forward(self.columns(encodings, length=length))
 
     def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 32) -> np.ndarray:
         """(texts, classes) logits, in the order of the texts."""
@@ -104,6 +120,26 @@ class Classifier:
         if len(self.labels) == 1:
             return [{self.labels[0]: round(float(row[0]), 6)} for row in answers]
         return [{"label": self.labels[int(row.argmax())], "probability": round(float(row.max()), 6)} for row in answers]
+
+
+def session_config(*, saturates: bool) -> dict[str, str]:
+    """The entries of a session's configuration that make its answers the same on any processor.
+
+    Products of bytes saturate on x86-64 processors without VNNI. There (and where it is not known) the runtime is told
+    to compute them in 16 bits, which is exact and slower, unless the model's weights are too small to saturate.
+    """
+    if not saturates:
+        return {}
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        flags = set()
+    return {"session.x64quantprecision": "0" if flags & EXACT_BYTE_PRODUCTS else "1"}
+
+
+def with_options(providers: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+    """Providers by name, as onnxruntime takes them."""
+    return [(name, PROVIDER_OPTIONS.get(name, {})) for name in providers]
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -1,68 +1,79 @@
-"""int8 with fixed ranges of activations: the dynamically quantised graph, its ranges replaced by calibrated ones.
+"""int8 with fixed ranges: products of uint8 activations and int8 weights, on the fused graph as it is.
 
-The library's own static quantiser fails on a fused graph. The dynamic one quantises all of it, attention included;
-what it finds anew for each batch is put in as constants here, so that a text's answer no longer depends on its batch.
+The library's static quantiser fails on a fused graph, and its dynamic one takes ranges anew for each batch, so that a
+text's answer depends on its neighbours. Here every range is a constant, measured over calibration texts.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
-from onnx.helper import make_node
 
+from export.blocks import stored_in_4_bits
+from export.graph import Graph, attribute, node
+from export.products import Product, products, take_bias
 from export.ranges import Range, measure_ranges
 
-MICROSOFT = "com.microsoft"
+FULL = 127
+REDUCED = 64  # two products of it and 255 together stay within 16 bits
 
 
-def fix_ranges(dynamic: Path, batches: Iterable[Mapping[str, np.ndarray]], target: Path, *, share: float = 1.0) -> int:
-    """Write the graph with ranges measured over `batches`; returns how many were fixed. `share` as in measure_ranges.
+@dataclass(frozen=True, kw_only=True)
+class Static:
+    """How ranges are taken and weights are stored.
 
-    DynamicQuantizeLinear becomes QuantizeLinear with a constant scale and zero point; MatMulInteger, Cast and Mul
-    become MatMulIntegerToFloat, which the runtime itself makes of the dynamic pattern alone.
+    `share`: of the activations' values that must lie inside their range; 1: all (min-max). `bits`: of stored weights, 8
+    or 4. `reduced`: weights from -64 to 64, whose products no processor saturates; else from -127 to 127.
     """
-    model = onnx.load(str(dynamic))
-    quantised = [node for node in model.graph.node if node.op_type == "DynamicQuantizeLinear"]
-    ranges = measure_ranges(dynamic, [node.input[0] for node in quantised], batches, share=share)
-    for node in quantised:
-        _fix(model.graph, node, ranges[node.input[0]])
-    _fuse_products(model.graph)
-    if all(entry.domain != MICROSOFT for entry in model.opset_import):
-        model.opset_import.append(onnx.helper.make_opsetid(MICROSOFT, 1))
-    onnx.save(model, str(target))
-    return len(quantised)
+
+    share: float = 1.0
+    bits: int = 8
+    reduced: bool = False
 
 
-def _fix(graph: onnx.GraphProto, node: onnx.NodeProto, measured: Range) -> None:
-    values, scale, zero_point = node.output
-    graph.initializer.append(numpy_helper.from_array(np.array(measured.scale), scale))
-    graph.initializer.append(numpy_helper.from_array(np.array(measured.zero_point), zero_point))
-    index = list(graph.node).index(node)
-    graph.node.remove(node)
-    graph.node.insert(index, make_node("QuantizeLinear", [node.input[0], scale, zero_point], [values]))
+def quantise_products(path: Path, batches: Iterable[Mapping[str, np.ndarray]], target: Path, options: Static) -> int:
+    """Write the model at `path` with every product but the last in int8; returns how many there are.
+
+    A product becomes QuantizeLinear with a constant scale and zero point, and MatMulIntegerToFloat (or QAttention), its
+    weights int8 with a scale for each column, its bias added in the same operator.
+    """
+    graph = Graph(path)
+    found = list(products(graph))
+    ranges = measure_ranges(path, [product.input for product in found], batches, share=options.share)
+    for product in found:
+        _quantise(graph, product, ranges[product.input], options)
+    graph.save(target)
+    return len(found)
 
 
-def _fuse_products(graph: onnx.GraphProto) -> None:
-    made_by = {output: node for node in graph.node for output in node.output}
-    for node in list(graph.node):
-        if node.op_type != "Mul":
-            continue
-        cast, scales = (made_by.get(name) for name in node.input)
-        if cast is None or scales is None or cast.op_type != "Cast" or scales.op_type != "Mul":
-            continue
-        product = made_by[cast.input[0]]
-        if product.op_type != "MatMulInteger":
-            continue
-        left, right, left_zero, right_zero = product.input
-        fused = make_node(
-            "MatMulIntegerToFloat",
-            [left, right, *scales.input, left_zero, right_zero],
-            list(node.output),
-            domain=MICROSOFT,
-        )
-        index = list(graph.node).index(node)
-        graph.node.insert(index, fused)
-        for old in (node, cast, product, scales):
-            graph.node.remove(old)
+def _quantise(graph: Graph, product: Product, measured: Range, options: Static) -> None:
+    quantised = f"{product.input}_uint8"
+    step = graph.add_constant(f"{product.input}_scale", measured.scale)
+    zero = graph.add_constant(f"{product.input}_zero_point", measured.zero_point)
+    if graph.producer(quantised) is None:
+        graph.insert_before(product.node, [node("QuantizeLinear", [product.input, step, zero], quantised)])
+    weights, scales = _weights(graph, product, options)
+    by_column = graph.add_constant(f"{product.name}_scale", scales)
+    no_shift = graph.add_constant(f"{product.name}_zero_point", np.zeros(len(scales), dtype=np.int8))
+    output = product.node.output[0]
+    if product.node.op_type == "Attention":
+        bias, mask = product.node.input[2:4]
+        inputs = [quantised, weights, bias, step, by_column, mask, zero, no_shift]
+        heads = attribute(product.node, "num_heads")
+        multiplied = node("QAttention", inputs, output, microsoft=True, num_heads=heads)
+    else:
+        bias = take_bias(graph, product)
+        inputs = [quantised, weights, step, by_column, zero, no_shift, *([] if bias is None else [bias])]
+        multiplied = node("MatMulIntegerToFloat", inputs, output, microsoft=True)
+    graph.replace(product.node, [multiplied])
+
+
+def _weights(graph: Graph, product: Product, options: Static) -> tuple[str, np.ndarray]:
+    """The int8 tensor of a product's weights, and its scales (columns,)."""
+    limit = REDUCED if options.reduced else FULL
+    if options.bits == 4:
+        return stored_in_4_bits(graph, product.name, product.weights, limit=limit)
+    scales = (np.maximum(np.abs(product.weights).max(axis=0), 1e-8) / limit).astype(np.float32)
+    numbers = np.clip(np.round(product.weights / scales), -limit, limit).astype(np.int8)
+    return graph.add_constant(f"{product.name}_int8", numbers), scales

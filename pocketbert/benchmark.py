@@ -3,14 +3,14 @@
 import random
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from bench import machine
-from bench.contenders import Contender, Device, Workload, contenders_at
+from bench.contenders import GRID, Contender, Device, Workload, contenders_at, shape_name, shape_of
 from bench.floor import fit_floor, floor_name
 from bench.latency import Protocol, Samples, measure
 from bench.report import write_reports
@@ -22,8 +22,9 @@ from compress.metrics import Metric
 from compress.progress import progress_bar
 from compress.tasks import Task, read_split
 from export.manifest import read_manifest
+from export.variants import FOR_GPU, VARIANTS
 from pocketbert import __version__
-from pocketbert.recipe import Recipe, grid_lengths
+from pocketbert.recipe import Recipe, grid_of
 
 MADE_UP_WORDS = "the of to and a in is it you that he was for on are with as his they be at one have this"
 
@@ -48,8 +49,7 @@ def of_run(
         for device in devices:
             contenders += contenders_at(path, name=name, device=device, max_length=task.max_length)
     for bundle in bundles:
-        # onnxruntime's CUDA provider does not run int8
-        for device in devices if bundle.name == "fp32" else devices[:1]:
+        for device in devices if VARIANTS[bundle.name].weights in FOR_GPU else devices[:1]:
             contenders += contenders_at(bundle, name=f"student {bundle.name}", device=device)
     contenders.append(Contender(name=floor_name(task), kind="tfidf", path=str(floor)))
     workload = Workload(
@@ -57,7 +57,7 @@ def of_run(
         pairs=task.test.pairs,
         labels=task.test.labels.tolist(),
         num_classes=len(task.labels),
-        fixed_lengths=grid_lengths(recipe),
+        grid=grid_of(recipe),
     )
     protocol = Protocol(
         num_threads=recipe.bench.threads or machine.usable_cores(),
@@ -97,7 +97,7 @@ def run_benchmark(
         "machine": before,
         "protocol": asdict(protocol),
         "metric": metric,
-        "fixed_lengths": list(workload.fixed_lengths),
+        "grid": [shape_name(shape) for shape in workload.grid],
         "rows": [row.to_json() for row in found],
     }
 
@@ -122,6 +122,7 @@ def of_folders(
     device: str,
     num_threads: int | None,
     rounds: int,
+    grid: Sequence[str] | None,
     output: Path | None,
     console: Console,
 ) -> dict[str, Any]:
@@ -143,7 +144,9 @@ def of_folders(
     ]
     labels = None if data is None else _common_labels(contenders)
     metric: Metric = "pearson_spearman" if labels is not None and len(labels) == 1 else "accuracy"
+    shapes = tuple(map(shape_of, grid)) if grid else GRID
     workload = _made_up(contenders) if data is None else _read(data, text, label, labels)
+    workload = replace(workload, grid=shapes)
     protocol = Protocol(num_threads=num_threads or machine.usable_cores(), rounds=rounds)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
@@ -155,7 +158,7 @@ def of_folders(
         "metric": metric,
         "reproduce": {
             "words": f"With PocketBERT {__version__} and the packages named below, on the same folders.",
-            "command": _command(paths, data, text, label, device, protocol),
+            "command": _command(paths, data, text, label, device, grid, protocol),
             "recipe": None,
         },
         "stages": {"bench": found},
@@ -174,12 +177,19 @@ def _short_name(path: Path, paths: Sequence[Path]) -> str:
 
 
 def _command(
-    paths: Sequence[Path], data: Path | None, text: list[str], label: str, device: str, protocol: Protocol
+    paths: Sequence[Path],
+    data: Path | None,
+    text: list[str],
+    label: str,
+    device: str,
+    grid: Sequence[str] | None,
+    protocol: Protocol,
 ) -> str:
     """The command line that measures the same again."""
     parts = ["pocketbert", "bench", *map(str, paths), "--device", device]
     if data is not None:
         parts += ["--data", str(data), *(part for column in text for part in ("--text", column)), "--label", label]
+    parts += [part for shape in grid or () for part in ("--grid", shape)]
     return shlex.join([*parts, "--threads", str(protocol.num_threads), "--rounds", str(protocol.rounds)])
 
 

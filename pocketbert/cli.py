@@ -217,28 +217,56 @@ def augment(
 
 
 @app.command(
-    epilog="Example:\n\n    pocketbert export models/my-bert --data dev.csv --text sentence --output bundles/my-bert"
+    epilog="Examples:\n\n    pocketbert export models/my-bert --task-data dev.csv --calibration train.csv "
+    "--text sentence --output bundles\n\n"
+    "    pocketbert export models/my-bert --task-data dev.csv --output bundles --variant int8-weight-int4-embedding\n\n"
+    "    pocketbert export runs/quickstart --explain\n\n    pocketbert export bundles/int8-static --explain"
 )
 def export(
-    model: Annotated[str, typer.Argument(help="A fine-tuned BERT: a Hugging Face folder or Hub name")],
-    data: Annotated[Path, typer.Option(help="A labelled table, on which each variant is held against torch")],
-    output: Annotated[Path, typer.Option(help="Folder for the bundles")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A fine-tuned model: Hugging Face folder or Hub name; with --explain also a run or a bundle"
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option("--task-data", "--data", help="A labelled table, on which each variant is held against torch"),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the bundles [default: bundles/NAME]")] = None,
     text: Texts = None,
     label: Label = "label",
     variant: Annotated[
-        list[str] | None, typer.Option(help="fp32, int8-dynamic, int8-static; several times; default: all that can be")
+        list[str] | None,
+        typer.Option(
+            help="fp32, fp16, int8-dynamic, int8-static, int4-static, int8-weight, int4-weight, each also with "
+            "-fp32-embedding, -int8-embedding or -int4-embedding behind it; several times; default: all for CPUs"
+        ),
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Another such table, of train rows: int8-static takes its ranges from it")
+        Path | None, typer.Option(help="Another such table, of train rows: static variants take their ranges from it")
     ] = None,
+    reduce_range: Annotated[
+        bool, typer.Option("--reduce-range", help="int8 weights in 7 bits: exact on any processor, whatever runs them")
+    ] = False,
     metric: Annotated[str, typer.Option(help="accuracy, f1, matthews or pearson_spearman")] = "accuracy",
     max_length: Annotated[int | None, typer.Option(min=4, help="Tokens, longer texts are cut [default: 128]")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell of each variant all that was found, and what it means")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn a fine-tuned model into bundles, without distilling it. What does not agree with torch is not written."""
     from pocketbert import shown
-    from pocketbert.exporting import export_model
+    from pocketbert.exporting import export_model, ledger_of
 
+    if explain and data is None:
+        _print(ledger_of(Path(model)), as_json, shown.explained)
+        return
+    if data is None:
+        raise UserError(
+            f"{model}: name a labelled table with --task-data, on which its variants are held against torch"
+        )
     found = export_model(
         model,
         variants=variant,
@@ -248,10 +276,11 @@ def export(
         label=label,
         metric=metric,
         max_length=max_length,
-        output=output,
+        reduce_range=reduce_range,
+        output=output or Path("bundles") / Path(model).name,
         console=_console(),
     )
-    _print(found, as_json, shown.variants)
+    _print(found, as_json, shown.explained if explain else shown.variants)
     if any(facts["failures"] for facts in found["variants"].values()):
         raise typer.Exit(EXIT_GATE)
 
@@ -268,6 +297,10 @@ def bench(
     device: Annotated[str, typer.Option(help="cpu, cuda or both")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each model; default: all usable cores")] = None,
     rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds")] = 12,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(help="TEXTSxTOKENS for the model alone; several times [default: 1x16 1x32 1x64 1x128 16x32]"),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for results.json, samples.json and the report")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -283,6 +316,7 @@ def bench(
         device=device,
         num_threads=threads,
         rounds=rounds,
+        grid=grid,
         output=output,
         console=_console(),
     )

@@ -18,11 +18,13 @@ from compress.precision import Precision, autocast, cast_once
 from compress.student import new_student
 from compress.tasks import Task
 from compress.training import fastest_attention
+from export.candidates import HOP_ROWS, SATURATION_ROWS
+from export.variants import VARIANTS
 from pocketbert.augment_keys import TrainHeadSection
 from pocketbert.corpora import named, texts_of
 from pocketbert.plan import plan_of, remarks_on, shape_of
 from pocketbert.preflight import read_encoder
-from pocketbert.recipe import Recipe, grid_lengths, masked_lm_of
+from pocketbert.recipe import Recipe, grid_of, masked_lm_of
 from pocketbert.runs import state_of
 from pocketbert.stages import schedule_of
 from pocketbert.training_keys import GeneralSection, StageSection
@@ -34,8 +36,9 @@ MOST_TEXTS_READ = 500_000  # of a corpus; of a larger one the estimate is too lo
 STAGE_S, WORKER_S = 5.0, 8.0  # to load models and data; to start and warm up a process that measures
 HEAD = 1.3  # times a classifier's step, for the logits of all pieces
 WRITTEN_S_A_TOKEN = 1e-5  # to draw a variant, write it and tokenise it
+EMULATION = 30.0  # times a text alone, as a processor that saturates computes it
 ALONE = 2.0  # a text run alone takes about twice as long as in a batch
-TEXTS_A_ROUND, CALLS_A_LENGTH = 30 + 128, 10
+TEXTS_A_ROUND, CALLS_A_LENGTH, CALLS_A_BATCH = 30 + 128, 10, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,13 +230,24 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
         reading = cost.teacher_forward if recipe.training.precision == "auto" else cost.teacher_frozen
         found["augment"] = written + masked * reading * _masked_lm_size(recipe) + flips * cost.teacher_frozen
     variants = len(recipe.export.variants)
-    found["export"] = variants * held_out * ALONE * cost.student_forward
-    a_round = TEXTS_A_ROUND * tokens_a_row + CALLS_A_LENGTH * sum(grid_lengths(recipe))
+    found["export"] = _export_rows(recipe, task) * tokens_a_row * ALONE * cost.student_forward
+    grid = sum((CALLS_A_LENGTH if batch == 1 else CALLS_A_BATCH * batch) * length for batch, length in grid_of(recipe))
+    a_round = TEXTS_A_ROUND * tokens_a_row + grid
     measured = recipe.bench.rounds * a_round * ALONE + len(task.test) * tokens_a_row
     found["bench"] = measured * (cost.teacher_forward + (1 + variants) * cost.student_forward) + WORKER_S * (
         2 + variants
     )
     return {stage: seconds + STAGE_S for stage, seconds in found.items()}
+
+
+def _export_rows(recipe: Recipe, task: Task) -> float:
+    """Rows that the export stage runs through models like the student; where they run slower, so many more."""
+    variants = [VARIANTS[name] for name in recipe.export.variants]
+    calibrated = sum(variant.is_calibrated for variant in variants)
+    emulated = min(SATURATION_ROWS, len(task.dev)) * EMULATION
+    hops = 2 * min(HOP_ROWS, len(task.dev))
+    held = len(variants) * (len(task.dev) + len(task.test))
+    return hops + held + calibrated * (emulated + recipe.export.calibration_rows)
 
 
 def _masked_lm_size(recipe: Recipe) -> float:

@@ -24,7 +24,7 @@ from rich.text import Text
 from bench import machine
 from compress import locations, processes
 from compress.errors import UserError
-from compress.files import files_in, sha256, write_json, write_text
+from compress.files import write_json, write_text
 from compress.metrics import is_regression
 from compress.tasks import Task, align_labels, load_task
 from pocketbert import __version__, benchmark, builtin, preflight
@@ -32,6 +32,7 @@ from pocketbert.plan import augmentation_plan, general_plan, plan_of, remarks_on
 from pocketbert.reading import to_yaml
 from pocketbert.recipe import Recipe
 from pocketbert.runs import Planned, Run, StageRecord, Workspace, cache_folder
+from pocketbert.shipping import ship, with_verdicts
 
 DISK_IS_FULL_BELOW_BYTES = 2**26
 ALONE = ("export", "bench")  # what one process does while the others are gone
@@ -61,8 +62,14 @@ def run_recipe(recipe: Recipe, folder: Path, console: Console) -> Outcome | None
         if not processes.leave():
             return None
         records |= {stage.name: flow.do(stage) for stage in plan if stage.name in ALONE}
-        gate = _apply_gate(recipe, records["export"], folder)
-        results = flow.results(plan, gate)
+        judged = with_verdicts(
+            recipe,
+            records["export"].metrics,
+            records["teacher"].metrics["scores"]["dev"],
+            records["bench"].metrics["rows"],
+        )
+        gate = ship(recipe, judged, folder)
+        results = flow.results(plan, judged, gate)
         _write_results(results, folder)
         return Outcome(folder=folder, results=results, num_built=run.num_built, gate=gate)
 
@@ -221,7 +228,9 @@ class _Flow:
 
                 return match_predictions(self.stages, work)
             case "export":
-                return self.stages.export(work, self.run.records["teacher"].metrics["scores"])
+                from pocketbert.exporting import export_student
+
+                return export_student(self.stages, work, self.run.records["teacher"].metrics["scores"])
             case "bench":
                 return self._bench(work)
         raise AssertionError(name)
@@ -238,9 +247,10 @@ class _Flow:
             console=self.console,
         )
 
-    def results(self, plan: list[Planned], gate: list[str]) -> dict[str, Any]:
-        """Everything that the report shows, as plain values."""
+    def results(self, plan: list[Planned], judged: dict[str, Any], gate: list[str]) -> dict[str, Any]:
+        """Everything that the report shows, as plain values. `judged`: the export stage's facts after the gate."""
         recipe, task, records = self.recipe, self.task, self.run.records
+        metrics = {stage.name: records[stage.name].metrics for stage in plan} | {"export": judged}
         return {
             "format_version": 1,
             "name": recipe.name,
@@ -263,31 +273,5 @@ class _Flow:
                 "recipe": to_yaml(recipe),
             },
             "student": vars(shape_of(recipe)),
-            "stages": {
-                stage.name: {"seconds": records[stage.name].seconds, **records[stage.name].metrics} for stage in plan
-            },
+            "stages": {stage.name: {"seconds": records[stage.name].seconds, **metrics[stage.name]} for stage in plan},
         }
-
-
-def _apply_gate(recipe: Recipe, exported: StageRecord, folder: Path) -> list[str]:
-    """Put the variants that passed into bundles/, and say what is missing."""
-    told = exported.metrics["variants"]
-    passed = [variant for variant, facts in told.items() if not facts["failures"]]
-    bundles = folder / "bundles"
-    bundles.mkdir(exist_ok=True)
-    for stale in bundles.iterdir():
-        if stale.is_dir() and stale.name not in passed:
-            shutil.rmtree(stale)
-    for variant in passed:
-        source, target, partial = folder / "export" / variant, bundles / variant, bundles / f"{variant}.partial"
-        if target.is_dir() and _digests(source) == _digests(target):
-            continue
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, partial)
-        partial.rename(target)
-    must_pass = recipe.gate.require or ([] if passed or recipe.smoke else list(told))
-    return [f"{name}: {'; '.join(told[name]['failures'])}" for name in must_pass if name not in passed]
-
-
-def _digests(folder: Path) -> dict[Path, str]:
-    return {path.relative_to(folder): sha256(path) for path in files_in(folder)}

@@ -17,7 +17,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from compress.errors import UserError
-from pocketbert.recipe import ExportSection, Recipe, Variant
+from export.variants import VARIANTS
+from pocketbert.recipe import ExportSection, Recipe
 from pocketbert.smoke import shrunk
 from pocketbert.training_keys import Section
 
@@ -183,7 +184,7 @@ def _hold_sections_together(source: _Source) -> None:
     for path in (("gate", "require"), ("export", "tolerance")):
         names = value(*path, [])
         for name in names if isinstance(names, list | dict) and isinstance(built, list) else ():
-            if name in get_args(Variant) and name not in built:
+            if name in VARIANTS and name not in built:
                 source.tell(path, f"got {name}, which is not in export.variants; add it there, or leave it out here")
     limit, lengths = value("task", "max_length", 128), value("bench", "fixed_lengths", [])
     for length in lengths if isinstance(lengths, list) and isinstance(limit, int) else ():

@@ -1,17 +1,21 @@
 """The recipe: everything a run needs, as typed and strict sections. `reading` makes one from a YAML file."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from bench.contenders import GRID_BATCH_LENGTH, GRID_LENGTHS, Shape
 from compress.errors import UserError
 from compress.metrics import Metric, is_regression
+from export.variants import DEFAULT_VARIANTS, VARIANTS
 from pocketbert.augment_keys import AugmentSection
 from pocketbert.training_keys import DistillSection, FineTuneSection, Names, Section, TrainingSection
 
-Variant = Literal["fp32", "int8-dynamic", "int8-static"]
+if TYPE_CHECKING:
+    VariantName = str
+else:
+    VariantName = Literal[tuple(VARIANTS)]
 Share = Annotated[float, Field(ge=0, le=1)]
-GRID_LENGTHS = (16, 32, 64, 128)
 
 
 class TaskSection(Section):
@@ -127,17 +131,26 @@ class ToleranceSection(Section):
 
     logit_error: Annotated[float, Field(ge=0)] | None = Field(None, description="Mean error / spread of the logits")
     label_flips: Share | None = Field(None, description="Share of rows whose label changes")
-    metric_drop: Share | None = Field(None, description="Metric of the torch student less the variant's")
 
 
 class ExportSection(Section):
     """The variants to build."""
 
-    variants: Annotated[list[Variant], Field(min_length=1)] = Field(
-        ["fp32", "int8-dynamic"], description="What to build"
+    variants: Annotated[list[VariantName], Field(min_length=1)] = Field(
+        list(DEFAULT_VARIANTS), description="What to build"
     )
-    tolerance: dict[Variant, ToleranceSection] = Field(
+    tolerance: dict[VariantName, ToleranceSection] = Field(
         {}, description="Where the default limits do not suit, by variant"
+    )
+    calibration_rows: Annotated[int, Field(ge=8)] = Field(
+        256,
+        description="Train rows from which static variants take the ranges of their activations, of each class as many",
+    )
+    range_share: Annotated[float, Field(gt=0.9, le=1)] = Field(
+        1.0, description="Share of the activations' values that lie inside their range; 1: all (min-max)"
+    )
+    reduce_range: bool = Field(
+        False, description="int8 weights in 7 bits: exact on any processor, whatever runs them; a little less accurate"
     )
 
     @model_validator(mode="after")
@@ -156,12 +169,22 @@ class BenchSection(Section):
     fixed_lengths: list[PositiveInt] | None = Field(
         None, description="Token counts of the grid at batch 1; default: 16, 32, 64, 128, up to task.max_length"
     )
+    fixed_batches: list[Annotated[int, Field(ge=2)]] = Field(
+        [16], description="Batch sizes of the grid, each timed on texts of 32 tokens"
+    )
 
 
 class GateSection(Section):
-    """What must pass, or the command ends with exit code 3."""
+    """What a variant must reach to be shipped, on dev; and which must, or the command ends with exit code 3."""
 
-    require: list[Variant] = Field([], description="Variants that must be good enough")
+    require: list[VariantName] = Field([], description="Variants that must be good enough")
+    student_share: Share | None = Field(0.99, description="Share of the torch student's metric to keep")
+    teacher_share: Share | None = Field(None, description="Share of the teacher's metric to keep")
+    batch_shift: Share | None = Field(
+        None, description="Largest change of a probability by other texts in the batch or by padding; 1e-5: none"
+    )
+    size_mb: PositiveFloat | None = Field(None, description="The whole bundle, in decimal megabytes")
+    latency_ms: PositiveFloat | None = Field(None, description="Median from text to label, here, at batch 1")
 
 
 class Recipe(Section):
@@ -188,6 +211,13 @@ def grid_lengths(recipe: Recipe) -> list[int]:
     if recipe.bench.fixed_lengths is not None:
         return recipe.bench.fixed_lengths
     return [length for length in GRID_LENGTHS if length <= recipe.task.max_length]
+
+
+def grid_of(recipe: Recipe) -> list[Shape]:
+    """The shapes on which the benchmark times the model alone."""
+    lengths = grid_lengths(recipe)
+    in_batches = [(size, min(GRID_BATCH_LENGTH, max(lengths))) for size in recipe.bench.fixed_batches if lengths]
+    return [*((1, length) for length in lengths), *in_batches]
 
 
 def augmentation_of(recipe: Recipe) -> AugmentSection:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench import ledger
 from bench import table as bench_table
 from bench.report import machine_lines
 from pocketbert.pipeline import Outcome
@@ -45,6 +46,17 @@ def variants(found: dict[str, Any]) -> None:
         for name, facts in found["variants"].items()
     ]
     _table(("variant", "size", "score", "torch", "label flips", "bundle"), lines)
+
+
+def explained(found: dict[str, Any]) -> None:
+    """The parity ledger: its table, what each column means, and all that was found of each variant."""
+    _table(ledger.HEADER, ledger.cells(found, found["metric"]))
+    for what, meaning in ledger.MEANINGS:
+        _line(f"{what}: {meaning}")
+    for title, sentences in ledger.explained(found, found["metric"]):
+        _line(f"\n{title}")
+        for sentence in sentences:
+            _line(f"  {sentence}")
 
 
 def training(found: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from pocketbert.recipe import Recipe, grid_lengths
 
 MARK = "-smoke"
-ROWS, TEXTS, TOKENS, VARIANTS = 200, 200, 32, 2
+ROWS, TEXTS, TOKENS, VARIANTS, CALIBRATION_ROWS = 200, 200, 32, 2, 32
 STAGE = {"epochs": 1, "max_steps": 4, "batch_size": 8}
 
 
@@ -36,7 +36,9 @@ def shrunk(recipe: Recipe) -> Recipe:
         content["teacher"].pop("fine_tune")  # nothing is fine-tuned
     _at_most(content["bench"], rounds=2, warm_up_s=0.2)
     content["bench"]["fixed_lengths"] = [min(length, TOKENS) for length in grid_lengths(recipe)[:1]]
+    content["bench"]["fixed_batches"] = recipe.bench.fixed_batches[:1]
     content["gate"]["require"] = []
+    _at_most(content["export"], calibration_rows=CALIBRATION_ROWS)
     return Recipe.model_validate(content)
 
 

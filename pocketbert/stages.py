@@ -1,7 +1,7 @@
 """What each training and export stage does. Imports torch; the pipeline loads it only when a stage must run."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import torch
 from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bench import machine
 from compress import distill, metrics, models, processes
 from compress.augment import augment
 from compress.blocks import pack
@@ -22,10 +21,8 @@ from compress.inference import predict_logits
 from compress.objective import LayerWeights, Objective
 from compress.shape import StudentShape
 from compress.shards import encoded_shards
-from compress.tasks import Task
+from compress.tasks import Task, require_label_order
 from compress.training import Schedule, Setting, Trained
-from export import parity, quantize
-from export.candidates import Origin, build_candidates, calibration_rows
 from pocketbert.augment_keys import TrainHeadSection
 from pocketbert.corpora import named, texts_of
 from pocketbert.recipe import Recipe
@@ -130,6 +127,8 @@ class Stages:
         teacher, told = self.recipe.teacher, {}
         if teacher.model is not None:
             model = models.load_classifier(teacher.model)
+            answers = metrics.decide(predict_logits(model, self.encoded["dev"]))
+            require_label_order(self.task.dev, answers, self.task.labels, teacher.model)
         else:
             torch.manual_seed(self.recipe.seed)
             model = models.load_classifier(teacher.base or "", self.task.labels)
@@ -176,43 +175,7 @@ class Stages:
         after = self._scores_under_teachers_head(learner, original)
         return {**asdict(trained), "scores_before": before, "scores": after}
 
-    def export(self, workspace: Workspace, teacher_scores: dict[str, float]) -> dict[str, Any]:
-        """Build every variant as a candidate bundle and hold it against the torch student on dev."""
-        teacher, metric = self.recipe.teacher, self.recipe.task.metric
-        calibrated = any(variant in quantize.CALIBRATED for variant in self.recipe.export.variants)
-        student = str(self.folder / "prediction" / "model")
-        return build_candidates(
-            models.load_classifier(student),
-            models.load_tokenizer(student),
-            workspace.output,
-            dev=self.task.dev,
-            test=self.task.test,
-            calibration=calibration_rows(self.task.train, seed=self.recipe.seed) if calibrated else None,
-            max_length=self.task.max_length,
-            metric=metric,
-            tolerances={variant: self._tolerance(variant) for variant in self.recipe.export.variants},
-            origin=Origin(
-                name=self.recipe.name,
-                origin={
-                    "recipe": self.recipe.name,
-                    "task": f"{self.recipe.task.data} (sha256 {self.task.fingerprint()[:12]})",
-                    "teacher": teacher.model or f"fine-tuned from {teacher.base}",
-                    "student": "{layers} layers x {width}, feed-forward {ffn_width}, {heads} heads".format(
-                        **vars(self.shape)
-                    ),
-                },
-                versions=machine.package_versions(),
-                measured={f"teacher's test {metric}": teacher_scores["test"]},
-            ),
-            announce=self.console.print,
-        )
-
     # -- their parts
-
-    def _tolerance(self, variant: quantize.Variant) -> parity.Tolerance:
-        wanted = self.recipe.export.tolerance.get(variant)
-        chosen = wanted.model_dump(exclude_none=True) if wanted else {}
-        return replace(parity.DEFAULT_TOLERANCES[variant], **chosen)
 
     def dev_score(self, model: PreTrainedModel, *, encoded: dict[str, Encoded]) -> float:
         """The metric on dev, by which epochs are chosen."""

@@ -13,6 +13,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests share the cores
     os.environ["OMP_NUM_THREADS"] = "1"
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -28,6 +29,8 @@ from compress.augment.candidates import Candidates
 from compress.augment.masked_lm import MaskedLM
 from compress.augment.vectors import load_vectors
 from compress.augment.words import load_stop_words
+from export.fuse import Encoder
+from export.to_onnx import export_onnx
 
 GOOD = ("fine", "lovely", "great", "warm")
 BAD = ("dull", "awful", "flat", "cold")
@@ -148,6 +151,27 @@ def teacher_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrain
     BertForSequenceClassification(config()).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def raw_graph(tmp_path_factory: pytest.TempPathFactory, teacher_folder: Path) -> Path:
+    """That classifier as exported, nothing fused."""
+    path = tmp_path_factory.mktemp("graphs") / "raw.onnx"
+    export_onnx(BertForSequenceClassification.from_pretrained(teacher_folder), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Encoder:
+    """What fusion must know of it."""
+    return Encoder.of(config())
+
+
+@pytest.fixture(scope="session")
+def calibration(tokenizer: PreTrainedTokenizerFast) -> list[dict[str, np.ndarray]]:
+    """Inputs to take ranges from."""
+    texts = [text for text, _ in rows(60, seed=6)]
+    return [{name: np.array([cells]) for name, cells in tokenizer(text).items()} for text in texts]
 
 
 @pytest.fixture(scope="session")

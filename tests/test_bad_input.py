@@ -19,8 +19,10 @@ from safetensors.torch import load_file, save_file
 
 from compress import models
 from compress.tasks import read_split
-from export.candidates import Origin, build_candidates
-from export.parity import DEFAULT_TOLERANCES
+from export.candidates import Origin, Rows, build_candidates
+from export.parity import default_tolerance
+from export.static import Static
+from export.variants import VARIANTS
 from pocketbert import cli
 
 
@@ -74,14 +76,13 @@ def good_bundle(tmp_path_factory, teacher_folder, reviews):
         models.load_classifier(str(teacher_folder)),
         models.load_tokenizer(str(teacher_folder)),
         folder,
-        dev=read_split(reviews, text=["text"], label="label", labels=("negative", "positive")),
-        test=None,
-        calibration=None,
+        rows=Rows(dev=read_split(reviews, text=["text"], label="label", labels=("negative", "positive"))),
         max_length=32,
         metric="accuracy",
-        tolerances={"fp32": DEFAULT_TOLERANCES["fp32"]},
+        tolerances={VARIANTS["fp32"]: default_tolerance(VARIANTS["fp32"])},
+        static=Static(),
         origin=Origin(name="tiny", origin={}, versions={}, measured={}),
-        announce=lambda line: None,
+        on_progress=lambda done, total, what: None,
     )
     return folder / "fp32"
 
@@ -623,6 +624,10 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
         lambda place: ["bench", place.teacher, "--device", "cuda"],
         ("--device cuda: no CUDA device here",),
     ),
+    "a grid of something else": (
+        lambda place: ["bench", place.teacher, "--grid", "64"],
+        ("got the shape '64'; expected texts x tokens",),
+    ),
     "models with other labels": (
         lambda place: ["bench", place.teacher, turned(place), "--data", place.reviews],
         ("the models' labels differ",),
@@ -657,11 +662,11 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     ),
     "a variant that there is not": (
         lambda place: ["export", place.teacher, "--data", place.reviews, "--variant", "int3", *EXPORT],
-        ("--variant int3: expected one of fp32, int8-dynamic",),
+        ("--variant int3: expected one of fp32, fp32-int8-embedding",),
     ),
     "a static variant without rows to calibrate on": (
         lambda place: ["export", place.teacher, "--data", place.reviews, "--variant", "int8-static", *EXPORT],
-        ("--variant int8-static: needs --calibration, a table with other rows than --data",),
+        ("--variant int8-static: needs --calibration, a table with other rows than --task-data",),
     ),
     "calibration on the very rows that it is judged by": (
         lambda place: [
@@ -669,6 +674,18 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
             "int8-static", *EXPORT,
         ],
         ("calibration: 256 of its 256 rows stand in dev or test too, the first",),
+    ),
+    "an export of nothing in particular": (
+        lambda place: ["export", place.teacher, "--output", "out"],
+        ("name a labelled table with --task-data",),
+    ),
+    "an explanation of what was never exported": (
+        lambda place: ["export", place.root, "--explain"],
+        ("results.json: no such file",),
+    ),
+    "an explanation of a bundle without proof": (
+        lambda place: ["export", without_proof(place), "--explain"],
+        ("bundle.json holds no proof; export the model again",),
     ),
     "a read-only place": (
         lambda place: ["export", place.teacher, "--data", place.reviews, *EXPORT[:-1], "/proc/bundles"],
@@ -681,6 +698,14 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
 def test_bundles(place, capsys, kind):
     arguments, expected = BUNDLES[kind]
     check(place, capsys, arguments(place), *expected)
+
+
+def without_proof(place: Place) -> Path:
+    folder = place.copy(place.bundle)
+    manifest = json.loads((folder / "bundle.json").read_text())
+    del manifest["proof"]
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    return folder
 
 
 def run_with(place: Place, *options: object, **files: str) -> list[object]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import rows, write_csv
 
-from bench import plots, table, worker
+from bench import ledger, plots, table, worker
 from bench.cautions import cautions
 from bench.contenders import Contender, Workload, contenders_at
 from bench.latency import Protocol, Samples, measure
@@ -76,13 +76,15 @@ def test_ratios_are_against_the_first_row_of_the_same_device():
     def sample(device: str, seconds: float, error: str | None = None) -> Samples:
         contender = Contender(name=device, kind="torch", path=f"{device}{seconds}", device=device)
         calls = [[seconds] * 3] * 2
-        return Samples(contender=contender, texts_s=calls, tokens_s={8: calls}, throughput_s=[1.0, 1.0], error=error)
+        return Samples(
+            contender=contender, texts_s=calls, tokens_s={"1x8": calls}, throughput_s=[1.0, 1.0], error=error
+        )
 
     samples = [sample("cpu", 0.010), sample("cuda", 0.004), sample("cpu", 0.002), sample("cuda", 0.001)]
     options = {"labels": None, "num_classes": 2, "metric": "accuracy", "num_throughput_texts": 8, "num_parameters": {}}
     found = rows_of(samples, sizes=[1] * 4, **options)
     assert [row.texts_ratio.value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
-    assert [row.tokens_ratio[8].value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
+    assert [row.tokens_ratio["1x8"].value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
 
     dead = Samples(contender=samples[0].contender, texts_s=[[0.01]], error="out of memory")
     found = rows_of([dead, samples[2]], sizes=[1] * 2, **options)
@@ -96,7 +98,7 @@ def measured(teacher_folder, base_folder):
     workload = Workload(
         texts=[text for text, _ in lines],
         labels=[int(label == "positive") for _, label in lines],
-        fixed_lengths=[8, 16, 500],
+        grid=[(1, 8), (1, 16), (4, 8), (1, 500)],
     )
     contenders = [
         *contenders_at(teacher_folder, name="teacher", max_length=32),
@@ -114,7 +116,8 @@ def test_every_round_times_every_contender_on_the_same_inputs(measured):
     teacher = measured[0]
     assert teacher.error is None
     assert [len(calls) for calls in teacher.texts_s] == [5, 5, 5]
-    assert set(teacher.tokens_s) == {8, 16}, "lengths beyond the model's limit are left out"
+    assert set(teacher.tokens_s) == {"1x8", "1x16", "4x8"}, "lengths beyond the model's limit are left out"
+    assert len(teacher.tokens_s["1x8"][0]) == QUICK.repeats and len(teacher.tokens_s["4x8"][0]) == QUICK.batch_repeats
     assert len(teacher.throughput_s) == 3 and len(teacher.predictions) == 30
     assert all(seconds > 0 for calls in teacher.texts_s for seconds in calls)
     assert teacher.facts["num_threads"] == 1
@@ -171,6 +174,9 @@ def test_models_with_other_labels_are_not_scored_side_by_side(command, teacher_f
     assert found.returncode == 2 and "the models' labels differ" in found.stderr
 
 
+CPU = "CPUExecutionProvider"
+
+
 def summary(median: float) -> dict:
     return {"n": 360, "median_ms": median, "p90_ms": median * 1.5, "p95_ms": median * 2}
 
@@ -183,8 +189,8 @@ def fixed_results() -> dict:
         return {
             "name": name, "kind": kind, "device": "cpu", "size_bytes": size,
             "num_parameters": 7_000_000, "score": score,
-            "texts": summary(median), "texts_ratio": interval, "tokens": {16: summary(median)},
-            "tokens_ratio": {16: interval}, "throughput": 1000 / median, "facts": {}, "error": None,
+            "texts": summary(median), "texts_ratio": interval, "tokens": {"16x32": summary(median)},
+            "tokens_ratio": {"16x32": interval}, "throughput": 1000 / median, "facts": {}, "error": None,
         }  # fmt: skip
 
     failed = {
@@ -195,23 +201,33 @@ def fixed_results() -> dict:
         "cpu": "A processor", "usable_cores": 2, "logical_cores": 2, "instructions": ["avx2"], "memory_bytes": 2**34,
         "gpu": None, "system": "Linux", "python": "3.11", "load_average": 0.1, "versions": {"torch": "2.13.0"},
     }  # fmt: skip
-    parity = {
-        "num_rows": 100, "max_logit_error": 0.5, "logit_error": 0.03, "num_label_flips": 2, "metric": 0.84,
-        "torch_metric": 0.85, "batch_shift": 0.1,
+    example = {"text": "a <i> text", "pair": None, "expected": [0.6, 0.4], "found": [0.5, 0.5]}
+    company = {
+        "num_rows": 64, "batch_shift": 0.1, "padding_shift": 0.02, "num_label_changes": 3,
+        "example": None,
     }  # fmt: skip
+    parity = {
+        "num_rows": 100, "max_logit_error": 0.5, "mean_logit_error": 0.04, "logit_error": 0.03, "num_label_flips": 2,
+        "metric": 0.84, "torch_metric": 0.85, "example": example, "company": company, "asked_for": CPU,
+        "paired": {"difference": -0.01, "low": -0.03, "high": 0.01, "p_value": 0.6},
+        "ran": {"provider": CPU, "nodes": {CPU: 40}, "low_precision": 0.98, "fused": {"QAttention": 4}},
+    }  # fmt: skip
+    saturated = {"num_rows": 100, "max_logit_shift": 0.1, "num_label_changes": 1}
+    proof = {"parity": parity, "other_providers": {}, "without_vnni": saturated, "failures": []}
+    exported = {"seconds": 1.0, "hops": {}, "variants": {"int8-dynamic": proof}, "recommended": "int8-dynamic"}
     history = [{"step": step, "loss": 1 / step, "loss_hidden": 1 / step} for step in (20, 40)]
     return {
         "format_version": 1, "name": "a <b> recipe", "metric": "accuracy", "selected_on_test": False,
         "rows": {"train": 800, "dev": 100, "test": 100}, "remarks": ["2 duplicate rows of train removed"],
-        "gate": ["int8-dynamic: metric_drop 0.02 over the tolerance 0.01"],
+        "gate": ["int8-dynamic: keeps 98.00% of its fp32 student's 0.8500, less than 99.00%"],
         "stages": {
             "prediction": {
                 "seconds": 12.0, "history": history, "dev_scores": [0.8, 0.85], "num_steps": 40, "resumed_at_step": 20,
             },
-            "export": {"seconds": 1.0, "variants": {"int8-dynamic": {"parity": parity, "failures": []}}},
+            "export": exported,
             "bench": {
                 "machine": machine, "protocol": {"num_threads": 2, "rounds": 12, "throughput_texts": 128},
-                "metric": "accuracy", "fixed_lengths": [16],
+                "metric": "accuracy", "grid": ["1x8", "16x32"],
                 "rows": [
                     row("teacher, torch fp32", "torch", 90_000_000, 0.87, 10.0, 1.0),
                     row("student int8-dynamic, onnxruntime", "onnxruntime", 8_000_000, 0.85, 0.5, 20.0),
@@ -235,15 +251,41 @@ def test_the_table_shows_figures_and_what_was_not_measured():
 def test_the_report_is_one_file_that_asks_for_nothing(tmp_path):
     write_reports(fixed_results(), tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    for figure in ("97.7%", "x 20.0", "x 11.2", "0.850", "2 of 100", "metric_drop 0.02 over the tolerance 0.01"):
+    for figure in ("97.7%", "x 20.0", "x 11.2", "0.850", "2 of 100", "less than 99.00%", "a &lt;i&gt; text"):
         assert figure in page
     assert "a &lt;b&gt; recipe" in page and "a <b> recipe" not in page
     without_namespaces = page.replace("http://www.w3.org/", "")
     assert "http" not in without_namespaces and "<script" not in page and "@import" not in page
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "| student int8-dynamic, onnxruntime | 8.0 MB |" in text
+    assert "| model | 8 tokens | 16 x 32 tokens |" in text
+    assert "| student int8-dynamic, onnxruntime | - | 0.50 ms, x20.0 |" in text
     assert "| prediction | 40 | 12 s from step 20 on | 0.800 0.850 |" in text
     assert "**97.7%** of the teacher's accuracy kept" in text
+
+
+def test_the_ledger_tells_each_variant_in_a_row_and_in_words():
+    exported = fixed_results()["stages"]["export"]
+    (row,) = ledger.cells(exported, "accuracy")
+    assert row == (
+        "int8-dynamic", "0.840", "-0.010 (-0.030 to +0.010)", "2 of 100", "0.03", "0.5", "0.1", "0.02", "98%",
+        "recommended",
+    )  # fmt: skip
+    assert len(row) == len(ledger.HEADER)
+    exported["variants"]["int8-dynamic"]["failures"] = ["too slow"]
+    exported["variants"]["int8-dynamic"]["other_providers"] = {
+        "CUDAExecutionProvider": {
+            **exported["variants"]["int8-dynamic"]["parity"],
+            "asked_for": "CUDAExecutionProvider",
+        }
+    }
+    ((title, sentences),) = ledger.explained(exported, "accuracy")
+    told = "\n".join(sentences)
+    assert title == "int8-dynamic: failed: too slow" and "NOT GOOD ENOUGH: too slow" in told
+    for part in ("(95 % interval -0.0300 to +0.0100, McNemar p 0.6), not significant", "3 of 64 labels change",
+                 "'a <i> text': expected 0.600 0.400, got 0.500 0.500", "(CUDA WAS ASKED FOR)",
+                 "logits would move by up to 0.1 and 1 of 100 labels change"):  # fmt: skip
+        assert part in told, part
 
 
 def test_the_report_tells_the_score_after_each_stage_under_the_names_of_the_splits(tmp_path):
@@ -293,7 +335,7 @@ def test_cautions_come_with_their_reason_and_only_then():
     told = doubts()
     assert "scores are of 100 rows, so each is known to about 10 points" in told
     assert "probabilities moved by up to 0.1" in told and "student fp32, onnxruntime, CUDA was not measured" in told
-    assert "no int8 dot product" in told
+    assert "no int8 dot product" in told and "int8-dynamic will be faster" in told
     assert "smoke" not in told and "Other work" not in told and "most common label" not in told
     assert "too few rows for a test split" in doubts(selected_on_test=True)
     assert "would score 0.840, the best model here 0.870" in doubts(most_common_label=0.84)

@@ -13,9 +13,13 @@ from conftest import LABELS, rows, words_with_vectors, write_csv
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer
 
+from export.bundle import verify_bundle
 from export.predictors import TorchPredictor
+from pocketbert import cli
 
 STAGES = ("teacher", "general", "masked_lm", "intermediate", "prediction")  # that train
+VARIANTS = ["fp32", "int8-dynamic", "int8-static"]
+ANY = {"label_flips": 1.0, "logit_error": 9.0}
 
 
 def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
@@ -37,7 +41,8 @@ def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
             "intermediate": quick,
             "prediction": quick,
         },
-        "export": {"tolerance": {"int8-dynamic": {"label_flips": 1.0, "metric_drop": 1.0, "logit_error": 9.0}}},
+        "export": {"variants": VARIANTS, "tolerance": dict.fromkeys(VARIANTS[1:], ANY)},
+        "gate": {"student_share": 0.5},
         "bench": {"rounds": 2, "fixed_lengths": [8], "warm_up_s": 0.1},
         **changes,
     }
@@ -74,7 +79,7 @@ def test_a_run_leaves_bundles_a_report_and_the_table(finished):
     folder, _, _, printed = finished
     for name in ("recipe.yaml", "manifest.json", "results.json", "report.html", "report.md"):
         assert (folder / name).is_file()
-    for variant in ("fp32", "int8-dynamic"):
+    for variant in VARIANTS:
         assert (folder / "bundles" / variant / "onnx" / "model.onnx").is_file()
     for name in ("teacher, torch fp32", "student, torch fp32", "student int8-dynamic, onnxruntime", "TF-IDF"):
         assert name in printed.stdout
@@ -272,17 +277,48 @@ def checkpointed_epochs(root: Path, stage: str) -> list[float]:
     return found
 
 
+def test_the_recommended_variant_is_one_that_passed_and_its_bundle_says_so(finished):
+    folder = finished[0]
+    exported = json.loads((folder / "results.json").read_text())["stages"]["export"]
+    chosen = exported["recommended"]
+    latencies = {name: facts["latency_ms"] for name, facts in exported["variants"].items()}
+    assert latencies[chosen] <= 1.03 * min(latencies.values())
+    for name in VARIANTS:
+        manifest = json.loads((folder / "bundles" / name / "bundle.json").read_text())
+        assert manifest["recommended"] == (name == chosen)
+        assert manifest["measured"]["median ms from text to label, batch 1"] == round(latencies[name], 3)
+        assert verify_bundle(folder / "bundles" / name).num_changed == 0
+    assert f"{chosen}: recommended" in (folder / "report.html").read_text()
+
+
+def test_the_ledger_of_a_run_and_of_a_bundle_is_told(finished, capsys):
+    folder = finished[0]
+    assert cli.main(["export", str(folder), "--explain"]) == 0
+    told = capsys.readouterr().out
+    for part in ("torch, exported", "and fused", "McNemar p", "in a mixed batch", "ran: ", "fused: Attention 2"):
+        assert part in told, part
+    assert cli.main(["export", str(folder / "bundles" / "int8-static"), "--explain", "--json"]) == 0
+    proof = json.loads(capsys.readouterr().out)
+    run = json.loads((folder / "results.json").read_text())["stages"]["export"]
+    assert proof["variants"]["int8-static"]["parity"] == run["variants"]["int8-static"]["parity"]
+
+
 def test_a_required_variant_that_fails_ends_with_code_3_and_is_not_shipped(finished, base_folder, reviews):
-    """The same run with a tolerance that no int8 model meets: training is not repeated."""
+    """The same run with limits that no int8 model meets: training and export are not repeated."""
     folder, environment, path, _ = finished
-    impossible = {"tolerance": {"int8-dynamic": {"logit_error": 0.0}}}
-    changed = recipe(path.parent, base_folder, reviews, export=impossible, gate={"require": ["int8-dynamic"]})
+    size_mb = (folder / "export" / "int8-static" / "onnx" / "model.onnx").stat().st_size / 1e6
+    changed = recipe(path.parent, base_folder, reviews, gate={"require": ["int8-static"], "size_mb": size_mb})
     found = run(changed, path.parent, environment)
     assert found.returncode == 3, found.stderr
-    assert "not shipped" in found.stderr and "logit_error" in found.stderr
-    assert "prediction: done before" in found.stderr
-    assert [bundle.name for bundle in (folder / "bundles").iterdir()] == ["fp32"]
+    assert "not shipped" in found.stderr and "MB, more than" in found.stderr
+    assert "prediction: done before" in found.stderr and "export: done before" in found.stderr
+    assert not list((folder / "bundles").iterdir())
     assert "Not shipped" in (folder / "report.html").read_text()
+    impossible = {"variants": VARIANTS, "tolerance": {"int8-dynamic": {"logit_error": 0.0}, "int8-static": ANY}}
+    found = run(recipe(path.parent, base_folder, reviews, export=impossible), path.parent, environment)
+    assert found.returncode == 0, found.stderr
+    assert {bundle.name for bundle in (folder / "bundles").iterdir()} == {"fp32", "int8-static"}
+    assert "int8-dynamic: failed: logit_error" in (folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

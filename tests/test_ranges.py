@@ -8,9 +8,12 @@ from onnx import TensorProto, helper
 from compress.cells import Split
 from compress.errors import UserError
 from compress.models import load_classifier
-from export.candidates import Origin, build_candidates, calibration_rows
-from export.parity import DEFAULT_TOLERANCES
+from export.calibration import calibration_rows
+from export.candidates import Origin, Rows, build_candidates
+from export.parity import default_tolerance
 from export.ranges import Histogram, Range, measure_ranges
+from export.static import Static
+from export.variants import VARIANTS
 
 
 def test_a_histogram_holds_the_extremes_and_the_percentiles_of_what_it_saw():
@@ -73,11 +76,12 @@ def test_calibration_rows_are_balanced_as_far_as_they_go_and_the_seeds_own():
     ],
 )
 def test_calibration_on_held_out_rows_or_on_none_is_refused(tmp_path, teacher_folder, tokenizer, texts, message):
+    static = VARIANTS["int8-static"]
     dev = Split(texts=["the film", "a story"], pairs=None, labels=np.array([0, 1]))
     calibration = texts and Split(texts=texts, pairs=None, labels=np.array([0, 1]))
     with pytest.raises(UserError, match=message):
         build_candidates(
-            load_classifier(str(teacher_folder)), tokenizer, tmp_path, dev=dev, test=None, calibration=calibration,
-            max_length=32, metric="accuracy", tolerances={"int8-static": DEFAULT_TOLERANCES["int8-static"]},
-            origin=Origin(name="tiny", origin={}, versions={}, measured={}), announce=print,
+            load_classifier(str(teacher_folder)), tokenizer, tmp_path, rows=Rows(dev=dev, calibration=calibration),
+            max_length=32, metric="accuracy", tolerances={static: default_tolerance(static)}, static=Static(),
+            origin=Origin(name="tiny", origin={}, versions={}, measured={}), on_progress=print,
         )  # fmt: skip

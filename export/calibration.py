@@ -1,0 +1,47 @@
+"""The rows from which calibrated variants take the ranges of their activations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from compress.cells import Split
+from compress.encoding import encode_split
+from compress.errors import UserError
+
+CALIBRATION_ROWS = 256
+
+Inputs = dict[str, np.ndarray]
+
+
+def calibration_rows(train: Split, *, seed: int, count: int = CALIBRATION_ROWS) -> Split:
+    """Up to `count` rows, drawn by the seed: of each class as many, as far as they go; of a regression any."""
+    order = np.random.default_rng(seed).permutation(len(train))
+    if train.labels.dtype.kind == "f":
+        return train.take(np.sort(order[:count]))
+    classes = [order[train.labels[order] == label] for label in np.unique(train.labels)]
+    in_turn = [rows[place] for place in range(len(order)) for rows in classes if place < len(rows)]
+    return train.take(np.sort(in_turn[:count]))
+
+
+def require_apart(calibration: Split, held_out: Sequence[Split]) -> None:
+    """Raise UserError where a calibration row stands in a held-out split too."""
+    shared = set(calibration.rows()) & {row for split in held_out for row in split.rows()}
+    if shared:
+        raise UserError(
+            f"calibration: {len(shared)} of its {len(calibration)} rows stand in dev or test too, the first "
+            f"{min(shared)[0]!r}; ranges taken from them would flatter the figures; take others"
+        )
+
+
+def inputs_alone(rows: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Inputs]:
+    """What the model takes for each row by itself, unpadded: int64 (1, positions)."""
+    takes_types = "token_type_ids" in tokenizer.model_input_names
+    found = []
+    for row in encode_split(rows, tokenizer, max_length=max_length).rows:
+        tokens = np.array([row["input_ids"]])
+        types = (
+            {"token_type_ids": np.array([row.get("token_type_ids") or [0] * tokens.shape[1]])} if takes_types else {}
+        )
+        found.append({"input_ids": tokens, "attention_mask": np.ones_like(tokens), **types})
+    return found

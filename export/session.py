@@ -1,0 +1,88 @@
+"""What the runtime made of a model: the provider of every node, and the share of the products in low precision."""
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnx import NodeProto, TensorProto
+
+from export.graph import Graph, attribute
+
+# where an operator that multiplies by constant weights has them
+WEIGHTS_AT = {
+    "MatMul": 1, "FusedMatMul": 1, "Gemm": 1, "FusedGemm": 1, "Attention": 1, "QAttention": 1, "MatMulInteger": 1,
+    "MatMulIntegerToFloat": 1, "DynamicQuantizeMatMul": 1, "MatMulNBits": 1,
+}  # fmt: skip
+LOW_PRECISION = (TensorProto.INT8, TensorProto.UINT8, TensorProto.FLOAT16)
+FUSED = (
+    "EmbedLayerNormalization", "Attention", "QAttention", "MultiHeadAttention", "BiasGelu", "Gelu",
+    "SkipLayerNormalization", "LayerNormalization",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """A session as it ran, after the runtime's own optimisations.
+
+    `low_precision`: share of the weights' multiplications whose weights are in 16 bits or fewer. `nodes`: how many
+    nodes each provider ran. `fused`: how often each fused operator stands.
+    """
+
+    provider: str
+    nodes: dict[str, int]
+    low_precision: float
+    fused: dict[str, int]
+
+
+def examine(model: Path, inputs: Mapping[str, np.ndarray], providers: Sequence[Any], options: Mapping[str, str]) -> Ran:
+    """Load a model once more and run it on one input, to see where and how. `options`: the session's config entries."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 4  # that it writes what fits this machine alone is what we want
+        for name, value in options.items():
+            settings.add_session_config_entry(name, value)
+        settings.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(str(model), settings, providers=list(providers))
+        session.run(None, {entry.name: inputs[entry.name] for entry in session.get_inputs()})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        graph = Graph(Path(folder) / "optimised.onnx")
+    ran = Counter(
+        event["args"]["provider"] for event in events if event["cat"] == "Node" and "provider" in event.get("args", {})
+    )
+    counts = Counter(node.op_type for node in graph.nodes)
+    return Ran(
+        provider=session.get_providers()[0],
+        nodes=dict(ran),
+        low_precision=_low_precision(graph),
+        fused={name: counts[name] for name in FUSED if counts[name]},
+    )
+
+
+def _low_precision(graph: Graph) -> float:
+    low = total = 0
+    for node in graph.nodes:
+        place = WEIGHTS_AT.get(node.op_type)
+        if place is None:
+            continue
+        count, kind = _weights(graph, node, node.input[place])
+        total += count
+        low += count * (kind in LOW_PRECISION)
+    return low / total if total else 0.0
+
+
+def _weights(graph: Graph, node: NodeProto, name: str) -> tuple[int, int]:
+    """How many numbers a product multiplies by, and their type; 0 where they are no constants."""
+    if name not in graph.constants:
+        return 0, TensorProto.UNDEFINED
+    tensor = graph.constants[name]
+    if node.op_type == "MatMulNBits":
+        return attribute(node, "K") * attribute(node, "N"), tensor.data_type
+    return int(np.prod(tensor.dims)), tensor.data_type
