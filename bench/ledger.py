@@ -8,6 +8,7 @@ from compress.metrics import Metric, is_regression
 
 HEADER = (
     "step",
+    "verdict",
     "score",
     "less torch's",
     "label flips",
@@ -16,7 +17,6 @@ HEADER = (
     "in a batch",
     "padded",
     "low precision",
-    "verdict",
 )
 STEPS = {"onnx": "torch, exported", "fused": "and fused"}
 MEANINGS = (
@@ -37,7 +37,7 @@ MEANINGS = (
 
 def cells(exported: Mapping[str, Any], metric: Metric) -> list[tuple[str, ...]]:
     """One tuple per step, in the order of HEADER. `exported`: what `export.candidates.build_candidates` gives."""
-    return [(title, *_figures(found, metric), verdict) for title, found, verdict in _steps(exported)]
+    return [(title, verdict.partition(":")[0], *_figures(found, metric)) for title, found, verdict in _steps(exported)]
 
 
 def explained(exported: Mapping[str, Any], metric: Metric) -> list[tuple[str, list[str]]]:
@@ -90,7 +90,7 @@ def _sentences(facts: Mapping[str, Any], metric: Metric) -> Iterator[str]:
         yield f"labels unlike torch's: {table.label_flips(found, metric)}"
     what = "the first such row" if found["num_label_flips"] else "the row furthest off"
     yield f"{what}: {_example(found['example'])}"
-    yield _about_company(found["company"])
+    yield _about_company(found["company"], metric)
     if found["company"]["example"]:
         yield f"the text that moves most: {_example(found['company']['example'])}"
     yield _about_runtime(found)
@@ -110,8 +110,10 @@ def _about_score(found: Mapping[str, Any], metric: Metric) -> str:
     )
 
 
-def _about_company(company: Mapping[str, Any]) -> str:
+def _about_company(company: Mapping[str, Any], metric: Metric) -> str:
     shifts = f"{company['batch_shift']:.2g} in a mixed batch, {company['padding_shift']:.2g} with padding alone"
+    if is_regression(metric):
+        return f"a text's value in company moves, over the values' spread, by at most {shifts}"
     changed = f"{company['num_label_changes']} of {company['num_rows']} labels change"
     return f"a text's probabilities in company move by at most {shifts}; {changed}"
 

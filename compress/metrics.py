@@ -12,6 +12,9 @@ def is_regression(metric: Metric) -> bool:
     return metric == "pearson_spearman"
 
 
+FEWEST_ANSWERS = 5
+
+
 def decide(logits: np.ndarray) -> np.ndarray:
     """What a model answers, (rows,): the class of the largest logit; where there is but one output, its value."""
     return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
@@ -20,15 +23,19 @@ def decide(logits: np.ndarray) -> np.ndarray:
 def better_order(labels: np.ndarray, answers: np.ndarray, *, num_classes: int) -> list[int] | None:
     """For each class that a model answers, the class that is probably meant; None where the order seems right.
 
-    It is told only where accuracy would be more than a half higher: a model that is merely bad is not called confused.
+    It is told only where accuracy would be more than a half higher, and where most of the rows answered with each class
+    that moves (five at the least) are of the class it stands for: a model that is merely bad, or always answers the
+    same, is not called confused.
     """
     from scipy.optimize import linear_sum_assignment
     from sklearn import metrics
 
     counts = metrics.confusion_matrix(labels, answers, labels=range(num_classes))
     meant, answered = linear_sum_assignment(counts, maximize=True)
-    gain = (counts[meant, answered].sum() - counts.trace()) / len(labels)
-    return meant[np.argsort(answered)].tolist() if gain > 0.5 else None
+    right, moved = counts[meant, answered], meant != answered
+    gain = (right.sum() - counts.trace()) / len(labels)
+    sure = (right >= FEWEST_ANSWERS) & (right > counts.sum(axis=0)[answered] / 2)
+    return meant[np.argsort(answered)].tolist() if gain > 0.5 and sure[moved].all() else None
 
 
 def score(metric: Metric, labels: np.ndarray, answers: np.ndarray, *, num_classes: int) -> float:

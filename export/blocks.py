@@ -8,6 +8,7 @@ from export.products import products
 
 EMBEDDING_BLOCKS = {8: 512, 4: 64}
 WEIGHT_BLOCKS = {8: 128, 4: 32}
+WORDS = "input_ids"  # what the table of words is looked up by
 FEW_ROWS = 16  # a table of token types: nothing to win
 SEARCHED = tuple(np.arange(0.70, 1.01, 0.03))
 
@@ -49,11 +50,10 @@ def quantise_embeddings(graph: Graph, bits: int) -> int:
     Word embeddings are two thirds of a small BERT.
     """
     found = [gather for gather in graph.of_type("Gather") if _looks_up(graph, gather)]
-    largest = max((graph.array(gather.input[0]).shape[0] for gather in found), default=0)
     for gather in found:
         name, index = gather.input
         table = graph.array(name)
-        own_bits = bits if table.shape[0] == largest else 8
+        own_bits = bits if index == WORDS and table.shape[1] % 2 == 0 else 8  # two numbers to a byte, by rows
         block = EMBEDDING_BLOCKS[own_bits]
         numbers, scales = quantise_blocks(table, own_bits, block)
         numbers = numbers.reshape(table.shape[0], -1)[:, : table.shape[1]]
@@ -79,8 +79,7 @@ def _looks_up(graph: Graph, gather: NodeProto) -> bool:
     """Whether it takes rows of a constant table."""
     name = gather.input[0]
     shape = tuple(graph.constants[name].dims) if name in graph.constants else ()
-    # with an odd number of columns the last byte of a row would be half of the next
-    return len(shape) == 2 and shape[0] >= FEW_ROWS and shape[1] % 2 == 0 and attribute(gather, "axis", 0) == 0
+    return len(shape) == 2 and shape[0] >= FEW_ROWS and attribute(gather, "axis", 0) == 0
 
 
 def quantise_weights(graph: Graph, bits: int) -> int:

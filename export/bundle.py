@@ -188,9 +188,9 @@ def _model_card(manifest: Mapping[str, Any]) -> str:
     taken_on = f"Taken on a processor with {', '.join(measured_on)}. " if measured_on else ""
     elsewhere = (
         "On x86-64 processors without VNNI its byte products would saturate: there `predict.py` sets the session "
-        "option `session.x64quantprecision`, and the answers are the same; so do where you load the model yourself."
+        "option `session.x64quantprecision`, which prevents it; so do where you load the model yourself."
         if manifest["saturates"]
-        else "Its byte products saturate on no processor."
+        else "Nothing in it saturates on processors without VNNI."
     )
     advice = "**This is the one that its maker recommends.** " if manifest.get("recommended") else ""
     labels = manifest["labels"]

@@ -30,7 +30,8 @@ from export.variants import FOR_GPU, Variant
 
 NUM_GOLDEN = 16
 HOP_ROWS = 1000  # on which the steps before the variants are compared
-SATURATION_ROWS = 100
+SATURATION_ROWS, SATURATION_TOKENS = 100, 32  # at most
+SATURATION_WORK = 2e10  # multiplications that are emulated in all: seconds, whatever the model's size
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
@@ -163,11 +164,12 @@ class _Prover:
         self._write(model_file, folder, variant.name)
         held = {provider: self._held(folder, provider, self.rows.dev, self.reference) for provider in providers}
         found = held[CPU]
+        batch_invariant = all(each.company.is_invariant for each in held.values())
         dev, test = self.rows.dev, self.rows.test
         scores = {"dev": found.metric}
         measured = {f"dev {self.metric}": found.metric, "dev rows": len(dev)}
         classifier = Classifier(folder)
-        classifier.batch_invariant = found.company.is_invariant
+        classifier.batch_invariant = batch_invariant
         if test is not None:
             answers = metrics.decide(classifier.logits(test.texts, test.pairs))
             scores["test"] = metrics.score(self.metric, test.labels, answers, num_classes=len(self.labels))
@@ -180,7 +182,7 @@ class _Prover:
         }
         finish_bundle(
             folder,
-            batch_invariant=found.company.is_invariant,
+            batch_invariant=batch_invariant,
             measured={**measured, **self.origin.measured, **flips, "mean logit error / spread": found.logit_error},
             golden=golden_examples(classifier, dev.texts[:NUM_GOLDEN], dev.pairs and dev.pairs[:NUM_GOLDEN]),
             proof={"metric": self.metric, **told, "measured_on": dict(self.origin.machine)},
@@ -203,12 +205,18 @@ class _Prover:
         classifier = Classifier(folder)
         if not classifier.saturates:
             return {"num_rows": 0, "max_logit_shift": 0.0, "num_label_changes": 0}
-        some = dev.take(np.arange(min(SATURATION_ROWS, len(dev))))
-        usual = classifier.logits(some.texts, some.pairs)
+        count = SATURATION_WORK / (SATURATION_TOKENS * self.student.num_parameters(exclude_embeddings=True))
+        some = dev.take(np.arange(min(SATURATION_ROWS, max(1, int(count)), len(dev))))
+        encodings = classifier.encode(some.texts, some.pairs)
+        for encoding in encodings:
+            encoding.truncate(SATURATION_TOKENS)
         emulated = folder.with_name("saturating")
         shutil.copytree(folder, emulated)
         saturating(folder / "onnx" / "model.onnx", emulated / "onnx" / "model.onnx")
-        found = Classifier(emulated).logits(some.texts, some.pairs)
+        as_emulated = Classifier(emulated)
+        usual, found = (
+            np.concatenate([model.run([encoding]) for encoding in encodings]) for model in (classifier, as_emulated)
+        )
         shutil.rmtree(emulated)
         return {
             "num_rows": len(some),

@@ -42,7 +42,9 @@ def failures(gate: Gate, found: Measured) -> list[str]:
         (gate.teacher_share, found.teacher_metric, "the teacher"),
     ):
         # a metric at or under 0 is no measure of what is kept
-        if share is not None and whole is not None and whole > 0 and not found.metric >= share * whole:
+        if share is None or whole is None or whole <= 0:
+            continue
+        if not found.metric >= share * whole:
             told.append(f"keeps {found.metric / whole:.2%} of {who}'s {whole:.4f}, less than {share:.2%}")
     over = (
         (found.batch_shift, gate.batch_shift, "a probability moves by {:.2g} in company, more than {:.2g}"),

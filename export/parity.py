@@ -16,7 +16,6 @@ from export.variants import Variant
 
 INVARIANT_PROBABILITY = 1e-5
 COMPANY_ROWS = 256
-COMPANY_ROWS = 256
 LONGER_BY = 32  # padding that a text is given to see whether it matters
 
 
@@ -60,8 +59,9 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Company:
-    """What becomes of a text's answer in company: the largest change of a probability (or value) in a mixed batch, and
-    with padding alone; how many labels change; the text that changes most, alone and then in company.
+    """What becomes of a text's answer in company: the largest change of a probability in a mixed batch, and with
+    padding alone (of a regression: of its value, over the spread of the values); how many labels change; the text that
+    changes most, alone and then in company.
     """
 
     num_rows: int
@@ -73,7 +73,8 @@ class Company:
     @property
     def is_invariant(self) -> bool:
         """Whether a text's answer is the same alone, in a batch and padded: the label, and the probability to 1e-5."""
-        return not self.num_label_changes and max(self.batch_shift, self.padding_shift) <= INVARIANT_PROBABILITY
+        shifts = (self.batch_shift, self.padding_shift)
+        return not self.num_label_changes and all(shift <= INVARIANT_PROBABILITY for shift in shifts)  # NaN is not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +167,7 @@ def compare(
         num_rows=len(logits),
         max_logit_error=float(error.max()),
         mean_logit_error=float(error.mean()),
-        logit_error=float(error.mean() / reference.std()),
+        logit_error=float(error.mean() / (reference.std() or 1.0)),
         num_label_flips=num_flips,
         metric=metrics.score(metric, rows.labels, ours, num_classes=num_classes),
         torch_metric=metrics.score(metric, rows.labels, theirs, num_classes=num_classes),
@@ -191,15 +192,17 @@ def in_company(classifier: Classifier, rows: Split, *, num_rows: int = COMPANY_R
             [classifier.run([encoding], length=length) for encoding, length in zip(encodings, longer, strict=True)]
         )
     )
-    shift = np.maximum(np.abs(together - alone), np.abs(padded - alone)).max(axis=1)
+    unit = (alone.std() or 1.0) if alone.shape[1] == 1 else 1.0
+    in_batch, in_padding = np.abs(together - alone) / unit, np.abs(padded - alone) / unit
+    shift = np.maximum(in_batch, in_padding).max(axis=1)
     changed = (together.argmax(axis=1) != alone.argmax(axis=1)) | (padded.argmax(axis=1) != alone.argmax(axis=1))
     most = int(shift.argmax())
     return Company(
         num_rows=len(encodings),
-        batch_shift=float(np.abs(together - alone).max()),
-        padding_shift=float(np.abs(padded - alone).max()),
+        batch_shift=float(in_batch.max()),
+        padding_shift=float(in_padding.max()),
         num_label_changes=int(changed.sum()),
-        example=_example(rows, most, alone, together) if shift[most] > INVARIANT_PROBABILITY else None,
+        example=None if shift[most] <= INVARIANT_PROBABILITY else _example(rows, most, alone, together),
     )
 
 

@@ -50,7 +50,7 @@ class Classifier:
             self.batch_invariant: bool = manifest["batch_invariant"]
             self.takes_pairs: bool = manifest["takes_pairs"]
             self.pad_token_id: int = manifest["pad_token_id"]
-            self.saturates: bool = manifest["saturates"]
+            self.saturates: bool = manifest.get("saturates", True)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{folder}: no readable bundle.json ({type(error).__name__}: {error})") from error
         options = onnxruntime.SessionOptions()

@@ -144,7 +144,7 @@ def of_folders(
     ]
     labels = None if data is None else _common_labels(contenders)
     metric: Metric = "pearson_spearman" if labels is not None and len(labels) == 1 else "accuracy"
-    shapes = tuple(map(shape_of, grid)) if grid else GRID
+    shapes = tuple(map(shape_of, dict.fromkeys(grid))) if grid else GRID
     workload = _made_up(contenders) if data is None else _read(data, text, label, labels)
     workload = replace(workload, grid=shapes)
     protocol = Protocol(num_threads=num_threads or machine.usable_cores(), rounds=rounds)

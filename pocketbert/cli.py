@@ -239,18 +239,22 @@ def export(
     variant: Annotated[
         list[str] | None,
         typer.Option(
-            help="fp32, fp16, int8-dynamic, int8-static, int4-static, int8-weight, int4-weight, each also with "
-            "-fp32-embedding, -int8-embedding or -int4-embedding behind it; several times; default: all for CPUs"
+            help="fp32, fp16, int8-dynamic, int8-static, int4-static, int8-weight, int4-weight; with another embedding "
+            "than its usual one: int8-static-int4-embedding; several times; default: those seven but fp16, without "
+            "--calibration also but the static ones"
         ),
     ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Another such table, of train rows: static variants take their ranges from it")
     ] = None,
     reduce_range: Annotated[
-        bool, typer.Option("--reduce-range", help="int8 weights in 7 bits: exact on any processor, whatever runs them")
+        bool, typer.Option("--reduce-range", help="int8 weights in 7 bits: their products saturate on no processor")
     ] = False,
     metric: Annotated[str, typer.Option(help="accuracy, f1, matthews or pearson_spearman")] = "accuracy",
     max_length: Annotated[int | None, typer.Option(min=4, help="Tokens, longer texts are cut [default: 128]")] = None,
+    student_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of torch's metric that a variant must keep to be written")
+    ] = 0.99,
     explain: Annotated[
         bool, typer.Option("--explain", help="Tell of each variant all that was found, and what it means")
     ] = False,
@@ -277,7 +281,8 @@ def export(
         metric=metric,
         max_length=max_length,
         reduce_range=reduce_range,
-        output=output or Path("bundles") / Path(model).name,
+        student_share=student_share,
+        output=output or Path("bundles") / Path(model).absolute().name,
         console=_console(),
     )
     _print(found, as_json, shown.explained if explain else shown.variants)
@@ -287,7 +292,7 @@ def export(
 
 @app.command(
     epilog="Examples:\n\n    pocketbert bench models/teacher models/student\n\n"
-    "    pocketbert bench models/teacher runs/quickstart/bundles/int8-dynamic --data dev.tsv --text sentence"
+    "    pocketbert bench models/teacher runs/quickstart/bundles/int8-static --data dev.tsv --text sentence"
 )
 def bench(
     paths: Annotated[list[Path], typer.Argument(help="Hugging Face folders or bundles; ratios are against the first")],
@@ -428,7 +433,7 @@ def curves(
         shown.path("plot", output / "curves.svg")
 
 
-@app.command(epilog="Example:\n\n    pocketbert verify runs/quickstart/bundles/int8-dynamic")
+@app.command(epilog="Example:\n\n    pocketbert verify runs/quickstart/bundles/int8-static")
 def verify(bundle: Annotated[Path, typer.Argument(help="A bundle folder")], as_json: AsJson = False) -> None:
     """Hash a bundle's files and replay the golden examples stored in it."""
     from export.bundle import verify_bundle

@@ -18,7 +18,7 @@ from compress.precision import Precision, autocast, cast_once
 from compress.student import new_student
 from compress.tasks import Task
 from compress.training import fastest_attention
-from export.candidates import HOP_ROWS, SATURATION_ROWS
+from export.candidates import HOP_ROWS
 from export.variants import VARIANTS
 from pocketbert.augment_keys import TrainHeadSection
 from pocketbert.corpora import named, texts_of
@@ -36,7 +36,7 @@ MOST_TEXTS_READ = 500_000  # of a corpus; of a larger one the estimate is too lo
 STAGE_S, WORKER_S = 5.0, 8.0  # to load models and data; to start and warm up a process that measures
 HEAD = 1.3  # times a classifier's step, for the logits of all pieces
 WRITTEN_S_A_TOKEN = 1e-5  # to draw a variant, write it and tokenise it
-EMULATION = 30.0  # times a text alone, as a processor that saturates computes it
+EMULATION_S = 15.0  # to emulate a processor that saturates, of each static variant
 ALONE = 2.0  # a text run alone takes about twice as long as in a batch
 TEXTS_A_ROUND, CALLS_A_LENGTH, CALLS_A_BATCH = 30 + 128, 10, 3
 
@@ -230,7 +230,10 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
         reading = cost.teacher_forward if recipe.training.precision == "auto" else cost.teacher_frozen
         found["augment"] = written + masked * reading * _masked_lm_size(recipe) + flips * cost.teacher_frozen
     variants = len(recipe.export.variants)
-    found["export"] = _export_rows(recipe, task) * tokens_a_row * ALONE * cost.student_forward
+    calibrated = sum(VARIANTS[name].is_calibrated for name in recipe.export.variants)
+    rows = 2 * min(HOP_ROWS, len(task.dev)) + variants * (len(task.dev) + len(task.test))
+    rows += calibrated * recipe.export.calibration_rows
+    found["export"] = rows * tokens_a_row * ALONE * cost.student_forward + calibrated * EMULATION_S
     grid = sum((CALLS_A_LENGTH if batch == 1 else CALLS_A_BATCH * batch) * length for batch, length in grid_of(recipe))
     a_round = TEXTS_A_ROUND * tokens_a_row + grid
     measured = recipe.bench.rounds * a_round * ALONE + len(task.test) * tokens_a_row
@@ -238,16 +241,6 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
         2 + variants
     )
     return {stage: seconds + STAGE_S for stage, seconds in found.items()}
-
-
-def _export_rows(recipe: Recipe, task: Task) -> float:
-    """Rows that the export stage runs through models like the student; where they run slower, so many more."""
-    variants = [VARIANTS[name] for name in recipe.export.variants]
-    calibrated = sum(variant.is_calibrated for variant in variants)
-    emulated = min(SATURATION_ROWS, len(task.dev)) * EMULATION
-    hops = 2 * min(HOP_ROWS, len(task.dev))
-    held = len(variants) * (len(task.dev) + len(task.test))
-    return hops + held + calibrated * (emulated + recipe.export.calibration_rows)
 
 
 def _masked_lm_size(recipe: Recipe) -> float:

@@ -1,9 +1,9 @@
 """Exporting, of a run's student and of any fine-tuned Hugging Face folder: candidate bundles, each proved."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from rich.console import Console
@@ -71,6 +71,7 @@ def export_model(
     metric: str,
     max_length: int | None,
     reduce_range: bool,
+    student_share: float,
     output: Path,
     console: Console,
 ) -> dict[str, Any]:
@@ -78,7 +79,8 @@ def export_model(
 
     `variants`: by default one of each kind, without `calibration` those that need none. `max_length`: by default 128
     tokens, or as many as the model takes. `data`: a labelled table on which every variant must agree with torch;
-    `calibration`: another one, whose rows the ranges of activations are taken from. Nothing that exists is overwritten.
+    `calibration`: another one, whose rows the ranges of activations are taken from. `student_share`: of torch's metric,
+    to keep. Nothing that exists is overwritten.
     """
     chosen = _chosen(variants, calibrated=calibration is not None)
     scored_by: Metric = _one_of(get_args(Metric), metric, "--metric")
@@ -93,10 +95,9 @@ def export_model(
     labels = (REGRESSION_OUTPUT,) if len(names) == 1 else names
     split = read_split(data, text=text, label=label, labels=labels)
     others = None if calibration is None else read_split(calibration, text=text, label=label, labels=labels)
-    work = output / ".partial"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    try:
+    output.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=output, prefix=".partial-") as partial:
+        work = Path(partial)
         found = _candidates(
             models.load_classifier(model),
             models.load_tokenizer(model),
@@ -112,13 +113,11 @@ def export_model(
             console=console,
         )
         for name, facts in found["variants"].items():
-            facts["failures"] += gate.failures(gate.Gate(), measured(facts, None, None))
+            facts["failures"] += gate.failures(gate.Gate(student_share=student_share), measured(facts, None, None))
             facts["bundle"] = None
             if not facts["failures"]:
                 (work / name).rename(output / name)
                 facts["bundle"] = str(output / name)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return {"metric": metric, **found}
 
 
@@ -135,8 +134,10 @@ def ledger_of(folder: Path) -> dict[str, Any]:
             "variants": {name: {**proof, "failures": []}},
             "recommended": name if manifest.get("recommended") else None,
         }
+    if not (folder / "results.json").is_file():
+        raise UserError(f"{folder}: neither a run (results.json) nor a bundle (bundle.json); give a model --task-data")
     results = read_results(folder)
-    if "export" not in results["stages"]:
+    if "hops" not in results["stages"].get("export", {}):
         raise UserError(
             f"{folder}: nothing was exported there; name a run folder, a bundle, or a model with --task-data"
         )

@@ -150,7 +150,7 @@ class ExportSection(Section):
         1.0, description="Share of the activations' values that lie inside their range; 1: all (min-max)"
     )
     reduce_range: bool = Field(
-        False, description="int8 weights in 7 bits: exact on any processor, whatever runs them; a little less accurate"
+        False, description="int8 weights in 7 bits: their products saturate on no processor, whatever runs them"
     )
 
     @model_validator(mode="after")
@@ -217,7 +217,7 @@ def grid_of(recipe: Recipe) -> list[Shape]:
     """The shapes on which the benchmark times the model alone."""
     lengths = grid_lengths(recipe)
     in_batches = [(size, min(GRID_BATCH_LENGTH, max(lengths))) for size in recipe.bench.fixed_batches if lengths]
-    return [*((1, length) for length in lengths), *in_batches]
+    return list(dict.fromkeys([*((1, length) for length in lengths), *in_batches]))
 
 
 def augmentation_of(recipe: Recipe) -> AugmentSection:

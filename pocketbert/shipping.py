@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from compress.files import files_in, sha256
 from export import gate
 from export.bundle import note_verdict
@@ -19,13 +21,14 @@ def gate_of(recipe: Recipe) -> gate.Gate:
 
 
 def measured(facts: Mapping[str, Any], teacher_metric: float | None, latency_ms: float | None) -> gate.Measured:
-    """What the gate looks at, of a variant's facts as `build_candidates` gives them."""
-    parity = facts["parity"]
+    """What the gate looks at, of a variant's facts as `build_candidates` gives them: the worst of its providers."""
+    held = [facts["parity"], *facts["other_providers"].values()]
+    shifts = [each["company"][name] for each in held for name in ("batch_shift", "padding_shift")]
     return gate.Measured(
-        metric=parity["metric"],
-        student_metric=parity["torch_metric"],
+        metric=min(each["metric"] for each in held),
+        student_metric=facts["parity"]["torch_metric"],
         teacher_metric=teacher_metric,
-        batch_shift=max(parity["company"]["batch_shift"], parity["company"]["padding_shift"]),
+        batch_shift=float(np.max(shifts)),  # NaN, if one is
         size_bytes=facts["size_bytes"],
         latency_ms=latency_ms,
     )

@@ -681,7 +681,7 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     ),
     "an explanation of what was never exported": (
         lambda place: ["export", place.root, "--explain"],
-        ("results.json: no such file",),
+        ("neither a run (results.json) nor a bundle (bundle.json); give a model --task-data",),
     ),
     "an explanation of a bundle without proof": (
         lambda place: ["export", without_proof(place), "--explain"],

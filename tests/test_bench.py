@@ -268,8 +268,8 @@ def test_the_ledger_tells_each_variant_in_a_row_and_in_words():
     exported = fixed_results()["stages"]["export"]
     (row,) = ledger.cells(exported, "accuracy")
     assert row == (
-        "int8-dynamic", "0.840", "-0.010 (-0.030 to +0.010)", "2 of 100", "0.03", "0.5", "0.1", "0.02", "98%",
-        "recommended",
+        "int8-dynamic", "recommended", "0.840", "-0.010 (-0.030 to +0.010)", "2 of 100", "0.03", "0.5", "0.1", "0.02",
+        "98%",
     )  # fmt: skip
     assert len(row) == len(ledger.HEADER)
     exported["variants"]["int8-dynamic"]["failures"] = ["too slow"]

@@ -80,7 +80,7 @@ def test_a_run_killed_under_two_processes_ends_with_the_weights_of_an_undisturbe
                 process.communicate()
             num_kills += 1
         told = finished(launched(2, *command, cwd=folder, env=environment))
-        assert told.count("bundle ") == 2 and told.count("report ") == 1, "one process alone tells the end"
+        assert told.count("bundle ") == 3 and told.count("report ") == 1, "one process alone tells the end"
         ends.append(weights(folder / "runs" / "tiny"))
         logged = (folder / "runs" / "tiny" / "log.txt").read_text()
         assert logged.count("bench\n") == 1
