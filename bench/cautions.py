@@ -71,6 +71,12 @@ def _about_speed(results: dict[str, Any]) -> Iterator[str]:
             f"Other work ran on this machine (load average {here['load_average']} on {here['usable_cores']} cores): "
             "ratios, which are paired, hold better than milliseconds. Measure again when it is quiet."
         )
+    twice = bench["same_twice"]
+    if twice is not None and not twice["is_valid"]:
+        yield (
+            f"INVALID: {twice['name']} against itself came out {table.ratio(twice['ratio'])} times as fast, not 1.00: "
+            "this machine was too unsteady, and no ratio here can be trusted. Measure again when it is quiet."
+        )
     for row in bench["rows"]:
         ratio = row["texts_ratio"]
         if ratio and (ratio["high"] - ratio["low"]) / 2 > WIDE_INTERVAL * ratio["value"]:

@@ -1,7 +1,7 @@
 """Who takes part in a benchmark, and what each is asked."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,10 @@ def shape_name(shape: Shape) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One row of the benchmark: an artefact and how it is run."""
+    """One row of the benchmark: an artefact and how it is run. `again`: a row's very model once more, to show how far
+    apart two measurements of the same thing are. `slowed_by`: the share of its own time that each text takes longer, to
+    show that the benchmark finds it.
+    """
 
     name: str
     kind: Kind
@@ -41,6 +44,8 @@ class Contender:
     precision: str = "fp32"
     max_length: int | None = None
     scored: bool = True
+    again: bool = False
+    slowed_by: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for the worker's command and for results.json."""
@@ -61,6 +66,13 @@ class Workload:
     labels: Sequence[float] | None = None
     num_classes: int = 0
     grid: Sequence[Shape] = GRID
+
+
+def with_one_again(contenders: Sequence[Contender]) -> list[Contender]:
+    """The contenders, and a copy of the last that is a model on the device of the first."""
+    device = contenders[0].device
+    chosen = next(each for each in reversed(contenders) if each.kind != "tfidf" and each.device == device)
+    return [*contenders, replace(chosen, name=f"{chosen.name}, again", scored=False, again=True)]
 
 
 def contenders_at(

@@ -1,6 +1,7 @@
-"""The benchmark itself: one child process per contender, interleaved rounds in random order, raw samples kept."""
+"""The benchmark itself: one child process per contender, short visits in random order, raw samples kept."""
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,19 +10,24 @@ from typing import Any
 from bench.children import Child, ChildError
 from bench.contenders import Contender, Workload, shape_name
 
+SETTLE_S = 0.005  # until the threads of the one before have stopped to spin
+
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How much is measured. Each round times every contender once, in an order drawn anew.
+    """How much is measured.
 
-    `texts_per_round`: single texts, text to label. `repeats`: calls per shape of the grid; of batches, `batch_repeats`.
-    `throughput_texts`: texts that are all at hand at once. `warm_up_s`: at most, before a model's first texts and
-    before each shape; it ends when the median is stable.
+    Contenders are visited in turn, in an order drawn anew each time, and each visit is short: what slows the machine
+    for a second slows all of them. A round has `texts_per_round` single texts, text to label, `texts_per_visit` in a
+    visit; `repeats` calls for each shape of the grid (of batches, `batch_repeats`), a visit each; and a visit with
+    `throughput_texts` texts at hand at once. A visit begins with calls that are not counted. `warm_up_s`: at most,
+    before a model's first texts and before each shape; it ends when the median is stable.
     """
 
     num_threads: int
     rounds: int = 12
     texts_per_round: int = 30
+    texts_per_visit: int = 5
     repeats: int = 10
     batch_repeats: int = 3
     throughput_texts: int = 128
@@ -31,7 +37,7 @@ class Protocol:
 
 @dataclass(kw_only=True)
 class Samples:
-    """One contender's raw measurements. Times in seconds, a list per round; `error` where it could not run.
+    """One contender's raw measurements. Times in seconds, a list per visit; `error` where it could not run.
 
     `tokens_s`: by the name of the grid's shape.
     """
@@ -52,9 +58,10 @@ def measure(
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Samples]:
-    """Time all contenders against one another. `on_progress(done, total)` is called after each part of a round.
+    """Time all contenders against one another. `on_progress(done, total)` is called after each contender's part of a
+    round.
 
-    A contender that cannot be loaded has its reason in `error`; the others go on.
+    A contender that cannot be loaded, or dies, has its reason in `error`; the others go on.
     """
     results = [Samples(contender=contender) for contender in contenders]
     workers: dict[int, Child] = {}
@@ -76,52 +83,73 @@ def measure(
     def last_facts(index: int) -> None:
         results[index].facts |= workers[index].ask("facts")
 
-    def for_each(indices: Sequence[int], part: Callable[[int], None]) -> None:
-        nonlocal done
+    def visit(indices: Sequence[int], part: Callable[[int], None]) -> None:
         for index in indices:
             try:
                 if results[index].error is None:
+                    time.sleep(SETTLE_S)
                     part(index)
             except ChildError as error:
                 results[index].error = str(error)
-            on_progress(done := done + 1, total)
+
+    def told(count: int) -> None:
+        nonlocal done
+        done += count
+        on_progress(done, total)
 
     everyone = range(len(contenders))
     try:
-        for_each(everyone, start)
-        for_each(everyone, predict)
+        for preparation in (start, predict):
+            for index in everyone:
+                visit([index], preparation)
+                told(1)
         for number in range(protocol.rounds):
-            sample = draw.sample(range(len(workload.texts)), min(protocol.texts_per_round, len(workload.texts)))
-            bulk = draw.choices(range(len(workload.texts)), k=protocol.throughput_texts)
-            round_of = partial(_one_round, workers, results, workload, protocol, sample, bulk, number == 0)
-            for_each(draw.sample(everyone, len(everyone)), round_of)
-        for_each(everyone, last_facts)
+            for part in _parts_of_a_round(workers, results, workload, protocol, draw, first=number == 0):
+                visit(draw.sample(everyone, len(everyone)), part)
+            told(len(contenders))
+        visit(everyone, last_facts)
+        told(len(contenders))
     finally:
         for worker in workers.values():
             worker.close()
     return results
 
 
-def _one_round(
+def _parts_of_a_round(
     workers: dict[int, Child],
     results: list[Samples],
     workload: Workload,
     protocol: Protocol,
-    sample: list[int],
-    bulk: list[int],
+    draw: random.Random,
+    *,
     first: bool,
-    index: int,
-) -> None:
-    """One contender's part of a round: single texts, the grid, and texts in bulk."""
-    worker, result = workers[index], results[index]
-    result.texts_s.append(worker.ask("texts", **_rows(workload, sample), warm=first))
-    for shape in workload.grid:
-        batch, length = shape
-        repeats = protocol.repeats if batch == 1 else protocol.batch_repeats
-        seconds = worker.ask("tokens", batch=batch, length=length, repeats=repeats)
+) -> list[Callable[[int], None]]:
+    """What every contender is asked in turn: some texts, some more, each shape of the grid, texts in bulk."""
+    size = protocol.texts_per_visit
+    sample = draw.sample(range(len(workload.texts)), min(protocol.texts_per_round, len(workload.texts)))
+    bulk = _rows(workload, draw.choices(range(len(workload.texts)), k=protocol.throughput_texts))
+
+    def texts(index: int, *, rows: dict[str, list[str] | None], warm: bool) -> None:
+        results[index].texts_s.append(workers[index].ask("texts", **rows, warm=warm))
+
+    def shape_of_grid(index: int, *, shape: tuple[int, int]) -> None:
+        repeats = protocol.repeats if shape[0] == 1 else protocol.batch_repeats
+        seconds = workers[index].ask("tokens", batch=shape[0], length=shape[1], repeats=repeats)
         if seconds is not None:
-            result.tokens_s.setdefault(shape_name(shape), []).append(seconds)
-    result.throughput_s.append(worker.ask("throughput", **_rows(workload, bulk)))
+            results[index].tokens_s.setdefault(shape_name(shape), []).append(seconds)
+
+    def throughput(index: int) -> None:
+        results[index].throughput_s.append(workers[index].ask("throughput", **bulk))
+
+    visits = [sample[start : start + size] for start in range(0, len(sample), size)]
+    return [
+        *(
+            partial(texts, rows=_rows(workload, chosen), warm=first and number == 0)
+            for number, chosen in enumerate(visits)
+        ),
+        *(partial(shape_of_grid, shape=shape) for shape in workload.grid),
+        throughput,
+    ]
 
 
 def _rows(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | None]:

@@ -54,6 +54,30 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
         return _svg(figure, "Score against latency of every model in the table")
 
 
+def waterfall(parts: Sequence[dict[str, Any]]) -> str:
+    """The parts of a speed-up, one upon the other on a logarithmic axis, each with its interval."""
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(5.2, 0.7 + 0.5 * len(parts)))
+        reached = 1.0
+        for place, (part, colour) in enumerate(zip(parts, SERIES, strict=False)):
+            ratio = part["ratio"]
+            top = reached * ratio["value"]
+            axes.barh(place, top - reached, left=reached, color=colour, height=0.6)
+            axes.plot([reached * ratio["low"], reached * ratio["high"]], [place, place], color="#000000", linewidth=1.5)
+            axes.annotate(
+                f"x {ratio['value']:.2f}", (max(reached, top), place), (6, 0), textcoords="offset points", va="center"
+            )
+            reached = top
+        axes.set_yticks(range(len(parts)), [part["what"] for part in parts])
+        axes.invert_yaxis()
+        axes.set_xscale("log")
+        axes.margins(x=0.18)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(_two_and_five)
+        axes.set_xlabel("times as fast as the teacher (log)")
+        return _svg(figure, "The speed-up taken apart")
+
+
 def loss_curve(history: list[dict[str, float]], title: str) -> str:
     """Every part of the loss over the steps of one stage."""
     curve = curve_of(title, history)

@@ -15,6 +15,7 @@ from compress.metrics import Metric
 FORMAT_VERSION = 1
 
 MOST_SCORES_SHOWN = 8
+SPEED_HEADER = ("part", "times as fast")
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -78,6 +79,7 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
         "how": _how(bench),
         "header": table.header(bench, split),
         "cells": table.cells(bench),
+        "speed_up": _speed_up(stages, bench),
         "scatter": plots.accuracy_against_latency(bench),
         "grid_header": grid_header,
         "grid_cells": grid_rows,
@@ -146,14 +148,26 @@ def _use(stages: dict[str, Any], takes_pairs: bool) -> list[str]:
 
 
 def _how(bench: dict[str, Any]) -> str:
-    protocol = bench["protocol"]
+    protocol, twice, first = bench["protocol"], bench["same_twice"], bench["rows"][0]["texts"]
+    itself = f" {twice['name']} against itself: {table.ratio(twice['ratio'])}." if twice else ""
     return (
         f"Text to label at batch 1 on the task's own lengths: tokenise, run, pick the label. Every model in a process "
-        f"of its own, {protocol['num_threads']} threads each, {protocol['rounds']} interleaved rounds in random order, "
-        f"{bench['rows'][0]['texts']['n'] if bench['rows'][0]['texts'] else 0} calls. Times as fast: against the first "
-        f"row of the device, paired by round, with its 95 % bootstrap interval. Texts/s: with "
+        f"of its own, {protocol['num_threads']} threads each, visited in turn in random order for "
+        f"{protocol['texts_per_visit']} texts, {first['n'] if first else 0} calls in all. Times as fast: against the "
+        f"first row of the device, paired by visit, with its 95 % bootstrap interval.{itself} Texts/s: with "
         f"{protocol['throughput_texts']} at hand."
     )
+
+
+def _speed_up(stages: dict[str, Any], bench: dict[str, Any]) -> dict[str, Any] | None:
+    """Where the recommended variant's speed comes from: each part, and the plot of all."""
+    chosen = _recommended(stages) or ""
+    parts = bench["speed_up"].get(chosen)
+    if not parts:
+        return None
+    names = {"distillation": "distillation, in torch", "runtime": "onnxruntime and fusion", chosen: f"{chosen} weights"}
+    named = [{**part, "what": names.get(part["what"], part["what"])} for part in parts if part["what"] != "fp32"]
+    return {"cells": [(part["what"], table.ratio(part["ratio"])) for part in named], "plot": plots.waterfall(named)}
 
 
 def _parity(exported: dict[str, Any], metric: Metric) -> dict[str, Any]:
@@ -230,6 +244,8 @@ def _markdown(shown: dict[str, Any]) -> str:
     if shown["remarks"]:
         parts += ["## About the data", *(f"- {line}" for line in shown["remarks"])]
     parts += ["## Side by side", shown["how"], "", table.markdown(shown["header"], shown["cells"])]
+    if shown["speed_up"]:
+        parts += ["## Where the speed comes from", "", table.markdown(SPEED_HEADER, shown["speed_up"]["cells"])]
     if shown["grid_cells"]:
         parts += ["## By length", "The model alone.", "", table.markdown(shown["grid_header"], shown["grid_cells"])]
     if shown["parity"]:

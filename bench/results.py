@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,37 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+def same_twice(samples: Sequence[Samples]) -> dict[str, Any] | None:
+    """A model against itself: its name, the ratio, whether the interval holds 1, as it must. None where it failed."""
+    again = next((sample for sample in samples if sample.contender.again), None)
+    if again is None or again.error or not again.texts_s:
+        return None
+    names = again.contender
+    first = next(
+        sample
+        for sample in samples
+        if (sample.contender.path, sample.contender.device, sample.contender.precision)
+        == (names.path, names.device, names.precision)
+    )
+    if first.error:
+        return None
+    ratio = speed_ratio(first.texts_s, again.texts_s)
+    return {"name": first.contender.name, "ratio": asdict(ratio), "is_valid": ratio.low <= 1 <= ratio.high}
+
+
+def speed_up(samples: Sequence[Samples], steps: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The ratio of each step from one contender to the next, text to label: they multiply to the whole.
+
+    `steps`: what a step is called, and the name of the contender that it leads to; the first is where it starts.
+    Those that were not measured are left out.
+    """
+    known = {sample.contender.name: sample.texts_s for sample in samples if not sample.error and sample.texts_s}
+    taken = [(what, known[name]) for what, name in steps if name in known]
+    return [
+        {"what": what, "ratio": asdict(speed_ratio(before, after))} for (_, before), (what, after) in pairwise(taken)
+    ]
 
 
 def rows(

@@ -5,7 +5,8 @@ from typing import Any
 
 from compress.metrics import Metric, is_regression
 
-HEADER = ("model", "size", "parameters", "score", "ms, median", "p90", "p95", "times as fast", "texts/s")
+HEADER = ("model", "size", "parameters", "score", "ms, median", "p90", "p95", "p99", "times as fast", "texts/s")
+PERCENTILES = ("median_ms", "p90_ms", "p95_ms", "p99_ms")
 
 
 def cells(bench: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -65,13 +66,13 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     size = megabytes(row["size_bytes"])
     if row["texts"] is None:
-        return (row["name"], size, "-", "-", f"not measured: {row['error']}", "-", "-", "-", "-")
+        return (row["name"], size, "-", "-", f"not measured: {row['error']}", *["-"] * 5)
     return (
         row["name"],
         size,
         "-" if row["num_parameters"] is None else f"{row['num_parameters'] / 1e6:.2f} M",
         "-" if row["score"] is None else f"{row['score']:.3f}",
-        *(f"{row['texts'][name]:.2f}" for name in ("median_ms", "p90_ms", "p95_ms")),
+        *("too few" if row["texts"][name] is None else f"{row['texts'][name]:.2f}" for name in PERCENTILES),
         ratio(row["texts_ratio"]),
         f"{row['throughput']:.0f}",
     )

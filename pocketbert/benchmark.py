@@ -2,19 +2,20 @@
 
 import random
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
 from bench import machine
-from bench.contenders import GRID, Contender, Device, Workload, contenders_at, shape_name, shape_of
+from bench.contenders import GRID, Contender, Device, Workload, contenders_at, shape_name, shape_of, with_one_again
 from bench.floor import fit_floor, floor_name
 from bench.latency import Protocol, Samples, measure
 from bench.report import write_reports
-from bench.results import rows
+from bench.results import rows, same_twice, speed_up
 from compress import locations
 from compress.errors import UserError
 from compress.files import size_bytes, write_json
@@ -66,7 +67,17 @@ def of_run(
         seed=recipe.seed,
     )
     known = {str(bundle): student_parameters for bundle in bundles}
-    return run_benchmark(contenders, workload, protocol, recipe.task.metric, known, output / "samples.json", console)
+    steps = {
+        bundle.name: [
+            ("", "teacher, torch fp32"),
+            ("distillation", "student, torch fp32"),
+            ("runtime", "student fp32, onnxruntime"),
+            (bundle.name, f"student {bundle.name}, onnxruntime"),
+        ]
+        for bundle in bundles
+    }
+    samples = output / "samples.json"
+    return run_benchmark(contenders, workload, protocol, recipe.task.metric, known, samples, console, steps=steps)
 
 
 def run_benchmark(
@@ -77,16 +88,23 @@ def run_benchmark(
     num_parameters: dict[str, int],
     samples_file: Path | None,
     console: Console,
+    *,
+    steps: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Measure with a progress bar, keep the raw samples, return the rows as plain values."""
+    """Measure with a progress bar, keep the raw samples, return the rows as plain values.
+
+    `steps`: for each variant those of its speed-up, as `results.speed_up` takes them.
+    """
     before = machine.describe()
+    contenders = with_one_again(contenders)
     with progress_bar("benchmark", console) as on_progress:
         samples = measure(contenders, workload, protocol, on_progress=on_progress)
     if samples_file is not None:
         write_json(samples_file, [_plain(sample) for sample in samples])
+    shown = [sample for sample in samples if not sample.contender.again]
     found = rows(
-        samples,
-        sizes=[_size_bytes(contender) for contender in contenders],
+        shown,
+        sizes=[_size_bytes(sample.contender) for sample in shown],
         labels=workload.labels,
         num_classes=workload.num_classes,
         metric=metric,
@@ -98,6 +116,8 @@ def run_benchmark(
         "protocol": asdict(protocol),
         "metric": metric,
         "grid": [shape_name(shape) for shape in workload.grid],
+        "same_twice": same_twice(samples),
+        "speed_up": {name: speed_up(samples, each) for name, each in steps.items()},
         "rows": [row.to_json() for row in found],
     }
 

@@ -39,6 +39,7 @@ WRITTEN_S_A_TOKEN = 1e-5  # to draw a variant, write it and tokenise it
 EMULATION_S = 15.0  # to emulate a processor that saturates, of each static variant
 ALONE = 2.0  # a text run alone takes about twice as long as in a batch
 TEXTS_A_ROUND, CALLS_A_LENGTH, CALLS_A_BATCH = 30 + 128, 10, 3
+VISITS_A_ROUND, WAKE_S = 6, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,10 +237,11 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
     found["export"] = rows * tokens_a_row * ALONE * cost.student_forward + calibrated * EMULATION_S
     grid = sum((CALLS_A_LENGTH if batch == 1 else CALLS_A_BATCH * batch) * length for batch, length in grid_of(recipe))
     a_round = TEXTS_A_ROUND * tokens_a_row + grid
+    visits = VISITS_A_ROUND + len(grid_of(recipe))
+    waking = recipe.bench.rounds * visits * min(WAKE_S, recipe.bench.warm_up_s / 10)
     measured = recipe.bench.rounds * a_round * ALONE + len(task.test) * tokens_a_row
-    found["bench"] = measured * (cost.teacher_forward + (1 + variants) * cost.student_forward) + WORKER_S * (
-        2 + variants
-    )
+    found["bench"] = measured * (cost.teacher_forward + (2 + variants) * cost.student_forward)
+    found["bench"] += (WORKER_S + waking) * (3 + variants)
     return {stage: seconds + STAGE_S for stage, seconds in found.items()}
 
 

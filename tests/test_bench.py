@@ -3,6 +3,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,24 +12,51 @@ from conftest import rows, write_csv
 
 from bench import ledger, plots, table, worker
 from bench.cautions import cautions
-from bench.contenders import Contender, Workload, contenders_at
+from bench.contenders import Contender, Workload, contenders_at, with_one_again
 from bench.latency import Protocol, Samples, measure
 from bench.report import write_reports
 from bench.results import rows as rows_of
-from bench.stats import speed_ratio, summarise
+from bench.results import same_twice, speed_up
+from bench.stats import speed_ratio, summarise, verdict
+from bench.validity import check
 from compress.errors import UserError
 
-QUICK = Protocol(num_threads=1, rounds=3, texts_per_round=5, repeats=2, throughput_texts=8)
+QUICK = Protocol(num_threads=1, rounds=3, texts_per_round=5, texts_per_visit=3, repeats=2, throughput_texts=8)
 
 
 def test_percentiles_are_of_all_calls_in_milliseconds():
-    found = summarise([[0.001, 0.002], [0.003, 0.010]])
-    assert (found.n, found.median_ms) == (4, pytest.approx(2.5))
-    assert found.p90_ms == pytest.approx(np.percentile([1, 2, 3, 10], 90))
+    milliseconds = np.random.default_rng(0).permutation(np.arange(1.0, 301.0))
+    found = summarise((milliseconds.reshape(100, 3) / 1000).tolist())
+    assert (found.n, found.min_ms, found.median_ms, found.mad_ms) == pytest.approx((300, 1.0, 150.5, 75.0))
+    assert (found.p90_ms, found.p99_ms) == pytest.approx(np.percentile(milliseconds, [90, 99]))
+    assert found.intervals["p90"].low < found.p90_ms < found.intervals["p90"].high <= 300
 
 
-def test_the_ratio_is_paired_by_round():
-    """A machine that slows down for whole rounds leaves the ratio as it is."""
+def test_percentiles_that_so_few_calls_cannot_show_are_left_out():
+    all_of_them = ["p90", "p95", "p99"]
+    for count, number in ((28, 0), (29, 1), (58, 1), (59, 2), (298, 2), (299, 3)):
+        found = summarise([[0.001 * (1 + call)] for call in range(count)])
+        shown = [name for name in all_of_them if getattr(found, f"{name}_ms") is not None]
+        assert shown == all_of_them[:number] and list(found.intervals) == ["p50", *shown]
+
+
+def test_the_interval_of_a_percentile_covers_the_truth_about_as_often_as_it_says():
+    generator = np.random.default_rng(1)
+    truth = -np.log(0.1)  # the 90th percentile of an exponential distribution
+    trials = [summarise([generator.exponential(0.001, 200).tolist()]).intervals["p90"] for _ in range(300)]
+    assert 0.92 <= np.mean([found.low <= truth <= found.high for found in trials]) <= 1.0
+
+
+def test_within_the_margin_there_is_no_practical_difference_significant_or_not():
+    assert verdict({"value": 1.015, "low": 1.01, "high": 1.02}) == "no practical difference"
+    assert verdict({"value": 0.985, "low": 0.7, "high": 1.3}) == "no practical difference"
+    assert verdict({"value": 1.1, "low": 1.05, "high": 1.15}) == "faster"
+    assert verdict({"value": 0.9, "low": 0.85, "high": 0.95}) == "slower"
+    assert verdict({"value": 1.1, "low": 0.95, "high": 1.25}) == "not significant"
+
+
+def test_the_ratio_is_paired_by_visit():
+    """A machine that slows down for whole visits leaves the ratio as it is."""
     draw = random.Random(0)
     slow = [draw.uniform(1, 5) for _ in range(20)]
     baseline = [[0.010 * s * draw.uniform(0.98, 1.02) for _ in range(30)] for s in slow]
@@ -44,10 +72,10 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     generator = np.random.default_rng(0)
     covered = 0
     for trial in range(200):
-        noise = generator.normal(0, 0.1, 12)
-        found = speed_ratio([[float(np.exp(value))] for value in noise], [[0.5]] * 12, seed=trial)
+        noise = generator.normal(0, 0.1, 40)
+        found = speed_ratio([[float(np.exp(value))] for value in noise], [[0.5]] * 40, seed=trial)
         covered += found.low <= 2.0 <= found.high
-    assert 0.85 <= covered / 200 <= 0.99
+    assert 0.90 <= covered / 200 <= 0.99
 
 
 def test_warm_up_ends_when_the_median_is_stable_or_time_is_up(monkeypatch):
@@ -115,13 +143,60 @@ def measured(teacher_folder, base_folder):
 def test_every_round_times_every_contender_on_the_same_inputs(measured):
     teacher = measured[0]
     assert teacher.error is None
-    assert [len(calls) for calls in teacher.texts_s] == [5, 5, 5]
+    assert [len(calls) for calls in teacher.texts_s] == [3, 2] * 3, "five texts a round, three in a visit"
     assert set(teacher.tokens_s) == {"1x8", "1x16", "4x8"}, "lengths beyond the model's limit are left out"
     assert len(teacher.tokens_s["1x8"][0]) == QUICK.repeats and len(teacher.tokens_s["4x8"][0]) == QUICK.batch_repeats
     assert len(teacher.throughput_s) == 3 and len(teacher.predictions) == 30
     assert all(seconds > 0 for calls in teacher.texts_s for seconds in calls)
     assert teacher.facts["num_threads"] == 1
     assert teacher.facts["num_parameters"] > 0 and teacher.facts["peak_rss_bytes"] > 1e7
+
+
+def test_a_model_against_itself_is_no_row_but_tells_how_far_to_trust(teacher_folder):
+    contenders = with_one_again([*contenders_at(teacher_folder), Contender(name="floor", kind="tfidf", path="-")])
+    assert [each.name for each in contenders] == ["teacher, torch fp32", "floor", "teacher, torch fp32, again"]
+
+    def sample(contender: Contender, seconds: float) -> Samples:
+        return Samples(contender=contender, texts_s=[[seconds], [seconds * 1.1]], throughput_s=[1.0])
+
+    first, floor, again = (sample(each, 0.01) for each in contenders)
+    found = same_twice([first, floor, again])
+    assert found["name"] == "teacher, torch fp32" and found["ratio"]["value"] == 1.0 and found["is_valid"]
+    assert not same_twice([first, floor, sample(contenders[2], 0.02)])["is_valid"]
+    again.error = "out of memory"
+    assert same_twice([first, floor, again]) is None
+
+
+def test_the_parts_of_a_speed_up_multiply_to_the_whole():
+    draw = np.random.default_rng(0)
+
+    def sample(name: str, seconds: float) -> Samples:
+        calls = (seconds * draw.uniform(0.9, 1.1, (20, 3))).tolist()
+        return Samples(contender=Contender(name=name, kind="torch", path=name), texts_s=calls)
+
+    samples = [sample("teacher", 0.01), sample("student", 0.004), sample("fused", 0.002), sample("int8", 0.001)]
+    steps = [("", "teacher"), ("distillation", "student"), ("runtime", "fused"), ("int8", "int8")]
+    parts = speed_up(samples, steps)
+    assert [part["what"] for part in parts] == ["distillation", "runtime", "int8"]
+    whole = speed_ratio(samples[0].texts_s, samples[3].texts_s)
+    assert np.prod([part["ratio"]["value"] for part in parts]) == pytest.approx(whole.value)
+    samples[2].error = "no"
+    assert [part["what"] for part in speed_up(samples, steps)] == ["distillation", "int8"]
+
+
+def test_the_benchmark_is_held_against_itself(teacher_folder):
+    texts = [text for text, _ in rows(30)]
+    (model,) = contenders_at(teacher_folder)
+    steps = []
+    found = check(
+        model, Workload(texts=texts), replace(QUICK, rounds=2), runs=2, planted_runs=1,
+        on_progress=lambda done, total: steps.append((done, total)),
+    )  # fmt: skip
+    assert (len(found["same"]), len(found["slower"])) == (2, 1) and steps == [(1, 3), (2, 3), (3, 3)]
+    assert found["missed_1"] == sum(not ratio["low"] <= 1 <= ratio["high"] for ratio in found["same"])
+    assert found["found"] == sum(ratio["high"] < 1 for ratio in found["slower"])
+    with pytest.raises(RuntimeError, match="no readable bundle"):
+        check(replace(model, kind="onnxruntime", path="/nowhere"), Workload(texts=texts), QUICK, runs=1, planted_runs=0)
 
 
 def test_a_contender_that_cannot_run_says_why_and_the_others_go_on(measured):
@@ -178,7 +253,7 @@ CPU = "CPUExecutionProvider"
 
 
 def summary(median: float) -> dict:
-    return {"n": 360, "median_ms": median, "p90_ms": median * 1.5, "p95_ms": median * 2}
+    return {"n": 200, "median_ms": median, "p90_ms": median * 1.5, "p95_ms": median * 2, "p99_ms": None}
 
 
 def fixed_results() -> dict:
@@ -226,7 +301,18 @@ def fixed_results() -> dict:
             },
             "export": exported,
             "bench": {
-                "machine": machine, "protocol": {"num_threads": 2, "rounds": 12, "throughput_texts": 128},
+                "machine": machine,
+                "protocol": {"num_threads": 2, "rounds": 12, "texts_per_visit": 3, "throughput_texts": 128},
+                "same_twice": {
+                    "name": "student", "ratio": {"value": 1.01, "low": 0.99, "high": 1.03}, "is_valid": True,
+                },
+                "speed_up": {
+                    "int8-dynamic": [
+                        {"what": "distillation", "ratio": {"value": 5.0, "low": 4.8, "high": 5.2}},
+                        {"what": "runtime", "ratio": {"value": 2.0, "low": 1.9, "high": 2.1}},
+                        {"what": "int8-dynamic", "ratio": {"value": 2.0, "low": 1.9, "high": 2.1}},
+                    ]
+                },
                 "metric": "accuracy", "grid": ["1x8", "16x32"],
                 "rows": [
                     row("teacher, torch fp32", "torch", 90_000_000, 0.87, 10.0, 1.0),
@@ -242,7 +328,7 @@ def test_the_table_shows_figures_and_what_was_not_measured():
     lines = table.cells(fixed_results()["stages"]["bench"])
     assert lines[1] == (
         "student int8-dynamic, onnxruntime", "8.0 MB", "7.00 M", "0.850", "0.50", "0.75", "1.00",
-        "20.00 (18.00-22.00)", "2000",
+        "too few", "20.00 (18.00-22.00)", "2000",
     )  # fmt: skip
     assert "not measured: no CUDA here" in lines[2]
     assert {len(line) for line in lines} == {len(table.HEADER)}
@@ -262,6 +348,7 @@ def test_the_report_is_one_file_that_asks_for_nothing(tmp_path):
     assert "| student int8-dynamic, onnxruntime | - | 0.50 ms, x20.0 |" in text
     assert "| prediction | 40 | 12 s from step 20 on | 0.800 0.850 |" in text
     assert "**97.7%** of the teacher's accuracy kept" in text
+    assert "| int8-dynamic weights | 2.00 (1.90-2.10) |" in text and "student against itself: 1.01" in text
 
 
 def test_the_ledger_tells_each_variant_in_a_row_and_in_words():
@@ -344,6 +431,9 @@ def test_cautions_come_with_their_reason_and_only_then():
 def test_cautions_look_at_the_floor_the_load_and_the_intervals():
     results = fixed_results()
     bench = results["stages"]["bench"]
+    assert "INVALID" not in "\n".join(cautions(results))
+    bench["same_twice"] |= {"ratio": {"value": 1.2, "low": 1.1, "high": 1.3}, "is_valid": False}
+    assert "INVALID: student against itself came out 1.20 (1.10-1.30)" in "\n".join(cautions(results))
     bench["machine"] |= {"load_average": 3.0, "instructions": ["avx512_vnni"], "gpu": {"name": "a GPU"}}
     bench["rows"][1]["texts_ratio"] |= {"low": 5.0}
     bench["rows"][2] = {**bench["rows"][1], "name": "TF-IDF", "kind": "tfidf", "score": 0.86}
