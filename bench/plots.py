@@ -43,6 +43,8 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
                 marker=MARKERS[row["kind"]],
                 label=row["name"],
             )
+        front = _pareto([(row["texts"]["median_ms"], row["score"]) for row in rows])
+        axes.plot(*zip(*front, strict=True), color="#999999", linewidth=1, linestyle="--", zorder=0)
         axes.set_xscale("log")
         axes.set_xlabel("milliseconds from text to label, median at batch 1 (log)")
         axes.set_ylabel(bench["metric"])
@@ -52,6 +54,15 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
         axes.xaxis.set_minor_formatter(_two_and_five)
         axes.legend(**_below(1), markerscale=0.6)
         return _svg(figure, "Score against latency of every model in the table")
+
+
+def _pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points (latency, score) that no other beats in both, from the fastest on."""
+    front: list[tuple[float, float]] = []
+    for latency, score in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or score > front[-1][1]:
+            front.append((latency, score))
+    return front
 
 
 def waterfall(parts: Sequence[dict[str, Any]]) -> str:

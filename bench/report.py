@@ -8,11 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench import augmented, ledger, plots, table
 from bench.cautions import cautions
+from bench.schema import FORMAT_VERSION
 from compress.errors import UserError
 from compress.files import write_text
 from compress.metrics import Metric
-
-FORMAT_VERSION = 1
 
 MOST_SCORES_SHOWN = 8
 SPEED_HEADER = ("part", "times as fast")

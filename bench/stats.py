@@ -75,10 +75,11 @@ def _percentile(ordered: np.ndarray, q: int) -> Percentile:
 def speed_ratio(baseline: Sequence[Sequence[float]], other: Sequence[Sequence[float]], *, seed: int = 0) -> Ratio:
     """Baseline time over the other's, paired by visit.
 
-    Both were timed on the same inputs, one shortly after the other, so each pair of visits gives the median of as
-    many ratios; the figure is their geometric mean, the interval a bootstrap over the pairs: what slows both cancels.
+    Both were timed on the same inputs, one shortly after the other, so each pair of visits gives a ratio of medians;
+    the figure is their geometric mean (so that ratios multiply), the interval a bootstrap over the pairs: what slows
+    both cancels.
     """
-    logs = np.array([np.median(np.log(np.divide(a, b))) for a, b in zip(baseline, other, strict=True)])
+    logs = np.log([np.median(a) / np.median(b) for a, b in zip(baseline, other, strict=True)])
     value = float(np.exp(logs.mean()))
     if len(logs) < 2 or np.ptp(logs) == 0:
         return Ratio(value=value, low=value, high=value)

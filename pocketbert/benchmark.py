@@ -16,6 +16,7 @@ from bench.floor import fit_floor, floor_name
 from bench.latency import Protocol, Samples, measure
 from bench.report import write_reports
 from bench.results import rows, same_twice, speed_up
+from bench.schema import FORMAT_VERSION
 from compress import locations
 from compress.errors import UserError
 from compress.files import size_bytes, write_json
@@ -173,7 +174,7 @@ def of_folders(
     samples_file = output / "samples.json" if output is not None else None
     found = run_benchmark(contenders, workload, protocol, metric, {}, samples_file, console)
     results = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "name": " against ".join(_short_name(path, paths) for path in paths),
         "metric": metric,
         "reproduce": {

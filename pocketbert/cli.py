@@ -134,14 +134,24 @@ def new(
     print(f"recipe {target}\nnext   pocketbert check {target}")
 
 
-@app.command(epilog="Example:\n\n    pocketbert schema > recipe.schema.json")
-def schema() -> None:
-    """Print the JSON Schema of recipes, from which editors complete and check."""
+@app.command(
+    epilog="Examples:\n\n    pocketbert schema > recipe.schema.json\n\n"
+    "    pocketbert schema results > results.schema.json"
+)
+def schema(
+    of: Annotated[str, typer.Argument(help="recipe, or results: those of `bench --json` and results.json")] = "recipe",
+) -> None:
+    """Print the JSON Schema of recipes, from which editors complete and check, or of results."""
+    from bench.schema import results_schema
     from pocketbert.recipe import Recipe
 
-    print(
-        json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}, indent=2)
-    )
+    schemas = {
+        "recipe": lambda: {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()},
+        "results": results_schema,
+    }
+    if of not in schemas:
+        raise UserError(f"schema of {of}: expected one of {', '.join(schemas)}")
+    print(json.dumps(schemas[of](), indent=2))
 
 
 @app.command(epilog="Examples:\n\n    pocketbert recipes\n\n    pocketbert recipes sst2 > my-sst2.yaml")
@@ -451,17 +461,30 @@ def verify(bundle: Annotated[Path, typer.Argument(help="A bundle folder")], as_j
         raise typer.Exit(EXIT_FAULT)
 
 
-@app.command(epilog="Example:\n\n    pocketbert report runs/quickstart --open")
+@app.command(
+    epilog="Examples:\n\n    pocketbert report runs/quickstart --open\n\n"
+    "    pocketbert report runs/quickstart runs/second-try"
+)
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or that of a benchmark")],
+    other: Annotated[Path | None, typer.Argument(metavar="OTHER", help="Another, to compare with the first")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser")] = False,
+    other_machine: Annotated[
+        bool, typer.Option("--other-machine", help="Compare though they were measured on other machines")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Write a run's report anew from its results.json, and show it."""
+    """Write a run's report anew from its results.json, and show it; or compare two runs."""
     import webbrowser
 
-    from bench.report import rewrite_reports
+    from bench.compare import compare
+    from bench.report import read_results, rewrite_reports
     from pocketbert import shown
 
+    if other is not None:
+        found = compare(read_results(folder), read_results(other), other_machine=other_machine)
+        _print(found, as_json, shown.compared)
+        return
     rewrite_reports(folder)
     page = (folder / "report.html").absolute()
     shown.path("report", page)

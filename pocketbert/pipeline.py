@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from bench import machine
+from bench.schema import FORMAT_VERSION
 from compress import locations, processes
 from compress.errors import UserError
 from compress.files import write_json, write_text
@@ -252,7 +253,7 @@ class _Flow:
         recipe, task, records = self.recipe, self.task, self.run.records
         metrics = {stage.name: records[stage.name].metrics for stage in plan} | {"export": judged}
         return {
-            "format_version": 1,
+            "format_version": FORMAT_VERSION,
             "name": recipe.name,
             "smoke": recipe.smoke,
             "metric": recipe.task.metric,

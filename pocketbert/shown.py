@@ -59,6 +59,14 @@ def explained(found: dict[str, Any]) -> None:
             _line(f"  {sentence}")
 
 
+def compared(found: dict[str, Any]) -> None:
+    """Two runs, model by model."""
+    _line(f"{found['names'][0]}, then {found['names'][1]}; times as fast: each against its own run's first row")
+    _table(tuple(found["header"]), found["cells"])
+    for remark in found["remarks"]:
+        _line(remark)
+
+
 def training(found: dict[str, Any]) -> None:
     """The ladder of each stage."""
     for stage, facts in found["stages"].items():

@@ -755,7 +755,7 @@ RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
         ("/proc/run",),
     ),
     "results without content": (
-        lambda place: report_of(place, '{"format_version": 1}'),
+        lambda place: report_of(place, '{"format_version": 2}'),
         ("results.json: a part is missing or not as it was written (KeyError: 'stages')",),
     ),
     "results that were edited": (lambda place: report_of(place, "{]"), ("results.json: no readable results",)),

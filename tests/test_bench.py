@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from xml.etree import ElementTree
 
+import jsonschema
 import numpy as np
 import pytest
 from conftest import rows, write_csv
@@ -17,6 +18,7 @@ from bench.latency import Protocol, Samples, measure
 from bench.report import write_reports
 from bench.results import rows as rows_of
 from bench.results import same_twice, speed_up
+from bench.schema import FORMAT_VERSION, results_schema
 from bench.stats import speed_ratio, summarise, verdict
 from bench.validity import check
 from compress.errors import UserError
@@ -136,7 +138,7 @@ def measured(teacher_folder, base_folder):
     ]
     progress = []
     found = measure(contenders, workload, QUICK, on_progress=lambda done, total: progress.append((done, total)))
-    assert progress == [(index + 1, 24) for index in range(24)]
+    assert progress == [(done, 24) for done in (*range(1, 9), 12, 16, 20, 24)]
     return found
 
 
@@ -207,7 +209,7 @@ def test_a_contender_that_cannot_run_says_why_and_the_others_go_on(measured):
 
 def test_an_encoder_without_a_head_is_timed_and_not_scored(measured):
     assert measured[1].contender.name == "base (head random), torch fp32"
-    assert len(measured[1].texts_s) == 3 and measured[1].predictions is None
+    assert len(measured[1].texts_s) == 6 and measured[1].predictions is None
 
 
 def test_the_peak_of_memory_is_the_workers_own_not_its_parents():
@@ -227,7 +229,7 @@ def test_the_command_needs_no_recipe(command, teacher_folder, tmp_path):
     assert found.stdout.count("torch fp32") == 2 and "times as fast" in found.stdout
     assert (tmp_path / "out" / "report.html").is_file()
     samples = json.loads((tmp_path / "out" / "samples.json").read_text())
-    assert len(samples) == 2 and len(samples[0]["texts_s"]) == 2
+    assert [sample["contender"]["again"] for sample in samples] == [False, False, True]
 
 
 def test_the_command_scores_on_a_labelled_table(command, teacher_folder, tmp_path):
@@ -235,8 +237,17 @@ def test_the_command_scores_on_a_labelled_table(command, teacher_folder, tmp_pat
     options = ("--data", "dev.csv", "--text", "sentence", "--label", "class", "--rounds", 2, "--json")
     found = command("bench", teacher_folder, *options)
     assert found.returncode == 0, found.stderr
-    row = json.loads(found.stdout)["stages"]["bench"]["rows"][0]
-    assert 0 <= row["score"] <= 1
+    results = json.loads(found.stdout.splitlines()[-1])
+    assert 0 <= results["stages"]["bench"]["rows"][0]["score"] <= 1
+    schema = json.loads(command("schema", "results").stdout)
+    assert schema == json.loads(json.dumps(results_schema()))
+    jsonschema.validate(results, schema)
+    for broken in ({**results, "format_version": 1}, {**results, "stages": {}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, schema)
+    results["stages"]["bench"]["rows"][0]["texts"]["median_ms"] = "fast"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(results, schema)
 
 
 def test_models_with_other_labels_are_not_scored_side_by_side(command, teacher_folder, tmp_path):
@@ -292,7 +303,7 @@ def fixed_results() -> dict:
     exported = {"seconds": 1.0, "hops": {}, "variants": {"int8-dynamic": proof}, "recommended": "int8-dynamic"}
     history = [{"step": step, "loss": 1 / step, "loss_hidden": 1 / step} for step in (20, 40)]
     return {
-        "format_version": 1, "name": "a <b> recipe", "metric": "accuracy", "selected_on_test": False,
+        "format_version": FORMAT_VERSION, "name": "a <b> recipe", "metric": "accuracy", "selected_on_test": False,
         "rows": {"train": 800, "dev": 100, "test": 100}, "remarks": ["2 duplicate rows of train removed"],
         "gate": ["int8-dynamic: keeps 98.00% of its fp32 student's 0.8500, less than 99.00%"],
         "stages": {
