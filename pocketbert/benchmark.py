@@ -17,6 +17,7 @@ from bench.latency import Protocol, Samples, measure
 from bench.report import write_reports
 from bench.results import rows, same_twice, speed_up
 from bench.schema import FORMAT_VERSION
+from bench.validity import check
 from compress import locations
 from compress.errors import UserError
 from compress.files import size_bytes, write_json
@@ -188,6 +189,34 @@ def of_folders(
         write_json(output / "results.json", results)
         write_reports(results, output)
     return results
+
+
+def of_itself(
+    path: Path,
+    *,
+    data: Path | None,
+    text: list[str],
+    label: str,
+    num_threads: int | None,
+    rounds: int,
+    runs: int,
+    output: Path | None,
+    console: Console,
+) -> dict[str, Any]:
+    """Whether this machine's figures can be trusted: a model against itself `runs` times, and half as often against a
+    slower copy. What was found goes to output/validity.json too.
+    """
+    (contender, *_) = contenders_at(path)
+    labels = None if data is None else _common_labels([contender])
+    workload = _made_up([contender]) if data is None else _read(data, text, label, labels)
+    protocol = Protocol(num_threads=num_threads or machine.usable_cores(), rounds=rounds)
+    with progress_bar("against itself", console) as on_progress:
+        found = check(contender, workload, protocol, runs=runs, planted_runs=runs // 2, on_progress=on_progress)
+    found["machine"] = machine.describe()
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / "validity.json", found)
+    return found
 
 
 def _short_name(path: Path, paths: Sequence[Path]) -> str:

@@ -302,7 +302,8 @@ def export(
 
 @app.command(
     epilog="Examples:\n\n    pocketbert bench models/teacher models/student\n\n"
-    "    pocketbert bench models/teacher runs/quickstart/bundles/int8-static --data dev.tsv --text sentence"
+    "    pocketbert bench models/teacher runs/quickstart/bundles/int8-static --data dev.tsv --text sentence\n\n"
+    "    pocketbert bench runs/quickstart/bundles/int8-static --check 20"
 )
 def bench(
     paths: Annotated[list[Path], typer.Argument(help="Hugging Face folders or bundles; ratios are against the first")],
@@ -316,13 +317,35 @@ def bench(
         list[str] | None,
         typer.Option(help="TEXTSxTOKENS for the model alone; several times [default: 1x16 1x32 1x64 1x128 16x32]"),
     ] = None,
+    check_itself: Annotated[
+        int | None,
+        typer.Option(
+            "--check",
+            min=2,
+            help="Instead: the first against itself so often, half as often against a slower copy",
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for results.json, samples.json and the report")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Time models side by side; no recipe needed."""
     from pocketbert import shown
-    from pocketbert.benchmark import of_folders
+    from pocketbert.benchmark import of_folders, of_itself
 
+    if check_itself is not None:
+        found = of_itself(
+            paths[0],
+            data=data,
+            text=text or ["text"],
+            label=label,
+            num_threads=threads,
+            rounds=rounds,
+            runs=check_itself,
+            output=output,
+            console=_console(),
+        )
+        _print(found, as_json, shown.validity)
+        return
     results = of_folders(
         paths,
         data=data,

@@ -67,6 +67,18 @@ def compared(found: dict[str, Any]) -> None:
         _line(remark)
 
 
+def validity(found: dict[str, Any]) -> None:
+    """A model against itself and a slower copy: how far this machine's ratios can be trusted."""
+    for title, ratios in (("against itself", found["same"]), ("against the slower copy", found["slower"])):
+        _line(f"{title}: {', '.join(map(bench_table.ratio, ratios))}")
+    runs = len(found["same"])
+    _line(
+        f"{found['name']}: the 95 % intervals of {runs - found['missed_1']} of {runs} runs hold 1.00, their half-width "
+        f"is {found['median_half_width']:.1%} in the median; a copy {found['planted_slowdown']:.0%} slower was found "
+        f"in {found['found']} of {len(found['slower'])}"
+    )
+
+
 def training(found: dict[str, Any]) -> None:
     """The ladder of each stage."""
     for stage, facts in found["stages"].items():
