@@ -761,7 +761,7 @@ RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     "results that were edited": (lambda place: report_of(place, "{]"), ("results.json: no readable results",)),
     "results of a later version": (
         lambda place: report_of(place, '{"format_version": 9}'),
-        ("got format version 9, expected 1",),
+        ("got format version 9, expected 2",),
     ),
     "check of a foreign manifest": (
         lambda place: ["check", *run_with(place, manifest="[]")[1:]],
