@@ -9,7 +9,6 @@ import numpy as np
 
 from compress.files import files_in, sha256
 from export import gate
-from export.bundle import note_verdict
 from pocketbert.recipe import Recipe
 
 
@@ -57,6 +56,8 @@ def _latency_ms(rows: Sequence[Mapping[str, Any]], variant: str) -> float | None
 
 def ship(recipe: Recipe, judged: Mapping[str, Any], folder: Path) -> list[str]:
     """Put the variants that passed into bundles/, and say which of those that must pass did not."""
+    from export.bundle import note_verdict  # loads transformers
+
     variants = judged["variants"]
     passed = [name for name, facts in variants.items() if not facts["failures"]]
     bundles = folder / "bundles"
