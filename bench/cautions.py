@@ -23,7 +23,7 @@ def _about_rows(results: dict[str, Any]) -> Iterator[str]:
             "There were too few rows for a test split: the scores are of the rows that chose the checkpoints, and so "
             "a little too good. Name a test split, or gather more rows."
         )
-    num_rows = (results.get("rows") or {}).get("dev" if results.get("selected_on_test") else "test")
+    num_rows = table.num_scored_rows(results)
     if num_rows is not None and num_rows < FEW_ROWS and results["metric"] == "accuracy":
         yield (
             f"The scores are of {num_rows} rows, so each is known to about {50 / num_rows**0.5 * 1.96:.0f} points: "

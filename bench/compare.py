@@ -28,7 +28,7 @@ def compare(first: dict[str, Any], second: dict[str, Any], *, other_machine: boo
     shared = [name for name in before if name in after]
     if not shared:
         raise UserError(f"{first['name']} and {second['name']} have no model of the same name")
-    num_rows = [_num_rows(results) for results in (first, second)]
+    num_rows = [table.num_scored_rows(results) for results in (first, second)]
     accuracy = there["metric"] == "accuracy"
     lines = [_line(before[name], after[name], num_rows if accuracy else [None, None]) for name in shared]
     for who, rows, others in ((first["name"], before, after), (second["name"], after, before)):
@@ -57,11 +57,6 @@ def _machines(first: Mapping[str, Any], second: Mapping[str, Any], *, other_mach
         *(["OTHER MACHINES: " + "; ".join(differ)] if differ else []),
         *(["other versions: " + ", ".join(versions)] if versions else []),
     ]
-
-
-def _num_rows(results: Mapping[str, Any]) -> int | None:
-    rows = results.get("rows")
-    return None if rows is None else rows["dev" if results.get("selected_on_test") else "test"]
 
 
 def _line(before: Mapping[str, Any], after: Mapping[str, Any], num_rows: list[int | None]) -> tuple[str, ...]:

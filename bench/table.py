@@ -33,6 +33,11 @@ def scored_rows(results: dict[str, Any]) -> str:
     return "dev" if results["selected_on_test"] else "test"
 
 
+def num_scored_rows(results: dict[str, Any]) -> int | None:
+    """How many rows those are; None where results.json does not say, as of a benchmark of folders."""
+    return (results.get("rows") or {}).get(scored_rows(results))
+
+
 def grid_cells(bench: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and cells of the grid: the model alone, milliseconds and speed-up by the shape of its input."""
     shapes = bench["grid"]
