@@ -3,7 +3,7 @@ VENV := .venv
 VENV_GPU := .venv-gpu
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint check gpu clean
+.PHONY: quickstart test lint check gpu peers clean
 
 quickstart: $(VENV)/installed  ## teacher to int8 bundle to table, on two CPU cores in minutes
 	$(VENV)/bin/pocketbert run quickstart
@@ -24,6 +24,14 @@ gpu: $(VENV_GPU)/installed  ## the quickstart with its CUDA rows; figures to res
 	mkdir -p results/gpu
 	cp runs/quickstart-gpu/results.json results/gpu/quickstart.json
 	cp runs/quickstart-gpu/bench/samples.json results/gpu/quickstart-samples.json
+
+MODEL ?= runs/quickstart/prediction/model
+BUNDLES ?= runs/quickstart/bundles/int8-static
+TRAIN ?= train.csv
+DATA ?= dev.csv
+
+peers: $(VENV)/installed  ## BUNDLES beside what other toolkits make of MODEL; builds their environments, 1.5 GB each
+	$(VENV)/bin/pocketbert bench-peers $(MODEL) $(BUNDLES) --calibration $(TRAIN) --data $(DATA) --output runs/peers
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -3,16 +3,28 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bench import machine, table
+from bench import machine, noise, table
+from bench.stats import FEWEST
 
 FEW_ROWS = 1000
 LITTLE_ABOVE = 0.05
 WIDE_INTERVAL = 0.25
+MORE_CORES = 0.3  # busy than there are threads: what no measuring error explains
+ATTENTIONS = {"Attention", "QAttention", "MultiHeadAttention"}
 
 
 def cautions(results: dict[str, Any]) -> list[str]:
     """One sentence or two for each reason to doubt; empty when there is none. `results`: as in results.json."""
-    return [*_about_rows(results), *_about_scores(results), *_about_speed(results), *_about_variants(results)]
+    bench = results["stages"]["bench"]
+    return [
+        *_about_rows(results),
+        *_about_scores(results),
+        *_about_fairness(bench),
+        *_about_noise(bench),
+        *_about_speed(bench),
+        *_about_what_ran(bench),
+        *_about_variants(results),
+    ]
 
 
 def _about_rows(results: dict[str, Any]) -> Iterator[str]:
@@ -63,14 +75,45 @@ def _best_accuracy(results: dict[str, Any]) -> float | None:
     return max(scores, default=None)
 
 
-def _about_speed(results: dict[str, Any]) -> Iterator[str]:
-    bench = results["stages"]["bench"]
-    here = bench["machine"]
-    if here["load_average"] > here["usable_cores"] / 2:
+def _about_fairness(bench: dict[str, Any]) -> Iterator[str]:
+    """Whether all had the same: as read back from each process at the end."""
+    rows = [row for row in bench["rows"] if row["facts"]]
+    for what, name in (("threads", "num_threads"), ("the priority", "priority"), ("cores", "cores")):
+        found = {row["name"]: row["facts"].get(name) for row in rows if row["facts"].get(name) is not None}
+        if len(set(found.values())) > 1:
+            most = max(found.values(), key=list(found.values()).count)
+            other = next(who for who in found if found[who] != most)
+            yield (
+                f"UNFAIR: {other} ran with {what} {found[other]}, the others with {most}: their times can't be "
+                "compared. Look for what sets it (an environment variable, a wrapper), and measure again."
+            )
+    allowed = bench["protocol"]["num_threads"]
+    for row in rows:
+        if row["cores_used"] is not None and row["cores_used"] > allowed + MORE_CORES:
+            yield (
+                f"UNFAIR: {row['name']} kept {row['cores_used']:.1f} cores busy, and was given {allowed} "
+                f"thread{'s' * (allowed > 1)}: it has threads of its own. Its times can't be compared."
+            )
+
+
+def _about_noise(bench: dict[str, Any]) -> Iterator[str]:
+    heard, cores = bench["noise"], bench["machine"]["usable_cores"]
+    advice = "ratios, which are paired, hold better than milliseconds. Measure again when it is quiet."
+    if heard["busy_cores"] > noise.BUSY_CORES:
         yield (
-            f"Other work ran on this machine (load average {here['load_average']} on {here['usable_cores']} cores): "
-            "ratios, which are paired, hold better than milliseconds. Measure again when it is quiet."
+            f"Other work ran on this machine ({heard['busy_cores']:.1f} of its {cores} cores were busy before the "
+            f"benchmark began): {advice}"
         )
+    if heard["stolen"] > noise.STOLEN:
+        yield f"The hypervisor gave {heard['stolen']:.0%} of the cores' time to others: {advice}"
+    if heard["throttled"]:
+        yield f"The processor was held back {heard['throttled']} times, by its quota or by heat: {advice}"
+    governor = bench["machine"]["settings"]["governor"]
+    if governor not in (None, "performance"):
+        yield f"The frequency governor is {governor}: set it to performance, or milliseconds will wander."
+
+
+def _about_speed(bench: dict[str, Any]) -> Iterator[str]:
     twice = bench["same_twice"]
     if twice is not None and not twice["is_valid"]:
         yield (
@@ -81,11 +124,33 @@ def _about_speed(results: dict[str, Any]) -> Iterator[str]:
         ratio = row["texts_ratio"]
         if ratio and (ratio["high"] - ratio["low"]) / 2 > WIDE_INTERVAL * ratio["value"]:
             yield f"The speed of {row['name']} is uncertain ({table.ratio(ratio)}): measure with more rounds."
+    calls = min((row["texts"]["n"] for row in bench["rows"] if row["texts"]), default=None)
+    if calls is not None and calls < (needed := max(FEWEST.values())):
+        yield f"{calls} calls show no 99th percentile, for which {needed} are needed: measure with more rounds."
     for row in bench["rows"]:
         if row["error"]:
             yield f"{row['name']} was not measured: {row['error']}."
-    if here["gpu"] is None:
-        yield "There was no CUDA device: nothing here says how fast anything is on a GPU."
+
+
+def _about_what_ran(bench: dict[str, Any]) -> Iterator[str]:
+    """Whether the runtime did with each bundle what was meant."""
+    for row in bench["rows"]:
+        ran = (row["facts"] or {}).get("ran")
+        if ran is None:
+            continue
+        wanted = row["facts"]["ran_on"]
+        elsewhere = sum(count for provider, count in ran["nodes"].items() if provider != wanted)
+        if elsewhere:
+            yield (
+                f"{row['name']}: {elsewhere} of {sum(ran['nodes'].values())} nodes did not run on {wanted} but on "
+                f"{', '.join(provider for provider in ran['nodes'] if provider != wanted)}: its speed is not that of "
+                f"{wanted}. Look at the installed onnxruntime (`pocketbert doctor`)."
+            )
+        if not ATTENTIONS & set(ran["fused"]):
+            yield (
+                f"{row['name']}: no attention of it is fused, in {sum(ran['nodes'].values())} nodes: it is slower than "
+                "it could be. Export the model again with `pocketbert export`."
+            )
 
 
 def _about_variants(results: dict[str, Any]) -> Iterator[str]:

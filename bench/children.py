@@ -18,10 +18,12 @@ class ChildError(RuntimeError):
 class Child:
     """A process that runs `module`; this side of the pipe. Between commands it sleeps in a read.
 
-    `path`: further folders to import from.
+    `path`: further folders to import from. `python`: another interpreter than this one, of an environment of its own.
     """
 
-    def __init__(self, module: str, name: str, *, num_threads: int, path: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, module: str, name: str, *, num_threads: int, path: tuple[str, ...] = (), python: str | None = None
+    ) -> None:
         environment = {
             **os.environ,
             **dict.fromkeys(THREAD_VARIABLES, str(num_threads)),
@@ -30,7 +32,7 @@ class Child:
         }
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module],
+            [python or sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -40,13 +42,22 @@ class Child:
 
     def ask(self, operation: str, **arguments: Any) -> Any:
         """Send a command, sleep until it is answered. Raises ChildError."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        self.send(operation, **arguments)
+        return self.receive()
+
+    def send(self, operation: str, **arguments: Any) -> None:
+        """Send a command; its answer is to be received."""
+        assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps({"op": operation, **arguments}) + "\n")
             self.process.stdin.flush()
-            line = self.process.stdout.readline()
         except BrokenPipeError:
-            line = ""
+            pass  # told by `receive`
+
+    def receive(self) -> Any:
+        """Sleep until the command sent is answered. Raises ChildError."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
         if not line:
             raise ChildError(f"{self.name}: its process ended (exit code {self.process.wait()})")
         reply = json.loads(line)

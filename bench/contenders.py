@@ -8,7 +8,7 @@ from typing import Any, Literal
 from compress import locations
 from compress.errors import UserError
 
-Kind = Literal["torch", "onnxruntime", "tfidf"]
+Kind = Literal["torch", "onnxruntime", "tfidf", "peer"]
 Device = Literal["cpu", "cuda"]
 Shape = tuple[int, int]
 
@@ -32,9 +32,12 @@ def shape_name(shape: Shape) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One row of the benchmark: an artefact and how it is run. `again`: a row's very model once more, to show how far
-    apart two measurements of the same thing are. `slowed_by`: the share of its own time that each text takes longer, to
-    show that the benchmark finds it.
+    """One row of the benchmark: an artefact and how it is run.
+
+    There is nothing here by which one could be favoured: threads, rounds and warm-up are the protocol's, for all.
+    `compiled`: with torch.compile. `again`: a row's very model once more, to show how far apart two measurements of the
+    same thing are. `slowed_by`: the share of its own time that each text takes longer, to show that the benchmark finds
+    it. `module`: of a peer, what runs its model; `python`: the interpreter of its environment.
     """
 
     name: str
@@ -43,9 +46,12 @@ class Contender:
     device: Device = "cpu"
     precision: str = "fp32"
     max_length: int | None = None
+    compiled: bool = False
     scored: bool = True
     again: bool = False
     slowed_by: float = 0.0
+    module: str | None = None
+    python: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for the worker's command and for results.json."""
@@ -68,20 +74,36 @@ class Workload:
     grid: Sequence[Shape] = GRID
 
 
+def rows_of(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | None]:
+    """Some of the texts, and their pairs where there are any, as the workers take them."""
+    return {
+        "texts": [workload.texts[i] for i in index],
+        "pairs": None if workload.pairs is None else [workload.pairs[i] for i in index],
+    }
+
+
 def with_one_again(contenders: Sequence[Contender]) -> list[Contender]:
-    """The contenders, and a copy of the last that is a model on the device of the first."""
+    """The contenders, and a copy of the last on the device of the first that is a plain model or bundle."""
     device = contenders[0].device
-    chosen = next(each for each in reversed(contenders) if each.kind != "tfidf" and each.device == device)
+    plain = [each for each in contenders if each.kind in ("torch", "onnxruntime") and not each.compiled]
+    chosen = next((each for each in reversed(plain) if each.device == device), None)
+    if chosen is None:
+        return list(contenders)
     return [*contenders, replace(chosen, name=f"{chosen.name}, again", scored=False, again=True)]
 
 
 def contenders_at(
-    path: Path, *, device: Device = "cpu", name: str | None = None, max_length: int | None = None
+    path: Path,
+    *,
+    device: Device = "cpu",
+    name: str | None = None,
+    max_length: int | None = None,
+    compiled: bool = False,
 ) -> list[Contender]:
     """The rows that a folder gives: a bundle runs in onnxruntime, a Hugging Face folder in torch, on CUDA also fp16.
 
-    An encoder that was not fine-tuned is timed with a head of random weights, and not scored. Raises UserError where
-    the folder is neither.
+    `compiled`: in torch also with torch.compile. An encoder that was not fine-tuned is timed with a head of random
+    weights, and not scored. Raises UserError where the folder is neither.
     """
     name = name or path.name
     where = "" if device == "cpu" else ", CUDA"
@@ -92,13 +114,16 @@ def contenders_at(
     fine_tuned = locations.is_classifier(str(path))
     return [
         Contender(
-            name=f"{name}{'' if fine_tuned else ' (head random)'}, torch {precision}{where}",
+            name=f"{name}{'' if fine_tuned else ' (head random)'}, torch {precision}"
+            f"{' compiled' if as_compiled else ''}{where}",
             kind="torch",
             path=str(path),
             device=device,
             precision=precision,
+            compiled=as_compiled,
             max_length=max_length,
             scored=fine_tuned,
         )
         for precision in (["fp32"] if device == "cpu" else ["fp32", "fp16"])
+        for as_compiled in ([False, True] if compiled else [False])
     ]

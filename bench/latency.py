@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from bench.children import Child, ChildError
-from bench.contenders import Contender, Workload, shape_name
+from bench.contenders import Contender, Workload, rows_of, shape_name
+from bench.runners import BOUNDARIES
 
 SETTLE_S = 0.005  # until the threads of the one before have stopped to spin
 
@@ -18,10 +19,11 @@ class Protocol:
     """How much is measured.
 
     Contenders are visited in turn, in an order drawn anew each time, and each visit is short: what slows the machine
-    for a second slows all of them. A round has `texts_per_round` single texts, text to label, `texts_per_visit` in a
-    visit; `repeats` calls for each shape of the grid (of batches, `batch_repeats`), a visit each; and a visit with
-    `throughput_texts` texts at hand at once. A visit begins with calls that are not counted. `warm_up_s`: at most,
-    before a model's first texts and before each shape; it ends when the median is stable.
+    for a second slows all of them. A round has `texts_per_round` single texts, `texts_per_visit` in a visit; `repeats`
+    calls for each shape of the grid (of batches, `batch_repeats`), a visit each; and a visit with `throughput_texts`
+    texts at hand at once. A visit begins with calls that are not counted. `warm_up_s`: at most, before a model's first
+    texts and before each shape; it ends when the median is stable. `cold_starts`: processes started only to see how
+    long that takes (of a compiled model, the one that is measured).
     """
 
     num_threads: int
@@ -32,6 +34,7 @@ class Protocol:
     batch_repeats: int = 3
     throughput_texts: int = 128
     warm_up_s: float = 5.0
+    cold_starts: int = 3
     seed: int = 0
 
 
@@ -39,16 +42,38 @@ class Protocol:
 class Samples:
     """One contender's raw measurements. Times in seconds, a list per visit; `error` where it could not run.
 
-    `tokens_s`: by the name of the grid's shape.
+    `texts_s`: from text to label; `within_s`: of the same calls, what lies within the narrower boundaries. `tokens_s`:
+    by the name of the grid's shape. `computed_s`: of all cores together, for each of `throughput_s`. `cold_s`: of each
+    cold start, its parts. `lengths`: tokens of each of the workload's texts.
     """
 
     contender: Contender
     facts: dict[str, Any] = field(default_factory=dict)
     texts_s: list[list[float]] = field(default_factory=list)
+    within_s: dict[str, list[list[float]]] = field(default_factory=dict)
     tokens_s: dict[str, list[list[float]]] = field(default_factory=dict)
     throughput_s: list[float] = field(default_factory=list)
+    computed_s: list[float] = field(default_factory=list)
+    cold_s: list[dict[str, float]] = field(default_factory=list)
+    lengths: list[int] | None = None
     predictions: list[float] | None = None
     error: str | None = None
+
+
+def child_for(contender: Contender, protocol: Protocol) -> Child:
+    """A worker process for one contender."""
+    return Child("bench.worker", contender.name, num_threads=protocol.num_threads, python=contender.python)
+
+
+def loading(contender: Contender, workload: Workload, protocol: Protocol) -> dict[str, Any]:
+    """What that worker is told to load: of the contender its own, all else alike for all."""
+    return {
+        "spec": contender.to_json(),
+        "num_threads": protocol.num_threads,
+        "warm_up_s": protocol.warm_up_s,
+        "text": workload.texts[0],
+        "pair": None if workload.pairs is None else workload.pairs[0],
+    }
 
 
 def measure(
@@ -65,23 +90,34 @@ def measure(
     """
     results = [Samples(contender=contender) for contender in contenders]
     workers: dict[int, Child] = {}
-    total, done = len(contenders) * (protocol.rounds + 3), 0
+    total, done = len(contenders) * (protocol.cold_starts + protocol.rounds + 3), 0
     draw = random.Random(protocol.seed)
 
+    def cold_start(index: int) -> None:
+        if contenders[index].compiled or contenders[index].again:
+            return
+        child = child_for(contenders[index], protocol)
+        try:
+            facts = child.ask("load", **loading(contenders[index], workload, protocol))
+        finally:
+            child.close()
+        results[index].cold_s.append(facts["cold_start"])
+
     def start(index: int) -> None:
-        contender = contenders[index]
-        child = Child("bench.worker", contender.name, num_threads=protocol.num_threads)
-        workers[index] = child
-        results[index].facts = child.ask(
-            "load", spec=contender.to_json(), num_threads=protocol.num_threads, warm_up_s=protocol.warm_up_s
-        )
+        workers[index] = child_for(contenders[index], protocol)
+        facts = workers[index].ask("load", **loading(contenders[index], workload, protocol))
+        results[index].facts = facts
+        results[index].cold_s.append(facts["cold_start"])
 
     def predict(index: int) -> None:
+        rows: dict[str, Any] = {"texts": workload.texts, "pairs": workload.pairs}
+        results[index].lengths = workers[index].ask("lengths", **rows)
         if workload.labels is not None and contenders[index].scored:
-            results[index].predictions = workers[index].ask("predict", texts=workload.texts, pairs=workload.pairs)
+            results[index].predictions = workers[index].ask("predict", **rows)
 
     def last_facts(index: int) -> None:
         results[index].facts |= workers[index].ask("facts")
+        results[index].facts["ran"] = workers[index].ask("diagnose")
 
     def visit(indices: Sequence[int], part: Callable[[int], None]) -> None:
         for index in indices:
@@ -99,8 +135,8 @@ def measure(
 
     everyone = range(len(contenders))
     try:
-        for preparation in (start, predict):
-            for index in everyone:
+        for preparation in (*[cold_start] * protocol.cold_starts, start, predict):
+            for index in draw.sample(everyone, len(everyone)):
                 visit([index], preparation)
                 told(1)
         for number in range(protocol.rounds):
@@ -127,10 +163,13 @@ def _parts_of_a_round(
     """What every contender is asked in turn: some texts, some more, each shape of the grid, texts in bulk."""
     size = protocol.texts_per_visit
     sample = draw.sample(range(len(workload.texts)), min(protocol.texts_per_round, len(workload.texts)))
-    bulk = _rows(workload, draw.choices(range(len(workload.texts)), k=protocol.throughput_texts))
+    bulk = rows_of(workload, draw.choices(range(len(workload.texts)), k=protocol.throughput_texts))
 
     def texts(index: int, *, rows: dict[str, list[str] | None], warm: bool) -> None:
-        results[index].texts_s.append(workers[index].ask("texts", **rows, warm=warm))
+        calls = list(zip(*workers[index].ask("texts", **rows, warm=warm), strict=True))
+        results[index].texts_s.append(list(calls.pop()))
+        for boundary, seconds in zip(BOUNDARIES, calls, strict=False):
+            results[index].within_s.setdefault(boundary, []).append(list(seconds))
 
     def shape_of_grid(index: int, *, shape: tuple[int, int]) -> None:
         repeats = protocol.repeats if shape[0] == 1 else protocol.batch_repeats
@@ -139,21 +178,16 @@ def _parts_of_a_round(
             results[index].tokens_s.setdefault(shape_name(shape), []).append(seconds)
 
     def throughput(index: int) -> None:
-        results[index].throughput_s.append(workers[index].ask("throughput", **bulk))
+        seconds, computed = workers[index].ask("throughput", **bulk)
+        results[index].throughput_s.append(seconds)
+        results[index].computed_s.append(computed)
 
     visits = [sample[start : start + size] for start in range(0, len(sample), size)]
     return [
         *(
-            partial(texts, rows=_rows(workload, chosen), warm=first and number == 0)
+            partial(texts, rows=rows_of(workload, chosen), warm=first and number == 0)
             for number, chosen in enumerate(visits)
         ),
         *(partial(shape_of_grid, shape=shape) for shape in workload.grid),
         throughput,
     ]
-
-
-def _rows(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | None]:
-    return {
-        "texts": [workload.texts[i] for i in index],
-        "pairs": None if workload.pairs is None else [workload.pairs[i] for i in index],
-    }

@@ -9,6 +9,8 @@ from typing import Any
 
 import psutil
 
+from bench import noise
+
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy", "scikit-learn")
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 INT8_DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
@@ -32,6 +34,7 @@ def describe() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "load_average": round(psutil.getloadavg()[0], 2),
+        "settings": noise.settings(),
         "gpu": cuda_device(),
         "versions": package_versions(),
     }

@@ -1,30 +1,14 @@
-"""The report's plots, as SVG text. Colours come from the page, so that they suit light and dark."""
+"""The plots of a run: score against latency, the speed-up taken apart, loss curves."""
 
-import io
-import re
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
 from matplotlib import pyplot
 
 from bench.curves import Curve, curve_of
+from bench.drawing import SERIES, STYLE, below, drawn, svg, two_and_five
 
-SERIES = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#999999", "#bb7711")
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "pocketbert",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-}
-MARKERS = {"torch": "o", "onnxruntime": "s", "tfidf": "^"}
+MARKERS = {"torch": "o", "onnxruntime": "s", "tfidf": "^", "peer": "D"}
 
 
 def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
@@ -43,6 +27,8 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
                 marker=MARKERS[row["kind"]],
                 label=row["name"],
             )
+            if row["score_interval"] is not None:
+                axes.plot([row["texts"]["median_ms"]] * 2, row["score_interval"], color=colour, linewidth=1, alpha=0.6)
         front = _pareto([(row["texts"]["median_ms"], row["score"]) for row in rows])
         axes.plot(*zip(*front, strict=True), color="#999999", linewidth=1, linestyle="--", zorder=0)
         axes.set_xscale("log")
@@ -51,9 +37,9 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
         axes.margins(0.12)
         axes.grid(alpha=0.25)
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(_two_and_five)
-        axes.legend(**_below(1), markerscale=0.6)
-        return _svg(figure, "Score against latency of every model in the table")
+        axes.xaxis.set_minor_formatter(two_and_five)
+        axes.legend(**below(1), markerscale=0.6)
+        return svg(figure, "Score against latency of every model in the table")
 
 
 def _pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -84,9 +70,9 @@ def waterfall(parts: Sequence[dict[str, Any]]) -> str:
         axes.set_xscale("log")
         axes.margins(x=0.18)
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(_two_and_five)
+        axes.xaxis.set_minor_formatter(two_and_five)
         axes.set_xlabel("times as fast as the teacher (log)")
-        return _svg(figure, "The speed-up taken apart")
+        return svg(figure, "The speed-up taken apart")
 
 
 def loss_curve(history: list[dict[str, float]], title: str) -> str:
@@ -105,8 +91,8 @@ def loss_curve(history: list[dict[str, float]], title: str) -> str:
         axes.set_xlabel("optimiser step")
         axes.set_ylabel("loss")
         axes.grid(alpha=0.25)
-        axes.legend(**_below(3))
-        return _svg(figure, f"Loss curves of the {title} stage")
+        axes.legend(**below(3))
+        return svg(figure, f"Loss curves of the {title} stage")
 
 
 def curves_together(curves: Sequence[Curve], title: str) -> str:
@@ -117,46 +103,9 @@ def curves_together(curves: Sequence[Curve], title: str) -> str:
             axes.plot(curve.steps, curve.losses, color=colour, label=curve.name, linewidth=1.5)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(_two_and_five)
+        axes.yaxis.set_minor_formatter(two_and_five)
         axes.set_xlabel(f"optimiser step of the {title} stage")
         axes.set_ylabel("loss (log)")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
-        return _drawn(figure, facecolor="white")
-
-
-def _below(columns: int) -> dict[str, Any]:
-    """A legend under the axes, where it hides no points."""
-    return {
-        "frameon": False,
-        "fontsize": 8,
-        "loc": "upper center",
-        "bbox_to_anchor": (0.5, -0.18),
-        "ncols": columns,
-    }
-
-
-def _two_and_five(value: float, _: float) -> str:
-    """Labels for the minor ticks of a logarithmic axis: 2 and 5 of each decade."""
-    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
-
-
-def _drawn(figure: Any, **options: Any) -> str:
-    """The figure as an SVG file, the same in every run."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}, **options)
-    pyplot.close(figure)
-    return buffer.getvalue()
-
-
-def _svg(figure: Any, description: str) -> str:
-    """The figure as a part of the page, in its colours."""
-    text = _drawn(figure)
-    svg = text[text.index("<svg") :]
-    # black is matplotlib's colour for text and axes: leave it to the page
-    svg = svg.replace("#000000", "currentColor").replace("<text ", '<text fill="currentColor" ')
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # one page holds several drawings: the identifiers of one must not catch those of another
-    prefix = re.sub(r"\W+", "-", description.lower())
-    svg = re.sub(r'(id="|href="#|url\(#)', lambda found: f"{found.group(1)}{prefix}-", svg)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{description}" ', 1)
+        return drawn(figure, facecolor="white")

@@ -9,12 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bench import augmented, ledger, plots, table
 from bench.cautions import cautions
 from bench.schema import FORMAT_VERSION
+from bench.sections import as_markdown, sections
 from compress.errors import UserError
 from compress.files import write_text
 from compress.metrics import Metric
 
 MOST_SCORES_SHOWN = 8
-SPEED_HEADER = ("part", "times as fast")
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -65,7 +65,6 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
     stages = results["stages"]
     bench = stages["bench"]
     split = table.scored_rows(results)
-    grid_header, grid_rows = table.grid_cells(bench)
     trained = {name: facts for name, facts in stages.items() if facts.get("history")}
     return {
         "name": results["name"],
@@ -78,10 +77,8 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
         "how": _how(bench),
         "header": table.header(bench, split),
         "cells": table.cells(bench),
-        "speed_up": _speed_up(stages, bench),
         "scatter": plots.accuracy_against_latency(bench),
-        "grid_header": grid_header,
-        "grid_cells": grid_rows,
+        "sections": sections(bench, _recommended(stages)),
         "parity": _parity(stages["export"], results["metric"]) if "export" in stages else None,
         "curves": [plots.loss_curve(facts["history"], name) for name, facts in trained.items()],
         "training": [_training(name, facts) for name, facts in trained.items()],
@@ -158,17 +155,6 @@ def _how(bench: dict[str, Any]) -> str:
     )
 
 
-def _speed_up(stages: dict[str, Any], bench: dict[str, Any]) -> dict[str, Any] | None:
-    """Where the recommended variant's speed comes from: each part, and the plot of all."""
-    chosen = _recommended(stages) or ""
-    parts = bench["speed_up"].get(chosen)
-    if not parts:
-        return None
-    names = {"distillation": "distillation, in torch", "runtime": "onnxruntime and fusion", chosen: f"{chosen} weights"}
-    named = [{**part, "what": names.get(part["what"], part["what"])} for part in parts if part["what"] != "fp32"]
-    return {"cells": [(part["what"], table.ratio(part["ratio"])) for part in named], "plot": plots.waterfall(named)}
-
-
 def _parity(exported: dict[str, Any], metric: Metric) -> dict[str, Any]:
     return {
         "header": ledger.HEADER,
@@ -230,8 +216,17 @@ def machine_lines(machine: dict[str, Any]) -> list[tuple[str, str]]:
         ("memory", f"{machine['memory_bytes'] / 2**30:.0f} GiB"),
         ("GPU", ", ".join(gpu.values()) if gpu else "no CUDA device"),
         ("system", f"{machine['system']}, Python {machine['python']}, load average {machine['load_average']}"),
+        ("settings", _settings(machine["settings"])),
         ("packages", ", ".join(f"{name} {version}" for name, version in machine["versions"].items())),
     ]
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    quota = settings["quota_cores"]
+    return (
+        f"frequency governor {settings['governor'] or 'not told'}, quota {f'{quota:g} cores' if quota else 'none'}, "
+        f"{settings['physical_cores'] or '?'} physical cores, SMT {settings['smt'] or 'not told'}"
+    )
 
 
 def _markdown(shown: dict[str, Any]) -> str:
@@ -243,10 +238,7 @@ def _markdown(shown: dict[str, Any]) -> str:
     if shown["remarks"]:
         parts += ["## About the data", *(f"- {line}" for line in shown["remarks"])]
     parts += ["## Side by side", shown["how"], "", table.markdown(shown["header"], shown["cells"])]
-    if shown["speed_up"]:
-        parts += ["## Where the speed comes from", "", table.markdown(SPEED_HEADER, shown["speed_up"]["cells"])]
-    if shown["grid_cells"]:
-        parts += ["## By length", "The model alone.", "", table.markdown(shown["grid_header"], shown["grid_cells"])]
+    parts += as_markdown(shown["sections"])
     if shown["parity"]:
         parity = shown["parity"]
         parts += ["## Exported variants against the torch student", "", table.markdown(**_as_markdown(parity)), ""]

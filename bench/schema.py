@@ -5,15 +5,23 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench.latency import Protocol
+from bench.load import Loaded
+from bench.noise import Noise
+from bench.profile import Profile
 from bench.results import Row
 from bench.stats import Ratio
 
-FORMAT_VERSION = 2  # changes whenever a reader of the version before would misread it
+FORMAT_VERSION = 3  # changes whenever a reader of the version before would misread it
 
 
 def results_schema() -> dict[str, Any]:
     """JSON Schema of the benchmark's results, draft 2020-12. A run's results have further stages beside `bench`."""
     texts, numbers = {"type": "string"}, {"type": "number"}
+    ratios = {
+        "type": "array",
+        "items": {"type": "object", "properties": {"what": texts, "ratio": {"$ref": "#/$defs/Ratio"}}},
+    }
+    by_where = {"type": "object", "additionalProperties": ratios}  # TEXTS, and the shapes of the grid
     parts = {
         "machine": {"type": "object", "required": ["cpu", "instructions", "usable_cores", "load_average", "versions"]},
         "protocol": {"$ref": "#/$defs/Protocol"},
@@ -23,19 +31,34 @@ def results_schema() -> dict[str, Any]:
             "type": ["object", "null"],
             "properties": {"name": texts, "ratio": {"$ref": "#/$defs/Ratio"}, "is_valid": {"type": "boolean"}},
         },
-        "speed_up": {
+        "noise": {"$ref": "#/$defs/Noise"},
+        "lengths": {"type": ["object", "null"], "additionalProperties": numbers},
+        "speed_up": {"type": "object", "additionalProperties": by_where},
+        "against": {"type": "object", "additionalProperties": by_where},
+        "sizes": {
             "type": "object",
-            "additionalProperties": {
-                "type": "array",
-                "items": {"type": "object", "properties": {"what": texts, "ratio": {"$ref": "#/$defs/Ratio"}}},
+            "additionalProperties": {"type": "object", "additionalProperties": {"type": "integer"}},
+        },
+        "limits": {
+            "type": ["object", "null"],
+            "properties": {
+                "ceilings": {"type": "object", "required": ["products", "gigabytes_per_s", "num_threads"]},
+                "profiles": {
+                    "type": "object",
+                    "additionalProperties": {"type": "array", "items": {"$ref": "#/$defs/Profile"}},
+                },
             },
+        },
+        "load": {
+            "type": ["object", "null"],
+            "properties": {"rows": {"type": "array", "items": {"$ref": "#/$defs/Loaded"}}},
         },
         "rows": {"type": "array", "items": {"$ref": "#/$defs/Row"}},
         "seconds": numbers,
     }
     bench = {"type": "object", "properties": parts, "required": [name for name in parts if name != "seconds"]}
     definitions: dict[str, Any] = {}
-    for kind in (Row, Ratio, Protocol):
+    for kind in (Row, Ratio, Protocol, Noise, Profile, Loaded):
         schema = TypeAdapter(kind).json_schema(ref_template="#/$defs/{model}")
         definitions |= schema.pop("$defs", {})
         definitions[kind.__name__] = schema

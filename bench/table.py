@@ -6,6 +6,7 @@ from typing import Any
 from compress.metrics import Metric, is_regression
 
 HEADER = ("model", "size", "parameters", "score", "ms, median", "p90", "p95", "p99", "times as fast", "texts/s")
+SHORT_REASON = 16  # letters of an error that fit into a column; longer ones are told beside the table
 PERCENTILES = ("median_ms", "p90_ms", "p95_ms", "p99_ms")
 
 
@@ -71,7 +72,8 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     size = megabytes(row["size_bytes"])
     if row["texts"] is None:
-        return (row["name"], size, "-", "-", f"not measured: {row['error']}", *["-"] * 5)
+        reason = row["error"] if len(row["error"]) <= SHORT_REASON else "not measured"
+        return (row["name"], size if row["size_bytes"] else "-", "-", "-", reason, *["-"] * 5)
     return (
         row["name"],
         size,

@@ -1,116 +1,22 @@
 """The child process that holds one contender and times it; started as `python -P -m bench.worker`."""
 
+import os
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import cycle, repeat
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from bench import arrivals, runners
 from bench.children import serve
-from compress.metrics import decide
 
 WARM_UP_WINDOW = 15
 WAKE_S = 0.1  # after which the second core of a virtual machine is there; at most a tenth of the warm-up
 STABLE_WITHIN = 0.05
-
-
-class _Runner(Protocol):
-    facts: dict[str, Any]
-
-    def answer(self, text: str, pair: str | None) -> None: ...
-    def run_tokens(self, batch: int, length: int) -> Callable[[], object] | None: ...
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]: ...
-
-
-class _Encoder:
-    """A torch model or a bundle."""
-
-    def __init__(self, spec: dict[str, Any], num_threads: int) -> None:
-        if spec["kind"] == "torch":
-            import torch
-
-            from compress import models
-            from export.predictors import TorchPredictor
-
-            torch.set_num_threads(num_threads)
-            predictor = TorchPredictor(
-                spec["path"],
-                device=spec["device"],
-                precision=spec["precision"],
-                max_length=spec["max_length"],
-                random_head=not spec["scored"],
-            )
-            self.facts = {
-                "num_threads": torch.get_num_threads(),
-                "num_parameters": models.num_parameters(predictor.model),
-                "ran_on": torch.cuda.get_device_name() if spec["device"] == "cuda" else "cpu",
-            }
-            self.predictor: Any = predictor
-        else:
-            from export.runtime import Classifier
-
-            wanted = f"{spec['device'].upper()}ExecutionProvider"
-            bundle = Classifier(spec["path"], num_threads=num_threads, providers=[wanted])
-            ran_on = bundle.session.get_providers()[0]
-            if ran_on != wanted:
-                raise RuntimeError(f"{wanted} was asked for; onnxruntime runs {ran_on}")
-            self.facts = {
-                "num_threads": bundle.session.get_session_options().intra_op_num_threads,
-                "num_parameters": None,
-                "ran_on": ran_on,
-            }
-            self.predictor = bundle
-        self.slowed_by: float = spec["slowed_by"]
-
-    def answer(self, text: str, pair: str | None) -> None:
-        started = time.perf_counter()
-        self.predictor.run(self.predictor.encode([text], None if pair is None else [pair])).argmax()
-        if self.slowed_by:
-            until = started + (1 + self.slowed_by) * (time.perf_counter() - started)
-            while time.perf_counter() < until:
-                pass
-
-    def run_tokens(self, batch: int, length: int) -> Callable[[], object] | None:
-        words = self.predictor.encode(["the quick fox of " * length], ["" for _ in range(self._pairs())] or None)[0]
-        if len(words) < length:
-            return None  # more than the model takes
-        words.truncate(length)
-        return partial(self.predictor.forward, self.predictor.columns([words] * batch))
-
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
-        return decide(self.predictor.logits(texts, pairs)).tolist()
-
-    def _pairs(self) -> int:
-        return int(getattr(self.predictor, "takes_pairs", False))
-
-
-class _Floor:
-    """TF-IDF and logistic regression."""
-
-    def __init__(self, spec: dict[str, Any], num_threads: int) -> None:
-        import joblib
-
-        self.model = joblib.load(spec["path"])
-        weights = self.model[-1]
-        self.facts = {
-            "num_threads": num_threads,
-            "num_parameters": int(weights.coef_.size + weights.intercept_.size),
-            "ran_on": "cpu",
-        }
-
-    def answer(self, text: str, pair: str | None) -> None:
-        self.model.predict([text if pair is None else f"{text} {pair}"])
-
-    def run_tokens(self, batch: int, length: int) -> None:
-        return None
-
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
-        rows = texts if pairs is None else [f"{a} {b}" for a, b in zip(texts, pairs, strict=True)]
-        return self.model.predict(list(rows)).tolist()
 
 
 def peak_rss_bytes() -> int:
@@ -154,20 +60,36 @@ def warm_up(call: Callable[[], object], at_most_s: float) -> None:
 class Worker:
     """Answers the commands, one method each."""
 
-    def __init__(self, spec: dict[str, Any], num_threads: int, warm_up_s: float) -> None:
+    def __init__(self, spec: dict[str, Any], num_threads: int, warm_up_s: float, text: str, pair: str | None) -> None:
+        """Load, and answer one text: a cold start, but for the interpreter's and the disk's."""
         self.warm_up_s = warm_up_s
         self.wake_s = min(WAKE_S, warm_up_s / 10)
         started = time.perf_counter()
-        self.runner: _Runner = _Floor(spec, num_threads) if spec["kind"] == "tfidf" else _Encoder(spec, num_threads)
-        self.load_s = time.perf_counter() - started
+        self.runner = runners.load(spec, num_threads)
+        load_s = time.perf_counter() - started - self.runner.import_s
+        self.cold_start = {
+            "import_s": self.runner.import_s,
+            "load_s": load_s,
+            "first_answer_s": timed(lambda: self.runner.answer(text, pair)),
+        }
         self.token_calls: dict[tuple[int, int], Callable[[], object]] = {}
 
     def facts(self) -> dict[str, Any]:
-        """What was loaded and where it really runs."""
-        return {**self.runner.facts, "load_s": self.load_s, "peak_rss_bytes": peak_rss_bytes()}
+        """What was loaded, where and how it really runs, and what it took to start."""
+        return {
+            **self.runner.facts,
+            "priority": os.getpriority(os.PRIO_PROCESS, 0),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cold_start": self.cold_start,
+            "peak_rss_bytes": peak_rss_bytes(),
+        }
 
-    def texts(self, texts: list[str], pairs: list[str] | None, *, warm: bool) -> list[float]:
-        """Text to label at batch 1: seconds for each text, after calls that wake the machine."""
+    def diagnose(self) -> dict[str, Any] | None:
+        """Of a bundle, what onnxruntime made of it: nodes by provider, fused operators, products in low precision."""
+        return self.runner.diagnose()
+
+    def texts(self, texts: list[str], pairs: list[str] | None, *, warm: bool) -> list[tuple[float, ...]]:
+        """Single texts: seconds of each by `runners.BOUNDARIES`, after calls that wake the machine."""
         calls = [
             partial(self.runner.answer, text, pair) for text, pair in zip(texts, pairs or repeat(None), strict=False)
         ]
@@ -175,7 +97,7 @@ class Worker:
             turn = cycle(calls)
             warm_up(lambda: next(turn)(), self.warm_up_s)
         wake(calls[0], self.wake_s)
-        return [timed(call) for call in calls]
+        return [call() for call in calls]
 
     def tokens(self, batch: int, length: int, repeats: int) -> list[float] | None:
         """The model alone on `batch` texts of `length` tokens, its inputs ready: seconds for each call; None where it
@@ -191,13 +113,33 @@ class Worker:
         wake(self.token_calls[shape], self.wake_s)
         return [timed(self.token_calls[shape]) for _ in range(repeats)]
 
-    def throughput(self, texts: list[str], pairs: list[str] | None) -> float:
-        """Texts to labels, all at hand at once: seconds for all."""
-        return timed(lambda: self.runner.predict(texts, pairs))
+    def throughput(self, texts: list[str], pairs: list[str] | None) -> tuple[float, float]:
+        """Texts to labels, all at hand at once: seconds for all, and seconds of computing on all cores together."""
+        computed = time.process_time()
+        seconds = timed(lambda: self.runner.predict(texts, pairs))
+        return seconds, time.process_time() - computed
+
+    def lengths(self, texts: list[str], pairs: list[str] | None) -> list[int] | None:
+        """Tokens of each text; None where there are none."""
+        return self.runner.lengths(texts, pairs)
 
     def predict(self, texts: list[str], pairs: list[str] | None) -> list[float]:
         """The class (or value) of each text."""
         return self.runner.predict(texts, pairs)
+
+    def serve(self, texts: list[str], pairs: list[str] | None, due_s: list[float], begin: float) -> list[float]:
+        """Answer texts that arrive at `due_s` after `begin`: the latency of each, from when it was due."""
+        calls = [
+            partial(self.runner.answer, text, pair) for text, pair in zip(texts, pairs or repeat(None), strict=False)
+        ]
+        return arrivals.serve(calls, due_s, begin)
+
+    def closed_loop(self, texts: list[str], pairs: list[str] | None, seconds: float, begin: float) -> list[float]:
+        """Answer one text after the other from `begin` on: the latency of each."""
+        calls = [
+            partial(self.runner.answer, text, pair) for text, pair in zip(texts, pairs or repeat(None), strict=False)
+        ]
+        return arrivals.closed_loop(calls, seconds, begin)
 
 
 if __name__ == "__main__":

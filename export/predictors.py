@@ -10,7 +10,7 @@ from tokenizers import Encoding, Tokenizer
 
 from compress import locations, models
 
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "bf16"]
 
 
 class Predictor(Protocol):
@@ -48,11 +48,19 @@ class TorchPredictor:
         precision: Precision = "fp32",
         max_length: int | None = None,
         random_head: bool = False,
+        compiled: bool = False,
     ) -> None:
-        """`max_length` in tokens; by default all that the model has positions for. `random_head`: for timing alone."""
-        dtype = {"fp32": torch.float32, "fp16": torch.float16}[precision]
+        """`max_length` in tokens; by default all that the model has positions for. `random_head`: for timing alone.
+
+        `compiled`: by torch.compile for any shape; on a GPU as CUDA graphs.
+        """
+        dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
         model: Any = models.load_classifier(str(folder), ("0", "1") if random_head else None)
         self.model = model.to(device=device, dtype=dtype)
+        self.compute_logits = self._compute_logits
+        if compiled:
+            how = {"dynamic": True} if device == "cpu" else {"mode": "reduce-overhead"}
+            self.compute_logits = torch.compile(self._compute_logits, **how)
         tokenizer = models.load_tokenizer(str(folder))
         self.device = device
         self.pad_token_id: int = tokenizer.pad_token_id
@@ -76,10 +84,17 @@ class TorchPredictor:
             columns["token_type_ids"] = [e.type_ids + [0] * (longest - len(e)) for e in encodings]
         return {name: torch.tensor(rows).to(self.device) for name, rows in columns.items()}
 
+    def _compute_logits(self, **columns: torch.Tensor) -> torch.Tensor:
+        return self.model(**columns).logits
+
     @torch.inference_mode()
+    def compute(self, columns: dict[str, torch.Tensor]) -> torch.Tensor:
+        """One call of the model: (texts, classes) logits where they were computed; of a GPU's, perhaps not yet done."""
+        return self.compute_logits(**columns)
+
     def forward(self, columns: dict[str, torch.Tensor]) -> np.ndarray:
         """One call of the model: (texts, classes) logits; on a GPU, the copy back included."""
-        return self.model(**columns).logits.float().cpu().numpy()
+        return self.compute(columns).float().cpu().numpy()
 
     def run(self, encodings: Sequence[Encoding]) -> np.ndarray:
         """One call of the model on one padded batch; on a GPU, copies to and from it included."""

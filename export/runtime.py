@@ -40,8 +40,12 @@ class Classifier:
         *,
         num_threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
+        profile: str | Path | None = None,
     ) -> None:
-        """Load a bundle. `num_threads` is onnxruntime's intra-op count, by default one per physical core."""
+        """Load a bundle. `num_threads` is onnxruntime's intra-op count, by default one per physical core.
+
+        `profile`: how the name of the file begins that `session.end_profiling()` then writes.
+        """
         folder = Path(folder)
         try:
             manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
@@ -58,6 +62,9 @@ class Classifier:
             options.add_session_config_entry(name, value)
         if num_threads is not None:
             options.intra_op_num_threads = num_threads
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
         if "CUDAExecutionProvider" in providers:
             onnxruntime.preload_dlls()  # CUDA and cuDNN from torch's packages, where there are any
         try:

@@ -1,35 +1,32 @@
-"""The bench stage of a run, and the benchmark of folders without one."""
+"""The bench stage of a run; and what it shares with a benchmark of folders: measure, and tell as plain values."""
 
-import random
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
-from bench import machine
-from bench.contenders import GRID, Contender, Device, Workload, contenders_at, shape_name, shape_of, with_one_again
+from bench import machine, noise, sizes
+from bench.ceiling import ceilings
+from bench.children import ChildError
+from bench.contenders import Contender, Device, Shape, Workload, contenders_at, shape_name, with_one_again
 from bench.floor import fit_floor, floor_name
 from bench.latency import Protocol, Samples, measure
-from bench.report import write_reports
-from bench.results import rows, same_twice, speed_up
-from bench.schema import FORMAT_VERSION
-from bench.validity import check
+from bench.load import Load, measure_load
+from bench.profile import profiles
+from bench.results import TEXTS, against, lengths_of, rows, same_twice, speed_up
 from compress import locations
-from compress.errors import UserError
 from compress.files import size_bytes, write_json
 from compress.metrics import Metric
 from compress.progress import progress_bar
-from compress.tasks import Task, read_split
-from export.manifest import read_manifest
+from compress.tasks import Task
 from export.variants import FOR_GPU, VARIANTS
-from pocketbert import __version__
 from pocketbert.recipe import Recipe, grid_of
 
-MADE_UP_WORDS = "the of to and a in is it you that he was for on are with as his they be at one have this"
+LIMIT_BATCHES, LIMIT_TOKENS = (1, 32), 128  # on which the distance to the machine's limits is taken
+NO_CUDA = "no CUDA device"
 
 
 def of_run(
@@ -39,6 +36,8 @@ def of_run(
     teacher: Path,
     student: Path,
     bundles: Sequence[Path],
+    teacher_bundles: Sequence[Path],
+    teacher_not_exported: str | None,
     student_parameters: int,
     output: Path,
     console: Console,
@@ -46,11 +45,22 @@ def of_run(
     """Teacher, student, bundles and the floor, on the task's test rows; the samples go to `output`."""
     floor = output / "tfidf.joblib"
     fit_floor(task, floor)
-    devices: list[Device] = ["cpu", "cuda"] if machine.cuda_device() is not None else ["cpu"]
+    has_gpu = machine.cuda_device() is not None
+    devices: list[Device] = ["cpu", "cuda"] if has_gpu else ["cpu"]
     contenders = []
-    for path, name in ((teacher, "teacher"), (student, "student")):
-        for device in devices:
-            contenders += contenders_at(path, name=name, device=device, max_length=task.max_length)
+    for device in devices:
+        contenders += contenders_at(
+            teacher,
+            name="teacher",
+            device=device,
+            max_length=task.max_length,
+            compiled=recipe.bench.compiled_teacher,
+        )
+    for bundle in teacher_bundles:
+        contenders += contenders_at(bundle, name=f"teacher {bundle.name}")
+    teachers = [each.name for each in contenders if each.device == "cpu"]
+    for device in devices:
+        contenders += contenders_at(student, name="student", device=device, max_length=task.max_length)
     for bundle in bundles:
         for device in devices if VARIANTS[bundle.name].weights in FOR_GPU else devices[:1]:
             contenders += contenders_at(bundle, name=f"student {bundle.name}", device=device)
@@ -66,20 +76,34 @@ def of_run(
         num_threads=recipe.bench.threads or machine.usable_cores(),
         rounds=recipe.bench.rounds,
         warm_up_s=recipe.bench.warm_up_s,
+        cold_starts=recipe.bench.cold_starts,
         seed=recipe.seed,
     )
-    known = {str(bundle): student_parameters for bundle in bundles}
     steps = {
         bundle.name: [
             ("", "teacher, torch fp32"),
             ("distillation", "student, torch fp32"),
             ("runtime", "student fp32, onnxruntime"),
-            (bundle.name, f"student {bundle.name}, onnxruntime"),
+            *([] if bundle.name == "fp32" else [(bundle.name, f"student {bundle.name}, onnxruntime")]),
         ]
         for bundle in bundles
     }
-    samples = output / "samples.json"
-    return run_benchmark(contenders, workload, protocol, recipe.task.metric, known, samples, console, steps=steps)
+    bound = recipe.bench.latency_bound_ms
+    not_run = {} if teacher_not_exported is None else {"teacher, onnxruntime": teacher_not_exported}
+    return run_benchmark(
+        contenders,
+        workload,
+        protocol,
+        recipe.task.metric,
+        samples_file=output / "samples.json",
+        console=console,
+        num_parameters={str(bundle): student_parameters for bundle in bundles},
+        steps=steps,
+        others={f"student {bundle.name}, onnxruntime": teachers for bundle in bundles},
+        not_run=not_run,
+        load=None if bound is None else Load(bound_ms=bound, processes=recipe.bench.processes),
+        limits=recipe.bench.limits,
+    )
 
 
 def run_benchmark(
@@ -87,23 +111,34 @@ def run_benchmark(
     workload: Workload,
     protocol: Protocol,
     metric: Metric,
-    num_parameters: dict[str, int],
+    *,
     samples_file: Path | None,
     console: Console,
-    *,
+    num_parameters: Mapping[str, int] = MappingProxyType({}),
     steps: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({}),
+    others: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    not_run: Mapping[str, str] = MappingProxyType({}),
+    load: Load | None = None,
+    limits: bool = False,
 ) -> dict[str, Any]:
     """Measure with a progress bar, keep the raw samples, return the rows as plain values.
 
-    `steps`: for each variant those of its speed-up, as `results.speed_up` takes them.
+    `num_parameters`: by path, of those who can't count their own. `steps`: by variant, those of its speed-up, as
+    `results.speed_up` takes them. `others`: by contender, those that it is held against. `not_run`: who else would have
+    taken part, and why not. `load`: also under load. `limits`: also this machine's ceilings, and how near the bundles
+    come to them.
     """
-    before = machine.describe()
-    contenders = with_one_again(contenders)
+    facts, watch = machine.describe(), noise.Watch()
+    timed = with_one_again(contenders)
     with progress_bar("benchmark", console) as on_progress:
-        samples = measure(contenders, workload, protocol, on_progress=on_progress)
+        samples = measure(timed, workload, protocol, on_progress=on_progress)
+    heard = watch.told()
     if samples_file is not None:
         write_json(samples_file, [_plain(sample) for sample in samples])
     shown = [sample for sample in samples if not sample.contender.again]
+    absent = {**not_run, **({} if facts["gpu"] else {"CUDA": NO_CUDA})}
+    shown += [Samples(contender=Contender(name=name, kind="torch", path=""), error=why) for name, why in absent.items()]
+    grid = [shape_name(shape) for shape in workload.grid]
     found = rows(
         shown,
         sizes=[_size_bytes(sample.contender) for sample in shown],
@@ -114,165 +149,64 @@ def run_benchmark(
         num_parameters=num_parameters,
     )
     return {
-        "machine": before,
+        "machine": facts,
+        "noise": asdict(heard),
         "protocol": asdict(protocol),
         "metric": metric,
-        "grid": [shape_name(shape) for shape in workload.grid],
+        "grid": grid,
+        "lengths": lengths_of(samples),
         "same_twice": same_twice(samples),
-        "speed_up": {name: speed_up(samples, each) for name, each in steps.items()},
+        "speed_up": {
+            name: {where: speed_up(samples, each, where=where) for where in (TEXTS, *grid)}
+            for name, each in steps.items()
+        },
+        "against": {
+            name: {where: against(samples, name, each, where=where) for where in (TEXTS, *grid)}
+            for name, each in others.items()
+        },
+        "sizes": {each.name: sizes.parts_of(Path(each.path)) for each in contenders if each.device == "cpu"},
         "rows": [row.to_json() for row in found],
+        "limits": _limits(contenders, protocol, console) if limits else None,
+        "load": None if load is None else _under_load(contenders, workload, protocol, load, console),
     }
+
+
+def _limits(contenders: Sequence[Contender], protocol: Protocol, console: Console) -> dict[str, Any]:
+    """This machine's ceilings, and the profile of every bundle on the CPU."""
+    bundles = [each for each in contenders if each.kind == "onnxruntime" and each.device == "cpu"]
+    told: dict[str, Any] = {"profiles": {}}
+    with progress_bar("limits", console) as on_progress:
+        told["ceilings"] = ceilings(protocol.num_threads)
+        on_progress(1, 1 + len(bundles))
+        for done, bundle in enumerate(bundles, start=2):
+            try:
+                told["profiles"][bundle.name] = profiles(Path(bundle.path), _limit_shapes(), protocol.num_threads)
+            except ChildError:
+                continue  # the bundle's row says why it can't run
+            finally:
+                on_progress(done, 1 + len(bundles))
+    return told
+
+
+def _limit_shapes() -> list[Shape]:
+    return [(batch, LIMIT_TOKENS) for batch in LIMIT_BATCHES]
+
+
+def _under_load(
+    contenders: Sequence[Contender], workload: Workload, protocol: Protocol, load: Load, console: Console
+) -> dict[str, Any]:
+    served = [each for each in contenders if each.device == "cpu" and each.kind != "tfidf"]
+    with progress_bar("under load", console) as on_progress:
+        found = measure_load(served, workload, protocol, load, on_progress=on_progress)
+    return {**asdict(load), "num_threads": protocol.num_threads, "rows": found}
 
 
 def _size_bytes(contender: Contender) -> int:
     path = Path(contender.path)
     if contender.kind == "torch":
-        return sum(file.stat().st_size for file in locations.model_files(path))
+        return sum(file.stat().st_size for file in locations.model_files(path)) if contender.path else 0
     return size_bytes(path)
 
 
 def _plain(sample: Samples) -> dict[str, Any]:
     return {**vars(sample), "contender": sample.contender.to_json()}
-
-
-def of_folders(
-    paths: Sequence[Path],
-    *,
-    data: Path | None,
-    text: list[str],
-    label: str,
-    device: str,
-    num_threads: int | None,
-    rounds: int,
-    grid: Sequence[str] | None,
-    output: Path | None,
-    console: Console,
-) -> dict[str, Any]:
-    """Any Hugging Face folders and bundles, without a run; returns the content of results.json."""
-    choices: dict[str, list[Device]] = {"cpu": ["cpu"], "cuda": ["cuda"], "both": ["cpu", "cuda"]}
-    devices = choices.get(device)
-    if devices is None:
-        raise UserError(f"--device {device}: expected {', '.join(choices)}")
-    if "cuda" in devices and machine.cuda_device() is None:
-        raise UserError(f"--device {device}: no CUDA device here (nvidia-smi finds none)")
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"{path}: no such folder")
-    contenders = [
-        contender
-        for path in paths
-        for where in devices
-        for contender in contenders_at(path, device=where, name=_short_name(path, paths))
-    ]
-    labels = None if data is None else _common_labels(contenders)
-    metric: Metric = "pearson_spearman" if labels is not None and len(labels) == 1 else "accuracy"
-    shapes = tuple(map(shape_of, dict.fromkeys(grid))) if grid else GRID
-    workload = _made_up(contenders) if data is None else _read(data, text, label, labels)
-    workload = replace(workload, grid=shapes)
-    protocol = Protocol(num_threads=num_threads or machine.usable_cores(), rounds=rounds)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-    samples_file = output / "samples.json" if output is not None else None
-    found = run_benchmark(contenders, workload, protocol, metric, {}, samples_file, console)
-    results = {
-        "format_version": FORMAT_VERSION,
-        "name": " against ".join(_short_name(path, paths) for path in paths),
-        "metric": metric,
-        "reproduce": {
-            "words": f"With PocketBERT {__version__} and the packages named below, on the same folders.",
-            "command": _command(paths, data, text, label, device, grid, protocol),
-            "recipe": None,
-        },
-        "stages": {"bench": found},
-    }
-    if output is not None:
-        write_json(output / "results.json", results)
-        write_reports(results, output)
-    return results
-
-
-def of_itself(
-    path: Path,
-    *,
-    data: Path | None,
-    text: list[str],
-    label: str,
-    num_threads: int | None,
-    rounds: int,
-    runs: int,
-    output: Path | None,
-    console: Console,
-) -> dict[str, Any]:
-    """Whether this machine's figures can be trusted: a model against itself `runs` times, and half as often against a
-    slower copy. What was found goes to output/validity.json too.
-    """
-    (contender, *_) = contenders_at(path)
-    labels = None if data is None else _common_labels([contender])
-    workload = _made_up([contender]) if data is None else _read(data, text, label, labels)
-    protocol = Protocol(num_threads=num_threads or machine.usable_cores(), rounds=rounds)
-    with progress_bar("against itself", console) as on_progress:
-        found = check(contender, workload, protocol, runs=runs, planted_runs=runs // 2, on_progress=on_progress)
-    found["machine"] = machine.describe()
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "validity.json", found)
-    return found
-
-
-def _short_name(path: Path, paths: Sequence[Path]) -> str:
-    """The folder's own name, with its parent's where that is not enough."""
-    path = path.absolute()
-    alike = [other for other in paths if other.absolute().name == path.name]
-    return path.name if len(alike) == 1 else f"{path.parent.name}/{path.name}"
-
-
-def _command(
-    paths: Sequence[Path],
-    data: Path | None,
-    text: list[str],
-    label: str,
-    device: str,
-    grid: Sequence[str] | None,
-    protocol: Protocol,
-) -> str:
-    """The command line that measures the same again."""
-    parts = ["pocketbert", "bench", *map(str, paths), "--device", device]
-    if data is not None:
-        parts += ["--data", str(data), *(part for column in text for part in ("--text", column)), "--label", label]
-    parts += [part for shape in grid or () for part in ("--grid", shape)]
-    return shlex.join([*parts, "--threads", str(protocol.num_threads), "--rounds", str(protocol.rounds)])
-
-
-def _made_up(contenders: Sequence[Contender]) -> Workload:
-    """Sentences of 4 to 60 words, and no score."""
-    words = MADE_UP_WORDS.split()
-    draw = random.Random(0)
-    texts = [" ".join(draw.choices(words, k=draw.randint(4, 60))) for _ in range(200)]
-    bundles = [Path(contender.path) for contender in contenders if contender.kind == "onnxruntime"]
-    takes_pairs = any(read_manifest(path)["takes_pairs"] for path in bundles)
-    return Workload(texts=texts, pairs=texts[::-1] if takes_pairs else None)
-
-
-def _read(data: Path, text: list[str], label: str, labels: tuple[str, ...] | None) -> Workload:
-    """The given table, every row of it."""
-    split = read_split(data, text=text, label=label, labels=labels)
-    return Workload(texts=split.texts, pairs=split.pairs, labels=split.labels.tolist(), num_classes=len(labels or ()))
-
-
-def _common_labels(contenders: Sequence[Contender]) -> tuple[str, ...] | None:
-    """The class names that all scored models share; UserError where they differ in names or order."""
-    found = {contender.path: _labels_of(contender) for contender in contenders if contender.scored}
-    if len(set(found.values())) > 1:
-        (one, names), *rest = found.items()
-        other, others = next((path, theirs) for path, theirs in rest if theirs != names)
-        raise UserError(
-            f"the models' labels differ: {one} has {', '.join(names)}; {other} has {', '.join(others)}; "
-            "leave --data out to time them without accuracy"
-        )
-    return next(iter(found.values()), None)
-
-
-def _labels_of(contender: Contender) -> tuple[str, ...]:
-    if contender.kind == "onnxruntime":
-        return tuple(read_manifest(Path(contender.path))["labels"])
-    return locations.label_names(contender.path)

@@ -3,11 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from compress import processes
 from compress.errors import UserError
-from pocketbert import __version__
+from pocketbert import __version__, bench_commands
+from pocketbert.terminal import AsJson, Changes, Label, Output, RecipeName, Smoke, Texts, printed, stderr_console
 
 EXIT_FAULT = 1
 EXIT_BAD_INPUT = 2
@@ -37,17 +38,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-RecipeName = Annotated[str, typer.Argument(help="A recipe file, or a built-in recipe by its name")]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be given several times"),
-]
-Smoke = Annotated[bool, typer.Option("--smoke", help="A few rows and steps of every stage: does it run at all?")]
-Output = Annotated[Path | None, typer.Option(help="The run folder; default: runs/NAME")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead")]
-Texts = Annotated[list[str] | None, typer.Option(help="The text column; twice for pairs [default: text]")]
-Label = Annotated[str, typer.Option(help="The label column")]
-
 
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version")] = False) -> None:
@@ -68,7 +58,7 @@ def run(
     from pocketbert.pipeline import run_recipe
     from pocketbert.reading import load_recipe
 
-    console = _console()
+    console = stderr_console()
     loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
     with _told_when_interrupted(console):
         outcome = run_recipe(loaded, output or Path("runs") / loaded.name, console)
@@ -97,14 +87,14 @@ def check(
     from pocketbert.pipeline import prepare
     from pocketbert.reading import load_recipe
 
-    console = _console()
+    console = stderr_console()
     loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
     task = prepare(loaded, Console(quiet=True))
     with console.status("timing a few batches"):
         from pocketbert.estimate import examine
 
         found = examine(loaded, task, output or Path("runs") / loaded.name)
-    _print(found, as_json, shown.plan)
+    printed(found, as_json, shown.plan)
 
 
 @app.command(
@@ -185,7 +175,7 @@ def general(
     from pocketbert.pipeline import make_general
     from pocketbert.reading import load_recipe
 
-    console = _console()
+    console = stderr_console()
     loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
     with _told_when_interrupted(console):
         folder = make_general(loaded, output or Path("runs") / loaded.name, console)
@@ -214,7 +204,7 @@ def augment(
     from pocketbert.pipeline import make_variants
     from pocketbert.reading import load_recipe
 
-    console = _console()
+    console = stderr_console()
     loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
     with _told_when_interrupted(console):
         folder = make_variants(loaded, output or Path("runs") / loaded.name, console)
@@ -223,7 +213,7 @@ def augment(
     from pocketbert.examples import look_at
 
     found = look_at(folder, count=show, seed=loaded.seed)
-    _print(found, as_json, shown.augmented)
+    printed(found, as_json, shown.augmented)
 
 
 @app.command(
@@ -275,7 +265,7 @@ def export(
     from pocketbert.exporting import export_model, ledger_of
 
     if explain and data is None:
-        _print(ledger_of(Path(model)), as_json, shown.explained)
+        printed(ledger_of(Path(model)), as_json, shown.explained)
         return
     if data is None:
         raise UserError(
@@ -293,150 +283,11 @@ def export(
         reduce_range=reduce_range,
         student_share=student_share,
         output=output or Path("bundles") / Path(model).absolute().name,
-        console=_console(),
+        console=stderr_console(),
     )
-    _print(found, as_json, shown.explained if explain else shown.variants)
+    printed(found, as_json, shown.explained if explain else shown.variants)
     if any(facts["failures"] for facts in found["variants"].values()):
         raise typer.Exit(EXIT_GATE)
-
-
-@app.command(
-    epilog="Examples:\n\n    pocketbert bench models/teacher models/student\n\n"
-    "    pocketbert bench models/teacher runs/quickstart/bundles/int8-static --data dev.tsv --text sentence\n\n"
-    "    pocketbert bench runs/quickstart/bundles/int8-static --check 20"
-)
-def bench(
-    paths: Annotated[list[Path], typer.Argument(help="Hugging Face folders or bundles; ratios are against the first")],
-    data: Annotated[Path | None, typer.Option(help="A labelled table, for accuracy and real text lengths")] = None,
-    text: Texts = None,
-    label: Label = "label",
-    device: Annotated[str, typer.Option(help="cpu, cuda or both")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each model; default: all usable cores")] = None,
-    rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds")] = 12,
-    grid: Annotated[
-        list[str] | None,
-        typer.Option(help="TEXTSxTOKENS for the model alone; several times [default: 1x16 1x32 1x64 1x128 16x32]"),
-    ] = None,
-    check_itself: Annotated[
-        int | None,
-        typer.Option(
-            "--check",
-            min=2,
-            help="Instead: the first against itself so often, half as often against a slower copy",
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for results.json, samples.json and the report")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Time models side by side; no recipe needed."""
-    from pocketbert import shown
-    from pocketbert.benchmark import of_folders, of_itself
-
-    if check_itself is not None:
-        found = of_itself(
-            paths[0],
-            data=data,
-            text=text or ["text"],
-            label=label,
-            num_threads=threads,
-            rounds=rounds,
-            runs=check_itself,
-            output=output,
-            console=_console(),
-        )
-        _print(found, as_json, shown.validity)
-        return
-    results = of_folders(
-        paths,
-        data=data,
-        text=text or ["text"],
-        label=label,
-        device=device,
-        num_threads=threads,
-        rounds=rounds,
-        grid=grid,
-        output=output,
-        console=_console(),
-    )
-    if as_json:
-        print(json.dumps(results))
-        return
-    shown.table(results)
-    if output is not None:
-        shown.path("report", output / "report.html")
-
-
-@app.command(
-    name="bench-training",
-    epilog="Examples:\n\n    pocketbert bench-training sst2\n\n"
-    "    pip install --no-deps --target peers textbrewer==0.2.1.post1\n\n"
-    "    pocketbert bench-training sst2 --textbrewer peers --output results",
-)
-def bench_training(
-    recipe: RecipeName,
-    changes: Changes = None,
-    rows: Annotated[int, typer.Option(min=16, help="Train rows, drawn by the seed")] = 256,
-    rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds")] = 6,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each; default: all usable cores")] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Also with torch.compile")] = False,
-    textbrewer: Annotated[Path | None, typer.Option(help="A folder with TextBrewer in it")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for training.json")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Time a recipe's training, step by step from the plain procedure to ours, on the same rows in one run."""
-    from pocketbert import shown
-    from pocketbert.pipeline import prepare
-    from pocketbert.reading import load_recipe
-    from pocketbert.training_benchmark import measure
-
-    console = _console()
-    loaded = load_recipe(recipe, changes=changes or ())
-    found = measure(
-        loaded,
-        prepare(loaded, console),
-        num_rows=rows,
-        rounds=rounds,
-        num_threads=threads,
-        peer_path=textbrewer,
-        compiled=compiled,
-        output=output,
-        console=console,
-    )
-    _print(found, as_json, shown.training)
-
-
-@app.command(
-    name="bench-augment",
-    epilog="Example:\n\n    pocketbert bench-augment sst2 --set augment.masked_lm.model=runs/sst2/masked_lm/model "
-    "--output results",
-)
-def bench_augment(
-    recipe: RecipeName,
-    changes: Changes = None,
-    rows: Annotated[int, typer.Option(min=16, help="Train texts, drawn by the seed")] = 1000,
-    rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds, over which the texts are divided")] = 4,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each; default: all usable cores")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for augmentation.json")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Time a recipe's augmentation beside one word at a time and the method's first scripts; its memory too."""
-    from pocketbert import shown
-    from pocketbert.augmentation_benchmark import measure
-    from pocketbert.pipeline import prepare
-    from pocketbert.reading import load_recipe
-
-    console = _console()
-    loaded = load_recipe(recipe, changes=changes or ())
-    found = measure(
-        loaded,
-        prepare(loaded, console),
-        num_rows=rows,
-        rounds=rounds,
-        num_threads=threads,
-        output=output,
-        console=console,
-    )
-    _print(found, as_json, shown.augmentation)
 
 
 @app.command(
@@ -464,6 +315,9 @@ def curves(
     shown.curves(found)
     if output is not None:
         shown.path("plot", output / "curves.svg")
+
+
+app.add_typer(bench_commands.commands)
 
 
 @app.command(epilog="Example:\n\n    pocketbert verify runs/quickstart/bundles/int8-static")
@@ -506,7 +360,7 @@ def report(
 
     if other is not None:
         found = compare(read_results(folder), read_results(other), other_machine=other_machine)
-        _print(found, as_json, shown.compared)
+        printed(found, as_json, shown.compared)
         return
     rewrite_reports(folder)
     page = (folder / "report.html").absolute()
@@ -522,7 +376,7 @@ def doctor(as_json: AsJson = False) -> None:
     from pocketbert.doctor import examine
 
     found = examine(Path.cwd())
-    _print(found, as_json, shown.machine)
+    printed(found, as_json, shown.machine)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -567,13 +421,6 @@ def _tell(message: str, code: int) -> int:
     return code
 
 
-def _print(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
-    if as_json:
-        print(json.dumps(found))
-    else:
-        show(found)
-
-
 @contextmanager
 def _told_when_interrupted(console: Console) -> Iterator[None]:
     try:
@@ -581,12 +428,3 @@ def _told_when_interrupted(console: Console) -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("interrupted; run the same command again to go on from here")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
-def _console() -> Console:
-    from bench import machine
-
-    console = Console(stderr=True, highlight=False, quiet=not processes.is_main())
-    if machine.shadowed_onnxruntime():
-        console.print(f"[yellow]warning:[/yellow] {machine.SHADOWED}")
-    return console

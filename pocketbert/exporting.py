@@ -1,11 +1,13 @@
 """Exporting, of a run's student and of any fine-tuned Hugging Face folder: candidate bundles, each proved."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
+import numpy as np
 from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -13,6 +15,7 @@ from bench import machine
 from bench.report import read_results
 from compress import locations, models
 from compress.architectures import WITH_CARRIED_WEIGHTS
+from compress.cells import Split
 from compress.errors import UserError
 from compress.metrics import Metric, is_regression
 from compress.progress import ProgressBar
@@ -20,6 +23,7 @@ from compress.tasks import REGRESSION_OUTPUT, read_split
 from export import gate
 from export.calibration import calibration_rows
 from export.candidates import Origin, Rows, build_candidates, cuda_provider
+from export.fuse import FusionError
 from export.manifest import read_manifest
 from export.parity import Tolerance, default_tolerance
 from export.static import Static
@@ -30,16 +34,17 @@ from pocketbert.shipping import measured
 from pocketbert.stages import Stages
 
 DEFAULT_MAX_LENGTH = 128
+TEACHER_ROWS = 256  # on which the teacher's own bundles are looked at
 WITHOUT_A_CHOICE = ("fp32", "int8-dynamic", "int8-static", "int4-static", "int8-weight", "int4-weight")
 
 
 def export_student(stages: Stages, workspace: Workspace, teacher_scores: Mapping[str, float]) -> dict[str, Any]:
-    """The export stage: every variant as a candidate bundle, held against the torch student on dev."""
+    """The export stage: every variant as a candidate bundle, held against the torch student; the teacher's too."""
     recipe, task, section = stages.recipe, stages.task, stages.recipe.export
     student = str(stages.folder / "prediction" / "model")
     shape = "{layers} layers x {width}, feed-forward {ffn_width}, {heads} heads".format(**vars(stages.shape))
     calibration = calibration_rows(task.train, seed=recipe.seed, count=section.calibration_rows)
-    return _candidates(
+    found = _candidates(
         models.load_classifier(student),
         models.load_tokenizer(student),
         workspace.output,
@@ -58,6 +63,35 @@ def export_student(stages: Stages, workspace: Workspace, teacher_scores: Mapping
         also_measured={f"teacher's test {recipe.task.metric}": teacher_scores["test"]},
         console=stages.console,
     )
+    return {**found, **_export_teacher(stages, workspace.output / "teacher", calibration)}
+
+
+def _export_teacher(stages: Stages, folder: Path, calibration: Split) -> dict[str, Any]:
+    """The teacher's bundles, for the benchmark alone: their names, and why there are none where there are none."""
+    recipe, task, wanted = stages.recipe, stages.task, stages.recipe.export.teacher_variants
+    if not wanted:
+        return {"teacher_variants": []}
+    teacher = str(stages.folder / "teacher" / "model")
+    folder.mkdir()
+    try:
+        _candidates(
+            models.load_classifier(teacher),
+            models.load_tokenizer(teacher),
+            folder,
+            rows=Rows(dev=task.dev.take(np.arange(min(TEACHER_ROWS, len(task.dev)))), calibration=calibration),
+            max_length=task.max_length,
+            metric=recipe.task.metric,
+            tolerances={VARIANTS[name]: default_tolerance(VARIANTS[name]) for name in wanted},
+            static=Static(share=recipe.export.range_share, reduced=recipe.export.reduce_range),
+            name=f"{recipe.name}'s teacher",
+            origin={"model": recipe.teacher.model or f"fine-tuned from {recipe.teacher.base}"},
+            also_measured={},
+            console=stages.console,
+        )
+    except (FusionError, UserError) as error:  # an architecture that can be a teacher need not be one that we export
+        shutil.rmtree(folder)
+        return {"teacher_variants": [], "teacher_not_exported": str(error)}
+    return {"teacher_variants": list(wanted)}
 
 
 def export_model(

@@ -237,12 +237,15 @@ class _Flow:
         raise AssertionError(name)
 
     def _bench(self, work: Workspace) -> dict[str, Any]:
+        exported = self.run.records["export"].metrics
         return benchmark.of_run(
             self.recipe,
             self.task,
             teacher=self.run.folder / "teacher" / "model",
             student=self.run.folder / "prediction" / "model",
             bundles=[self.run.folder / "export" / variant for variant in self.recipe.export.variants],
+            teacher_bundles=[self.run.folder / "export" / "teacher" / name for name in exported["teacher_variants"]],
+            teacher_not_exported=exported.get("teacher_not_exported"),
             student_parameters=self.run.records["prediction"].metrics["num_parameters"],
             output=work.output,
             console=self.console,

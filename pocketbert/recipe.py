@@ -153,6 +153,11 @@ class ExportSection(Section):
         False, description="int8 weights in 7 bits: their products saturate on no processor, whatever runs them"
     )
 
+    teacher_variants: list[VariantName] = Field(
+        ["fp32", "int8-static"],
+        description="The teacher too, as these: what the benchmark holds the student against; they are not shipped",
+    )
+
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if len(set(self.variants)) < len(self.variants):
@@ -166,6 +171,13 @@ class BenchSection(Section):
     threads: PositiveInt | None = Field(None, description="Thread budget of every contender; default: all usable cores")
     rounds: Annotated[int, Field(ge=2)] = Field(12, description="Each round times every model once, in random order")
     warm_up_s: PositiveFloat = Field(5.0, description="Seconds of warm-up at most, of each model at each length")
+    compiled_teacher: bool = Field(True, description="Hold the student also against the teacher under torch.compile")
+    cold_starts: Annotated[int, Field(ge=0)] = Field(3, description="Processes started to see how long that takes")
+    limits: bool = Field(True, description="Also how near bundles come to this machine's limits, and time by operator")
+    latency_bound_ms: PositiveFloat | None = Field(
+        None, description="Also under load: texts a second at which 99 of 100 answers come within this; null: not"
+    )
+    processes: PositiveInt = Field(1, description="Processes that serve a model under load, of `threads` each")
     fixed_lengths: list[PositiveInt] | None = Field(
         None, description="Token counts of the grid at batch 1; default: 16, 32, 64, 128, up to task.max_length"
     )

@@ -30,6 +30,9 @@ def table(results: dict[str, Any]) -> None:
     """The benchmark's rows."""
     bench = results["stages"]["bench"]
     _table(bench_table.header(bench, bench_table.scored_rows(results)), bench_table.cells(bench))
+    for row in bench["rows"]:
+        if row["error"] and len(row["error"]) > bench_table.SHORT_REASON:
+            _line(f"{row['name']} was not measured: {row['error']}")
 
 
 def variants(found: dict[str, Any]) -> None:
@@ -65,6 +68,26 @@ def compared(found: dict[str, Any]) -> None:
     _table(tuple(found["header"]), found["cells"])
     for remark in found["remarks"]:
         _line(remark)
+
+
+def beside_paper(rows: Sequence[dict[str, Any]]) -> None:
+    """Table 1's sizes and speeds, and those found here."""
+    _line("TinyBERT's Table 1, and here: operations at 128 tokens; times as fast as BERT-base (on a K80; 1 x 128 here)")
+    _table(
+        ("shape", "parameters", "here", "operations", "here", "times as fast", "here"),
+        [
+            (
+                row["name"],
+                f"{row['paper']['parameters']} M",
+                f"{row['parameters']:.1f} M",
+                f"{row['paper']['operations']} G",
+                f"{row['operations']:.1f} G",
+                "-" if row["paper"]["times"] is None else f"{row['paper']['times']}",
+                bench_table.ratio(row["times"]),
+            )
+            for row in rows
+        ],
+    )
 
 
 def validity(found: dict[str, Any]) -> None:

@@ -53,7 +53,14 @@ def recipe(tmp_path, monkeypatch, masked_lm_folder, teacher_folder):
             "distill": {"intermediate": quick, "prediction": quick},
             "training": {"precision": "fp32"},  # labels on the edge must not depend on who computes them
             "export": {"variants": ["fp32"]},
-            "bench": {"rounds": 2, "fixed_lengths": [8], "warm_up_s": 0.1},
+            "bench": {
+                "rounds": 2,
+                "fixed_lengths": [8],
+                "warm_up_s": 0.1,
+                "cold_starts": 0,
+                "compiled_teacher": False,
+                "limits": False,
+            },
         }
         path = tmp_path / "varied.yaml"
         with path.open("w") as file:

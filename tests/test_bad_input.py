@@ -755,13 +755,13 @@ RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
         ("/proc/run",),
     ),
     "results without content": (
-        lambda place: report_of(place, '{"format_version": 2}'),
+        lambda place: report_of(place, '{"format_version": 3}'),
         ("results.json: a part is missing or not as it was written (KeyError: 'stages')",),
     ),
     "results that were edited": (lambda place: report_of(place, "{]"), ("results.json: no readable results",)),
     "results of a later version": (
         lambda place: report_of(place, '{"format_version": 9}'),
-        ("got format version 9, expected 2",),
+        ("got format version 9, expected 3",),
     ),
     "check of a foreign manifest": (
         lambda place: ["check", *run_with(place, manifest="[]")[1:]],

@@ -43,7 +43,14 @@ def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
         },
         "export": {"variants": VARIANTS, "tolerance": dict.fromkeys(VARIANTS[1:], ANY)},
         "gate": {"student_share": 0.5},
-        "bench": {"rounds": 2, "fixed_lengths": [8], "warm_up_s": 0.1},
+        "bench": {
+            "rounds": 2,
+            "fixed_lengths": [8],
+            "warm_up_s": 0.1,
+            "cold_starts": 0,
+            "compiled_teacher": False,
+            "limits": False,
+        },
         **changes,
     }
     path = tmp_path / "tiny.yaml"

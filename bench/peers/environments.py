@@ -1,0 +1,137 @@
+"""The toolkits that the inference benchmark sets beside ours, each in its own environment. Loads nothing heavy."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MARKER = "requirements.txt"
+OUTCOMES = "outcomes.json"
+
+
+class PeerError(RuntimeError):
+    """A peer's environment could not be built."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A toolkit. `module`: its module here; `variants`: the models that its conversion makes, by the rows' names."""
+
+    name: str
+    module: str
+    requirements: tuple[str, ...]
+    variants: tuple[str, ...]
+
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer(
+            name="optimum-onnx",
+            module="optimum_onnx",
+            requirements=(
+                "optimum-onnx[onnxruntime]==0.1.0",
+                "onnx==1.23.2",
+                "onnxruntime==1.32.0",
+                "torch==2.13.0",
+                "transformers==4.57.6",
+            ),
+            variants=("optimum-onnx O3", "optimum-onnx int8"),
+        ),
+        Peer(
+            name="OpenVINO",
+            module="openvino",
+            requirements=("openvino==2026.4.1", "nncf==3.4.0", "torch==2.13.0", "transformers==5.24.0"),
+            variants=("OpenVINO fp32", "OpenVINO bf16", "OpenVINO int8"),
+        ),
+        Peer(
+            name="Olive",
+            module="olive",
+            requirements=(
+                "olive-ai[cpu]==0.13.0",
+                "onnx==1.23.2",
+                "onnxruntime==1.32.0",
+                "requests==2.34.2",  # imported by olive-ai 0.13.0, which does not declare it
+                "torch==2.13.0",
+                "transformers==5.24.0",
+            ),
+            variants=("Olive fp32", "Olive int8"),
+        ),
+    )
+}
+
+
+def environment(peer: Peer, folder: Path) -> Path:
+    """The interpreter of the peer's environment, `folder`/<name>: built with pip, or the one built before.
+
+    Where pip's index has torch for CUDA alone, which is gigabytes, PIP_EXTRA_INDEX_URL set to
+    https://download.pytorch.org/whl/cpu adds the CPU's. Raises PeerError.
+    """
+    home = (folder / peer.name).absolute()
+    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    marker = home / MARKER
+    wanted = "\n".join((f"# python {sys.version.split()[0]}", *peer.requirements, ""))
+    if marker.exists() and python.exists() and marker.read_text(encoding="utf-8") == wanted:
+        return python
+    try:
+        venv.create(home, clear=True, with_pip=True, symlinks=os.name != "nt")
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise PeerError(f"{peer.name}: no environment at {home}: {error}") from error
+    pip = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *peer.requirements],
+        capture_output=True,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},  # pip would see what is there
+    )
+    if pip.returncode != 0:
+        raise PeerError(f"{peer.name}: {_reason(pip.stderr, f'pip ended with exit code {pip.returncode}')}")
+    marker.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def convert(
+    peer: Peer, python: Path, model: Path, rows: Sequence[Sequence[str]], output: Path, max_length: int
+) -> dict[str, Path | str]:
+    """Have the peer make its variants of a fine-tuned BERT: the folder of each, or why there is none.
+
+    `rows`: texts, or pairs of texts, to calibrate with; of the training set. `max_length`: tokens that its model takes
+    at most. What a variant's folder holds is told in `common.convert`.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    calibration = output / "calibration.json"
+    calibration.write_text(json.dumps([list(row) for row in rows]), encoding="utf-8")
+    outcomes = output / OUTCOMES
+    outcomes.unlink(missing_ok=True)
+    options = ["--calibration", str(calibration), "--max-length", str(max_length)]
+    done = subprocess.run(
+        [str(python), "-P", "-m", f"bench.peers.{peer.module}", str(model), str(output), *options],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "HF_HUB_OFFLINE": "1",
+            "CI": "true",  # so that none sends usage data
+        },
+    )
+    if not outcomes.exists():
+        return dict.fromkeys(peer.variants, _reason(done.stderr, f"its process ended (exit code {done.returncode})"))
+    failures: dict[str, str | None] = json.loads(outcomes.read_text(encoding="utf-8"))
+    return {variant: error or output / folder_name(variant) for variant, error in failures.items()}
+
+
+def folder_name(variant: str) -> str:
+    """Where a conversion puts a variant, below its output."""
+    return variant.lower().replace(" ", "-")
+
+
+def _reason(stderr: str, otherwise: str) -> str:
+    """The last line that tells of an error, else the last line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(("WARNING", "["))]
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    return (errors or lines or [otherwise])[-1]

@@ -1,0 +1,59 @@
+"""Olive: the passes of its recipe for BERT on a CPU, with dynamic quantisation and no search.
+
+Its `optimize` command is for language models: it converts with onnxruntime-genai's builder, and quantises statically on
+WikiText.
+"""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from bench.peers import common
+from bench.peers.common import Job
+from bench.peers.onnx_session import OnnxSession
+
+Predictor = functools.partial(common.Predictor, session=OnnxSession)
+
+
+def _workflow(job: Job, folder: Path, *, passes: dict[str, dict[str, Any]]) -> None:
+    from olive.workflows import run  # type: ignore[import-not-found]
+
+    made = job.scratch / folder.name
+    output = run(
+        {
+            "input_model": {
+                "type": "HfModel",
+                "model_path": str(job.model),
+                "task": "text-classification",
+                "load_kwargs": {"attn_implementation": "eager", "torch_dtype": "float32"},
+            },
+            "systems": {
+                "local_system": {
+                    "type": "LocalSystem",
+                    "accelerators": [{"device": "cpu", "execution_providers": ["CPUExecutionProvider"]}],
+                }
+            },
+            "host": "local_system",
+            "target": "local_system",
+            "passes": passes,
+            "cache_dir": str(job.scratch / "cache"),
+            "output_dir": str(made),
+        }
+    )
+    if not output.has_output_model():
+        raise RuntimeError("Olive made no model; its log tells why")
+    (made / "model.onnx").rename(folder / "model.onnx")
+
+
+FP32 = {"conversion": {"type": "OnnxConversion"}, "optimisation": {"type": "OrtTransformersOptimization"}}
+INT8 = {**FP32, "quantisation": {"type": "OnnxDynamicQuantization"}}
+
+if __name__ == "__main__":
+    common.convert(
+        "Olive",
+        {
+            "Olive fp32": functools.partial(_workflow, passes=FP32),
+            "Olive int8": functools.partial(_workflow, passes=INT8),
+        },
+        ("olive-ai", "onnx", "onnxruntime", "torch", "transformers"),
+    )

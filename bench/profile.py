@@ -1,0 +1,149 @@
+"""Where a bundle's time goes: onnxruntime's own profile, by kind of operator, with the operations that each does."""
+
+import json
+import math
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.children import Child, serve
+from bench.contenders import Shape, shape_name
+from bench.runners import SYNTHETIC_TEXT
+from bench.worker import timed
+
+MOST_CALLS, FEWEST_CALLS, ABOUT_S = 40, 8, 1.0
+PRODUCTS = (
+    "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
+    "MatMulNBits",
+)  # fmt: skip
+GROUPS: dict[str, tuple[str, ...]] = {
+    "products": PRODUCTS,
+    "attention": ("Attention", "QAttention", "MultiHeadAttention", "Softmax"),
+    "normalisation": ("SkipLayerNormalization", "LayerNormalization", "SimplifiedLayerNormalization"),
+    "activation": ("Gelu", "BiasGelu", "FastGelu", "Tanh", "Erf"),
+    "quantising": ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+    "embedding": ("EmbedLayerNormalization", "QEmbedLayerNormalization", "Gather", "GatherBlockQuantized"),
+}
+OTHERS, BETWEEN = "other operators", "between operators"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One kind of operator: median milliseconds a call, how often it stands in the graph, and the operations that it
+    does (an addition and a multiplication are two), where they are products.
+    """
+
+    name: str
+    ms: float
+    num_nodes: int
+    operations: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A bundle on one shape (texts x tokens): median milliseconds of a call, the operations that it does, its parts."""
+
+    shape: str
+    ms: float
+    operations: float
+    parts: list[Part]
+
+
+def profiles(path: Path, shapes: Sequence[Shape], num_threads: int) -> list[dict[str, Any]]:
+    """For each shape: the time of a call, its parts and its operations; as plain values. Raises ChildError."""
+    child = Child("bench.profile", path.name, num_threads=num_threads)
+    try:
+        child.ask("load", path=str(path), num_threads=num_threads)
+        return [child.ask("profile", batch=batch, length=length) for batch, length in shapes]
+    finally:
+        child.close()
+
+
+class Profiler:
+    """A bundle that runs under onnxruntime's profiler; in a process of its own."""
+
+    def __init__(self, path: str, num_threads: int) -> None:
+        self.path, self.num_threads = path, num_threads
+
+    def facts(self) -> dict[str, Any]:
+        """Nothing to tell before it ran."""
+        return {}
+
+    def profile(self, batch: int, length: int) -> dict[str, Any]:
+        """Run some calls on one shape, then some more under the profiler. `ms`: the median of the former."""
+        from export.runtime import Classifier
+
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Classifier(self.path, num_threads=self.num_threads)
+            watched = Classifier(self.path, num_threads=self.num_threads, profile=Path(folder) / "profile")
+            words = plain.encode([SYNTHETIC_TEXT * length], [""] if plain.takes_pairs else None)[0]
+            words.truncate(min(length, len(words)))
+            columns = plain.columns([words] * batch)
+            first_s = min(timed(lambda: plain.forward(columns)) for _ in range(2))
+            num_calls = max(FEWEST_CALLS, min(MOST_CALLS, int(ABOUT_S / first_s)))
+            seconds = [timed(lambda: plain.forward(columns)) for _ in range(2 * num_calls)]
+            for _ in range(2 * num_calls):
+                watched.forward(columns)
+            events = json.loads(Path(watched.session.end_profiling()).read_text(encoding="utf-8"))
+        whole_ms = median(seconds[num_calls:]) * 1e3
+        parts = parts_of(events, last=num_calls)
+        between = max(0.0, whole_ms - sum(part.ms for part in parts))
+        profile = Profile(
+            shape=shape_name((batch, len(words))),
+            ms=whole_ms,
+            operations=sum(part.operations for part in parts),
+            parts=[*parts, Part(name=BETWEEN, ms=between, num_nodes=0, operations=0.0)],
+        )
+        return asdict(profile)
+
+
+def parts_of(events: Sequence[Mapping[str, Any]], *, last: int) -> list[Part]:
+    """The parts of a call, from the last calls in a profile; the greatest first."""
+    by_node: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for event in events:
+        if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
+            by_node[event["name"]].append(event)
+    groups: dict[str, list[list[Mapping[str, Any]]]] = defaultdict(list)
+    for calls in by_node.values():
+        groups[_group_of(calls[0]["args"]["op_name"])].append(calls[-last:])
+    parts = [
+        Part(
+            name=name,
+            ms=median(sum(event["dur"] for event in call) for call in zip(*nodes, strict=True)) / 1000,
+            num_nodes=len(nodes),
+            operations=sum(_operations(calls[-1]["args"]) for calls in nodes),
+        )
+        for name, nodes in groups.items()
+    ]
+    return sorted(parts, key=lambda part: -part.ms)
+
+
+def _group_of(operator: str) -> str:
+    return next((group for group, operators in GROUPS.items() if operator in operators), OTHERS)
+
+
+def _operations(node: Mapping[str, Any]) -> float:
+    """Of a product or an attention, from the shapes that went through it."""
+    given, taken = _shapes(node["output_type_shape"]), _shapes(node["input_type_shape"])
+    match node["op_name"]:
+        case operator if operator in PRODUCTS:
+            return 2.0 * math.prod(given[0]) * taken[0][-1]
+        case "Attention" | "QAttention":
+            batch, length, width = taken[0]
+            return 2.0 * batch * length * width * taken[1][-1] + 4.0 * batch * length * length * given[0][-1]
+        case "MultiHeadAttention":
+            batch, queries, hidden = taken[0]
+            return 4.0 * batch * queries * taken[1][1] * hidden
+    return 0.0
+
+
+def _shapes(told: Sequence[Mapping[str, Sequence[int]]]) -> list[list[int]]:
+    return [list(shape) for each in told for shape in each.values()]
+
+
+if __name__ == "__main__":
+    serve(Profiler)

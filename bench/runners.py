@@ -1,0 +1,239 @@
+"""What runs a contender in its process: a torch model, a bundle, a peer's model, or the floor."""
+
+import importlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+BOUNDARIES = ("model", "tokenise + model", "text to label")  # what is timed, from the narrowest on
+SYNTHETIC_TEXT = "the quick fox of "
+
+
+class Runner(Protocol):
+    """One contender, loaded. `facts` tell what was loaded; `import_s`: how long its libraries took before that."""
+
+    facts: dict[str, Any]
+    import_s: float
+
+    def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
+        """Seconds of one text, by BOUNDARIES; the floor, which has no tokens, has the last alone."""
+        ...
+
+    def run_tokens(self, batch: int, length: int) -> Callable[[], object] | None:
+        """A call of the model alone on that many tokens; None where it takes fewer."""
+        ...
+
+    def lengths(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int] | None:
+        """Tokens of each text; None of the floor."""
+        ...
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
+        """The class (or value) of each text."""
+        ...
+
+    def diagnose(self) -> dict[str, Any] | None:
+        """What the runtime made of the model, where it can be told."""
+        ...
+
+
+def load(spec: dict[str, Any], num_threads: int) -> Runner:
+    """The runner of a contender's spec. Raises what its library raises."""
+    if spec["kind"] == "tfidf":
+        return Floor(spec, num_threads)
+    return Encoder(spec, *{"torch": _torch, "onnxruntime": _bundle, "peer": _peer}[spec["kind"]](spec, num_threads))
+
+
+class Encoder:
+    """A model over tokens: anything that keeps to `export.predictors.Predictor`."""
+
+    def __init__(
+        self, spec: dict[str, Any], predictor: Any, facts: dict[str, Any], import_s: float, alone: Callable[..., Any]
+    ) -> None:
+        """`alone`: makes a call of the model alone from its columns."""
+        self.predictor = predictor
+        self.facts = facts
+        self.import_s = import_s
+        self.alone = alone
+        self.spec = spec
+        self.slowed_by: float = spec["slowed_by"]
+
+    def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
+        """Seconds of one text, by BOUNDARIES."""
+        started = time.perf_counter()
+        columns = self.predictor.columns(self.predictor.encode([text], None if pair is None else [pair]))
+        ready = time.perf_counter()
+        logits = self.predictor.forward(columns)
+        answered = time.perf_counter()
+        logits.argmax()
+        if self.slowed_by:
+            until = started + (1 + self.slowed_by) * (time.perf_counter() - started)
+            while time.perf_counter() < until:
+                pass
+        return answered - ready, answered - started, time.perf_counter() - started
+
+    def run_tokens(self, batch: int, length: int) -> Callable[[], object] | None:
+        """A call of the model alone on that many tokens, its inputs where it computes; None where it takes fewer."""
+        pair = [""] if getattr(self.predictor, "takes_pairs", False) else None
+        words = self.predictor.encode([SYNTHETIC_TEXT * length], pair)[0]
+        if len(words) < length:
+            return None
+        words.truncate(length)
+        call: Callable[[], object] = self.alone(self.predictor.columns([words] * batch))
+        return call
+
+    def lengths(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]:
+        """Tokens of each text, special ones included, cut where the model cuts."""
+        return [len(encoding) for encoding in self.predictor.encode(texts, pairs)]
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
+        """The class of each text; of a regression its value."""
+        logits = self.predictor.logits(texts, pairs)
+        return (logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)).tolist()
+
+    def diagnose(self) -> dict[str, Any] | None:
+        """Of a bundle: `export.session.Ran`, as plain values."""
+        if self.spec["kind"] != "onnxruntime":
+            return None
+        from export.runtime import session_config, with_options
+        from export.session import examine
+
+        bundle = self.predictor
+        pair = [""] if bundle.takes_pairs else None
+        return asdict(
+            examine(
+                Path(self.spec["path"]) / "onnx" / "model.onnx",
+                bundle.columns(bundle.encode([SYNTHETIC_TEXT], pair)),
+                with_options([self.facts["ran_on"]]),
+                session_config(saturates=bundle.saturates),
+            )
+        )
+
+
+class Floor:
+    """TF-IDF and logistic regression."""
+
+    def __init__(self, spec: dict[str, Any], num_threads: int) -> None:
+        started = time.perf_counter()
+        import joblib
+        import sklearn.linear_model  # noqa: F401  # that its import is not counted as loading
+
+        self.import_s = time.perf_counter() - started
+        self.model = joblib.load(spec["path"])
+        weights = self.model[-1]
+        self.facts = {
+            "num_threads": num_threads,
+            "num_parameters": int(weights.coef_.size + weights.intercept_.size),
+            "ran_on": "cpu",
+        }
+
+    def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
+        """Seconds from text to label."""
+        started = time.perf_counter()
+        self.model.predict([text if pair is None else f"{text} {pair}"])
+        return (time.perf_counter() - started,)
+
+    def run_tokens(self, batch: int, length: int) -> None:
+        """It has no tokens."""
+
+    def lengths(self, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
+        """It has no tokens."""
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
+        """The class (or value) of each text."""
+        rows = texts if pairs is None else [f"{a} {b}" for a, b in zip(texts, pairs, strict=True)]
+        return self.model.predict(list(rows)).tolist()
+
+    def diagnose(self) -> None:
+        """It has no runtime."""
+
+
+Loaded = tuple[Any, dict[str, Any], float, Callable[..., Any]]
+
+
+def _torch(spec: dict[str, Any], num_threads: int) -> Loaded:
+    started = time.perf_counter()
+    import torch
+
+    from compress import models
+    from export.predictors import TorchPredictor
+
+    import_s = time.perf_counter() - started
+    torch.set_num_threads(num_threads)
+    on_gpu = spec["device"] == "cuda"
+    predictor = TorchPredictor(
+        spec["path"],
+        device=spec["device"],
+        precision=spec["precision"],
+        max_length=spec["max_length"],
+        random_head=not spec["scored"],
+        compiled=spec["compiled"],
+    )
+
+    def alone(columns: dict[str, Any]) -> Callable[[], object]:
+        def call() -> None:
+            with torch.inference_mode():
+                predictor.compute(columns)
+                if on_gpu:
+                    torch.cuda.synchronize()
+
+        return call
+
+    facts = {
+        "num_threads": torch.get_num_threads(),
+        "num_parameters": models.num_parameters(predictor.model),
+        "ran_on": torch.cuda.get_device_name() if on_gpu else "cpu",
+    }
+    return predictor, facts, import_s, alone
+
+
+def _bundle(spec: dict[str, Any], num_threads: int) -> Loaded:
+    started = time.perf_counter()
+    from export.runtime import Classifier
+
+    import_s = time.perf_counter() - started
+    wanted = f"{spec['device'].upper()}ExecutionProvider"
+    bundle = Classifier(spec["path"], num_threads=num_threads, providers=[wanted])
+    ran_on = bundle.session.get_providers()[0]
+    if ran_on != wanted:
+        raise RuntimeError(f"{wanted} was asked for; onnxruntime runs {ran_on}")
+
+    def alone(columns: dict[str, np.ndarray]) -> Callable[[], object]:
+        binding = bundle.session.io_binding()
+        for name, values in columns.items():
+            binding.bind_ortvalue_input(name, _on(spec["device"], values))
+        binding.bind_output("logits", spec["device"])
+
+        def call() -> None:
+            bundle.session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+
+        return call
+
+    facts = {
+        "num_threads": bundle.session.get_session_options().intra_op_num_threads,
+        "num_parameters": None,
+        "ran_on": ran_on,
+    }
+    return bundle, facts, import_s, alone
+
+
+def _on(device: str, values: np.ndarray) -> Any:
+    import onnxruntime
+
+    return onnxruntime.OrtValue.ortvalue_from_numpy(values, device, 0)
+
+
+def _peer(spec: dict[str, Any], num_threads: int) -> Loaded:
+    started = time.perf_counter()
+    module = importlib.import_module(spec["module"])
+    import_s = time.perf_counter() - started
+    predictor = module.Predictor(spec["path"], num_threads=num_threads)
+
+    def alone(columns: dict[str, np.ndarray]) -> Callable[[], object]:
+        return lambda: predictor.forward(columns)
+
+    return predictor, {"num_parameters": None, **predictor.facts}, import_s, alone

@@ -1,0 +1,127 @@
+"""The plots of speed and size: latency by length and its spread, size by part, latency under load, time by operator."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.ticker import NullLocator
+
+from bench.drawing import SERIES, STYLE, below, svg, two_and_five
+
+PER_ROW = 0.34  # inches
+
+
+def latency_by_length(bench: dict[str, Any]) -> str | None:
+    """The model alone at batch 1, median milliseconds over tokens, both logarithmic. None with fewer than two."""
+    shapes = [shape for shape in bench["grid"] if shape.startswith("1x")]
+    lines = {}
+    for row in bench["rows"]:
+        found = row["tokens"] or {}
+        points = [(int(shape[2:]), found[shape]["median_ms"]) for shape in shapes if shape in found]
+        if len(points) > 1:
+            lines[row["name"]] = sorted(points)
+    if not lines:
+        return None
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(5.2, 3.9))
+        for (name, points), colour in zip(lines.items(), SERIES * 3, strict=False):
+            axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, linewidth=1.5, label=name)
+        lengths = sorted({length for points in lines.values() for length, _ in points})
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks(lengths, [str(length) for length in lengths])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(two_and_five)
+        axes.set_xlabel("tokens of one text (log)")
+        axes.set_ylabel("milliseconds, the model alone (log)")
+        axes.grid(alpha=0.25)
+        axes.legend(**below(1))
+        return svg(figure, "Latency against length of every model in the table")
+
+
+def latency_spread(bench: dict[str, Any]) -> str | None:
+    """How the calls of each row are spread, text to label: a row of bars each, on one logarithmic axis."""
+    rows = [row for row in bench["rows"] if row["histogram"]]
+    if not rows:
+        return None
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(6.4, 0.8 + 0.42 * len(rows)))
+        for place, (row, colour) in enumerate(zip(rows, SERIES * 3, strict=False)):
+            edges, counts = np.asarray(row["histogram"]["edges_ms"]), np.asarray(row["histogram"]["counts"])
+            heights = 0.85 * counts / counts.max()
+            axes.bar(edges[:-1], heights, np.diff(edges), bottom=-place, align="edge", color=colour)
+            axes.axhline(-place, color="#999999", linewidth=0.5)
+        axes.set_xscale("log")
+        axes.set_yticks([0.3 - place for place in range(len(rows))], [row["name"] for row in rows], fontsize=8)
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(two_and_five)
+        axes.set_xlabel("milliseconds from text to label at batch 1, every call (log)")
+        axes.grid(axis="x", alpha=0.25)
+        return svg(figure, "How the latencies of every model are spread")
+
+
+def sizes_by_part(sizes: Mapping[str, Mapping[str, int]]) -> str | None:
+    """Megabytes of each artefact, a bar of its parts each."""
+    kept = {name: parts for name, parts in sizes.items() if parts and not name.endswith("compiled")}
+    if not kept:
+        return None
+    parts = list(next(iter(kept.values())))
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(6.4, 0.9 + PER_ROW * len(kept)))
+        starts = np.zeros(len(kept))
+        for part, colour in zip(parts, SERIES, strict=False):
+            widths = np.array([each[part] / 1e6 for each in kept.values()])
+            axes.barh(range(len(kept)), widths, left=starts, color=colour, height=0.65, label=part)
+            starts += widths
+        for place, whole in enumerate(starts):
+            axes.annotate(f"{whole:.1f}", (whole, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.set_yticks(range(len(kept)), list(kept), fontsize=8)
+        axes.invert_yaxis()
+        axes.margins(x=0.1)
+        axes.set_xlabel("megabytes on disk")
+        axes.legend(**{**below(4), "bbox_to_anchor": (0.5, -0.9 / figure.get_figheight())})
+        return svg(figure, "Size by part of every artefact")
+
+
+def latency_under_load(load: dict[str, Any]) -> str | None:
+    """The 99th percentile over the rate of arrivals, both logarithmic, with the bound."""
+    served = {row["name"]: sorted((each["rate"], each["p99_ms"]) for each in row["probes"]) for row in load["rows"]}
+    served = {name: points for name, points in served.items() if points}
+    if not served:
+        return None
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(5.2, 3.9))
+        for (name, points), colour in zip(served.items(), SERIES * 3, strict=False):
+            axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, linewidth=1.5, label=name)
+        axes.axhline(load["bound_ms"], color="#999999", linestyle="--", linewidth=1)
+        for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
+            scale("log")
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(two_and_five)
+        axes.set_xlabel("texts a second that arrive (log)")
+        axes.set_ylabel("99th percentile, milliseconds (log)")
+        axes.grid(alpha=0.25)
+        axes.legend(**below(1))
+        return svg(figure, "Latency under load")
+
+
+def time_by_operator(profiles: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    """Milliseconds of a call, a bar for each profile, by kind of operator. `profiles`: names and profiles."""
+    kinds = list(dict.fromkeys(part["name"] for _, profile in profiles for part in profile["parts"]))
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(6.4, 1.1 + PER_ROW * len(profiles)))
+        starts = np.zeros(len(profiles))
+        for kind, colour in zip(kinds, SERIES, strict=False):
+            widths = np.array(
+                [sum(part["ms"] for part in profile["parts"] if part["name"] == kind) for _, profile in profiles]
+            )
+            axes.barh(range(len(profiles)), widths, left=starts, color=colour, height=0.65, label=kind)
+            starts += widths
+        axes.set_yticks(range(len(profiles)), [name for name, _ in profiles], fontsize=8)
+        axes.invert_yaxis()
+        axes.set_xlabel("milliseconds of one call")
+        axes.legend(**{**below(3), "bbox_to_anchor": (0.5, -0.8 / figure.get_figheight())})
+        return svg(figure, f"Time by operator, {profiles[0][1]['shape']}")

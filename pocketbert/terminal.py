@@ -1,0 +1,41 @@
+"""What the commands share: options that mean the same everywhere, and how they print."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from compress import processes
+
+RecipeName = Annotated[str, typer.Argument(help="A recipe file, or a built-in recipe by its name")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be given several times"),
+]
+Smoke = Annotated[bool, typer.Option("--smoke", help="A few rows and steps of every stage: does it run at all?")]
+Output = Annotated[Path | None, typer.Option(help="The run folder; default: runs/NAME")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead")]
+Texts = Annotated[list[str] | None, typer.Option(help="The text column; twice for pairs [default: text]")]
+Label = Annotated[str, typer.Option(help="The label column")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each; default: all usable cores")]
+
+
+def printed(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
+    """One JSON document, or what `show` makes of it."""
+    if as_json:
+        print(json.dumps(found))
+    else:
+        show(found)
+
+
+def stderr_console() -> Console:
+    """For progress and warnings; silent in all but the main one of several processes."""
+    from bench import machine
+
+    console = Console(stderr=True, highlight=False, quiet=not processes.is_main())
+    if machine.shadowed_onnxruntime():
+        console.print(f"[yellow]warning:[/yellow] {machine.SHADOWED}")
+    return console
