@@ -111,7 +111,9 @@ def rows_of(found: Sequence[Measured]) -> list[dict[str, Any]]:
         for name, baseline in (("against_a", plain), ("against_b", first_written)):
             for what in ("per_word", "per_variant"):
                 theirs, ours = getattr(baseline, what)(), getattr(each, what)()
-                line[f"{name}_{what}"] = asdict(speed_ratio([[value] for value in theirs], [[value] for value in ours]))
+                line[f"{name}_{what}"] = asdict(
+                    speed_ratio(*([[[value] for value in values]] for values in (theirs, ours)))
+                )
         if each.way.way == "ours":
             line["words"] = sum(map(len, expected))
             line["other_candidates"] = sum(

@@ -22,8 +22,8 @@ class Protocol:
     for a second slows all of them. A round has `texts_per_round` single texts, `texts_per_visit` in a visit; `repeats`
     calls for each shape of the grid (of batches, `batch_repeats`), a visit each; and a visit with `throughput_texts`
     texts at hand at once. A visit begins with calls that are not counted. `warm_up_s`: at most, before a model's first
-    texts and before each shape; it ends when the median is stable. `cold_starts`: processes started only to see how
-    long that takes (of a compiled model, the one that is measured).
+    texts and before each shape; it ends when the median is stable. `restart_every`: rounds, after which each model goes
+    on in a new process, because a process is a little faster or slower than another for as long as it lives.
     """
 
     num_threads: int
@@ -34,24 +34,25 @@ class Protocol:
     batch_repeats: int = 3
     throughput_texts: int = 128
     warm_up_s: float = 5.0
-    cold_starts: int = 3
+    restart_every: int = 2
     seed: int = 0
 
 
 @dataclass(kw_only=True)
 class Samples:
-    """One contender's raw measurements. Times in seconds, a list per visit; `error` where it could not run.
+    """One contender's raw measurements. Times in seconds: of processes, of visits, of calls; `error` where it could not
+    run.
 
     `texts_s`: from text to label; `within_s`: of the same calls, what lies within the narrower boundaries. `tokens_s`:
     by the name of the grid's shape. `computed_s`: of all cores together, for each of `throughput_s`. `cold_s`: of each
-    cold start, its parts. `lengths`: tokens of each of the workload's texts.
+    process's start, its parts. `lengths`: tokens of each of the workload's texts.
     """
 
     contender: Contender
     facts: dict[str, Any] = field(default_factory=dict)
-    texts_s: list[list[float]] = field(default_factory=list)
-    within_s: dict[str, list[list[float]]] = field(default_factory=dict)
-    tokens_s: dict[str, list[list[float]]] = field(default_factory=dict)
+    texts_s: list[list[list[float]]] = field(default_factory=list)
+    within_s: dict[str, list[list[list[float]]]] = field(default_factory=dict)
+    tokens_s: dict[str, list[list[list[float]]]] = field(default_factory=dict)
     throughput_s: list[float] = field(default_factory=list)
     computed_s: list[float] = field(default_factory=list)
     cold_s: list[dict[str, float]] = field(default_factory=list)
@@ -90,20 +91,13 @@ def measure(
     """
     results = [Samples(contender=contender) for contender in contenders]
     workers: dict[int, Child] = {}
-    total, done = len(contenders) * (protocol.cold_starts + protocol.rounds + 3), 0
+    starts = range(0, protocol.rounds, protocol.restart_every)
+    total, done = len(contenders) * (len(starts) + protocol.rounds + 2), 0
     draw = random.Random(protocol.seed)
 
-    def cold_start(index: int) -> None:
-        if contenders[index].compiled or contenders[index].again:
-            return
-        child = child_for(contenders[index], protocol)
-        try:
-            facts = child.ask("load", **loading(contenders[index], workload, protocol))
-        finally:
-            child.close()
-        results[index].cold_s.append(facts["cold_start"])
-
     def start(index: int) -> None:
+        if index in workers:
+            workers.pop(index).close()
         workers[index] = child_for(contenders[index], protocol)
         facts = workers[index].ask("load", **loading(contenders[index], workload, protocol))
         results[index].facts = facts
@@ -117,7 +111,10 @@ def measure(
 
     def last_facts(index: int) -> None:
         results[index].facts |= workers[index].ask("facts")
-        results[index].facts["ran"] = workers[index].ask("diagnose")
+        try:
+            results[index].facts["ran"] = workers[index].ask("diagnose")
+        except ChildError:
+            results[index].facts["ran"] = None  # what was measured counts all the same
 
     def visit(indices: Sequence[int], part: Callable[[int], None]) -> None:
         for index in indices:
@@ -135,12 +132,12 @@ def measure(
 
     everyone = range(len(contenders))
     try:
-        for preparation in (*[cold_start] * protocol.cold_starts, start, predict):
-            for index in draw.sample(everyone, len(everyone)):
-                visit([index], preparation)
-                told(1)
         for number in range(protocol.rounds):
-            for part in _parts_of_a_round(workers, results, workload, protocol, draw, first=number == 0):
+            for preparation in ((start, predict) if number == 0 else (start,)) if number in starts else ():
+                for index in draw.sample(everyone, len(everyone)):
+                    visit([index], preparation)
+                    told(1)
+            for part in _parts_of_a_round(workers, results, workload, protocol, draw, first=number in starts):
                 visit(draw.sample(everyone, len(everyone)), part)
             told(len(contenders))
         visit(everyone, last_facts)
@@ -167,15 +164,15 @@ def _parts_of_a_round(
 
     def texts(index: int, *, rows: dict[str, list[str] | None], warm: bool) -> None:
         calls = list(zip(*workers[index].ask("texts", **rows, warm=warm), strict=True))
-        results[index].texts_s.append(list(calls.pop()))
+        _add(results[index].texts_s, list(calls.pop()), results[index])
         for boundary, seconds in zip(BOUNDARIES, calls, strict=False):
-            results[index].within_s.setdefault(boundary, []).append(list(seconds))
+            _add(results[index].within_s.setdefault(boundary, []), list(seconds), results[index])
 
     def shape_of_grid(index: int, *, shape: tuple[int, int]) -> None:
         repeats = protocol.repeats if shape[0] == 1 else protocol.batch_repeats
         seconds = workers[index].ask("tokens", batch=shape[0], length=shape[1], repeats=repeats)
         if seconds is not None:
-            results[index].tokens_s.setdefault(shape_name(shape), []).append(seconds)
+            _add(results[index].tokens_s.setdefault(shape_name(shape), []), seconds, results[index])
 
     def throughput(index: int) -> None:
         seconds, computed = workers[index].ask("throughput", **bulk)
@@ -191,3 +188,10 @@ def _parts_of_a_round(
         *(partial(shape_of_grid, shape=shape) for shape in workload.grid),
         throughput,
     ]
+
+
+def _add(processes: list[list[list[float]]], visit: list[float], sample: Samples) -> None:
+    """A visit to the process that was started last."""
+    if len(processes) < len(sample.cold_s):
+        processes.append([])
+    processes[-1].append(visit)

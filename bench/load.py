@@ -154,7 +154,7 @@ class _Server:
             mine = [index for index in range(count) if dealt[index] == number]
             rows = rows_of(self.workload, [drawn[index] for index in mine])
             worker.send("serve", **rows, due_s=[due[index] for index in mine], begin=begin)
-        told = summarise(self._answers())
+        told = summarise([self._answers()])
         assert told.p99_ms is not None
         return {"rate": rate, "holds": told.p99_ms <= self.load.bound_ms, **asdict(told)}
 

@@ -149,9 +149,10 @@ def _how(bench: dict[str, Any]) -> str:
     return (
         f"Text to label at batch 1 on the task's own lengths: tokenise, run, pick the label. Every model in a process "
         f"of its own, {protocol['num_threads']} threads each, visited in turn in random order for "
-        f"{protocol['texts_per_visit']} texts, {first['n'] if first else 0} calls in all. Times as fast: against the "
-        f"first row of the device, paired by visit, with its 95 % bootstrap interval.{itself} Texts/s: with "
-        f"{protocol['throughput_texts']} at hand."
+        f"{protocol['texts_per_visit']} texts, {first['n'] if first else 0} calls in all; after every "
+        f"{protocol['restart_every']} of {protocol['rounds']} rounds each goes on in a new one. Times as fast: against "
+        f"the first row of the device, paired by visit, with the 95 % interval over the processes.{itself} Texts/s: "
+        f"with {protocol['throughput_texts']} at hand."
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from bench.latency import Samples
-from bench.stats import Ratio, Summary, speed_ratio, summarise
+from bench.stats import Processes, Ratio, Summary, flattened, speed_ratio, summarise
 from compress import metrics
 
 BATCH = 32
@@ -111,14 +111,14 @@ def against(
     ]
 
 
-def _histogram(seconds: Sequence[Sequence[float]]) -> Histogram:
-    logs = np.log10(np.concatenate([np.asarray(calls) for calls in seconds]) * 1e3) * BARS_PER_DECADE
+def _histogram(seconds: Processes) -> Histogram:
+    logs = np.log10(flattened(seconds) * 1e3) * BARS_PER_DECADE
     edges = np.arange(np.floor(logs.min()), np.floor(logs.max()) + 2)
     counts, _ = np.histogram(logs, edges)
     return Histogram(edges_ms=(10 ** (edges / BARS_PER_DECADE)).tolist(), counts=counts.tolist())
 
 
-def _calls(sample: Samples, where: str) -> list[list[float]]:
+def _calls(sample: Samples, where: str) -> Processes:
     return sample.texts_s if where == TEXTS else sample.tokens_s.get(where, [])
 
 

@@ -170,7 +170,7 @@ def rows_of(found: Sequence[Trained], load: Load) -> list[dict[str, Any]]:
             for name, baseline in (("against_a", PLAIN), ("against_b", FUSED)):
                 others = by_name.get(baseline)
                 if others and len(others) == len(seconds):
-                    line[name] = asdict(speed_ratio([[value] for value in others], [[value] for value in seconds]))
+                    line[name] = asdict(speed_ratio(*([[[value] for value in values]] for values in (others, seconds))))
         lines.append(line)
     return lines
 

@@ -47,9 +47,7 @@ def check(
 
 
 def _ratio(first: Contender, second: Contender, workload: Workload, protocol: Protocol) -> Ratio:
-    samples = measure(
-        [first, second], replace(workload, labels=None, grid=()), replace(protocol, throughput_texts=1, cold_starts=0)
-    )
+    samples = measure([first, second], replace(workload, labels=None, grid=()), replace(protocol, throughput_texts=1))
     for sample in samples:
         if sample.error:
             raise RuntimeError(sample.error)

@@ -11,7 +11,7 @@ from pocketbert.terminal import AsJson, Changes, Label, RecipeName, Texts, Threa
 
 commands = typer.Typer()
 Rounds = Annotated[int, typer.Option(min=2, help="Interleaved rounds")]
-ColdStarts = Annotated[int, typer.Option(min=0, help="Processes of each started only to see how long that takes")]
+RestartEvery = Annotated[int, typer.Option(min=1, help="Rounds after which every model goes on in a new process")]
 Grid = Annotated[
     list[str] | None,
     typer.Option(help="TEXTSxTOKENS for the model alone; several times [default: 1x16 1x32 1x64 1x128 16x32]"),
@@ -33,7 +33,7 @@ def bench(
     device: Annotated[str, typer.Option(help="cpu, cuda or both")] = "cpu",
     threads: Threads = None,
     rounds: Rounds = 12,
-    cold_starts: ColdStarts = 3,
+    restart_every: RestartEvery = 2,
     grid: Grid = None,
     check_itself: Annotated[
         int | None,
@@ -71,7 +71,7 @@ def bench(
         label=label,
         num_threads=threads,
         rounds=rounds,
-        cold_starts=cold_starts,
+        restart_every=restart_every,
         grid=grid or (),
         load=None if load is None else Load(bound_ms=load, processes=processes),
         limits=limits,
@@ -179,7 +179,7 @@ def bench_peers(
     ] = None,
     threads: Threads = None,
     rounds: Rounds = 12,
-    cold_starts: ColdStarts = 3,
+    restart_every: RestartEvery = 2,
     grid: Grid = None,
     output: Annotated[Path | None, typer.Option(help="Folder for results.json, samples.json and the report")] = None,
     as_json: AsJson = False,
@@ -197,7 +197,7 @@ def bench_peers(
         label=label,
         num_threads=threads,
         rounds=rounds,
-        cold_starts=cold_starts,
+        restart_every=restart_every,
         grid=grid or (),
     )
     found = of_peers(
@@ -225,7 +225,7 @@ def bench_shapes(
     ] = None,
     threads: Threads = None,
     rounds: Rounds = 12,
-    cold_starts: ColdStarts = 3,
+    restart_every: RestartEvery = 2,
     grid: Grid = None,
     output: Annotated[Path | None, typer.Option(help="Folder for results.json, samples.json and the report")] = None,
     as_json: AsJson = False,
@@ -235,7 +235,7 @@ def bench_shapes(
     from pocketbert.folder_benchmark import Question
     from pocketbert.shape_benchmark import of_shapes
 
-    question = Question(num_threads=threads, rounds=rounds, cold_starts=cold_starts, grid=grid or ())
+    question = Question(num_threads=threads, rounds=rounds, restart_every=restart_every, grid=grid or ())
     found = of_shapes(shape or (), question, output=output, console=stderr_console())
     _tell(found, as_json, output)
     if not as_json:

@@ -22,6 +22,7 @@ from export.candidates import HOP_ROWS
 from export.variants import VARIANTS
 from pocketbert.augment_keys import TrainHeadSection
 from pocketbert.corpora import named, texts_of
+from pocketbert.exporting import TEACHER_ROWS
 from pocketbert.plan import plan_of, remarks_on, shape_of
 from pocketbert.preflight import read_encoder
 from pocketbert.recipe import Recipe, grid_of, masked_lm_of
@@ -40,6 +41,7 @@ EMULATION_S = 15.0  # to emulate a processor that saturates, of each static vari
 ALONE = 2.0  # a text run alone takes about twice as long as in a batch
 TEXTS_A_ROUND, CALLS_A_LENGTH, CALLS_A_BATCH = 30 + 128, 10, 3
 VISITS_A_ROUND, WAKE_S = 6, 0.1
+COMPILING_S, LIMITS_S = 30.0, 6.0  # a model's, a bundle's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,13 +237,20 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
     rows = 2 * min(HOP_ROWS, len(task.dev)) + variants * (len(task.dev) + len(task.test))
     rows += calibrated * recipe.export.calibration_rows
     found["export"] = rows * tokens_a_row * ALONE * cost.student_forward + calibrated * EMULATION_S
+    of_teacher = (2 + len(recipe.export.teacher_variants)) * min(TEACHER_ROWS, len(task.dev))
+    if recipe.export.teacher_variants:
+        found["export"] += of_teacher * tokens_a_row * ALONE * cost.teacher_forward + EMULATION_S
     grid = sum((CALLS_A_LENGTH if batch == 1 else CALLS_A_BATCH * batch) * length for batch, length in grid_of(recipe))
     a_round = TEXTS_A_ROUND * tokens_a_row + grid
     visits = VISITS_A_ROUND + len(grid_of(recipe))
     waking = recipe.bench.rounds * visits * min(WAKE_S, recipe.bench.warm_up_s / 10)
     measured = recipe.bench.rounds * a_round * ALONE + len(task.test) * tokens_a_row
-    found["bench"] = measured * (cost.teacher_forward + (2 + variants) * cost.student_forward)
-    found["bench"] += (WORKER_S + waking) * (3 + variants)
+    teachers = 1 + recipe.bench.compiled_teacher + len(recipe.export.teacher_variants)
+    found["bench"] = measured * (teachers * cost.teacher_forward + (2 + variants) * cost.student_forward)
+    starts = -(-recipe.bench.rounds // recipe.bench.restart_every)
+    found["bench"] += (WORKER_S * starts + waking) * (2 + teachers + variants)
+    found["bench"] += COMPILING_S * recipe.bench.compiled_teacher
+    found["bench"] += LIMITS_S * recipe.bench.limits * (1 + variants)
     return {stage: seconds + STAGE_S for stage, seconds in found.items()}
 
 

@@ -43,7 +43,7 @@ class Question:
     label: str = "label"
     num_threads: int | None = None
     rounds: int = 12
-    cold_starts: int = 3
+    restart_every: int = 2
     grid: Sequence[str] = ()
     load: Load | None = None
     limits: bool = False
@@ -51,7 +51,7 @@ class Question:
     def protocol(self) -> Protocol:
         """How much of it."""
         return Protocol(
-            num_threads=self.num_threads or machine.usable_cores(), rounds=self.rounds, cold_starts=self.cold_starts
+            num_threads=self.num_threads or machine.usable_cores(), rounds=self.rounds, restart_every=self.restart_every
         )
 
     def workload(self, labels: tuple[str, ...] | None, *, takes_pairs: bool = False) -> Workload:
@@ -81,7 +81,7 @@ class Question:
             parts.append("--limits")
         protocol = self.protocol()
         parts += ["--threads", str(protocol.num_threads), "--rounds", str(protocol.rounds)]
-        return [*parts, "--cold-starts", str(protocol.cold_starts)]
+        return [*parts, "--restart-every", str(protocol.restart_every)]
 
 
 def of_folders(

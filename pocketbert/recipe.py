@@ -172,7 +172,7 @@ class BenchSection(Section):
     rounds: Annotated[int, Field(ge=2)] = Field(12, description="Each round times every model once, in random order")
     warm_up_s: PositiveFloat = Field(5.0, description="Seconds of warm-up at most, of each model at each length")
     compiled_teacher: bool = Field(True, description="Hold the student also against the teacher under torch.compile")
-    cold_starts: Annotated[int, Field(ge=0)] = Field(3, description="Processes started to see how long that takes")
+    restart_every: PositiveInt = Field(2, description="Rounds after which every model goes on in a new process")
     limits: bool = Field(True, description="Also how near bundles come to this machine's limits, and time by operator")
     latency_bound_ms: PositiveFloat | None = Field(
         None, description="Also under load: texts a second at which 99 of 100 answers come within this; null: not"

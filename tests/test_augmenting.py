@@ -57,7 +57,6 @@ def recipe(tmp_path, monkeypatch, masked_lm_folder, teacher_folder):
                 "rounds": 2,
                 "fixed_lengths": [8],
                 "warm_up_s": 0.1,
-                "cold_starts": 0,
                 "compiled_teacher": False,
                 "limits": False,
             },

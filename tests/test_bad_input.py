@@ -616,6 +616,26 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
         ("copy-of-fp32",),
     ),
     "a benchmark of nothing": (lambda place: ["bench", "nothing"], ("nothing: no such folder",)),
+    "two models against themselves": (
+        lambda place: ["bench", place.teacher, place.teacher, "--check", "2"],
+        ("--check 2: got 2 folders; expected one",),
+    ),
+    "an unknown peer": (
+        lambda place: ["bench-peers", place.teacher, place.teacher, "--calibration", place.reviews, "--peer", "tvm"],
+        ("--peer tvm: expected one of optimum-onnx, OpenVINO, Olive",),
+    ),
+    "a peer's model that is not there": (
+        lambda place: ["bench-peers", "nothing", place.teacher, "--calibration", place.reviews],
+        ("nothing: no such folder",),
+    ),
+    "a bundle that is none beside peers": (
+        lambda place: ["bench-peers", place.teacher, place.teacher, "--calibration", place.reviews],
+        ("bundle.json",),
+    ),
+    "an unknown shape": (
+        lambda place: ["bench-shapes", "--shape", "GPT"],
+        ("--shape GPT: expected some of BERT-base, TinyBERT4",),
+    ),
     "a benchmark of a folder that is no model": (
         lambda place: ["bench", place.root],
         ("neither a bundle (bundle.json) nor a Hugging Face folder (config.json)",),

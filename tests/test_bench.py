@@ -23,14 +23,12 @@ from bench.stats import speed_ratio, summarise, verdict
 from bench.validity import check
 from compress.errors import UserError
 
-QUICK = Protocol(
-    num_threads=1, rounds=3, texts_per_round=5, texts_per_visit=3, repeats=2, throughput_texts=8, cold_starts=1
-)
+QUICK = Protocol(num_threads=1, rounds=3, texts_per_round=5, texts_per_visit=3, repeats=2, throughput_texts=8)
 
 
 def test_percentiles_are_of_all_calls_in_milliseconds():
     milliseconds = np.random.default_rng(0).permutation(np.arange(1.0, 301.0))
-    found = summarise((milliseconds.reshape(100, 3) / 1000).tolist())
+    found = summarise([(milliseconds.reshape(100, 3) / 1000).tolist()])
     assert (found.n, found.min_ms, found.median_ms, found.mad_ms) == pytest.approx((300, 1.0, 150.5, 75.0))
     assert (found.p90_ms, found.p99_ms) == pytest.approx(np.percentile(milliseconds, [90, 99]))
     assert found.intervals["p90"].low < found.p90_ms < found.intervals["p90"].high <= 300
@@ -39,7 +37,7 @@ def test_percentiles_are_of_all_calls_in_milliseconds():
 def test_percentiles_that_so_few_calls_cannot_show_are_left_out():
     all_of_them = ["p90", "p95", "p99"]
     for count, number in ((28, 0), (29, 1), (58, 1), (59, 2), (298, 2), (299, 3)):
-        found = summarise([[0.001 * (1 + call)] for call in range(count)])
+        found = summarise([[[0.001 * (1 + call)] for call in range(count)]])
         shown = [name for name in all_of_them if getattr(found, f"{name}_ms") is not None]
         assert shown == all_of_them[:number] and list(found.intervals) == ["p50", *shown]
 
@@ -47,7 +45,7 @@ def test_percentiles_that_so_few_calls_cannot_show_are_left_out():
 def test_the_interval_of_a_percentile_covers_the_truth_about_as_often_as_it_says():
     generator = np.random.default_rng(1)
     truth = -np.log(0.1)  # the 90th percentile of an exponential distribution
-    trials = [summarise([generator.exponential(0.001, 200).tolist()]).intervals["p90"] for _ in range(300)]
+    trials = [summarise([[generator.exponential(0.001, 200).tolist()]]).intervals["p90"] for _ in range(300)]
     assert 0.92 <= np.mean([found.low <= truth <= found.high for found in trials]) <= 1.0
 
 
@@ -65,11 +63,11 @@ def test_the_ratio_is_paired_by_visit():
     slow = [draw.uniform(1, 5) for _ in range(20)]
     baseline = [[0.010 * s * draw.uniform(0.98, 1.02) for _ in range(30)] for s in slow]
     other = [[0.002 * s * draw.uniform(0.98, 1.02) for _ in range(30)] for s in slow]
-    found = speed_ratio(baseline, other)
+    found = speed_ratio([baseline], [other])
     assert found.low < found.value < found.high
     assert found.value == pytest.approx(5.0, rel=0.02)
     assert found.high - found.low < 0.2
-    assert speed_ratio(baseline, baseline).value == 1.0
+    assert speed_ratio([baseline], [baseline]).value == 1.0
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
@@ -77,9 +75,27 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     covered = 0
     for trial in range(200):
         noise = generator.normal(0, 0.1, 40)
-        found = speed_ratio([[float(np.exp(value))] for value in noise], [[0.5]] * 40, seed=trial)
+        found = speed_ratio([[[float(np.exp(value))] for value in noise]], [[[0.5]] * 40], seed=trial)
         covered += found.low <= 2.0 <= found.high
     assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_the_interval_knows_that_a_process_is_faster_or_slower_for_its_life():
+    """Six processes of twelve visits; each process has a speed of its own, a good percent from the others'."""
+    generator = np.random.default_rng(0)
+
+    def measured(seconds: float) -> list:
+        own = generator.normal(0, 0.015, (6, 1))
+        return (seconds * np.exp(own + generator.normal(0, 0.03, (6, 12))))[:, :, None].tolist()
+
+    found = [speed_ratio(measured(1.0), measured(0.5)) for _ in range(200)]
+    assert 0.90 <= np.mean([ratio.low <= 2.0 <= ratio.high for ratio in found]) <= 0.99
+
+    def as_one(processes: list) -> list:
+        return [[visit for process in processes for visit in process]]
+
+    one_level = [speed_ratio(as_one(measured(1.0)), as_one(measured(0.5)), seed=trial) for trial in range(100)]
+    assert np.mean([ratio.low <= 2.0 <= ratio.high for ratio in one_level]) < 0.85, "visits alone promise too much"
 
 
 def test_warm_up_ends_when_the_median_is_stable_or_time_is_up(monkeypatch):
@@ -107,7 +123,7 @@ def test_warm_up_ends_when_the_median_is_stable_or_time_is_up(monkeypatch):
 def test_ratios_are_against_the_first_row_of_the_same_device():
     def sample(device: str, seconds: float, error: str | None = None) -> Samples:
         contender = Contender(name=device, kind="torch", path=f"{device}{seconds}", device=device)
-        calls = [[seconds] * 3] * 2
+        calls = [[[seconds] * 3] * 2]
         return Samples(
             contender=contender, texts_s=calls, tokens_s={"1x8": calls}, throughput_s=[1.0, 1.0], error=error
         )
@@ -118,7 +134,7 @@ def test_ratios_are_against_the_first_row_of_the_same_device():
     assert [row.texts_ratio.value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
     assert [row.tokens_ratio["1x8"].value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
 
-    dead = Samples(contender=samples[0].contender, texts_s=[[0.01]], error="out of memory")
+    dead = Samples(contender=samples[0].contender, texts_s=[[[0.01]]], error="out of memory")
     found = rows_of([dead, samples[2]], sizes=[1] * 2, **options)
     assert found[0].error == "out of memory" and found[0].texts is None
     assert found[1].texts_ratio is None and found[1].texts.n == 6
@@ -140,18 +156,23 @@ def measured(teacher_folder, base_folder):
     ]
     progress = []
     found = measure(contenders, workload, QUICK, on_progress=lambda done, total: progress.append((done, total)))
-    assert progress == [(done, 28) for done in (*range(1, 13), 16, 20, 24, 28)]
+    assert progress == [(done, 28) for done in (*range(1, 9), 12, 16, *range(17, 21), 24, 28)]
     return found
 
 
 def test_every_round_times_every_contender_on_the_same_inputs(measured):
     teacher = measured[0]
     assert teacher.error is None
-    assert [len(calls) for calls in teacher.texts_s] == [3, 2] * 3, "five texts a round, three in a visit"
+    assert [[len(calls) for calls in visits] for visits in teacher.texts_s] == [[3, 2] * 2, [3, 2]], (
+        "five texts a round, three in a visit; another process for the third round"
+    )
+    assert len(teacher.cold_s) == 2 and set(teacher.cold_s[0]) == {"import_s", "load_s", "first_answer_s"}
+    assert set(teacher.within_s) == {"model", "tokenise + model"}
     assert set(teacher.tokens_s) == {"1x8", "1x16", "4x8"}, "lengths beyond the model's limit are left out"
-    assert len(teacher.tokens_s["1x8"][0]) == QUICK.repeats and len(teacher.tokens_s["4x8"][0]) == QUICK.batch_repeats
+    assert len(teacher.tokens_s["1x8"][0][0]) == QUICK.repeats
+    assert len(teacher.tokens_s["4x8"][1][0]) == QUICK.batch_repeats
     assert len(teacher.throughput_s) == 3 and len(teacher.predictions) == 30
-    assert all(seconds > 0 for calls in teacher.texts_s for seconds in calls)
+    assert all(seconds > 0 for visits in teacher.texts_s for calls in visits for seconds in calls)
     assert teacher.facts["num_threads"] == 1
     assert teacher.facts["num_parameters"] > 0 and teacher.facts["peak_rss_bytes"] > 1e7
 
@@ -161,7 +182,7 @@ def test_a_model_against_itself_is_no_row_but_tells_how_far_to_trust(teacher_fol
     assert [each.name for each in contenders] == ["teacher, torch fp32", "floor", "teacher, torch fp32, again"]
 
     def sample(contender: Contender, seconds: float) -> Samples:
-        return Samples(contender=contender, texts_s=[[seconds], [seconds * 1.1]], throughput_s=[1.0])
+        return Samples(contender=contender, texts_s=[[[seconds], [seconds * 1.1]]], throughput_s=[1.0])
 
     first, floor, again = (sample(each, 0.01) for each in contenders)
     found = same_twice([first, floor, again])
@@ -175,7 +196,7 @@ def test_the_parts_of_a_speed_up_multiply_to_the_whole():
     draw = np.random.default_rng(0)
 
     def sample(name: str, seconds: float) -> Samples:
-        calls = (seconds * draw.uniform(0.9, 1.1, (20, 3))).tolist()
+        calls = (seconds * draw.uniform(0.9, 1.1, (2, 10, 3))).tolist()
         return Samples(contender=Contender(name=name, kind="torch", path=name), texts_s=calls)
 
     samples = [sample("teacher", 0.01), sample("student", 0.004), sample("fused", 0.002), sample("int8", 0.001)]
@@ -211,7 +232,7 @@ def test_a_contender_that_cannot_run_says_why_and_the_others_go_on(measured):
 
 def test_an_encoder_without_a_head_is_timed_and_not_scored(measured):
     assert measured[1].contender.name == "base (head random), torch fp32"
-    assert len(measured[1].texts_s) == 6 and measured[1].predictions is None
+    assert len(measured[1].texts_s) == 2 and measured[1].predictions is None
 
 
 def test_the_peak_of_memory_is_the_workers_own_not_its_parents():
@@ -226,7 +247,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path):
 
 
 def test_the_command_needs_no_recipe(command, teacher_folder, tmp_path):
-    found = command("bench", teacher_folder, teacher_folder, "--rounds", 2, "--cold-starts", 0, "--output", "out")
+    found = command("bench", teacher_folder, teacher_folder, "--rounds", 2, "--output", "out")
     assert found.returncode == 0, found.stderr
     assert found.stdout.count("torch fp32") == 2 and "times as fast" in found.stdout
     assert (tmp_path / "out" / "report.html").is_file()
@@ -245,8 +266,6 @@ def test_the_command_scores_on_a_labelled_table(command, teacher_folder, tmp_pat
         "class",
         "--rounds",
         2,
-        "--cold-starts",
-        0,
         "--json",
     )
     found = command("bench", teacher_folder, *options)
@@ -353,7 +372,9 @@ def fixed_results() -> dict:
             "export": exported,
             "bench": {
                 "machine": machine,
-                "protocol": {"num_threads": 2, "rounds": 12, "texts_per_visit": 3, "throughput_texts": 128},
+                "protocol": {
+                    "num_threads": 2, "rounds": 12, "texts_per_visit": 3, "throughput_texts": 128, "restart_every": 2,
+                },
                 "same_twice": {
                     "name": "student", "ratio": {"value": 1.01, "low": 0.99, "high": 1.03}, "is_valid": True,
                 },

@@ -20,7 +20,7 @@ from bench.results import rows as rows_of
 from export.bundle import write_bundle
 
 QUICK = Protocol(
-    num_threads=1, rounds=2, texts_per_round=3, texts_per_visit=3, repeats=2, throughput_texts=300, cold_starts=0,
+    num_threads=1, rounds=2, texts_per_round=3, texts_per_visit=3, repeats=2, throughput_texts=300,
     warm_up_s=0.1,
 )  # fmt: skip
 TEXTS = [text for text, _ in rows(30)]

@@ -88,7 +88,7 @@ def test_the_command_works_from_the_wheel_among_files_named_like_ours(installed,
     found = start(installed, hostile, "recipes", "--json")
     assert found.returncode == 0, found.stderr
     assert found.stdout.count(f'"path": "{installed}') == 10
-    found = start(installed, hostile, "bench", teacher_folder, "--rounds", 2, "--cold-starts", 0, "--output", "out")
+    found = start(installed, hostile, "bench", teacher_folder, "--rounds", 2, "--output", "out")
     assert found.returncode == 0, found.stderr
     assert (hostile / "out" / "report.html").is_file() and "torch fp32" in found.stdout
 

@@ -47,7 +47,6 @@ def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
             "rounds": 2,
             "fixed_lengths": [8],
             "warm_up_s": 0.1,
-            "cold_starts": 0,
             "compiled_teacher": False,
             "limits": False,
         },

@@ -46,7 +46,7 @@ def test_the_commands_run_as_they_stand(command, tmp_path, monkeypatch, base_fol
         "general": ["--smoke"],
         "augment": ["--smoke"],
         "export": ["--variant", "fp32"],  # of random weights, others do not pass
-        "bench": ["--rounds", 2, "--cold-starts", 0],
+        "bench": ["--rounds", 2],
     }
     seen = []
     for _, name, *arguments in commands("pocketbert"):
