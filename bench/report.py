@@ -145,14 +145,18 @@ def _use(stages: dict[str, Any], takes_pairs: bool) -> list[str]:
 
 def _how(bench: dict[str, Any]) -> str:
     protocol, twice, first = bench["protocol"], bench["same_twice"], bench["rows"][0]["texts"]
+    if protocol["restart_every"] < protocol["rounds"]:
+        restarts = f"after every {protocol['restart_every']} of {protocol['rounds']} rounds each goes on in a new one"
+        over = "processes"
+    else:
+        restarts, over = "each in one process throughout", "visits (what another process would change is left out)"
     itself = f" {twice['name']} against itself: {table.ratio(twice['ratio'])}." if twice else ""
     return (
         f"Text to label at batch 1 on the task's own lengths: tokenise, run, pick the label. Every model in a process "
         f"of its own, {protocol['num_threads']} threads each, visited in turn in random order for "
-        f"{protocol['texts_per_visit']} texts, {first['n'] if first else 0} calls in all; after every "
-        f"{protocol['restart_every']} of {protocol['rounds']} rounds each goes on in a new one. Times as fast: against "
-        f"the first row of the device, paired by visit, with the 95 % interval over the processes.{itself} Texts/s: "
-        f"with {protocol['throughput_texts']} at hand."
+        f"{protocol['texts_per_visit']} texts, {first['n'] if first else 0} calls in all; {restarts}. Times as fast: "
+        f"against the first row of the device, paired by visit, with the 95 % interval over the {over}.{itself} "
+        f"Texts/s: with {protocol['throughput_texts']} at hand."
     )
 
 

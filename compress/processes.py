@@ -5,16 +5,19 @@ All processes run the same code on the same files. The main one decides and writ
 
 import atexit
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 PATIENCE = timedelta(days=7)  # how long a process waits for another
 LAUNCHED_BY = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
 
 Value = TypeVar("Value")
+
+_GONE: list[bool] = []  # holds something once this process has left the others
 
 
 def count() -> int:
@@ -80,7 +83,20 @@ def leave() -> bool:
     _end()
     for name in LAUNCHED_BY:
         os.environ.pop(name, None)
+    if not was_main:
+        _GONE.append(True)
     return was_main
+
+
+def end(code: int) -> NoReturn:
+    """End the program. A process that has left the others ends at once: threads that torch still has there now and then
+    end an interpreter that shuts down with an abort, and the launcher then ends all.
+    """
+    if _GONE:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 @cache

@@ -33,9 +33,10 @@ def main() -> None:
     if problem is not None:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
+    from compress import processes
     from pocketbert import cli
 
-    sys.exit(cli.main())
+    processes.end(cli.main())
 
 
 if __name__ == "__main__":
