@@ -5,12 +5,12 @@ from typing import Any
 
 from bench import machine, noise, table
 from bench.stats import FEWEST
+from export.operators import ATTENTIONS
 
 FEW_ROWS = 1000
 LITTLE_ABOVE = 0.05
 WIDE_INTERVAL = 0.25
 MORE_CORES = 0.3  # busy than there are threads: what no measuring error explains
-ATTENTIONS = {"Attention", "QAttention", "MultiHeadAttention"}
 
 
 def cautions(results: dict[str, Any]) -> list[str]:
@@ -146,7 +146,7 @@ def _about_what_ran(bench: dict[str, Any]) -> Iterator[str]:
                 f"{', '.join(provider for provider in ran['nodes'] if provider != wanted)}: its speed is not that of "
                 f"{wanted}. Look at the installed onnxruntime (`pocketbert doctor`)."
             )
-        if not ATTENTIONS & set(ran["fused"]):
+        if not set(ATTENTIONS) & set(ran["fused"]):
             yield (
                 f"{row['name']}: no attention of it is fused, in {sum(ran['nodes'].values())} nodes: it is slower than "
                 "it could be. Export the model again with `pocketbert export`."

@@ -5,6 +5,7 @@ A child process; started as `python -P -m bench.ceiling`.
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,9 @@ def ceilings(num_threads: int) -> dict[str, Any]:
     """Giga-operations a second (an addition and a multiplication are two) by precision, with what reached them, and
     gigabytes a second; as plain values. Raises ChildError.
     """
-    child = Child("bench.ceiling", "ceilings", num_threads=num_threads)
-    try:
+    with closing(Child("bench.ceiling", "ceilings", num_threads=num_threads)) as child:
         found: dict[str, Any] = child.ask("load", num_threads=num_threads)
         return found
-    finally:
-        child.close()
 
 
 class Ceilings:

@@ -34,6 +34,15 @@ def below(columns: int) -> dict[str, Any]:
     }
 
 
+def logarithmic(axes: Any, *names: str) -> None:
+    """Make the axes x or y logarithmic, with plain numbers at 1, 2 and 5 of each decade."""
+    for name in names:
+        axes.set(**{f"{name}scale": "log"})
+        axis = getattr(axes, f"{name}axis")
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(two_and_five)
+
+
 def two_and_five(value: float, _: float) -> str:
     """Labels for the minor ticks of a logarithmic axis: 2 and 5 of each decade."""
     return f"{value:g}" if f"{value:e}"[0] in "25" else ""

@@ -116,14 +116,16 @@ def measure(
         except ChildError:
             results[index].facts["ran"] = None  # what was measured counts all the same
 
-    def visit(indices: Sequence[int], part: Callable[[int], None]) -> None:
-        for index in indices:
+    def visit(part: Callable[[int], None], *, counts: bool = False) -> None:
+        for index in draw.sample(everyone, len(everyone)):
             try:
                 if results[index].error is None:
                     time.sleep(SETTLE_S)
                     part(index)
             except ChildError as error:
                 results[index].error = str(error)
+            if counts:
+                told(1)
 
     def told(count: int) -> None:
         nonlocal done
@@ -133,14 +135,14 @@ def measure(
     everyone = range(len(contenders))
     try:
         for number in range(protocol.rounds):
-            for preparation in ((start, predict) if number == 0 else (start,)) if number in starts else ():
-                for index in draw.sample(everyone, len(everyone)):
-                    visit([index], preparation)
-                    told(1)
+            if number in starts:
+                visit(start, counts=True)
+            if number == 0:
+                visit(predict, counts=True)
             for part in _parts_of_a_round(workers, results, workload, protocol, draw, first=number in starts):
-                visit(draw.sample(everyone, len(everyone)), part)
+                visit(part)
             told(len(contenders))
-        visit(everyone, last_facts)
+        visit(last_facts)
         told(len(contenders))
     finally:
         for worker in workers.values():

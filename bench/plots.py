@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib import pyplot
 
 from bench.curves import Curve, curve_of
-from bench.drawing import SERIES, STYLE, below, drawn, svg, two_and_five
+from bench.drawing import SERIES, STYLE, below, drawn, logarithmic, svg
 
 MARKERS = {"torch": "o", "onnxruntime": "s", "tfidf": "^", "peer": "D"}
 
@@ -31,13 +31,11 @@ def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
                 axes.plot([row["texts"]["median_ms"]] * 2, row["score_interval"], color=colour, linewidth=1, alpha=0.6)
         front = _pareto([(row["texts"]["median_ms"], row["score"]) for row in rows])
         axes.plot(*zip(*front, strict=True), color="#999999", linewidth=1, linestyle="--", zorder=0)
-        axes.set_xscale("log")
+        logarithmic(axes, "x")
         axes.set_xlabel("milliseconds from text to label, median at batch 1 (log)")
         axes.set_ylabel(bench["metric"])
         axes.margins(0.12)
         axes.grid(alpha=0.25)
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(two_and_five)
         axes.legend(**below(1), markerscale=0.6)
         return svg(figure, "Score against latency of every model in the table")
 
@@ -67,10 +65,8 @@ def waterfall(parts: Sequence[dict[str, Any]]) -> str:
             reached = top
         axes.set_yticks(range(len(parts)), [part["what"] for part in parts])
         axes.invert_yaxis()
-        axes.set_xscale("log")
+        logarithmic(axes, "x")
         axes.margins(x=0.18)
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(two_and_five)
         axes.set_xlabel("times as fast as the teacher (log)")
         return svg(figure, "The speed-up taken apart")
 
@@ -101,9 +97,7 @@ def curves_together(curves: Sequence[Curve], title: str) -> str:
         figure, axes = pyplot.subplots(figsize=(5.6, 3.6))
         for curve, colour in zip(curves, SERIES, strict=False):
             axes.plot(curve.steps, curve.losses, color=colour, label=curve.name, linewidth=1.5)
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(two_and_five)
+        logarithmic(axes, "y")
         axes.set_xlabel(f"optimiser step of the {title} stage")
         axes.set_ylabel("loss (log)")
         axes.grid(alpha=0.25)

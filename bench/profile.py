@@ -5,6 +5,7 @@ import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -12,17 +13,14 @@ from typing import Any
 
 from bench.children import Child, serve
 from bench.contenders import Shape, shape_name
-from bench.runners import SYNTHETIC_TEXT
+from bench.runners import synthetic
 from bench.worker import timed
+from export.operators import ATTENTIONS, PRODUCTS
 
 MOST_CALLS, FEWEST_CALLS, ABOUT_S = 40, 8, 1.0
-PRODUCTS = (
-    "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
-    "MatMulNBits",
-)  # fmt: skip
 GROUPS: dict[str, tuple[str, ...]] = {
     "products": PRODUCTS,
-    "attention": ("Attention", "QAttention", "MultiHeadAttention", "Softmax"),
+    "attention": (*ATTENTIONS, "Softmax"),
     "normalisation": ("SkipLayerNormalization", "LayerNormalization", "SimplifiedLayerNormalization"),
     "activation": ("Gelu", "BiasGelu", "FastGelu", "Tanh", "Erf"),
     "quantising": ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
@@ -55,12 +53,9 @@ class Profile:
 
 def profiles(path: Path, shapes: Sequence[Shape], num_threads: int) -> list[dict[str, Any]]:
     """For each shape: the time of a call, its parts and its operations; as plain values. Raises ChildError."""
-    child = Child("bench.profile", path.name, num_threads=num_threads)
-    try:
+    with closing(Child("bench.profile", path.name, num_threads=num_threads)) as child:
         child.ask("load", path=str(path), num_threads=num_threads)
         return [child.ask("profile", batch=batch, length=length) for batch, length in shapes]
-    finally:
-        child.close()
 
 
 class Profiler:
@@ -80,8 +75,7 @@ class Profiler:
         with tempfile.TemporaryDirectory() as folder:
             plain = Classifier(self.path, num_threads=self.num_threads)
             watched = Classifier(self.path, num_threads=self.num_threads, profile=Path(folder) / "profile")
-            words = plain.encode([SYNTHETIC_TEXT * length], [""] if plain.takes_pairs else None)[0]
-            words.truncate(min(length, len(words)))
+            words = synthetic(plain, length)
             columns = plain.columns([words] * batch)
             first_s = min(timed(lambda: plain.forward(columns)) for _ in range(2))
             num_calls = max(FEWEST_CALLS, min(MOST_CALLS, int(ABOUT_S / first_s)))

@@ -16,6 +16,7 @@ BATCH = 32
 RESAMPLES = 400
 BARS_PER_DECADE = 20
 WHOLE = "all together"
+TEXTS = "texts"  # where the speed-up is taken on the task's own texts, not on a shape of the grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +81,6 @@ def same_twice(samples: Sequence[Samples]) -> dict[str, Any] | None:
     return {"name": first.contender.name, "ratio": asdict(ratio), "is_valid": ratio.low <= 1 <= ratio.high}
 
 
-TEXTS = "texts"  # where the speed-up is taken on the task's own texts, not on a shape of the grid
-
-
 def speed_up(
     samples: Sequence[Samples], steps: Sequence[tuple[str, str]], *, where: str = TEXTS
 ) -> list[dict[str, Any]]:
@@ -91,8 +89,8 @@ def speed_up(
     `steps`: what a step is called, and the name of the contender that it leads to; the first is where it starts.
     Those that were not measured are left out. `where`: TEXTS (text to label), or a shape of the grid (the model alone).
     """
-    known = {sample.contender.name: _calls(sample, where) for sample in samples if not sample.error}
-    taken = [(what, known[name]) for what, name in steps if known.get(name)]
+    known = _timed(samples, where)
+    taken = [(what, known[name]) for what, name in steps if name in known]
     parts = [(what, before, after) for (_, before), (what, after) in pairwise(taken)]
     if len(parts) > 1:
         parts.append((WHOLE, taken[0][1], taken[-1][1]))
@@ -103,11 +101,11 @@ def against(
     samples: Sequence[Samples], name: str, others: Sequence[str], *, where: str = TEXTS
 ) -> list[dict[str, Any]]:
     """How many times as fast as the others a contender is; those that were measured. `where`: as in `speed_up`."""
-    known = {sample.contender.name: _calls(sample, where) for sample in samples if not sample.error}
-    if not known.get(name):
+    known = _timed(samples, where)
+    if name not in known:
         return []
     return [
-        {"what": other, "ratio": asdict(speed_ratio(known[other], known[name]))} for other in others if known.get(other)
+        {"what": other, "ratio": asdict(speed_ratio(known[other], known[name]))} for other in others if other in known
     ]
 
 
@@ -118,8 +116,14 @@ def _histogram(seconds: Processes) -> Histogram:
     return Histogram(edges_ms=(10 ** (edges / BARS_PER_DECADE)).tolist(), counts=counts.tolist())
 
 
-def _calls(sample: Samples, where: str) -> Processes:
-    return sample.texts_s if where == TEXTS else sample.tokens_s.get(where, [])
+def _timed(samples: Sequence[Samples], where: str) -> dict[str, Processes]:
+    """The calls of all contenders that were measured there."""
+    found = {
+        sample.contender.name: sample.texts_s if where == TEXTS else sample.tokens_s.get(where, [])
+        for sample in samples
+        if not sample.error
+    }
+    return {name: calls for name, calls in found.items() if calls}
 
 
 def lengths_of(samples: Sequence[Samples]) -> dict[str, float] | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 BOUNDARIES = ("model", "tokenise + model", "text to label")  # what is timed, from the narrowest on
 SYNTHETIC_TEXT = "the quick fox of "
+DIAGNOSED_TOKENS = 8
 
 
 class Runner(Protocol):
@@ -47,6 +48,14 @@ def load(spec: dict[str, Any], num_threads: int) -> Runner:
     return Encoder(spec, *{"torch": _torch, "onnxruntime": _bundle, "peer": _peer}[spec["kind"]](spec, num_threads))
 
 
+def synthetic(predictor: Any, length: int) -> Any:
+    """A text of that many tokens, special ones included, encoded; of fewer where the predictor takes no more."""
+    pair = [""] if getattr(predictor, "takes_pairs", False) else None
+    words = predictor.encode([SYNTHETIC_TEXT * length], pair)[0]
+    words.truncate(min(length, len(words)))
+    return words
+
+
 class Encoder:
     """A model over tokens: anything that keeps to `export.predictors.Predictor`."""
 
@@ -77,11 +86,9 @@ class Encoder:
 
     def run_tokens(self, batch: int, length: int) -> Callable[[], object] | None:
         """A call of the model alone on that many tokens, its inputs where it computes; None where it takes fewer."""
-        pair = [""] if getattr(self.predictor, "takes_pairs", False) else None
-        words = self.predictor.encode([SYNTHETIC_TEXT * length], pair)[0]
+        words = synthetic(self.predictor, length)
         if len(words) < length:
             return None
-        words.truncate(length)
         call: Callable[[], object] = self.alone(self.predictor.columns([words] * batch))
         return call
 
@@ -102,11 +109,10 @@ class Encoder:
         from export.session import examine
 
         bundle = self.predictor
-        pair = [""] if bundle.takes_pairs else None
         return asdict(
             examine(
                 Path(self.spec["path"]) / "onnx" / "model.onnx",
-                bundle.columns(bundle.encode([SYNTHETIC_TEXT], pair)),
+                bundle.columns([synthetic(bundle, DIAGNOSED_TOKENS)]),
                 with_options([self.facts["ran_on"]]),
                 session_config(saturates=bundle.saturates),
             )

@@ -173,7 +173,7 @@ def _limit_cells(limits: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             greatest = ", ".join(f"{part['name']} {part['ms'] / each['ms']:.0%}" for part in each["parts"][:3])
             yield (
                 name,
-                each["shape"].replace("x", " x "),
+                _where(each["shape"]),
                 f"{each['ms']:.2f}",
                 f"{each['operations'] / 1e9:.2f} G",
                 f"{reached:.0f} G",

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
+from compress import locations
 from compress.files import size_bytes
 
 EMBEDDING, ENCODER, TOKENIZER, OTHERS = "embedding", "encoder", "tokenizer", "other files"
 LOOKS_UP = {"EmbedLayerNormalization": range(2, 7), "Gather": [0], "GatherBlockQuantized": range(4)}
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model")
 
 
 def parts_of(path: Path) -> dict[str, int]:
@@ -17,10 +17,11 @@ def parts_of(path: Path) -> dict[str, int]:
         whole = size_bytes(path)
     elif (path / "model.safetensors").is_file():
         embedding, model = _in_safetensors(path / "model.safetensors")
-        whole = model + sum(size_bytes(path / name) for name in TOKENIZER_FILES if (path / name).is_file())
+        whole = sum(file.stat().st_size for file in locations.model_files(path))
     else:
         return {}
-    tokenizer = sum(size_bytes(path / name) for name in TOKENIZER_FILES if (path / name).is_file())
+    of_tokenizer = {file for pattern in locations.TOKENIZER_FILES for file in path.glob(pattern)}
+    tokenizer = sum(file.stat().st_size for file in of_tokenizer)
     return {
         EMBEDDING: embedding,
         ENCODER: model - embedding,

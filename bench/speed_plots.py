@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import pyplot
 from matplotlib.ticker import NullLocator
 
-from bench.drawing import SERIES, STYLE, below, svg, two_and_five
+from bench.drawing import SERIES, STYLE, below, logarithmic, svg
 
 PER_ROW = 0.34  # inches
 
@@ -24,20 +24,12 @@ def latency_by_length(bench: dict[str, Any]) -> str | None:
     if not lines:
         return None
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(5.2, 3.9))
-        for (name, points), colour in zip(lines.items(), SERIES * 3, strict=False):
-            axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, linewidth=1.5, label=name)
+        figure, axes = _lines(lines)
         lengths = sorted({length for points in lines.values() for length, _ in points})
-        axes.set_xscale("log")
-        axes.set_yscale("log")
         axes.set_xticks(lengths, [str(length) for length in lengths])
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(two_and_five)
         axes.set_xlabel("tokens of one text (log)")
         axes.set_ylabel("milliseconds, the model alone (log)")
-        axes.grid(alpha=0.25)
-        axes.legend(**below(1))
         return svg(figure, "Latency against length of every model in the table")
 
 
@@ -53,11 +45,9 @@ def latency_spread(bench: dict[str, Any]) -> str | None:
             heights = 0.85 * counts / counts.max()
             axes.bar(edges[:-1], heights, np.diff(edges), bottom=-place, align="edge", color=colour)
             axes.axhline(-place, color="#999999", linewidth=0.5)
-        axes.set_xscale("log")
+        logarithmic(axes, "x")
         axes.set_yticks([0.3 - place for place in range(len(rows))], [row["name"] for row in rows], fontsize=8)
         axes.tick_params(axis="y", length=0)
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(two_and_five)
         axes.set_xlabel("milliseconds from text to label at batch 1, every call (log)")
         axes.grid(axis="x", alpha=0.25)
         return svg(figure, "How the latencies of every model are spread")
@@ -68,18 +58,11 @@ def sizes_by_part(sizes: Mapping[str, Mapping[str, int]]) -> str | None:
     kept = {name: parts for name, parts in sizes.items() if parts and not name.endswith("compiled")}
     if not kept:
         return None
-    parts = list(next(iter(kept.values())))
+    parts = {part: [each[part] / 1e6 for each in kept.values()] for part in next(iter(kept.values()))}
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(6.4, 0.9 + PER_ROW * len(kept)))
-        starts = np.zeros(len(kept))
-        for part, colour in zip(parts, SERIES, strict=False):
-            widths = np.array([each[part] / 1e6 for each in kept.values()])
-            axes.barh(range(len(kept)), widths, left=starts, color=colour, height=0.65, label=part)
-            starts += widths
-        for place, whole in enumerate(starts):
+        for place, whole in enumerate(_stacked(axes, list(kept), parts)):
             axes.annotate(f"{whole:.1f}", (whole, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
-        axes.set_yticks(range(len(kept)), list(kept), fontsize=8)
-        axes.invert_yaxis()
         axes.margins(x=0.1)
         axes.set_xlabel("megabytes on disk")
         axes.legend(**{**below(4), "bbox_to_anchor": (0.5, -0.9 / figure.get_figheight())})
@@ -93,35 +76,45 @@ def latency_under_load(load: dict[str, Any]) -> str | None:
     if not served:
         return None
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(5.2, 3.9))
-        for (name, points), colour in zip(served.items(), SERIES * 3, strict=False):
-            axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, linewidth=1.5, label=name)
+        figure, axes = _lines(served)
         axes.axhline(load["bound_ms"], color="#999999", linestyle="--", linewidth=1)
-        for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
-            scale("log")
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter(two_and_five)
         axes.set_xlabel("texts a second that arrive (log)")
         axes.set_ylabel("99th percentile, milliseconds (log)")
-        axes.grid(alpha=0.25)
-        axes.legend(**below(1))
         return svg(figure, "Latency under load")
 
 
 def time_by_operator(profiles: Sequence[tuple[str, dict[str, Any]]]) -> str:
     """Milliseconds of a call, a bar for each profile, by kind of operator. `profiles`: names and profiles."""
-    kinds = list(dict.fromkeys(part["name"] for _, profile in profiles for part in profile["parts"]))
+    kinds = dict.fromkeys(part["name"] for _, profile in profiles for part in profile["parts"])
+    parts = {
+        kind: [sum(part["ms"] for part in profile["parts"] if part["name"] == kind) for _, profile in profiles]
+        for kind in kinds
+    }
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(6.4, 1.1 + PER_ROW * len(profiles)))
-        starts = np.zeros(len(profiles))
-        for kind, colour in zip(kinds, SERIES, strict=False):
-            widths = np.array(
-                [sum(part["ms"] for part in profile["parts"] if part["name"] == kind) for _, profile in profiles]
-            )
-            axes.barh(range(len(profiles)), widths, left=starts, color=colour, height=0.65, label=kind)
-            starts += widths
-        axes.set_yticks(range(len(profiles)), [name for name, _ in profiles], fontsize=8)
-        axes.invert_yaxis()
+        _stacked(axes, [name for name, _ in profiles], parts)
         axes.set_xlabel("milliseconds of one call")
         axes.legend(**{**below(3), "bbox_to_anchor": (0.5, -0.8 / figure.get_figheight())})
         return svg(figure, f"Time by operator, {profiles[0][1]['shape']}")
+
+
+def _lines(lines: Mapping[str, Sequence[tuple[float, float]]]) -> tuple[Any, Any]:
+    """A figure with a line through the points of each name, both axes logarithmic."""
+    figure, axes = pyplot.subplots(figsize=(5.2, 3.9))
+    for (name, points), colour in zip(lines.items(), SERIES * 3, strict=False):
+        axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, linewidth=1.5, label=name)
+    logarithmic(axes, "x", "y")
+    axes.grid(alpha=0.25)
+    axes.legend(**below(1))
+    return figure, axes
+
+
+def _stacked(axes: Any, names: Sequence[str], parts: Mapping[str, Sequence[float]]) -> np.ndarray:
+    """A bar for each name, from the top down, made of the parts; returns how long each is."""
+    ends = np.zeros(len(names))
+    for (part, widths), colour in zip(parts.items(), SERIES, strict=False):
+        axes.barh(range(len(names)), widths, left=ends, color=colour, height=0.65, label=part)
+        ends = ends + widths
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    return ends

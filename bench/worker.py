@@ -90,9 +90,7 @@ class Worker:
 
     def texts(self, texts: list[str], pairs: list[str] | None, *, warm: bool) -> list[tuple[float, ...]]:
         """Single texts: seconds of each by `runners.BOUNDARIES`, after calls that wake the machine."""
-        calls = [
-            partial(self.runner.answer, text, pair) for text, pair in zip(texts, pairs or repeat(None), strict=False)
-        ]
+        calls = self._answers(texts, pairs)
         if warm:
             turn = cycle(calls)
             warm_up(lambda: next(turn)(), self.warm_up_s)
@@ -129,17 +127,17 @@ class Worker:
 
     def serve(self, texts: list[str], pairs: list[str] | None, due_s: list[float], begin: float) -> list[float]:
         """Answer texts that arrive at `due_s` after `begin`: the latency of each, from when it was due."""
-        calls = [
-            partial(self.runner.answer, text, pair) for text, pair in zip(texts, pairs or repeat(None), strict=False)
-        ]
-        return arrivals.serve(calls, due_s, begin)
+        return arrivals.serve(self._answers(texts, pairs), due_s, begin)
 
     def closed_loop(self, texts: list[str], pairs: list[str] | None, seconds: float, begin: float) -> list[float]:
         """Answer one text after the other from `begin` on: the latency of each."""
-        calls = [
+        return arrivals.closed_loop(self._answers(texts, pairs), seconds, begin)
+
+    def _answers(self, texts: list[str], pairs: list[str] | None) -> list[Callable[[], tuple[float, ...]]]:
+        """A call for each text, which answers it."""
+        return [
             partial(self.runner.answer, text, pair) for text, pair in zip(texts, pairs or repeat(None), strict=False)
         ]
-        return arrivals.closed_loop(calls, seconds, begin)
 
 
 if __name__ == "__main__":

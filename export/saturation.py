@@ -13,7 +13,7 @@ from onnx import NodeProto, TensorProto
 
 from export.blocks import has_int8_weights, int8_weights
 from export.graph import OPSET, Graph, attribute, node
-from export.session import WEIGHTS_AT
+from export.operators import WEIGHTS_AT
 
 LOWEST, HIGHEST = -32768.0, 32767.0
 HIGHEST_BYTE = 255

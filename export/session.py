@@ -13,12 +13,8 @@ import onnxruntime
 from onnx import NodeProto, TensorProto
 
 from export.graph import Graph, attribute
+from export.operators import WEIGHTS_AT
 
-# where an operator that multiplies by constant weights has them
-WEIGHTS_AT = {
-    "MatMul": 1, "FusedMatMul": 1, "Gemm": 1, "FusedGemm": 1, "Attention": 1, "QAttention": 1, "MatMulInteger": 1,
-    "MatMulIntegerToFloat": 1, "DynamicQuantizeMatMul": 1, "MatMulNBits": 1,
-}  # fmt: skip
 LOW_PRECISION = (TensorProto.INT8, TensorProto.UINT8, TensorProto.FLOAT16)
 FUSED = (
     "EmbedLayerNormalization", "Attention", "QAttention", "MultiHeadAttention", "BiasGelu", "Gelu",

@@ -16,6 +16,7 @@ Grid = Annotated[
     list[str] | None,
     typer.Option(help="TEXTSxTOKENS for the model alone; several times [default: 1x16 1x32 1x64 1x128 16x32]"),
 ]
+ReportFolder = Annotated[Path | None, typer.Option(help="Folder for results.json, samples.json and the report")]
 
 
 @commands.command(
@@ -57,7 +58,7 @@ def bench(
     limits: Annotated[
         bool, typer.Option("--limits", help="Also how near bundles come to this machine's limits, and by operator")
     ] = False,
-    output: Annotated[Path | None, typer.Option(help="Folder for results.json, samples.json and the report")] = None,
+    output: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Time models side by side; no recipe needed."""
@@ -181,7 +182,7 @@ def bench_peers(
     rounds: Rounds = 12,
     restart_every: RestartEvery = 2,
     grid: Grid = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for results.json, samples.json and the report")] = None,
+    output: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Time our bundles beside what other toolkits make of the same model, each in an environment of its own.
@@ -227,7 +228,7 @@ def bench_shapes(
     rounds: Rounds = 12,
     restart_every: RestartEvery = 2,
     grid: Grid = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for results.json, samples.json and the report")] = None,
+    output: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Size and speed of the shapes in TinyBERT's Table 1, beside the paper's figures; weights are random."""

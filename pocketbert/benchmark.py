@@ -16,7 +16,7 @@ from bench.floor import fit_floor, floor_name
 from bench.latency import Protocol, Samples, measure
 from bench.load import Load, measure_load
 from bench.profile import profiles
-from bench.results import TEXTS, against, lengths_of, rows, same_twice, speed_up
+from bench.results import TEXTS, Row, against, lengths_of, rows, same_twice, speed_up
 from compress import locations
 from compress.files import size_bytes, write_json
 from compress.metrics import Metric
@@ -25,7 +25,7 @@ from compress.tasks import Task
 from export.variants import FOR_GPU, VARIANTS
 from pocketbert.recipe import Recipe, grid_of
 
-LIMIT_BATCHES, LIMIT_TOKENS = (1, 32), 128  # on which the distance to the machine's limits is taken
+LIMIT_SHAPES: tuple[Shape, ...] = ((1, 128), (32, 128))  # on which the distance to the machine's limits is taken
 NO_CUDA = "no CUDA device"
 
 
@@ -137,7 +137,6 @@ def run_benchmark(
         write_json(samples_file, [_plain(sample) for sample in samples])
     shown = [sample for sample in samples if not sample.contender.again]
     absent = {**not_run, **({} if facts["gpu"] else {"CUDA": NO_CUDA})}
-    shown += [Samples(contender=Contender(name=name, kind="torch", path=""), error=why) for name, why in absent.items()]
     grid = [shape_name(shape) for shape in workload.grid]
     found = rows(
         shown,
@@ -148,6 +147,7 @@ def run_benchmark(
         num_throughput_texts=protocol.throughput_texts,
         num_parameters=num_parameters,
     )
+    found += [Row(name=name, kind="torch", device="cpu", size_bytes=0, error=why) for name, why in absent.items()]
     return {
         "machine": facts,
         "noise": asdict(heard),
@@ -184,16 +184,12 @@ def _limits(contenders: Sequence[Contender], protocol: Protocol, console: Consol
         on_progress(1, 1 + len(bundles))
         for done, bundle in enumerate(bundles, start=2):
             try:
-                told["profiles"][bundle.name] = profiles(Path(bundle.path), _limit_shapes(), protocol.num_threads)
+                told["profiles"][bundle.name] = profiles(Path(bundle.path), LIMIT_SHAPES, protocol.num_threads)
             except ChildError:
                 continue  # the bundle's row says why it can't run
             finally:
                 on_progress(done, 1 + len(bundles))
     return told
-
-
-def _limit_shapes() -> list[Shape]:
-    return [(batch, LIMIT_TOKENS) for batch in LIMIT_BATCHES]
 
 
 def _under_load(
@@ -208,7 +204,7 @@ def _under_load(
 def _size_bytes(contender: Contender) -> int:
     path = Path(contender.path)
     if contender.kind == "torch":
-        return sum(file.stat().st_size for file in locations.model_files(path)) if contender.path else 0
+        return sum(file.stat().st_size for file in locations.model_files(path))
     return size_bytes(path)
 
 

@@ -1,5 +1,6 @@
 """Faults planted in a benchmark: each is told, in words, in the report."""
 
+import os
 import stat
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from bench.latency import Protocol, loading, measure
 from bench.noise import Noise, Watch
 from bench.profile import parts_of, profiles
 from bench.results import rows as rows_of
+from bench.sizes import parts_of as parts_of_size
+from compress import locations
+from compress.files import size_bytes
 from export.bundle import write_bundle
 
 QUICK = Protocol(
@@ -91,7 +95,8 @@ def test_a_contender_with_another_priority_is_told(unfused, tmp_path):
     (contender,) = contenders_at(unfused, name="ours")
     polite = replace(contender, name="polite", python=wrapper(tmp_path / "polite", "exec nice -n 7"))
     found = told([contender, polite, replace(contender, name="third")])
-    assert "UNFAIR: polite ran with the priority 7, the others with 0" in found
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    assert f"UNFAIR: polite ran with the priority {usual + 7}, the others with {usual}" in found
 
 
 def test_a_contender_with_more_threads_is_told(unfused, tmp_path):
@@ -127,7 +132,7 @@ def test_nothing_can_be_set_for_one_side_alone(unfused, monkeypatch):
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(variable, "7")
     samples = measure([*contenders_at(unfused)], Workload(texts=TEXTS, grid=()), QUICK)
-    assert samples[0].facts["num_threads"] == 1 and samples[0].facts["priority"] == 0
+    assert samples[0].facts["num_threads"] == 1 and samples[0].facts["priority"] == os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def test_a_busy_machine_is_told():
@@ -158,6 +163,19 @@ def test_a_profile_tells_where_the_time_goes(unfused):
     tokens = 2 * 16
     of_layers = 2 * tokens * layers * (4 * hidden * hidden + 2 * hidden * ffn) + 4 * tokens * 16 * hidden * layers
     assert by_name["products"]["operations"] == pytest.approx(of_layers + 2 * 2 * hidden * (hidden + 2), rel=1e-6)
+
+
+def test_the_parts_of_a_size_add_up_to_the_size(unfused, teacher_folder):
+    of_bundle, of_folder = parts_of_size(unfused), parts_of_size(teacher_folder)
+    assert sum(of_bundle.values()) == size_bytes(unfused)
+    assert sum(of_folder.values()) == sum(file.stat().st_size for file in locations.model_files(teacher_folder))
+    config = AutoConfig.from_pretrained(teacher_folder)
+    rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
+    tables = 4 * config.hidden_size * rows
+    for parts in (of_bundle, of_folder):  # the LayerNorm behind them counts or does not
+        assert tables <= parts["embedding"] <= tables + 4 * config.hidden_size * 2 + 400
+        assert min(parts.values()) >= 0 and parts["tokenizer"] > 0
+    assert parts_of_size(unfused / "onnx") == {}
 
 
 def test_an_attention_counts_its_projections_and_its_two_products():
