@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from compress import locations
 from compress.errors import UserError
+from compress.files import files_in
 
 Kind = Literal["torch", "onnxruntime", "tfidf", "peer"]
 Device = Literal["cpu", "cuda"]
@@ -80,6 +81,14 @@ def rows_of(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | N
         "texts": [workload.texts[i] for i in index],
         "pairs": None if workload.pairs is None else [workload.pairs[i] for i in index],
     }
+
+
+def files_of(contender: Contender) -> list[Path]:
+    """What of its folder is the model: of a Hugging Face folder weights, tokenizer and configuration, else all."""
+    path = Path(contender.path)
+    if contender.kind == "torch":
+        return locations.model_files(path)
+    return files_in(path) if path.is_dir() else [path]
 
 
 def with_one_again(contenders: Sequence[Contender]) -> list[Contender]:

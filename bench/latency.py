@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -45,7 +45,7 @@ class Samples:
 
     `texts_s`: from text to label; `within_s`: of the same calls, what lies within the narrower boundaries. `tokens_s`:
     by the name of the grid's shape. `computed_s`: of all cores together, for each of `throughput_s`. `cold_s`: of each
-    process's start, its parts. `lengths`: tokens of each of the workload's texts.
+    process's start, its parts, first what Python itself took. `lengths`: tokens of each of the workload's texts.
     """
 
     contender: Contender
@@ -82,13 +82,21 @@ def measure(
     workload: Workload,
     protocol: Protocol,
     *,
+    threads: Sequence[int] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Samples]:
     """Time all contenders against one another. `on_progress(done, total)` is called after each contender's part of a
     round.
 
+    `threads`: numbers of threads, in place of the protocol's one: every contender takes part once with each of them.
+    First come the samples of all with the first number, then those with the next.
+
     A contender that cannot be loaded, or dies, has its reason in `error`; the others go on.
     """
+    protocols = [
+        replace(protocol, num_threads=count) for count in threads or [protocol.num_threads] for _ in contenders
+    ]
+    contenders = list(contenders) * len(threads or [protocol.num_threads])
     results = [Samples(contender=contender) for contender in contenders]
     workers: dict[int, Child] = {}
     starts = range(0, protocol.rounds, protocol.restart_every)
@@ -98,10 +106,13 @@ def measure(
     def start(index: int) -> None:
         if index in workers:
             workers.pop(index).close()
-        workers[index] = child_for(contenders[index], protocol)
-        facts = workers[index].ask("load", **loading(contenders[index], workload, protocol))
+        started = time.perf_counter()
+        workers[index] = child_for(contenders[index], protocols[index])
+        facts = workers[index].ask("load", **loading(contenders[index], workload, protocols[index]))
         results[index].facts = facts
-        results[index].cold_s.append(facts["cold_start"])
+        parts = facts["cold_start"]
+        python_s = time.perf_counter() - started - sum(parts.values())
+        results[index].cold_s.append({"python_s": python_s, **parts})
 
     def predict(index: int) -> None:
         rows: dict[str, Any] = {"texts": workload.texts, "pairs": workload.pairs}

@@ -84,7 +84,7 @@ def _shown(results: dict[str, Any]) -> dict[str, Any]:
         "training": [_training(name, facts) for name, facts in trained.items()],
         "after_stages": _after_stages(results),
         "augmented": augmented.told(stages),
-        "machine": machine_lines(bench["machine"]),
+        "machine": [*machine_lines(bench["machine"]), ("SHA-256", _hashes(bench["hashes"]))],
         "shipped": _shipped(stages),
         "use": _use(stages, results.get("takes_pairs", False)),
         "reproduce": results.get("reproduce"),
@@ -224,6 +224,10 @@ def machine_lines(machine: dict[str, Any]) -> list[tuple[str, str]]:
         ("settings", _settings(machine["settings"])),
         ("packages", ", ".join(f"{name} {version}" for name, version in machine["versions"].items())),
     ]
+
+
+def _hashes(hashes: dict[str, Any]) -> str:
+    return f"texts {hashes['texts'][:12]}, code {hashes['code'][:12]}; of each model, and in full, in results.json"
 
 
 def _settings(settings: dict[str, Any]) -> str:

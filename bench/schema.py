@@ -10,8 +10,9 @@ from bench.noise import Noise
 from bench.profile import Profile
 from bench.results import Row
 from bench.stats import Ratio
+from bench.threads import Threaded
 
-FORMAT_VERSION = 3  # changes whenever a reader of the version before would misread it
+FORMAT_VERSION = 4  # changes whenever a reader of the version before would misread it
 
 
 def results_schema() -> dict[str, Any]:
@@ -53,12 +54,17 @@ def results_schema() -> dict[str, Any]:
             "type": ["object", "null"],
             "properties": {"rows": {"type": "array", "items": {"$ref": "#/$defs/Loaded"}}},
         },
+        "threads": {
+            "type": ["object", "null"],
+            "properties": {"rows": {"type": "array", "items": {"$ref": "#/$defs/Threaded"}}},
+        },
+        "hashes": {"type": "object", "required": ["models", "texts", "code"]},
         "rows": {"type": "array", "items": {"$ref": "#/$defs/Row"}},
         "seconds": numbers,
     }
     bench = {"type": "object", "properties": parts, "required": [name for name in parts if name != "seconds"]}
     definitions: dict[str, Any] = {}
-    for kind in (Row, Ratio, Protocol, Noise, Profile, Loaded):
+    for kind in (Row, Ratio, Protocol, Noise, Profile, Loaded, Threaded):
         schema = TypeAdapter(kind).json_schema(ref_template="#/$defs/{model}")
         definitions |= schema.pop("$defs", {})
         definitions[kind.__name__] = schema

@@ -1,6 +1,6 @@
 """The parts of the report about speed, size and load: each a title, what to know, plots and tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from bench.runners import BOUNDARIES
 Cells = list[tuple[str, ...]]
 ALONE, TOKENISED, ALL = BOUNDARIES
 FROM_TEXT = "text to label"
+COLD_PARTS = {"python_s": "Python", "import_s": "imports", "load_s": "loading", "first_answer_s": "first answer"}
 COMPUTED_IN = {"int8": "int8", "int4": "int8"}  # the products of these variants; of the others, fp32
 
 
@@ -26,8 +27,14 @@ class Section:
 
 def sections(bench: dict[str, Any], recommended: str | None) -> list[Section]:
     """Those that there is something to tell of. `recommended`: the variant that is; None where there was no run."""
-    makers = (_speed_up(bench, recommended), _against(bench), _by_length(bench), _in_detail(bench), _sizes(bench))
-    return [section for section in (*makers, _limits(bench), _load(bench)) if section is not None]
+    makers = (
+        _speed_up(bench, recommended),
+        _against(bench, recommended),
+        _by_length(bench),
+        _in_detail(bench),
+        _sizes(bench),
+    )
+    return [section for section in (*makers, _limits(bench), _threads(bench), _load(bench)) if section is not None]
 
 
 def _speed_up(bench: dict[str, Any], recommended: str | None) -> Section | None:
@@ -55,9 +62,11 @@ def _speed_up(bench: dict[str, Any], recommended: str | None) -> Section | None:
     )
 
 
-def _against(bench: dict[str, Any]) -> Section | None:
+def _against(bench: dict[str, Any], recommended: str | None) -> Section | None:
     tables = []
     for name, by_where in bench["against"].items():
+        if recommended is not None and not name.startswith(f"student {recommended},"):
+            continue
         told = {where: {part["what"]: part["ratio"] for part in parts} for where, parts in by_where.items() if parts}
         others = list(dict.fromkeys(other for parts in told.values() for other in parts))
         if others:
@@ -79,9 +88,13 @@ def _by_length(bench: dict[str, Any]) -> Section | None:
     if not cells:
         return None
     plot = speed_plots.latency_by_length(bench)
+    on_gpu = ""
+    if any(row["device"] == "cuda" and row["tokens"] for row in bench["rows"]):
+        on_gpu = " On CUDA inputs and logits stay on the device, without copies; text to label has the copies in it."
     return Section(
         title="By length",
-        words="The model alone, its inputs ready: median milliseconds, and how many times as fast as the first row.",
+        words="The model alone, its inputs ready: median milliseconds, and how many times as fast as the first row."
+        + on_gpu,
         plots=[] if plot is None else [plot],
         tables=[(header, cells)],
     )
@@ -92,7 +105,7 @@ def _in_detail(bench: dict[str, Any]) -> Section | None:
     if not rows:
         return None
     spread = speed_plots.latency_spread(bench)
-    header = ("model", *BOUNDARIES, "cold start", "imports", "loading", "first answer", "peak memory", "cores busy")
+    header = ("model", *BOUNDARIES, "cold start", *COLD_PARTS.values(), "peak memory", "cores busy")
     lengths = bench["lengths"]
     of_texts = ""
     if lengths is not None:
@@ -104,8 +117,8 @@ def _in_detail(bench: dict[str, Any]) -> Section | None:
     return Section(
         title="What is in a call, and what it takes to start",
         words="Median milliseconds of the same calls, by what is counted: the model alone; with its tokenizer; from "
-        "text to label. Cold start: a new process from the first import to the first answer, files in the system's "
-        "cache, Python's own start not counted. Cores busy: with "
+        "text to label. Cold start: from the start of a new process to its first answer, files in the system's cache. "
+        "Cores busy: with "
         f"{bench['protocol']['throughput_texts']} texts at hand.{of_texts}",
         plots=[] if spread is None else [spread],
         tables=[(header, [_detail(row) for row in rows])],
@@ -114,13 +127,12 @@ def _in_detail(bench: dict[str, Any]) -> Section | None:
 
 def _detail(row: dict[str, Any]) -> tuple[str, ...]:
     within, cold = row["within"] or {}, row["cold_start"]
-    parts = ("import_s", "load_s", "first_answer_s")
     return (
         row["name"],
         *(f"{within[name]['median_ms']:.3f}" if name in within else "-" for name in (ALONE, TOKENISED)),
         f"{row['texts']['median_ms']:.3f}",
         "-" if cold is None else _seconds(sum(cold.values())),
-        *("-" if cold is None else _seconds(cold[part]) for part in parts),
+        *("-" if cold is None else _seconds(cold[part]) for part in COLD_PARTS),
         table.megabytes(row["facts"]["peak_rss_bytes"]),
         "-" if row["cores_used"] is None else f"{row['cores_used']:.1f}",
     )
@@ -180,6 +192,44 @@ def _limit_cells(limits: dict[str, Any]) -> Iterator[tuple[str, ...]]:
                 f"{reached / ceiling:.0%} of {precision}",
                 greatest,
             )
+
+
+def _threads(bench: dict[str, Any]) -> Section | None:
+    swept = bench["threads"]
+    if swept is None:
+        return None
+    plot = speed_plots.latency_by_threads(swept)
+    counts = [str(count) for count in swept["counts"]]
+    header = ("model", *(f"{count} thread{'s' * (count != '1')}" for count in counts))
+    return Section(
+        title="What more threads are worth",
+        words="From text to label, median milliseconds, and times as fast as itself with the fewest threads; then "
+        "texts a second with all at hand; then times as fast as the first model with as many threads. Every model with "
+        "each number of threads takes part in one interleaved run.",
+        plots=[] if plot is None else [plot],
+        tables=[
+            (header, [_threaded(row, counts, tell) for row in swept["rows"]])
+            for tell in (_latency_at, _throughput_at, _times_first_at)
+        ],
+    )
+
+
+def _threaded(row: dict[str, Any], counts: Sequence[str], tell: Callable[[dict[str, Any]], str]) -> tuple[str, ...]:
+    if row["error"]:
+        return (row["name"], f"not measured: {row['error']}", *["-"] * (len(counts) - 1))
+    return (row["name"], *(tell(row["by_count"][count]) for count in counts))
+
+
+def _latency_at(found: dict[str, Any]) -> str:
+    return f"{found['texts']['median_ms']:.2f} ms, x{table.ratio(found['times_fewest'])}"
+
+
+def _throughput_at(found: dict[str, Any]) -> str:
+    return f"{found['throughput']:.0f} texts/s"
+
+
+def _times_first_at(found: dict[str, Any]) -> str:
+    return f"x{table.ratio(found['times_first'])}" if found["times_first"] else "-"
 
 
 def _load(bench: dict[str, Any]) -> Section | None:

@@ -69,6 +69,24 @@ def sizes_by_part(sizes: Mapping[str, Mapping[str, int]]) -> str | None:
         return svg(figure, "Size by part of every artefact")
 
 
+def latency_by_threads(swept: dict[str, Any]) -> str | None:
+    """Median milliseconds from text to label over the number of threads, both logarithmic. None with fewer than two."""
+    lines = {
+        row["name"]: [(int(count), found["texts"]["median_ms"]) for count, found in row["by_count"].items()]
+        for row in swept["rows"]
+        if len(row["by_count"]) > 1
+    }
+    if not lines:
+        return None
+    with pyplot.rc_context(STYLE):
+        figure, axes = _lines(lines)
+        axes.set_xticks(swept["counts"], [str(count) for count in swept["counts"]])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("threads (log)")
+        axes.set_ylabel("milliseconds, text to label (log)")
+        return svg(figure, "Latency against threads of every model")
+
+
 def latency_under_load(load: dict[str, Any]) -> str | None:
     """The 99th percentile over the rate of arrivals, both logarithmic, with the bound."""
     served = {row["name"]: sorted((each["rate"], each["p99_ms"]) for each in row["probes"]) for row in load["rows"]}

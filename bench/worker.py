@@ -61,7 +61,7 @@ class Worker:
     """Answers the commands, one method each."""
 
     def __init__(self, spec: dict[str, Any], num_threads: int, warm_up_s: float, text: str, pair: str | None) -> None:
-        """Load, and answer one text: a cold start, but for the interpreter's and the disk's."""
+        """Load, and answer one text: a cold start, but for the interpreter's (told by the parent) and the disk's."""
         self.warm_up_s = warm_up_s
         self.wake_s = min(WAKE_S, warm_up_s / 10)
         started = time.perf_counter()

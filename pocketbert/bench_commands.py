@@ -23,7 +23,7 @@ ReportFolder = Annotated[Path | None, typer.Option(help="Folder for results.json
     epilog="Examples:\n\n    pocketbert bench models/teacher models/student\n\n"
     "    pocketbert bench models/teacher runs/quickstart/bundles/int8-static --data dev.tsv --text sentence\n\n"
     "    pocketbert bench runs/quickstart/bundles/int8-static --load 20 --processes 2 --threads 1\n\n"
-    "    pocketbert bench runs/quickstart/bundles/int8-static --limits --output out\n\n"
+    "    pocketbert bench runs/quickstart/bundles/int8-static --limits --thread-sweep --output out\n\n"
     "    pocketbert bench runs/quickstart/bundles/int8-static --check 20"
 )
 def bench(
@@ -58,6 +58,9 @@ def bench(
     limits: Annotated[
         bool, typer.Option("--limits", help="Also how near bundles come to this machine's limits, and by operator")
     ] = False,
+    thread_sweep: Annotated[
+        bool, typer.Option("--thread-sweep", help="Also with 1 thread, 2, one a physical core, up to --threads")
+    ] = False,
     output: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -76,6 +79,7 @@ def bench(
         grid=grid or (),
         load=None if load is None else Load(bound_ms=load, processes=processes),
         limits=limits,
+        thread_sweep=thread_sweep,
     )
     if check_itself is not None:
         if len(paths) > 1:

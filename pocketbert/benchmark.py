@@ -11,14 +11,15 @@ from rich.console import Console
 from bench import machine, noise, sizes
 from bench.ceiling import ceilings
 from bench.children import ChildError
-from bench.contenders import Contender, Device, Shape, Workload, contenders_at, shape_name, with_one_again
+from bench.contenders import Contender, Device, Shape, Workload, contenders_at, files_of, shape_name, with_one_again
 from bench.floor import fit_floor, floor_name
+from bench.hashes import digests
 from bench.latency import Protocol, Samples, measure
 from bench.load import Load, measure_load
 from bench.profile import profiles
 from bench.results import TEXTS, Row, against, lengths_of, rows, same_twice, speed_up
-from compress import locations
-from compress.files import size_bytes, write_json
+from bench.threads import counts_up_to, measure_threads
+from compress.files import write_json
 from compress.metrics import Metric
 from compress.progress import progress_bar
 from compress.tasks import Task
@@ -103,6 +104,7 @@ def of_run(
         not_run=not_run,
         load=None if bound is None else Load(bound_ms=bound, processes=recipe.bench.processes),
         limits=recipe.bench.limits,
+        thread_sweep=recipe.bench.thread_sweep,
     )
 
 
@@ -120,13 +122,14 @@ def run_benchmark(
     not_run: Mapping[str, str] = MappingProxyType({}),
     load: Load | None = None,
     limits: bool = False,
+    thread_sweep: bool = False,
 ) -> dict[str, Any]:
     """Measure with a progress bar, keep the raw samples, return the rows as plain values.
 
     `num_parameters`: by path, of those who can't count their own. `steps`: by variant, those of its speed-up, as
     `results.speed_up` takes them. `others`: by contender, those that it is held against. `not_run`: who else would have
     taken part, and why not. `load`: also under load. `limits`: also this machine's ceilings, and how near the bundles
-    come to them.
+    come to them. `thread_sweep`: also with fewer threads.
     """
     facts, watch = machine.describe(), noise.Watch()
     timed = with_one_again(contenders)
@@ -140,7 +143,7 @@ def run_benchmark(
     grid = [shape_name(shape) for shape in workload.grid]
     found = rows(
         shown,
-        sizes=[_size_bytes(sample.contender) for sample in shown],
+        sizes=[sum(file.stat().st_size for file in files_of(sample.contender)) for sample in shown],
         labels=workload.labels,
         num_classes=workload.num_classes,
         metric=metric,
@@ -168,6 +171,8 @@ def run_benchmark(
         "rows": [row.to_json() for row in found],
         "limits": _limits(contenders, protocol, console) if limits else None,
         "load": None if load is None else _under_load(contenders, workload, protocol, load, console),
+        "threads": _by_threads(contenders, workload, protocol, console) if thread_sweep else None,
+        "hashes": digests(contenders, workload),
     }
 
 
@@ -195,17 +200,23 @@ def _limits(contenders: Sequence[Contender], protocol: Protocol, console: Consol
 def _under_load(
     contenders: Sequence[Contender], workload: Workload, protocol: Protocol, load: Load, console: Console
 ) -> dict[str, Any]:
-    served = [each for each in contenders if each.device == "cpu" and each.kind != "tfidf"]
+    served = _encoders_on_cpu(contenders)
     with progress_bar("under load", console) as on_progress:
         found = measure_load(served, workload, protocol, load, on_progress=on_progress)
     return {**asdict(load), "num_threads": protocol.num_threads, "rows": found}
 
 
-def _size_bytes(contender: Contender) -> int:
-    path = Path(contender.path)
-    if contender.kind == "torch":
-        return sum(file.stat().st_size for file in locations.model_files(path))
-    return size_bytes(path)
+def _by_threads(
+    contenders: Sequence[Contender], workload: Workload, protocol: Protocol, console: Console
+) -> dict[str, Any]:
+    counts = counts_up_to(protocol.num_threads)
+    with progress_bar("by threads", console) as on_progress:
+        found = measure_threads(_encoders_on_cpu(contenders), workload, protocol, counts, on_progress=on_progress)
+    return {"counts": counts, "rows": found}
+
+
+def _encoders_on_cpu(contenders: Sequence[Contender]) -> list[Contender]:
+    return [each for each in contenders if each.device == "cpu" and each.kind != "tfidf"]
 
 
 def _plain(sample: Samples) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
+from bench import machine
+from bench.threads import counts_up_to
 from compress import locations, models
 from compress.augment.words import load_stop_words, words_of
 from compress.precision import Precision, autocast, cast_once
@@ -250,6 +252,8 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
     starts = -(-recipe.bench.rounds // recipe.bench.restart_every)
     found["bench"] += (WORKER_S * starts + waking) * (2 + teachers + variants)
     found["bench"] += COMPILING_S * recipe.bench.compiled_teacher
+    if recipe.bench.thread_sweep:
+        found["bench"] *= 1 + len(counts_up_to(recipe.bench.threads or machine.usable_cores()))
     found["bench"] += LIMITS_S * recipe.bench.limits * (1 + variants)
     return {stage: seconds + STAGE_S for stage, seconds in found.items()}
 

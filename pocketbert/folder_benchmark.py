@@ -35,7 +35,7 @@ class Question:
 
     `data`: a labelled table, for accuracy and real lengths, with its columns; without one, sentences are made up.
     `num_threads`: by default all usable cores. `grid`: shapes as the command line has them. `load`: also under load.
-    `limits`: also how near bundles come to this machine's limits.
+    `limits`: also how near bundles come to this machine's limits. `thread_sweep`: also with fewer threads.
     """
 
     data: Path | None = None
@@ -47,6 +47,7 @@ class Question:
     grid: Sequence[str] = ()
     load: Load | None = None
     limits: bool = False
+    thread_sweep: bool = False
 
     def protocol(self) -> Protocol:
         """How much of it."""
@@ -79,6 +80,8 @@ class Question:
             parts += ["--load", f"{self.load.bound_ms:g}", "--processes", str(self.load.processes)]
         if self.limits:
             parts.append("--limits")
+        if self.thread_sweep:
+            parts.append("--thread-sweep")
         protocol = self.protocol()
         parts += ["--threads", str(protocol.num_threads), "--rounds", str(protocol.rounds)]
         return [*parts, "--restart-every", str(protocol.restart_every)]
@@ -144,6 +147,7 @@ def of_contenders(
         console=console,
         load=question.load,
         limits=question.limits,
+        thread_sweep=question.thread_sweep,
         **how,
     )
     results = {

@@ -174,6 +174,7 @@ class BenchSection(Section):
     compiled_teacher: bool = Field(True, description="Hold the student also against the teacher under torch.compile")
     restart_every: PositiveInt = Field(2, description="Rounds after which every model goes on in a new process")
     limits: bool = Field(True, description="Also how near bundles come to this machine's limits, and time by operator")
+    thread_sweep: bool = Field(False, description="Also with 1 thread, 2, one a physical core, up to `threads`")
     latency_bound_ms: PositiveFloat | None = Field(
         None, description="Also under load: texts a second at which 99 of 100 answers come within this; null: not"
     )

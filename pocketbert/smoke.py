@@ -35,7 +35,7 @@ def shrunk(recipe: Recipe) -> Recipe:
     if recipe.teacher.model is not None:
         content["teacher"].pop("fine_tune")  # nothing is fine-tuned
     _at_most(content["bench"], rounds=2, warm_up_s=0.2)
-    content["bench"] |= {"compiled_teacher": False, "limits": False, "latency_bound_ms": None}
+    content["bench"] |= {"compiled_teacher": False, "limits": False, "thread_sweep": False, "latency_bound_ms": None}
     content["export"]["teacher_variants"] = []
     content["bench"]["fixed_lengths"] = [min(length, TOKENS) for length in grid_lengths(recipe)[:1]]
     content["bench"]["fixed_batches"] = recipe.bench.fixed_batches[:1]

@@ -1,0 +1,24 @@
+"""What exactly was measured: digests of the models' files, of the texts and of the code that measured them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.contenders import Contender, Workload, files_of
+from compress.files import sha256_of_all
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("compress", "export", "bench", "pocketbert")
+
+
+def digests(contenders: Sequence[Contender], workload: Workload) -> dict[str, Any]:
+    """SHA-256, in hex: of each contender's files (their names and contents), of the workload, of our own packages."""
+    by_path = {each.path: sha256_of_all(files_of(each)) for each in contenders}
+    rows = json.dumps([list(column) for column in (workload.texts, workload.pairs or (), workload.labels or ())])
+    return {
+        "models": {each.name: by_path[each.path] for each in contenders},
+        "texts": hashlib.sha256(rows.encode()).hexdigest(),
+        "code": sha256_of_all(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")),
+    }
