@@ -17,6 +17,7 @@ from conftest import rows
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 
+from bench.schema import FORMAT_VERSION
 from compress import models
 from compress.tasks import read_split
 from export.candidates import Origin, Rows, build_candidates
@@ -775,13 +776,13 @@ RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
         ("/proc/run",),
     ),
     "results without content": (
-        lambda place: report_of(place, '{"format_version": 3}'),
+        lambda place: report_of(place, json.dumps({"format_version": FORMAT_VERSION})),
         ("results.json: a part is missing or not as it was written (KeyError: 'stages')",),
     ),
     "results that were edited": (lambda place: report_of(place, "{]"), ("results.json: no readable results",)),
     "results of a later version": (
         lambda place: report_of(place, '{"format_version": 9}'),
-        ("got format version 9, expected 3",),
+        (f"got format version 9, expected {FORMAT_VERSION}",),
     ),
     "check of a foreign manifest": (
         lambda place: ["check", *run_with(place, manifest="[]")[1:]],
