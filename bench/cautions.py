@@ -22,6 +22,7 @@ def cautions(results: dict[str, Any]) -> list[str]:
         *_about_fairness(bench),
         *_about_noise(bench),
         *_about_speed(bench),
+        *_about_load(bench),
         *_about_what_ran(bench),
         *_about_variants(results),
     ]
@@ -151,6 +152,15 @@ def _about_what_ran(bench: dict[str, Any]) -> Iterator[str]:
                 f"{row['name']}: no attention of it is fused, in {sum(ran['nodes'].values())} nodes: it is slower than "
                 "it could be. Export the model again with `pocketbert export`."
             )
+
+
+def _about_load(bench: dict[str, Any]) -> Iterator[str]:
+    load, cores = bench["load"], bench["machine"]["usable_cores"]
+    if load is not None and load["processes"] * load["num_threads"] > cores:
+        yield (
+            f"Under load {load['processes']} processes of {load['num_threads']} threads each shared {cores} cores and "
+            f"waited for one another: with --threads {max(1, cores // load['processes'])} they will bear far more."
+        )
 
 
 def _about_variants(results: dict[str, Any]) -> Iterator[str]:

@@ -50,6 +50,11 @@ def usable_cores() -> int:
     return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
 
 
+def threads_for(processes: int) -> int:
+    """As many threads for each of several processes at once as there are cores for."""
+    return max(1, usable_cores() // processes)
+
+
 def package_versions() -> dict[str, str]:
     """The versions of the packages that the figures depend on, of those installed."""
     found = {}

@@ -22,7 +22,7 @@ ReportFolder = Annotated[Path | None, typer.Option(help="Folder for results.json
 @commands.command(
     epilog="Examples:\n\n    pocketbert bench models/teacher models/student\n\n"
     "    pocketbert bench models/teacher runs/quickstart/bundles/int8-static --data dev.tsv --text sentence\n\n"
-    "    pocketbert bench runs/quickstart/bundles/int8-static --load 20 --processes 2 --threads 1\n\n"
+    "    pocketbert bench runs/quickstart/bundles/int8-static --load 20 --processes 2\n\n"
     "    pocketbert bench runs/quickstart/bundles/int8-static --limits --thread-sweep --output out\n\n"
     "    pocketbert bench runs/quickstart/bundles/int8-static --check 20"
 )
@@ -54,7 +54,9 @@ def bench(
             help="Also under load: texts a second at which 99 of 100 answers come within so many milliseconds",
         ),
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Processes that serve each model under --load")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that serve each model under --load; they part the cores")
+    ] = 1,
     limits: Annotated[
         bool, typer.Option("--limits", help="Also how near bundles come to this machine's limits, and by operator")
     ] = False,

@@ -74,7 +74,7 @@ def of_run(
         grid=grid_of(recipe),
     )
     protocol = Protocol(
-        num_threads=recipe.bench.threads or machine.usable_cores(),
+        num_threads=num_threads_of(recipe),
         rounds=recipe.bench.rounds,
         warm_up_s=recipe.bench.warm_up_s,
         restart_every=recipe.bench.restart_every,
@@ -106,6 +106,12 @@ def of_run(
         limits=recipe.bench.limits,
         thread_sweep=recipe.bench.thread_sweep,
     )
+
+
+def num_threads_of(recipe: Recipe) -> int:
+    """Threads of every contender: the recipe's, else all cores, parted among the processes that serve under load."""
+    serving = recipe.bench.processes if recipe.bench.latency_bound_ms is not None else 1
+    return recipe.bench.threads or machine.threads_for(serving)
 
 
 def run_benchmark(

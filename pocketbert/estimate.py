@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from bench import machine
 from bench.threads import counts_up_to
 from compress import locations, models
 from compress.augment.words import load_stop_words, words_of
@@ -23,6 +22,7 @@ from compress.training import fastest_attention
 from export.candidates import HOP_ROWS
 from export.variants import VARIANTS
 from pocketbert.augment_keys import TrainHeadSection
+from pocketbert.benchmark import num_threads_of
 from pocketbert.corpora import named, texts_of
 from pocketbert.exporting import TEACHER_ROWS
 from pocketbert.plan import plan_of, remarks_on, shape_of
@@ -253,7 +253,7 @@ def _seconds(recipe: Recipe, task: Task, cost: _Cost, seen: dict[str, _Seen], to
     found["bench"] += (WORKER_S * starts + waking) * (2 + teachers + variants)
     found["bench"] += COMPILING_S * recipe.bench.compiled_teacher
     if recipe.bench.thread_sweep:
-        found["bench"] *= 1 + len(counts_up_to(recipe.bench.threads or machine.usable_cores()))
+        found["bench"] *= 1 + len(counts_up_to(num_threads_of(recipe)))
     found["bench"] += LIMITS_S * recipe.bench.limits * (1 + variants)
     return {stage: seconds + STAGE_S for stage, seconds in found.items()}
 

@@ -34,8 +34,9 @@ class Question:
     """What is measured, of whichever models.
 
     `data`: a labelled table, for accuracy and real lengths, with its columns; without one, sentences are made up.
-    `num_threads`: by default all usable cores. `grid`: shapes as the command line has them. `load`: also under load.
-    `limits`: also how near bundles come to this machine's limits. `thread_sweep`: also with fewer threads.
+    `num_threads`: by default all usable cores, parted among the load's processes. `grid`: shapes as the command line
+    has them. `load`: also under load. `limits`: also how near bundles come to this machine's limits. `thread_sweep`:
+    also with fewer threads.
     """
 
     data: Path | None = None
@@ -51,8 +52,11 @@ class Question:
 
     def protocol(self) -> Protocol:
         """How much of it."""
+        serving = 1 if self.load is None else self.load.processes
         return Protocol(
-            num_threads=self.num_threads or machine.usable_cores(), rounds=self.rounds, restart_every=self.restart_every
+            num_threads=self.num_threads or machine.threads_for(serving),
+            rounds=self.rounds,
+            restart_every=self.restart_every,
         )
 
     def workload(self, labels: tuple[str, ...] | None, *, takes_pairs: bool = False) -> Workload:

@@ -168,7 +168,9 @@ class ExportSection(Section):
 class BenchSection(Section):
     """How much is measured."""
 
-    threads: PositiveInt | None = Field(None, description="Thread budget of every contender; default: all usable cores")
+    threads: PositiveInt | None = Field(
+        None, description="Thread budget of every contender; default: all usable cores / processes"
+    )
     rounds: Annotated[int, Field(ge=2)] = Field(12, description="Each round times every model once, in random order")
     warm_up_s: PositiveFloat = Field(5.0, description="Seconds of warm-up at most, of each model at each length")
     compiled_teacher: bool = Field(True, description="Hold the student also against the teacher under torch.compile")

@@ -135,6 +135,14 @@ def test_nothing_can_be_set_for_one_side_alone(unfused, monkeypatch):
     assert samples[0].facts["num_threads"] == 1 and samples[0].facts["priority"] == os.getpriority(os.PRIO_PROCESS, 0)
 
 
+def test_processes_with_more_threads_than_there_are_cores_are_told():
+    results = fixed_results()
+    assert "waited for one another" not in "\n".join(cautions(results))
+    results["stages"]["bench"]["load"]["num_threads"] = 2
+    found = "\n".join(cautions(results))
+    assert "2 processes of 2 threads each shared 2 cores" in found and "with --threads 1 they" in found
+
+
 def test_a_busy_machine_is_told():
     quiet = fixed_results()
     assert "Other work ran" not in "\n".join(cautions(quiet))

@@ -3,10 +3,11 @@ import time
 import pytest
 from conftest import rows
 
-from bench import arrivals
+from bench import arrivals, machine
 from bench.contenders import Workload, contenders_at
 from bench.latency import Protocol
 from bench.load import Load, highest, measure_load, rates
+from pocketbert.folder_benchmark import Question
 
 QUICK = Protocol(num_threads=1, warm_up_s=0.1)
 
@@ -34,6 +35,14 @@ def test_the_rates_close_in_on_the_highest_that_holds():
     assert (
         highest([{"rate": 10.0, "holds": True}, {"rate": 20.0, "holds": False}, {"rate": 30.0, "holds": True}]) == 10.0
     )
+
+
+def test_the_processes_of_a_load_part_the_cores(monkeypatch):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    load = Load(bound_ms=10, processes=3)
+    assert Question().protocol().num_threads == 8 and Question(load=load).protocol().num_threads == 2
+    assert Question(load=load, num_threads=5).protocol().num_threads == 5
+    assert Question(load=Load(bound_ms=10, processes=20)).protocol().num_threads == 1
 
 
 def test_models_are_measured_under_load(teacher_folder):
