@@ -241,7 +241,7 @@ def _load(bench: dict[str, Any]) -> Section | None:
     header = ("model", "one at a time", "all at hand", bound, "p50", "p99", "texts")
     return Section(
         title="Under load",
-        words=f"Texts a second. One at a time: each of {load['processes']} processes ({load['num_threads']} threads "
+        words=f"Texts a second. One at a time: each of {load['processes']} processes (threads: {load['num_threads']} "
         "each) answers the next text as soon as the last is done. All at hand: in batches. Then the highest rate of "
         "Poisson arrivals tried at which the bound held, latency counted from when a text arrived; its median and 99th "
         "percentile, in ms.",
