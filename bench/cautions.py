@@ -157,9 +157,10 @@ def _about_what_ran(bench: dict[str, Any]) -> Iterator[str]:
 def _about_load(bench: dict[str, Any]) -> Iterator[str]:
     load, cores = bench["load"], bench["machine"]["usable_cores"]
     if load is not None and load["processes"] * load["num_threads"] > cores:
+        fitting = machine.threads_for(load["processes"], cores)
         yield (
             f"Under load {load['processes']} processes of {load['num_threads']} threads each shared {cores} cores and "
-            f"waited for one another: with --threads {max(1, cores // load['processes'])} they will bear far more."
+            f"waited for one another: with --threads {fitting} they will bear far more."
         )
 
 

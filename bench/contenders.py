@@ -86,9 +86,7 @@ def rows_of(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | N
 def files_of(contender: Contender) -> list[Path]:
     """What of its folder is the model: of a Hugging Face folder weights, tokenizer and configuration, else all."""
     path = Path(contender.path)
-    if contender.kind == "torch":
-        return locations.model_files(path)
-    return files_in(path) if path.is_dir() else [path]
+    return locations.model_files(path) if contender.kind == "torch" else files_in(path)
 
 
 def with_one_again(contenders: Sequence[Contender]) -> list[Contender]:

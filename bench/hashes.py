@@ -15,7 +15,8 @@ PACKAGES = ("compress", "export", "bench", "pocketbert")
 
 def digests(contenders: Sequence[Contender], workload: Workload) -> dict[str, Any]:
     """SHA-256, in hex: of each contender's files (their names and contents), of the workload, of our own packages."""
-    by_path = {each.path: sha256_of_all(files_of(each)) for each in contenders}
+    one_of_each = {each.path: each for each in contenders}
+    by_path = {path: sha256_of_all(files_of(each)) for path, each in one_of_each.items()}
     rows = json.dumps([list(column) for column in (workload.texts, workload.pairs or (), workload.labels or ())])
     return {
         "models": {each.name: by_path[each.path] for each in contenders},

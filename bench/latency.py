@@ -93,10 +93,9 @@ def measure(
 
     A contender that cannot be loaded, or dies, has its reason in `error`; the others go on.
     """
-    protocols = [
-        replace(protocol, num_threads=count) for count in threads or [protocol.num_threads] for _ in contenders
-    ]
-    contenders = list(contenders) * len(threads or [protocol.num_threads])
+    counts = threads or [protocol.num_threads]
+    protocols = [replace(protocol, num_threads=count) for count in counts for _ in contenders]
+    contenders = list(contenders) * len(counts)
     results = [Samples(contender=contender) for contender in contenders]
     workers: dict[int, Child] = {}
     starts = range(0, protocol.rounds, protocol.restart_every)

@@ -50,9 +50,9 @@ def usable_cores() -> int:
     return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
 
 
-def threads_for(processes: int) -> int:
+def threads_for(processes: int, cores: int) -> int:
     """As many threads for each of several processes at once as there are cores for."""
-    return max(1, usable_cores() // processes)
+    return max(1, cores // processes)
 
 
 def package_versions() -> dict[str, str]:

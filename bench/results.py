@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from bench.latency import Samples
-from bench.stats import Processes, Ratio, Summary, flattened, speed_ratio, summarise
+from bench.stats import Processes, Ratio, Summary, flattened, rate, speed_ratio, summarise
 from compress import metrics
 
 BATCH = 32
@@ -233,7 +233,7 @@ def _row(
             for shape, calls in sample.tokens_s.items()
             if comparable and shape in baseline.tokens_s
         },
-        throughput=num_throughput_texts / float(np.median(sample.throughput_s)),
+        throughput=rate(num_throughput_texts, sample.throughput_s),
         histogram=_histogram(sample.texts_s),
         cores_used=float(np.median(np.divide(sample.computed_s, sample.throughput_s))) if sample.computed_s else None,
         cold_start={part: float(np.median([each[part] for each in sample.cold_s])) for part in sample.cold_s[0]}

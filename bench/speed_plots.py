@@ -26,8 +26,7 @@ def latency_by_length(bench: dict[str, Any]) -> str | None:
     with pyplot.rc_context(STYLE):
         figure, axes = _lines(lines)
         lengths = sorted({length for points in lines.values() for length, _ in points})
-        axes.set_xticks(lengths, [str(length) for length in lengths])
-        axes.xaxis.set_minor_locator(NullLocator())
+        _ticks_at(axes, lengths)
         axes.set_xlabel("tokens of one text (log)")
         axes.set_ylabel("milliseconds, the model alone (log)")
         return svg(figure, "Latency against length of every model in the table")
@@ -80,8 +79,7 @@ def latency_by_threads(swept: dict[str, Any]) -> str | None:
         return None
     with pyplot.rc_context(STYLE):
         figure, axes = _lines(lines)
-        axes.set_xticks(swept["counts"], [str(count) for count in swept["counts"]])
-        axes.xaxis.set_minor_locator(NullLocator())
+        _ticks_at(axes, swept["counts"])
         axes.set_xlabel("threads (log)")
         axes.set_ylabel("milliseconds, text to label (log)")
         return svg(figure, "Latency against threads of every model")
@@ -125,6 +123,12 @@ def _lines(lines: Mapping[str, Sequence[tuple[float, float]]]) -> tuple[Any, Any
     axes.grid(alpha=0.25)
     axes.legend(**below(1))
     return figure, axes
+
+
+def _ticks_at(axes: Any, values: Sequence[int]) -> None:
+    """Ticks of the logarithmic x axis at these values and nowhere else."""
+    axes.set_xticks(values, [str(value) for value in values])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _stacked(axes: Any, names: Sequence[str], parts: Mapping[str, Sequence[float]]) -> np.ndarray:

@@ -81,6 +81,11 @@ def flattened(seconds: Processes) -> np.ndarray:
     return np.concatenate([np.asarray(calls) for visits in seconds for calls in visits])
 
 
+def rate(count: int, seconds: Sequence[float]) -> float:
+    """So many a second: of `count` at once, by the median of how long they took."""
+    return count / float(np.median(seconds))
+
+
 def speed_ratio(baseline: Processes, other: Processes, *, seed: int = 0) -> Ratio:
     """Baseline time over the other's, paired by visit; its interval by process.
 

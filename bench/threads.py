@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import psutil
 
 from bench.contenders import Contender, Workload
 from bench.latency import Protocol, Samples, measure
-from bench.stats import Ratio, Summary, speed_ratio, summarise
+from bench.stats import Ratio, Summary, rate, speed_ratio, summarise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +72,7 @@ def _threaded(name: str, place: int, by_count: dict[int, list[Samples]], protoco
                 times_first=None
                 if by_count[count][0].error
                 else speed_ratio(by_count[count][0].texts_s, sample.texts_s),
-                throughput=protocol.throughput_texts / float(np.median(sample.throughput_s)),
+                throughput=rate(protocol.throughput_texts, sample.throughput_s),
             )
             for count, sample in mine.items()
         },

@@ -24,14 +24,12 @@ def sha256_of_all(paths: Iterable[Path]) -> str:
 
 def size_bytes(path: Path) -> int:
     """A file, or all files of a folder together."""
-    if path.is_file():
-        return path.stat().st_size
     return sum(file.stat().st_size for file in files_in(path))
 
 
-def files_in(folder: Path) -> list[Path]:
-    """All files below a folder, in the order of their paths."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def files_in(path: Path) -> list[Path]:
+    """All files below a folder, in the order of their paths; of a file, itself."""
+    return [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
 
 
 def write_text(path: Path, content: str) -> None:

@@ -65,7 +65,7 @@ def file_identity(name: str, *, key: str) -> str:
         return f"{file_identity(inside + '.zip', key=key)}/{member}"
     if not path.exists():
         raise UserError(f"{key}: {name}: no such file or folder")
-    return f"sha256:{sha256_of_all(files_in(path) if path.is_dir() else [path])}"
+    return f"sha256:{sha256_of_all(files_in(path))}"
 
 
 def model_files(folder: Path) -> list[Path]:

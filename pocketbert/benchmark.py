@@ -111,7 +111,7 @@ def of_run(
 def num_threads_of(recipe: Recipe) -> int:
     """Threads of every contender: the recipe's, else all cores, parted among the processes that serve under load."""
     serving = recipe.bench.processes if recipe.bench.latency_bound_ms is not None else 1
-    return recipe.bench.threads or machine.threads_for(serving)
+    return recipe.bench.threads or machine.threads_for(serving, machine.usable_cores())
 
 
 def run_benchmark(

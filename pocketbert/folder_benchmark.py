@@ -54,7 +54,7 @@ class Question:
         """How much of it."""
         serving = 1 if self.load is None else self.load.processes
         return Protocol(
-            num_threads=self.num_threads or machine.threads_for(serving),
+            num_threads=self.num_threads or machine.threads_for(serving, machine.usable_cores()),
             rounds=self.rounds,
             restart_every=self.restart_every,
         )
