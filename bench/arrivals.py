@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 # Times are of the monotonic clock, which all processes of a machine share.
 
 
-def serve(calls: Sequence[Callable[[], object]], due_s: Sequence[float], begin: float) -> list[float]:
+def serve(
+    calls: Sequence[Callable[[], object]],
+    due_s: Sequence[float],
+    begin: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[float]:
     """Answer calls that are due at `due_s` after `begin`, in order: seconds from when each was due to its answer.
 
     One that is due while another is answered waits, and its wait counts. Between two the process sleeps, as a server
@@ -14,19 +21,26 @@ def serve(calls: Sequence[Callable[[], object]], due_s: Sequence[float], begin: 
     """
     latencies = []
     for call, due in zip(calls, due_s, strict=True):
-        wait = begin + due - time.monotonic()
+        wait = begin + due - clock()
         if wait > 0:
-            time.sleep(wait)
+            sleep(wait)
         call()
-        latencies.append(time.monotonic() - begin - due)
+        latencies.append(clock() - begin - due)
     return latencies
 
 
-def closed_loop(calls: Sequence[Callable[[], object]], seconds: float, begin: float) -> list[float]:
+def closed_loop(
+    calls: Sequence[Callable[[], object]],
+    seconds: float,
+    begin: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[float]:
     """Answer calls in turn for `seconds` from `begin` on, each as soon as the one before is done: seconds of each."""
-    time.sleep(max(0.0, begin - time.monotonic()))
+    sleep(max(0.0, begin - clock()))
     latencies: list[float] = []
-    while (started := time.monotonic()) < begin + seconds:
+    while (started := clock()) < begin + seconds:
         calls[len(latencies) % len(calls)]()
-        latencies.append(time.monotonic() - started)
+        latencies.append(clock() - started)
     return latencies

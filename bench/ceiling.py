@@ -6,47 +6,42 @@ A child process; started as `python -P -m bench.ceiling`.
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
 
 import numpy as np
 
-from bench.children import Child, serve
+from bench.children import Child, as_record, serve
+from bench.measurements import Ceilings, ProductCeiling
 
 LARGE = 2048  # rows and columns: enough that only multiplying counts
 REPEATS = 12
 BANDWIDTH_BYTES = 2**28  # more than any cache
 
 
-def ceilings(num_threads: int) -> dict[str, Any]:
-    """Giga-operations a second (an addition and a multiplication are two) by precision, with what reached them, and
-    gigabytes a second; as plain values. Raises ChildError.
-    """
+def ceilings(num_threads: int) -> Ceilings:
+    """The fastest products by precision, and memory's bandwidth. Raises ChildError."""
     with closing(Child("bench.ceiling", "ceilings", num_threads=num_threads)) as child:
-        found: dict[str, Any] = child.ask("load", num_threads=num_threads)
-        return found
+        return as_record(Ceilings, child.ask("load", num_threads=num_threads))
 
 
-class Ceilings:
+class Measurement:
     """Measures when it is loaded."""
 
     def __init__(self, num_threads: int) -> None:
         self.num_threads = num_threads
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Ceilings:
         """The best that any of the ways of this installation reaches."""
-        products: dict[str, list[tuple[str, Callable[[], object]]]] = {
+        ways: dict[str, list[tuple[str, Callable[[], object]]]] = {
             "fp32": [("onnxruntime", self._onnxruntime(np.float32)), ("torch", self._torch("float32"))],
             "bf16": [("torch", self._torch("bfloat16"))],
             "int8": [("onnxruntime", self._onnxruntime(np.uint8)), ("torch", self._torch("int8"))],
         }
-        operations = 2 * LARGE**3
-        found: dict[str, Any] = {"num_threads": self.num_threads, "products": {}}
-        for precision, ways in products.items():
-            reached = [(operations / _fastest(call) / 1e9, who) for who, call in ways]
-            gops, who = max(reached)
-            found["products"][precision] = {"gops": gops, "by": who}
-        found["gigabytes_per_s"] = self._bandwidth()
-        return found
+        operations = 2 * LARGE**3  # an addition and a multiplication are two
+        products = {}
+        for precision, calls in ways.items():
+            gops, library = max((operations / _fastest(call) / 1e9, library) for library, call in calls)
+            products[precision] = ProductCeiling(gops=gops, by=library)
+        return Ceilings(num_threads=self.num_threads, products=products, gigabytes_per_s=self._bandwidth())
 
     def _torch(self, kind: str) -> Callable[[], object]:
         import torch
@@ -106,4 +101,4 @@ def _fastest(call: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    serve(Ceilings)
+    serve(Measurement)

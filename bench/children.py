@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+Record = TypeVar("Record")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -41,7 +43,10 @@ class Child:
         )
 
     def ask(self, operation: str, **arguments: Any) -> Any:
-        """Send a command, sleep until it is answered. Raises ChildError."""
+        """Send a command, sleep until it is answered. Dataclasses among the arguments are sent as objects of JSON.
+
+        Raises ChildError.
+        """
         self.send(operation, **arguments)
         return self.receive()
 
@@ -49,10 +54,10 @@ class Child:
         """Send a command; its answer is to be received."""
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(json.dumps({"op": operation, **arguments}) + "\n")
+            self.process.stdin.write(json.dumps({"op": operation, **arguments}, default=asdict) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # told by `receive`
+            pass  # `receive` reports it
 
     def receive(self) -> Any:
         """Sleep until the command sent is answered. Raises ChildError."""
@@ -78,6 +83,7 @@ def serve(load: Callable[..., Any]) -> None:
     """The child's side: answer commands until standard input ends.
 
     The command `load` makes the worker; every other command is a method of it. A worker has `facts()`.
+    Answers are plain values or dataclasses; on the other side `as_record` restores those.
     """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not end up between the answers
@@ -94,4 +100,11 @@ def serve(load: Callable[..., Any]) -> None:
             reply = {"ok": answer}
         except Exception as error:
             reply = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-        answers.write(json.dumps(reply) + "\n")
+        answers.write(json.dumps(reply, default=asdict) + "\n")
+
+
+def as_record(kind: type[Record], answer: object) -> Record:
+    """A child's answer as the dataclass that it was in the child."""
+    from pydantic import TypeAdapter  # not above: children import this module in environments without pydantic
+
+    return TypeAdapter(kind).validate_python(answer)

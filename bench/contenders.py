@@ -1,16 +1,18 @@
 """Who takes part in a benchmark, and what each is asked."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
 
+from bench.messages import ModelSpec
+from bench.records import AbsentSystem, Device, Precision, Role, Step, System
 from compress import locations
 from compress.errors import UserError
 from compress.files import files_in
+from compress.task_types import TaskTypeName
+from export.manifest import read_bundle_info
+from export.variants import VARIANTS, Weights
 
-Kind = Literal["torch", "onnxruntime", "tfidf", "peer"]
-Device = Literal["cpu", "cuda"]
 Shape = tuple[int, int]
 
 GRID_LENGTHS = (16, 32, 64, 128)
@@ -33,45 +35,99 @@ def shape_name(shape: Shape) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One row of the benchmark: an artefact and how it is run.
+    """One system of the benchmark, and how it is run.
 
     There is nothing here by which one could be favoured: threads, rounds and warm-up are the protocol's, for all.
-    `compiled`: with torch.compile. `again`: a row's very model once more, to show how far apart two measurements of the
-    same thing are. `slowed_by`: the share of its own time that each text takes longer, to show that the benchmark finds
-    it. `module`: of a peer, what runs its model; `python`: the interpreter of its environment.
+    `num_parameters`: where its runtime cannot count them. `is_aa_control`: a copy of another contender, measured to
+    show how far apart two measurements of the same thing are. `slowed_by`: the share of its own time that each text
+    takes longer, to show that the benchmark detects it. `module`: of a peer, what runs its model; `python`: the
+    interpreter of its environment.
     """
 
-    name: str
-    kind: Kind
+    system: System
     path: str
-    device: Device = "cpu"
-    precision: str = "fp32"
     max_length: int | None = None
-    compiled: bool = False
-    scored: bool = True
-    again: bool = False
+    num_parameters: int | None = None
+    is_aa_control: bool = False
     slowed_by: float = 0.0
     module: str | None = None
     python: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, for the worker's command and for results.json."""
-        return asdict(self)
+    @property
+    def name(self) -> str:
+        """For people alone: in messages about it."""
+        return f"{self.system.name}, again" if self.is_aa_control else self.system.name
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether it is one of ours: a peer's model in onnxruntime is not."""
+        return self.system.engine == "onnxruntime" and self.module is None
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether its answers are compared with the labels."""
+        return not (self.system.random_head or self.is_aa_control)
+
+    def spec(self) -> ModelSpec:
+        """What its worker loads."""
+        return ModelSpec(
+            engine=self.system.engine,
+            path=self.path,
+            device=self.system.device,
+            precision=self.system.precision,
+            max_length=self.max_length,
+            compiled=self.system.compiled,
+            random_head=self.system.random_head,
+            slowed_by=self.slowed_by,
+            module=self.module,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breakdown:
+    """The steps from one contender to another: where they start, and for each what changes and where it leads."""
+
+    start: Contender
+    steps: Sequence[tuple[Step, Contender]]
+
+    @property
+    def end(self) -> Contender:
+        """The contender whose speed-up it breaks down."""
+        return self.steps[-1][1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineup:
+    """Who takes part in a benchmark, in the order of its rows.
+
+    `absent`: who else would have, and why not. `breakdowns`: the speed-ups that are broken down by step. `compared`: by
+    contender, those that it is compared with, besides the first of its device.
+    """
+
+    contenders: Sequence[Contender]
+    absent: Sequence[AbsentSystem] = ()
+    breakdowns: Sequence[Breakdown] = ()
+    compared: Mapping[Contender, Sequence[Contender]] = field(default_factory=dict)
+
+    def id_of(self, contender: Contender) -> int:
+        """The `id` of its row."""
+        return self.contenders.index(contender)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """What every contender is timed on.
 
-    `texts` (and `pairs`) have the task's own lengths; `labels` are their classes (or values) where known, of
-    `num_classes` (1: values).
+    `texts` (and `pairs`) have the task's own lengths; `labels` are their classes or values where known, as `task_type`
+    has them, of a task of `num_labels`.
     `grid`: shapes on which the model alone is timed: texts in a batch, and tokens of each, special ones included.
     """
 
     texts: Sequence[str]
     pairs: Sequence[str] | None = None
     labels: Sequence[float] | None = None
-    num_classes: int = 0
+    num_labels: int = 0
+    task_type: TaskTypeName = "classification"
     grid: Sequence[Shape] = GRID
 
 
@@ -86,51 +142,83 @@ def rows_of(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | N
 def files_of(contender: Contender) -> list[Path]:
     """What of its folder is the model: of a Hugging Face folder weights, tokenizer and configuration, else all."""
     path = Path(contender.path)
-    return locations.model_files(path) if contender.kind == "torch" else files_in(path)
+    return locations.model_files(path) if contender.system.engine == "torch" else files_in(path)
 
 
-def with_one_again(contenders: Sequence[Contender]) -> list[Contender]:
+def with_aa_control(contenders: Sequence[Contender]) -> list[Contender]:
     """The contenders, and a copy of the last on the device of the first that is a plain model or bundle."""
-    device = contenders[0].device
-    plain = [each for each in contenders if each.kind in ("torch", "onnxruntime") and not each.compiled]
-    chosen = next((each for each in reversed(plain) if each.device == device), None)
-    if chosen is None:
-        return list(contenders)
-    return [*contenders, replace(chosen, name=f"{chosen.name}, again", scored=False, again=True)]
+    device = contenders[0].system.device
+    plain = [each for each in contenders if each.system.role not in ("baseline", "peer") and not each.system.compiled]
+    copied = next((each for each in reversed(plain) if each.system.device == device), None)
+    return [*contenders, *([] if copied is None else [replace(copied, is_aa_control=True)])]
 
 
 def contenders_at(
     path: Path,
     *,
+    role: Role = "model",
+    label: str | None = None,
     device: Device = "cpu",
-    name: str | None = None,
     max_length: int | None = None,
+    num_parameters: int | None = None,
     compiled: bool = False,
 ) -> list[Contender]:
     """The rows that a folder gives: a bundle runs in onnxruntime, a Hugging Face folder in torch, on CUDA also fp16.
 
-    `compiled`: in torch also with torch.compile. An encoder that was not fine-tuned is timed with a head of random
-    weights, and not scored. Raises UserError where the folder is neither.
+    `label`: by default the folder's name. `num_parameters`: of a bundle. `compiled`: in torch also with torch.compile.
+    An encoder that was not fine-tuned is timed with a head of random weights, and not scored. Raises UserError where
+    the folder is neither.
     """
-    name = name or path.name
-    where = "" if device == "cpu" else ", CUDA"
+    label = label or path.name
     if (path / "bundle.json").is_file():
-        return [Contender(name=f"{name}, onnxruntime{where}", kind="onnxruntime", path=str(path), device=device)]
+        variant = read_bundle_info(path).variant
+        if variant not in VARIANTS:
+            raise UserError(f"{path}: got the variant {variant}; expected one of {', '.join(VARIANTS)}")
+        system = System(
+            label=label,
+            role=role,
+            engine="onnxruntime",
+            device=device,
+            precision=_precision_of(VARIANTS[variant].weights),
+            variant=variant,
+        )
+        return [Contender(system=system, path=str(path), num_parameters=num_parameters)]
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: neither a bundle (bundle.json) nor a Hugging Face folder (config.json)")
-    fine_tuned = locations.is_classifier(str(path))
-    return [
-        Contender(
-            name=f"{name}{'' if fine_tuned else ' (head random)'}, torch {precision}"
-            f"{' compiled' if as_compiled else ''}{where}",
-            kind="torch",
-            path=str(path),
+    random_head = not locations.is_classifier(str(path))
+    precisions: tuple[Precision, ...] = ("fp32",) if device == "cpu" else ("fp32", "fp16")
+    systems = [
+        System(
+            label=label,
+            role=role,
+            engine="torch",
             device=device,
             precision=precision,
             compiled=as_compiled,
-            max_length=max_length,
-            scored=fine_tuned,
+            random_head=random_head,
         )
-        for precision in (["fp32"] if device == "cpu" else ["fp32", "fp16"])
+        for precision in precisions
         for as_compiled in ([False, True] if compiled else [False])
     ]
+    return [Contender(system=system, path=str(path), max_length=max_length) for system in systems]
+
+
+def breakdown_of(teacher: Contender, student: Contender, fp32: Contender | None, bundle: Contender) -> Breakdown:
+    """From the teacher in torch to a bundle of the student: over the student in torch, then over its fp32 bundle."""
+    steps: list[tuple[Step, Contender]] = [("distillation", student)]
+    if fp32 is not None:
+        steps.append(("runtime", fp32))
+    if bundle != fp32:
+        steps.append(("quantisation", bundle))
+    return Breakdown(start=teacher, steps=steps)
+
+
+def _precision_of(weights: Weights) -> Precision:
+    """The numbers that hold a bundle's weights."""
+    match weights:
+        case "fp32" | "fp16":
+            return weights
+        case "int8-dynamic" | "int8-static" | "int8-weight":
+            return "int8"
+        case "int4-static" | "int4-weight":
+            return "int4"

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SHOWN = (1, 20, 40, 60, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 10_000)
+from compress.results import LossEntry
+
+STEPS = (1, 20, 40, 60, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 10_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +23,9 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Both runs at one step. `steps_of_second`: after how many steps the second run was first as low as the first here.
+    """Both runs' losses at one step of the first; None where the second was not logged.
 
-    None: it never was.
+    `steps_of_second`: the first step at which the second run reached the first one's loss here; None if it never did.
     """
 
     step: int
@@ -32,15 +34,24 @@ class Line:
     steps_of_second: int | None
 
 
-def curve_of(name: str, history: Sequence[dict[str, float]]) -> Curve:
-    """A curve from a stage's log, entries of step and loss_<part>."""
-    entries = [entry for entry in history if any(key.startswith("loss_") for key in entry)]
-    names = sorted({key for entry in entries for key in entry if key.startswith("loss_")})
+@dataclass(frozen=True, kw_only=True)
+class CurveComparison:
+    """The document of `curves`: both runs' curves of a stage, and their comparison at a choice of steps."""
+
+    stage: str
+    runs: list[Curve]
+    lines: list[Line]
+
+
+def curve_of(name: str, history: Sequence[LossEntry]) -> Curve:
+    """A curve from a stage's log."""
+    entries = [entry for entry in history if entry.parts]
+    names = sorted({part for entry in entries for part in entry.parts})
     return Curve(
         name=name,
-        steps=tuple(int(entry["step"]) for entry in entries),
-        losses=tuple(sum(entry[key] for key in names) for entry in entries),
-        parts={key.removeprefix("loss_"): tuple(entry[key] for entry in entries) for key in names},
+        steps=tuple(entry.step for entry in entries),
+        losses=tuple(sum(entry.parts[part] for part in names) for entry in entries),
+        parts={part: tuple(entry.parts[part] for entry in entries) for part in names},
     )
 
 
@@ -52,9 +63,9 @@ def steps_to_reach(curve: Curve, loss: float) -> int | None:
 def side_by_side(first: Curve, second: Curve) -> list[Line]:
     """The runs at a choice of the first one's steps, and at its last."""
     theirs = dict(zip(second.steps, second.losses, strict=True))
-    shown = {*SHOWN, first.steps[-1]}
+    steps = {*STEPS, first.steps[-1]}
     return [
         Line(step=step, first=loss, second=theirs.get(step), steps_of_second=steps_to_reach(second, loss))
         for step, loss in zip(first.steps, first.losses, strict=True)
-        if step in shown
+        if step in steps
     ]

@@ -1,13 +1,16 @@
 """The floor: TF-IDF and a linear model. A student that does not beat it need not be shipped."""
 
 from pathlib import Path
+from typing import assert_never
 
 import joblib
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from bench.words import words_for
 from compress.cells import Split
+from compress.task_types import TaskTypeName
 from compress.tasks import Task
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0)
@@ -15,7 +18,7 @@ STRENGTHS = (1.0, 3.0, 10.0, 30.0)
 
 def floor_name(task: Task) -> str:
     """What the floor is called in the table."""
-    return f"TF-IDF + {'ridge' if task.is_regression else 'logistic'} regression"
+    return words_for(task.type).floor
 
 
 def fit_floor(task: Task, path: Path) -> None:
@@ -31,6 +34,14 @@ def joined(split: Split) -> list[str]:
 
 
 def _fit(task: Task, strength: float) -> Pipeline:
-    linear = Ridge(alpha=1 / strength) if task.is_regression else LogisticRegression(C=strength, max_iter=1000)
-    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), linear)
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), _linear(task.type, strength))
     return model.fit(joined(task.train), task.train.labels)
+
+
+def _linear(task_type: TaskTypeName, strength: float) -> Ridge | LogisticRegression:
+    match task_type:
+        case "classification":
+            return LogisticRegression(C=strength, max_iter=1000)
+        case "regression":
+            return Ridge(alpha=1 / strength)
+    assert_never(task_type)

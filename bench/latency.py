@@ -7,35 +7,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from bench.children import Child, ChildError
-from bench.contenders import Contender, Workload, rows_of, shape_name
+from bench.children import Child, ChildError, as_record
+from bench.contenders import Contender, Shape, Workload, rows_of, shape_name
+from bench.measurements import ColdStart, ProcessFacts, Protocol
+from bench.messages import WorkerFacts
 from bench.runners import BOUNDARIES
+from export.results import SessionReport
 
 SETTLE_S = 0.005  # until the threads of the one before have stopped to spin
-
-
-@dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """How much is measured.
-
-    Contenders are visited in turn, in an order drawn anew each time, and each visit is short: what slows the machine
-    for a second slows all of them. A round has `texts_per_round` single texts, `texts_per_visit` in a visit; `repeats`
-    calls for each shape of the grid (of batches, `batch_repeats`), a visit each; and a visit with `throughput_texts`
-    texts at hand at once. A visit begins with calls that are not counted. `warm_up_s`: at most, before a model's first
-    texts and before each shape; it ends when the median is stable. `restart_every`: rounds, after which each model goes
-    on in a new process, because a process is a little faster or slower than another for as long as it lives.
-    """
-
-    num_threads: int
-    rounds: int = 12
-    texts_per_round: int = 30
-    texts_per_visit: int = 5
-    repeats: int = 10
-    batch_repeats: int = 3
-    throughput_texts: int = 128
-    warm_up_s: float = 5.0
-    restart_every: int = 2
-    seed: int = 0
 
 
 @dataclass(kw_only=True)
@@ -43,22 +22,30 @@ class Samples:
     """One contender's raw measurements. Times in seconds: of processes, of visits, of calls; `error` where it could not
     run.
 
-    `texts_s`: from text to label; `within_s`: of the same calls, what lies within the narrower boundaries. `tokens_s`:
-    by the name of the grid's shape. `computed_s`: of all cores together, for each of `throughput_s`. `cold_s`: of each
-    process's start, its parts, first what Python itself took. `lengths`: tokens of each of the workload's texts.
+    `texts_s`: from text to label; `boundaries_s`: of the same calls, what lies within the narrower boundaries.
+    `shapes_s`: by the name of the grid's shape. `computed_s`: of all cores together, for each of `throughput_s`.
+    `cold_starts`: of each process. `lengths`: tokens of each of the workload's texts.
     """
 
     contender: Contender
-    facts: dict[str, Any] = field(default_factory=dict)
+    process: ProcessFacts | None = None
+    session: SessionReport | None = None
+    num_parameters: int | None = None
     texts_s: list[list[list[float]]] = field(default_factory=list)
-    within_s: dict[str, list[list[list[float]]]] = field(default_factory=dict)
-    tokens_s: dict[str, list[list[list[float]]]] = field(default_factory=dict)
+    boundaries_s: dict[str, list[list[list[float]]]] = field(default_factory=dict)
+    shapes_s: dict[str, list[list[list[float]]]] = field(default_factory=dict)
     throughput_s: list[float] = field(default_factory=list)
     computed_s: list[float] = field(default_factory=list)
-    cold_s: list[dict[str, float]] = field(default_factory=list)
+    cold_starts: list[ColdStart] = field(default_factory=list)
     lengths: list[int] | None = None
     predictions: list[float] | None = None
     error: str | None = None
+
+    def add_visit(self, processes: list[list[list[float]]], seconds: list[float]) -> None:
+        """Add a visit's calls, to the process that was started last."""
+        if len(processes) < len(self.cold_starts):
+            processes.append([])
+        processes[-1].append(seconds)
 
 
 def child_for(contender: Contender, protocol: Protocol) -> Child:
@@ -67,9 +54,9 @@ def child_for(contender: Contender, protocol: Protocol) -> Child:
 
 
 def loading(contender: Contender, workload: Workload, protocol: Protocol) -> dict[str, Any]:
-    """What that worker is told to load: of the contender its own, all else alike for all."""
+    """What that worker is asked to load: of the contender its own, all else alike for all."""
     return {
-        "spec": contender.to_json(),
+        "spec": contender.spec(),
         "num_threads": protocol.num_threads,
         "warm_up_s": protocol.warm_up_s,
         "text": workload.texts[0],
@@ -94,116 +81,157 @@ def measure(
     A contender that cannot be loaded, or dies, has its reason in `error`; the others go on.
     """
     counts = threads or [protocol.num_threads]
-    protocols = [replace(protocol, num_threads=count) for count in counts for _ in contenders]
-    contenders = list(contenders) * len(counts)
-    results = [Samples(contender=contender) for contender in contenders]
-    workers: dict[int, Child] = {}
+    entries = [
+        _Entry(contender, workload, replace(protocol, num_threads=count))
+        for count in counts
+        for contender in contenders
+    ]
     starts = range(0, protocol.rounds, protocol.restart_every)
-    total, done = len(contenders) * (len(starts) + protocol.rounds + 2), 0
     draw = random.Random(protocol.seed)
-
-    def start(index: int) -> None:
-        if index in workers:
-            workers.pop(index).close()
-        started = time.perf_counter()
-        workers[index] = child_for(contenders[index], protocols[index])
-        facts = workers[index].ask("load", **loading(contenders[index], workload, protocols[index]))
-        results[index].facts = facts
-        parts = facts["cold_start"]
-        python_s = time.perf_counter() - started - sum(parts.values())
-        results[index].cold_s.append({"python_s": python_s, **parts})
-
-    def predict(index: int) -> None:
-        rows: dict[str, Any] = {"texts": workload.texts, "pairs": workload.pairs}
-        results[index].lengths = workers[index].ask("lengths", **rows)
-        if workload.labels is not None and contenders[index].scored:
-            results[index].predictions = workers[index].ask("predict", **rows)
-
-    def last_facts(index: int) -> None:
-        results[index].facts |= workers[index].ask("facts")
-        try:
-            results[index].facts["ran"] = workers[index].ask("diagnose")
-        except ChildError:
-            results[index].facts["ran"] = None  # what was measured counts all the same
-
-    def visit(part: Callable[[int], None], *, counts: bool = False) -> None:
-        for index in draw.sample(everyone, len(everyone)):
-            try:
-                if results[index].error is None:
-                    time.sleep(SETTLE_S)
-                    part(index)
-            except ChildError as error:
-                results[index].error = str(error)
-            if counts:
-                told(1)
-
-    def told(count: int) -> None:
-        nonlocal done
-        done += count
-        on_progress(done, total)
-
-    everyone = range(len(contenders))
+    tour = _Tour(entries, draw, total=len(entries) * (len(starts) + protocol.rounds + 2), on_progress=on_progress)
     try:
         for number in range(protocol.rounds):
             if number in starts:
-                visit(start, counts=True)
+                tour.visit(_Entry.start, reports_each=True)
             if number == 0:
-                visit(predict, counts=True)
-            for part in _parts_of_a_round(workers, results, workload, protocol, draw, first=number in starts):
-                visit(part)
-            told(len(contenders))
-        visit(last_facts)
-        told(len(contenders))
+                tour.visit(_Entry.predict, reports_each=True)
+            for part in _parts_of_a_round(workload, protocol, draw, is_first=number in starts):
+                tour.visit(part)
+            tour.report(len(entries))
+        tour.visit(_Entry.finish)
+        tour.report(len(entries))
     finally:
-        for worker in workers.values():
-            worker.close()
-    return results
+        for entry in entries:
+            entry.close()
+    return [entry.samples for entry in entries]
+
+
+class _Entry:
+    """A contender with its process, and what was measured of it so far."""
+
+    def __init__(self, contender: Contender, workload: Workload, protocol: Protocol) -> None:
+        self.contender, self.workload, self.protocol = contender, workload, protocol
+        self.samples = Samples(contender=contender)
+        self.running: Child | None = None
+
+    @property
+    def worker(self) -> Child:
+        assert self.running is not None, "started before it is visited"
+        return self.running
+
+    def close(self) -> None:
+        if self.running is not None:
+            self.running.close()
+
+    def start(self) -> None:
+        """Go on in a new process."""
+        self.close()
+        started = time.perf_counter()
+        self.running = child_for(self.contender, self.protocol)
+        answer = self.worker.ask("load", **loading(self.contender, self.workload, self.protocol))
+        seconds = time.perf_counter() - started
+        facts = self._note(answer)
+        self.samples.cold_starts.append(
+            ColdStart(
+                python_s=seconds - (facts.import_s + facts.load_s + facts.first_answer_s),
+                import_s=facts.import_s,
+                load_s=facts.load_s,
+                first_answer_s=facts.first_answer_s,
+            )
+        )
+
+    def predict(self) -> None:
+        """The length of every text, and its answer where answers are scored."""
+        rows = {"texts": self.workload.texts, "pairs": self.workload.pairs}
+        self.samples.lengths = self.worker.ask("lengths", **rows)
+        if self.workload.labels is not None and self.contender.is_scored:
+            self.samples.predictions = self.worker.ask("predict", **rows)
+
+    def finish(self) -> None:
+        """Read back how it really ran."""
+        self._note(self.worker.ask("facts"))
+        try:
+            session = self.worker.ask("diagnose")
+        except ChildError:
+            return  # what was measured counts all the same
+        self.samples.session = None if session is None else as_record(SessionReport, session)
+
+    def texts(self, rows: dict[str, list[str] | None], warm: bool) -> None:
+        """Some texts, one by one."""
+        *narrower, whole = zip(*self.worker.ask("texts", **rows, warm=warm), strict=True)
+        self.samples.add_visit(self.samples.texts_s, list(whole))
+        for boundary, seconds in zip(BOUNDARIES, narrower, strict=False):
+            self.samples.add_visit(self.samples.boundaries_s.setdefault(boundary, []), list(seconds))
+
+    def shape(self, shape: Shape) -> None:
+        """The model alone on a shape of the grid."""
+        repeats = self.protocol.repeats if shape[0] == 1 else self.protocol.batch_repeats
+        seconds = self.worker.ask("tokens", batch=shape[0], length=shape[1], repeats=repeats)
+        if seconds is not None:
+            self.samples.add_visit(self.samples.shapes_s.setdefault(shape_name(shape), []), seconds)
+
+    def throughput(self, rows: dict[str, list[str] | None]) -> None:
+        """Some texts, all at hand."""
+        seconds, computed = self.worker.ask("throughput", **rows)
+        self.samples.throughput_s.append(seconds)
+        self.samples.computed_s.append(computed)
+
+    def _note(self, answer: object) -> WorkerFacts:
+        facts = as_record(WorkerFacts, answer)
+        self.samples.num_parameters = facts.model.num_parameters
+        self.samples.process = ProcessFacts(
+            num_threads=facts.model.num_threads,
+            ran_on=facts.model.ran_on,
+            priority=facts.priority,
+            cores=facts.cores,
+            peak_rss_bytes=facts.peak_rss_bytes,
+            num_streams=facts.model.num_streams,
+            versions=facts.model.versions,
+        )
+        return facts
+
+
+class _Tour:
+    """Visits to all entries, in an order drawn anew for each part; and how many visits are done."""
+
+    def __init__(
+        self, entries: Sequence[_Entry], draw: random.Random, *, total: int, on_progress: Callable[[int, int], None]
+    ) -> None:
+        self.entries, self.draw, self.total, self.on_progress = entries, draw, total, on_progress
+        self.done = 0
+
+    def visit(self, part: Callable[[_Entry], None], *, reports_each: bool = False) -> None:
+        """Do a part with each entry that has not failed."""
+        for index in self.draw.sample(range(len(self.entries)), len(self.entries)):
+            entry = self.entries[index]
+            try:
+                if entry.samples.error is None:
+                    time.sleep(SETTLE_S)
+                    part(entry)
+            except ChildError as error:
+                entry.samples.error = str(error)
+            if reports_each:
+                self.report(1)
+
+    def report(self, count: int) -> None:
+        """Count visits as done."""
+        self.done += count
+        self.on_progress(self.done, self.total)
 
 
 def _parts_of_a_round(
-    workers: dict[int, Child],
-    results: list[Samples],
-    workload: Workload,
-    protocol: Protocol,
-    draw: random.Random,
-    *,
-    first: bool,
-) -> list[Callable[[int], None]]:
+    workload: Workload, protocol: Protocol, draw: random.Random, *, is_first: bool
+) -> list[Callable[[_Entry], None]]:
     """What every contender is asked in turn: some texts, some more, each shape of the grid, texts in bulk."""
     size = protocol.texts_per_visit
     sample = draw.sample(range(len(workload.texts)), min(protocol.texts_per_round, len(workload.texts)))
     bulk = rows_of(workload, draw.choices(range(len(workload.texts)), k=protocol.throughput_texts))
-
-    def texts(index: int, *, rows: dict[str, list[str] | None], warm: bool) -> None:
-        calls = list(zip(*workers[index].ask("texts", **rows, warm=warm), strict=True))
-        _add(results[index].texts_s, list(calls.pop()), results[index])
-        for boundary, seconds in zip(BOUNDARIES, calls, strict=False):
-            _add(results[index].within_s.setdefault(boundary, []), list(seconds), results[index])
-
-    def shape_of_grid(index: int, *, shape: tuple[int, int]) -> None:
-        repeats = protocol.repeats if shape[0] == 1 else protocol.batch_repeats
-        seconds = workers[index].ask("tokens", batch=shape[0], length=shape[1], repeats=repeats)
-        if seconds is not None:
-            _add(results[index].tokens_s.setdefault(shape_name(shape), []), seconds, results[index])
-
-    def throughput(index: int) -> None:
-        seconds, computed = workers[index].ask("throughput", **bulk)
-        results[index].throughput_s.append(seconds)
-        results[index].computed_s.append(computed)
-
     visits = [sample[start : start + size] for start in range(0, len(sample), size)]
     return [
         *(
-            partial(texts, rows=rows_of(workload, chosen), warm=first and number == 0)
+            partial(_Entry.texts, rows=rows_of(workload, chosen), warm=is_first and number == 0)
             for number, chosen in enumerate(visits)
         ),
-        *(partial(shape_of_grid, shape=shape) for shape in workload.grid),
-        throughput,
+        *(partial(_Entry.shape, shape=shape) for shape in workload.grid),
+        partial(_Entry.throughput, rows=bulk),
     ]
-
-
-def _add(processes: list[list[list[float]]], visit: list[float], sample: Samples) -> None:
-    """A visit to the process that was started last."""
-    if len(processes) < len(sample.cold_s):
-        processes.append([])
-    processes[-1].append(visit)

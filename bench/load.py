@@ -4,84 +4,62 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from bench.children import Child, ChildError
 from bench.contenders import Contender, Workload, rows_of
-from bench.latency import Protocol, child_for, loading
+from bench.latency import child_for, loading
+from bench.measurements import LoadResult, LoadTest, Probe, Protocol
 from bench.stats import summarise
 
 HEAD_START_S = 0.05  # from the command until all processes wait for it
-LEAST_RISE = 1.05  # rates nearer than that are not told apart
-
-
-@dataclass(frozen=True, kw_only=True)
-class Load:
-    """What is asked for. `bound_ms`: that 99 of 100 answers must come within, from when the text arrived.
-
-    `processes`: that serve a model, with the protocol's threads each; texts are dealt to them at random, as by a
-    balancer that knows nothing of them. `probe_s`, `probe_texts`: how long a rate is held at least, and for how many
-    texts; their arrivals are a Poisson process. `probes`: how many rates are tried.
-    """
-
-    bound_ms: float
-    processes: int = 1
-    probe_s: float = 3.0
-    probe_texts: int = 320
-    probes: int = 6
-    closed_s: float = 2.0
-    offline_texts: int = 512
-
-
-@dataclass(kw_only=True)
-class Loaded:
-    """What one model bore. Rates in texts a second: `closed` with one text in each process at a time, `offline` with
-    all at hand, `highest` of those tried at which the bound held, with all below it; None where it held at none.
-    """
-
-    name: str
-    closed: float | None = None
-    offline: float | None = None
-    probes: list[dict[str, Any]] = field(default_factory=list)
-    highest: float | None = None
-    error: str | None = None
+LEAST_RISE = 1.05  # rates nearer than that make no difference
 
 
 def measure_load(
     contenders: Sequence[Contender],
     workload: Workload,
     protocol: Protocol,
-    load: Load,
+    load: LoadTest,
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[dict[str, Any]]:
-    """Closed loop, offline, and the highest rate within the bound, of each contender by itself; as plain values."""
-    found, total = [], len(contenders) * (load.probes + 2)
-    for number, contender in enumerate(contenders):
-        told = Loaded(name=contender.name)
-        server = _Server(contender, workload, protocol, load)
-        done = number * (load.probes + 2)
-        try:
-            server.start()
-            told.closed = server.closed_loop()
-            on_progress(done + 1, total)
-            told.offline = server.offline()
-            on_progress(done + 2, total)
-            for rate in rates(told.closed, told.probes, load):
-                told.probes.append(server.probe(rate))
-                on_progress(done + 2 + len(told.probes), total)
-            told.highest = highest(told.probes)
-        except ChildError as error:
-            told.error = str(error)
-        finally:
-            server.stop()
-        on_progress((number + 1) * (load.probes + 2), total)
-        found.append(asdict(told))
-    return found
+) -> list[LoadResult]:
+    """Closed loop, offline, and the highest rate within the bound, of each contender by itself."""
+    results: list[LoadResult] = []
+    steps = load.probes + 2
+
+    def on_step(done: int) -> None:
+        on_progress(len(results) * steps + done, len(contenders) * steps)
+
+    for contender in contenders:
+        results.append(_under_load(_Server(contender, workload, protocol, load), load, on_step=on_step))
+    return results
 
 
-def rates(closed: float, probes: Sequence[dict[str, Any]], load: Load) -> Iterator[float]:
+def _under_load(server: "_Server", load: LoadTest, *, on_step: Callable[[int], None]) -> LoadResult:
+    """One contender. What was measured before it failed counts. `on_step`: called with the steps that are done."""
+    result, probes = LoadResult(), list[Probe]()
+    try:
+        server.start()
+        closed = server.closed_loop()
+        result = replace(result, closed=closed)
+        on_step(1)
+        result = replace(result, offline=server.offline())
+        on_step(2)
+        for rate in rates(closed, probes, load):
+            probes.append(server.probe(rate))
+            on_step(2 + len(probes))
+        result = replace(result, highest=highest(probes))
+    except ChildError as error:
+        result = replace(result, error=str(error))
+    finally:
+        server.stop()
+    on_step(load.probes + 2)
+    return replace(result, probes=probes)
+
+
+def rates(closed: float, probes: Sequence[Probe], load: LoadTest) -> Iterator[float]:
     """The rates to try: bisection, by ratio, between a tenth of and all the closed loop's, which no queue can bear."""
     low, high = closed / 10, closed
     for _ in range(load.probes):
@@ -89,19 +67,19 @@ def rates(closed: float, probes: Sequence[dict[str, Any]], load: Load) -> Iterat
             return
         rate = math.sqrt(low * high)
         yield rate
-        low, high = (rate, high) if probes[-1]["holds"] else (low, rate)
+        low, high = (rate, high) if probes[-1].holds else (low, rate)
 
 
-def highest(probes: Sequence[dict[str, Any]]) -> float | None:
+def highest(probes: Sequence[Probe]) -> float | None:
     """The highest rate at which the bound held, below all at which it did not; None where there is none."""
-    broken = min((probe["rate"] for probe in probes if not probe["holds"]), default=math.inf)
-    return max((probe["rate"] for probe in probes if probe["holds"] and probe["rate"] < broken), default=None)
+    broken = min((probe.rate for probe in probes if not probe.holds), default=math.inf)
+    return max((probe.rate for probe in probes if probe.holds and probe.rate < broken), default=None)
 
 
 class _Server:
     """The processes that serve one contender."""
 
-    def __init__(self, contender: Contender, workload: Workload, protocol: Protocol, load: Load) -> None:
+    def __init__(self, contender: Contender, workload: Workload, protocol: Protocol, load: LoadTest) -> None:
         self.contender, self.workload, self.protocol, self.load = contender, workload, protocol, load
         self.workers: list[Child] = []
         self.draw = random.Random(protocol.seed)
@@ -140,7 +118,7 @@ class _Server:
         self._answers()
         return len(drawn) / (time.monotonic() - started)
 
-    def probe(self, rate: float) -> dict[str, Any]:
+    def probe(self, rate: float) -> Probe:
         """Poisson arrivals at `rate` texts a second: the latencies, and whether the bound held."""
         count = max(self.load.probe_texts, int(rate * self.load.probe_s))
         due, now = [], 0.0
@@ -154,9 +132,9 @@ class _Server:
             mine = [index for index in range(count) if dealt[index] == number]
             rows = rows_of(self.workload, [drawn[index] for index in mine])
             worker.send("serve", **rows, due_s=[due[index] for index in mine], begin=begin)
-        told = summarise([self._answers()])
-        assert told.p99_ms is not None
-        return {"rate": rate, "holds": told.p99_ms <= self.load.bound_ms, **asdict(told)}
+        latency = summarise([self._answers()])
+        assert latency.p99_ms is not None
+        return Probe(rate=rate, holds=latency.p99_ms <= self.load.bound_ms, latency=latency)
 
     def _drawn(self, count: int) -> list[int]:
         return self.draw.choices(range(len(self.workload.texts)), k=count)

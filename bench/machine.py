@@ -1,19 +1,23 @@
 """What the figures were measured on."""
 
 import importlib.metadata
+import math
 import os
 import platform
 import subprocess
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from bench import noise
+from bench.measurements import Gpu, Machine
+from bench.quota import quota_cores
 
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy", "scikit-learn")
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 INT8_DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
+GPU_QUERY = "name,driver_version,memory.total,clocks.sm,pstate,temperature.gpu,power.draw"  # the fields of Gpu
 
 SHADOWED = (
     "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; uninstall both, then install one of "
@@ -21,33 +25,65 @@ SHADOWED = (
 )
 
 
-def describe() -> dict[str, Any]:
-    """Processor, memory, system, load, GPU and package versions, as plain values."""
+def describe() -> Machine:
+    """Processor, memory, system, load, GPU and package versions."""
     flags = _cpu_info("flags") or _cpu_info("Features") or ""
-    return {
-        "cpu": _cpu_info("model name") or platform.processor() or platform.machine(),
-        "architecture": platform.machine(),
-        "instructions": [name for name in INSTRUCTIONS if name in flags.split()],
-        "logical_cores": os.cpu_count(),
-        "usable_cores": usable_cores(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "load_average": round(psutil.getloadavg()[0], 2),
-        "settings": noise.settings(),
-        "gpu": cuda_device(),
-        "versions": package_versions(),
-    }
+    return Machine(
+        cpu=_cpu_info("model name") or platform.processor() or platform.machine(),
+        architecture=platform.machine(),
+        instructions=[name for name in INSTRUCTIONS if name in flags.split()],
+        logical_cores=os.cpu_count(),
+        usable_cores=usable_cores(),
+        memory_bytes=psutil.virtual_memory().total,
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        load_average=round(psutil.getloadavg()[0], 2),
+        settings=noise.settings(),
+        gpu=cuda_device(),
+        versions=package_versions(),
+    )
 
 
-def has_int8_dot_product(facts: dict[str, Any]) -> bool:
-    """Whether the processor that `describe` found multiplies bytes in one instruction."""
-    return bool(INT8_DOT_PRODUCTS & set(facts["instructions"]))
+def has_int8_dot_product(machine: Machine) -> bool:
+    """Whether the processor multiplies bytes in one instruction."""
+    return bool(INT8_DOT_PRODUCTS & set(machine.instructions))
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
+    """Cores that this process may run on, and no more than its control group's quota keeps busy; at least one.
+
+    A part of a core counts as one: the quota limits the time on cores, not their number.
+    """
+    cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
+    quota = quota_cores()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def torch_threads() -> int | None:
+    """Threads that torch computes with on a CPU; None where it computes on CUDA. Does not load torch.
+
+    torch takes OMP_NUM_THREADS, else MKL_NUM_THREADS, else one for each physical core that the process may run on.
+    """
+    if cuda_device() is not None and not package_versions().get("torch", "").endswith("+cpu"):
+        return None
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        number = os.environ.get(variable, "").partition(",")[0].strip()
+        if number.isdecimal() and int(number):
+            return int(number)
+    allowed = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else None
+    if allowed is None:
+        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    return len({_physical_core(cpu) for cpu in allowed})
+
+
+def _physical_core(cpu: int) -> str:
+    """What tells a logical core's physical core from others: its siblings; itself where the system does not say."""
+    try:
+        return (
+            Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text(encoding="utf-8").strip()
+        )
+    except OSError:
+        return str(cpu)
 
 
 def threads_for(processes: int, cores: int) -> int:
@@ -57,13 +93,13 @@ def threads_for(processes: int, cores: int) -> int:
 
 def package_versions() -> dict[str, str]:
     """The versions of the packages that the figures depend on, of those installed."""
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def shadowed_onnxruntime() -> bool:
@@ -71,12 +107,11 @@ def shadowed_onnxruntime() -> bool:
     return {"onnxruntime", "onnxruntime-gpu"} <= set(package_versions())
 
 
-def cuda_device() -> dict[str, str] | None:
-    """Name, driver, clocks and power state of the first NVIDIA GPU; None where there is none."""
-    fields = ("name", "driver_version", "memory.total", "clocks.sm", "pstate", "temperature.gpu", "power.draw")
+def cuda_device() -> Gpu | None:
+    """The first NVIDIA GPU; None where there is none."""
     try:
         query = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"],
+            ["nvidia-smi", f"--query-gpu={GPU_QUERY}", "--format=csv,noheader"],
             capture_output=True,
             text=True,
             timeout=20,
@@ -85,7 +120,11 @@ def cuda_device() -> dict[str, str] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     first = query.stdout.strip().splitlines()
-    return dict(zip(fields, first[0].split(", "), strict=False)) if first else None
+    if not first:
+        return None
+    names = [each.name for each in fields(Gpu)]
+    values = first[0].rsplit(", ", len(names) - 1)  # a name may hold commas
+    return Gpu(**dict(zip(names, values, strict=True)))
 
 
 def _cpu_info(field: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Two other ways to find the candidates for a word, to hold ours against.
+"""Two other ways to find the candidates for a word, to compare ours with.
 
 `one_at_a_time`: the same rules, a word after another, nothing padded, all logits: right, and slow. `as_first_written`:
 the loop of the method's first scripts, with what they ask of the model: the masked text and the whole text behind it,

@@ -1,43 +1,58 @@
 """The plots of a run: score against latency, the speed-up taken apart, loss curves."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import assert_never
 
 from matplotlib import pyplot
 
 from bench.curves import Curve, curve_of
 from bench.drawing import SERIES, STYLE, below, drawn, logarithmic, svg
+from bench.measurements import Ratio
+from bench.records import BenchmarkRow, BenchResult
+from compress.results import LossEntry
 
-MARKERS = {"torch": "o", "onnxruntime": "s", "tfidf": "^", "peer": "D"}
 
-
-def accuracy_against_latency(bench: dict[str, Any]) -> str | None:
-    """Each contender as a point: median text-to-label latency (log) and score. None where nothing has a score."""
-    rows = [row for row in bench["rows"] if row["score"] is not None and row["texts"] is not None]
-    if not rows:
+def accuracy_against_latency(bench: BenchResult) -> str | None:
+    """Each system as a point: median text-to-label latency (log) and score. None where nothing has a score."""
+    points = [
+        (row, row.latency.median_ms, row.score)
+        for row in bench.rows
+        if row.score is not None and row.latency is not None
+    ]
+    if not points:
         return None
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(5.2, 3.9))
-        for row, colour in zip(rows, SERIES * 3, strict=False):
+        for (row, median_ms, score), colour in zip(points, SERIES * 3, strict=False):
             axes.scatter(
-                row["texts"]["median_ms"],
-                row["score"],
-                color=colour,
-                s=60 + 3 * row["size_bytes"] / 1e6,
-                marker=MARKERS[row["kind"]],
-                label=row["name"],
+                median_ms, score, color=colour, s=60 + 3 * row.size_bytes / 1e6, marker=_marker(row), label=row.name
             )
-            if row["score_interval"] is not None:
-                axes.plot([row["texts"]["median_ms"]] * 2, row["score_interval"], color=colour, linewidth=1, alpha=0.6)
-        front = _pareto([(row["texts"]["median_ms"], row["score"]) for row in rows])
+            if row.score_interval is not None:
+                axes.plot([median_ms] * 2, row.score_interval, color=colour, linewidth=1, alpha=0.6)
+        front = _pareto([(median_ms, score) for _, median_ms, score in points])
         axes.plot(*zip(*front, strict=True), color="#999999", linewidth=1, linestyle="--", zorder=0)
         logarithmic(axes, "x")
         axes.set_xlabel("milliseconds from text to label, median at batch 1 (log)")
-        axes.set_ylabel(bench["metric"])
+        axes.set_ylabel(bench.metric)
         axes.margins(0.12)
         axes.grid(alpha=0.25)
         axes.legend(**below(1), markerscale=0.6)
         return svg(figure, "Score against latency of every model in the table")
+
+
+def _marker(row: BenchmarkRow) -> str:
+    if row.role == "peer":
+        return "D"
+    match row.engine:
+        case "torch":
+            return "o"
+        case "onnxruntime":
+            return "s"
+        case "scikit-learn":
+            return "^"
+        case "openvino":
+            return "v"
+    assert_never(row.engine)
 
 
 def _pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -49,21 +64,20 @@ def _pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return front
 
 
-def waterfall(parts: Sequence[dict[str, Any]]) -> str:
-    """The parts of a speed-up, one upon the other on a logarithmic axis, each with its interval."""
+def waterfall(steps: Sequence[tuple[str, Ratio]]) -> str:
+    """The factors of a speed-up with their names, one upon the other on a logarithmic axis, each with its interval."""
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(5.2, 0.7 + 0.5 * len(parts)))
+        figure, axes = pyplot.subplots(figsize=(5.2, 0.7 + 0.5 * len(steps)))
         reached = 1.0
-        for place, (part, colour) in enumerate(zip(parts, SERIES, strict=False)):
-            ratio = part["ratio"]
-            top = reached * ratio["value"]
+        for place, ((_, ratio), colour) in enumerate(zip(steps, SERIES, strict=False)):
+            top = reached * ratio.value
             axes.barh(place, top - reached, left=reached, color=colour, height=0.6)
-            axes.plot([reached * ratio["low"], reached * ratio["high"]], [place, place], color="#000000", linewidth=1.5)
+            axes.plot([reached * ratio.low, reached * ratio.high], [place, place], color="#000000", linewidth=1.5)
             axes.annotate(
-                f"x {ratio['value']:.2f}", (max(reached, top), place), (6, 0), textcoords="offset points", va="center"
+                f"x {ratio.value:.2f}", (max(reached, top), place), (6, 0), textcoords="offset points", va="center"
             )
             reached = top
-        axes.set_yticks(range(len(parts)), [part["what"] for part in parts])
+        axes.set_yticks(range(len(steps)), [name for name, _ in steps])
         axes.invert_yaxis()
         logarithmic(axes, "x")
         axes.margins(x=0.18)
@@ -71,7 +85,7 @@ def waterfall(parts: Sequence[dict[str, Any]]) -> str:
         return svg(figure, "The speed-up taken apart")
 
 
-def loss_curve(history: list[dict[str, float]], title: str) -> str:
+def loss_curve(history: Sequence[LossEntry], title: str) -> str:
     """Every part of the loss over the steps of one stage."""
     curve = curve_of(title, history)
     with pyplot.rc_context(STYLE):

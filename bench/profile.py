@@ -6,13 +6,13 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.children import Child, serve
+from bench.children import Child, as_record, serve
 from bench.contenders import Shape, shape_name
+from bench.measurements import OperatorTime, Profile
 from bench.runners import synthetic
 from bench.worker import timed
 from export.operators import ATTENTIONS, PRODUCTS
@@ -27,35 +27,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "embedding": ("EmbedLayerNormalization", "QEmbedLayerNormalization", "Gather", "GatherBlockQuantized"),
 }
 OTHERS, BETWEEN = "other operators", "between operators"
+Event = Mapping[str, Any]  # of onnxruntime's profile, as its JSON has it
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One kind of operator: median milliseconds a call, how often it stands in the graph, and the operations that it
-    does (an addition and a multiplication are two), where they are products.
-    """
-
-    name: str
-    ms: float
-    num_nodes: int
-    operations: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """A bundle on one shape (texts x tokens): median milliseconds of a call, the operations that it does, its parts."""
-
-    shape: str
-    ms: float
-    operations: float
-    parts: list[Part]
-
-
-def profiles(path: Path, shapes: Sequence[Shape], num_threads: int) -> list[dict[str, Any]]:
-    """For each shape: the time of a call, its parts and its operations; as plain values. Raises ChildError."""
+def profiles(path: Path, shapes: Sequence[Shape], num_threads: int) -> list[Profile]:
+    """For each shape: the time of a call, its parts and its operations. Raises ChildError."""
     with closing(Child("bench.profile", path.name, num_threads=num_threads)) as child:
         child.ask("load", path=str(path), num_threads=num_threads)
-        return [child.ask("profile", batch=batch, length=length) for batch, length in shapes]
+        return [as_record(Profile, child.ask("profile", batch=batch, length=length)) for batch, length in shapes]
 
 
 class Profiler:
@@ -64,11 +43,10 @@ class Profiler:
     def __init__(self, path: str, num_threads: int) -> None:
         self.path, self.num_threads = path, num_threads
 
-    def facts(self) -> dict[str, Any]:
-        """Nothing to tell before it ran."""
-        return {}
+    def facts(self) -> None:
+        """Nothing to report before it ran."""
 
-    def profile(self, batch: int, length: int) -> dict[str, Any]:
+    def profile(self, batch: int, length: int) -> Profile:
         """Run some calls on one shape, then some more under the profiler. `ms`: the median of the former."""
         from export.runtime import Classifier
 
@@ -84,28 +62,27 @@ class Profiler:
                 watched.forward(columns)
             events = json.loads(Path(watched.session.end_profiling()).read_text(encoding="utf-8"))
         whole_ms = median(seconds[num_calls:]) * 1e3
-        parts = parts_of(events, last=num_calls)
+        parts = operator_breakdown(events, last=num_calls)
         between = max(0.0, whole_ms - sum(part.ms for part in parts))
-        profile = Profile(
+        return Profile(
             shape=shape_name((batch, len(words))),
             ms=whole_ms,
             operations=sum(part.operations for part in parts),
-            parts=[*parts, Part(name=BETWEEN, ms=between, num_nodes=0, operations=0.0)],
+            parts=[*parts, OperatorTime(name=BETWEEN, ms=between, num_nodes=0, operations=0.0)],
         )
-        return asdict(profile)
 
 
-def parts_of(events: Sequence[Mapping[str, Any]], *, last: int) -> list[Part]:
+def operator_breakdown(events: Sequence[Event], *, last: int) -> list[OperatorTime]:
     """The parts of a call, from the last calls in a profile; the greatest first."""
-    by_node: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    by_node: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
             by_node[event["name"]].append(event)
-    groups: dict[str, list[list[Mapping[str, Any]]]] = defaultdict(list)
+    groups: dict[str, list[list[Event]]] = defaultdict(list)
     for calls in by_node.values():
         groups[_group_of(calls[0]["args"]["op_name"])].append(calls[-last:])
     parts = [
-        Part(
+        OperatorTime(
             name=name,
             ms=median(sum(event["dur"] for event in call) for call in zip(*nodes, strict=True)) / 1000,
             num_nodes=len(nodes),
@@ -120,7 +97,7 @@ def _group_of(operator: str) -> str:
     return next((group for group, operators in GROUPS.items() if operator in operators), OTHERS)
 
 
-def _operations(node: Mapping[str, Any]) -> float:
+def _operations(node: Event) -> float:
     """Of a product or an attention, from the shapes that went through it."""
     given, taken = _shapes(node["output_type_shape"]), _shapes(node["input_type_shape"])
     match node["op_name"]:
@@ -135,8 +112,8 @@ def _operations(node: Mapping[str, Any]) -> float:
     return 0.0
 
 
-def _shapes(told: Sequence[Mapping[str, Sequence[int]]]) -> list[list[int]]:
-    return [list(shape) for each in told for shape in each.values()]
+def _shapes(by_type: Sequence[Mapping[str, Sequence[int]]]) -> list[list[int]]:
+    return [list(shape) for each in by_type for shape in each.values()]
 
 
 if __name__ == "__main__":

@@ -3,11 +3,17 @@
 import importlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 import numpy as np
+
+from bench.messages import ModelFacts, ModelSpec
+
+if TYPE_CHECKING:
+    from compress.task_types import TaskTypeName
+    from export.results import SessionReport
 
 BOUNDARIES = ("model", "tokenise + model", "text to label")  # what is timed, from the narrowest on
 SYNTHETIC_TEXT = "the quick fox of "
@@ -15,9 +21,9 @@ DIAGNOSED_TOKENS = 8
 
 
 class Runner(Protocol):
-    """One contender, loaded. `facts` tell what was loaded; `import_s`: how long its libraries took before that."""
+    """One contender, loaded. `import_s`: how long its libraries took before that."""
 
-    facts: dict[str, Any]
+    facts: ModelFacts
     import_s: float
 
     def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
@@ -36,16 +42,36 @@ class Runner(Protocol):
         """The class (or value) of each text."""
         ...
 
-    def diagnose(self) -> dict[str, Any] | None:
-        """What the runtime made of the model, where it can be told."""
+    def diagnose(self) -> "SessionReport | None":
+        """What the runtime made of the model; None where it does not say."""
         ...
 
 
-def load(spec: dict[str, Any], num_threads: int) -> Runner:
-    """The runner of a contender's spec. Raises what its library raises."""
-    if spec["kind"] == "tfidf":
-        return Floor(spec, num_threads)
-    return Encoder(spec, *{"torch": _torch, "onnxruntime": _bundle, "peer": _peer}[spec["kind"]](spec, num_threads))
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model over tokens. `predictor`: anything that keeps to `export.predictors.Predictor`; `alone`: makes a call of
+    the model alone from its columns.
+    """
+
+    predictor: Any
+    facts: ModelFacts
+    import_s: float
+    alone: Callable[[dict[str, Any]], Callable[[], object]]
+
+
+def load(spec: ModelSpec, num_threads: int) -> Runner:
+    """The runner of a contender. Raises what its library raises."""
+    if spec.module is not None:
+        return Encoder(spec, _peer(spec, spec.module, num_threads))
+    match spec.engine:
+        case "torch":
+            return Encoder(spec, _torch(spec, num_threads))
+        case "onnxruntime":
+            return Encoder(spec, _bundle(spec, num_threads))
+        case "scikit-learn":
+            return Floor(spec, num_threads)
+        case "openvino":
+            raise ValueError("openvino runs the models of peers alone, which name their module")
 
 
 def synthetic(predictor: Any, length: int) -> Any:
@@ -57,18 +83,14 @@ def synthetic(predictor: Any, length: int) -> Any:
 
 
 class Encoder:
-    """A model over tokens: anything that keeps to `export.predictors.Predictor`."""
+    """A model over tokens."""
 
-    def __init__(
-        self, spec: dict[str, Any], predictor: Any, facts: dict[str, Any], import_s: float, alone: Callable[..., Any]
-    ) -> None:
-        """`alone`: makes a call of the model alone from its columns."""
-        self.predictor = predictor
-        self.facts = facts
-        self.import_s = import_s
-        self.alone = alone
+    def __init__(self, spec: ModelSpec, model: LoadedModel) -> None:
         self.spec = spec
-        self.slowed_by: float = spec["slowed_by"]
+        self.predictor = model.predictor
+        self.alone = model.alone
+        self.facts = model.facts
+        self.import_s = model.import_s
 
     def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
         """Seconds of one text, by BOUNDARIES."""
@@ -78,8 +100,8 @@ class Encoder:
         logits = self.predictor.forward(columns)
         answered = time.perf_counter()
         logits.argmax()
-        if self.slowed_by:
-            until = started + (1 + self.slowed_by) * (time.perf_counter() - started)
+        if self.spec.slowed_by:
+            until = started + (1 + self.spec.slowed_by) * (time.perf_counter() - started)
             while time.perf_counter() < until:
                 pass
         return answered - ready, answered - started, time.perf_counter() - started
@@ -89,52 +111,55 @@ class Encoder:
         words = synthetic(self.predictor, length)
         if len(words) < length:
             return None
-        call: Callable[[], object] = self.alone(self.predictor.columns([words] * batch))
-        return call
+        return self.alone(self.predictor.columns([words] * batch))
 
     def lengths(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]:
         """Tokens of each text, special ones included, cut where the model cuts."""
         return [len(encoding) for encoding in self.predictor.encode(texts, pairs)]
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
-        """The class of each text; of a regression its value."""
-        logits = self.predictor.logits(texts, pairs)
-        return (logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)).tolist()
+        """The class of each text; of a regression its value.
 
-    def diagnose(self) -> dict[str, Any] | None:
-        """Of a bundle: `export.session.Ran`, as plain values."""
-        if self.spec["kind"] != "onnxruntime":
+        As `TaskType.decide`, whose import would count as loading.
+        """
+        logits: np.ndarray = self.predictor.logits(texts, pairs)
+        task_type: TaskTypeName = self.predictor.task_type
+        match task_type:
+            case "classification":
+                return logits.argmax(axis=1).tolist()
+            case "regression":
+                return logits[:, 0].tolist()
+        assert_never(task_type)
+
+    def diagnose(self) -> "SessionReport | None":
+        """Of a bundle, its session; None of a torch model, and of a peer's."""
+        if self.spec.engine != "onnxruntime" or self.spec.module is not None:
             return None
         from export.runtime import session_config, with_options
         from export.session import examine
 
         bundle = self.predictor
-        return asdict(
-            examine(
-                Path(self.spec["path"]) / "onnx" / "model.onnx",
-                bundle.columns([synthetic(bundle, DIAGNOSED_TOKENS)]),
-                with_options([self.facts["ran_on"]]),
-                session_config(saturates=bundle.saturates),
-            )
+        return examine(
+            Path(self.spec.path) / "onnx" / "model.onnx",
+            bundle.columns([synthetic(bundle, DIAGNOSED_TOKENS)]),
+            with_options([self.facts.ran_on]),
+            session_config(saturates=bundle.saturates),
         )
 
 
 class Floor:
     """TF-IDF and logistic regression."""
 
-    def __init__(self, spec: dict[str, Any], num_threads: int) -> None:
+    def __init__(self, spec: ModelSpec, num_threads: int) -> None:
         started = time.perf_counter()
         import joblib
         import sklearn.linear_model  # noqa: F401  # that its import is not counted as loading
 
         self.import_s = time.perf_counter() - started
-        self.model = joblib.load(spec["path"])
+        self.model = joblib.load(spec.path)
         weights = self.model[-1]
-        self.facts = {
-            "num_threads": num_threads,
-            "num_parameters": int(weights.coef_.size + weights.intercept_.size),
-            "ran_on": "cpu",
-        }
+        num_parameters = int(weights.coef_.size + weights.intercept_.size)
+        self.facts = ModelFacts(num_threads=num_threads, ran_on="cpu", num_parameters=num_parameters)
 
     def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
         """Seconds from text to label."""
@@ -157,10 +182,9 @@ class Floor:
         """It has no runtime."""
 
 
-Loaded = tuple[Any, dict[str, Any], float, Callable[..., Any]]
-
-
-def _torch(spec: dict[str, Any], num_threads: int) -> Loaded:
+def _torch(spec: ModelSpec, num_threads: int) -> LoadedModel:
+    if spec.precision == "int8" or spec.precision == "int4":
+        raise ValueError(f"{spec.precision}: expected fp32, bf16 or fp16 in torch")
     started = time.perf_counter()
     import torch
 
@@ -169,14 +193,14 @@ def _torch(spec: dict[str, Any], num_threads: int) -> Loaded:
 
     import_s = time.perf_counter() - started
     torch.set_num_threads(num_threads)
-    on_gpu = spec["device"] == "cuda"
+    on_gpu = spec.device == "cuda"
     predictor = TorchPredictor(
-        spec["path"],
-        device=spec["device"],
-        precision=spec["precision"],
-        max_length=spec["max_length"],
-        random_head=not spec["scored"],
-        compiled=spec["compiled"],
+        spec.path,
+        device=spec.device,
+        precision=spec.precision,
+        max_length=spec.max_length,
+        random_head=spec.random_head,
+        compiled=spec.compiled,
     )
 
     def alone(columns: dict[str, Any]) -> Callable[[], object]:
@@ -188,21 +212,21 @@ def _torch(spec: dict[str, Any], num_threads: int) -> Loaded:
 
         return call
 
-    facts = {
-        "num_threads": torch.get_num_threads(),
-        "num_parameters": models.num_parameters(predictor.model),
-        "ran_on": torch.cuda.get_device_name() if on_gpu else "cpu",
-    }
-    return predictor, facts, import_s, alone
+    facts = ModelFacts(
+        num_threads=torch.get_num_threads(),
+        ran_on=torch.cuda.get_device_name() if on_gpu else "cpu",
+        num_parameters=models.num_parameters(predictor.model),
+    )
+    return LoadedModel(predictor=predictor, facts=facts, import_s=import_s, alone=alone)
 
 
-def _bundle(spec: dict[str, Any], num_threads: int) -> Loaded:
+def _bundle(spec: ModelSpec, num_threads: int) -> LoadedModel:
     started = time.perf_counter()
     from export.runtime import Classifier
 
     import_s = time.perf_counter() - started
-    wanted = f"{spec['device'].upper()}ExecutionProvider"
-    bundle = Classifier(spec["path"], num_threads=num_threads, providers=[wanted])
+    wanted = f"{spec.device.upper()}ExecutionProvider"
+    bundle = Classifier(spec.path, num_threads=num_threads, providers=[wanted])
     ran_on = bundle.session.get_providers()[0]
     if ran_on != wanted:
         raise RuntimeError(f"{wanted} was asked for; onnxruntime runs {ran_on}")
@@ -210,8 +234,8 @@ def _bundle(spec: dict[str, Any], num_threads: int) -> Loaded:
     def alone(columns: dict[str, np.ndarray]) -> Callable[[], object]:
         binding = bundle.session.io_binding()
         for name, values in columns.items():
-            binding.bind_ortvalue_input(name, _on(spec["device"], values))
-        binding.bind_output("logits", spec["device"])
+            binding.bind_ortvalue_input(name, _on(spec.device, values))
+        binding.bind_output("logits", spec.device)
 
         def call() -> None:
             bundle.session.run_with_iobinding(binding)
@@ -219,12 +243,8 @@ def _bundle(spec: dict[str, Any], num_threads: int) -> Loaded:
 
         return call
 
-    facts = {
-        "num_threads": bundle.session.get_session_options().intra_op_num_threads,
-        "num_parameters": None,
-        "ran_on": ran_on,
-    }
-    return bundle, facts, import_s, alone
+    facts = ModelFacts(num_threads=bundle.session.get_session_options().intra_op_num_threads, ran_on=ran_on)
+    return LoadedModel(predictor=bundle, facts=facts, import_s=import_s, alone=alone)
 
 
 def _on(device: str, values: np.ndarray) -> Any:
@@ -233,13 +253,13 @@ def _on(device: str, values: np.ndarray) -> Any:
     return onnxruntime.OrtValue.ortvalue_from_numpy(values, device, 0)
 
 
-def _peer(spec: dict[str, Any], num_threads: int) -> Loaded:
+def _peer(spec: ModelSpec, module_name: str, num_threads: int) -> LoadedModel:
     started = time.perf_counter()
-    module = importlib.import_module(spec["module"])
+    module = importlib.import_module(module_name)
     import_s = time.perf_counter() - started
-    predictor = module.Predictor(spec["path"], num_threads=num_threads)
+    predictor = module.Predictor(spec.path, num_threads=num_threads)
 
     def alone(columns: dict[str, np.ndarray]) -> Callable[[], object]:
         return lambda: predictor.forward(columns)
 
-    return predictor, {"num_parameters": None, **predictor.facts}, import_s, alone
+    return LoadedModel(predictor=predictor, facts=predictor.facts, import_s=import_s, alone=alone)

@@ -2,78 +2,104 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import assert_never
 
 from bench import plots, speed_plots, table
-from bench.results import TEXTS, WHOLE
+from bench.measurements import Ceilings, ColdStart, LoadResult, Profile, ThreadPoint
+from bench.records import TEXTS, BenchmarkRow, BenchResult, Precision, SpeedupStep
 from bench.runners import BOUNDARIES
+from bench.table import Table
 
-Cells = list[tuple[str, ...]]
 ALONE, TOKENISED, ALL = BOUNDARIES
 FROM_TEXT = "text to label"
-COLD_PARTS = {"python_s": "Python", "import_s": "imports", "load_s": "loading", "first_answer_s": "first answer"}
-COMPUTED_IN = {"int8": "int8", "int4": "int8"}  # the products of these variants; of the others, fp32
+COLD_PARTS = ("Python", "imports", "loading", "first answer")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the report. `tables`: header and cells of each."""
+    """A part of the report. `plots`: SVG."""
 
     title: str
     words: str
     plots: list[str] = field(default_factory=list)
-    tables: list[tuple[tuple[str, ...], Cells]] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
 
-def sections(bench: dict[str, Any], recommended: str | None) -> list[Section]:
-    """Those that there is something to tell of. `recommended`: the variant that is; None where there was no run."""
+def sections(bench: BenchResult, recommended: str | None) -> list[Section]:
+    """Those that have something to report. `recommended`: the variant that is; None for a benchmark alone."""
     makers = (
-        _speed_up(bench, recommended),
-        _against(bench, recommended),
+        _breakdown(bench, recommended),
+        _comparisons(bench, recommended),
         _by_length(bench),
         _in_detail(bench),
         _sizes(bench),
+        _roofline(bench),
+        _threads(bench),
+        _load(bench),
     )
-    return [section for section in (*makers, _limits(bench), _threads(bench), _load(bench)) if section is not None]
+    return [section for section in makers if section is not None]
 
 
-def _speed_up(bench: dict[str, Any], recommended: str | None) -> Section | None:
+def _is_asked_for(row: BenchmarkRow, recommended: str | None) -> bool:
+    """Of a run the recommended variant of the student alone; of a benchmark every row."""
+    return recommended is None or (row.role == "student" and row.variant == recommended)
+
+
+def _breakdown(bench: BenchResult, recommended: str | None) -> Section | None:
     """Where the recommended variant's speed comes from; without a run, that of each that was taken apart."""
-    shown = {name: parts for name, parts in bench["speed_up"].items() if recommended in (None, name) and parts[TEXTS]}
-    if not shown:
+    rows = [row for row in bench.rows if row.breakdown_by_input.get(TEXTS) and _is_asked_for(row, recommended)]
+    if not rows:
         return None
-    found: dict[str, Any] = {"plots": [], "tables": []}
-    for name, by_where in shown.items():
-        names = {"distillation": "distillation, in torch", "runtime": "onnxruntime and fusion", name: f"{name} weights"}
-        told = {
-            where: [{**part, "what": names.get(part["what"], part["what"])} for part in parts]
-            for where, parts in by_where.items()
-            if parts
-        }
-        found["plots"].append(plots.waterfall([part for part in told[TEXTS] if part["what"] != WHOLE]))
-        header = (name, *(part["what"] for part in told[TEXTS]))
-        cells = [(_where(where), *(table.ratio(part["ratio"]) for part in parts)) for where, parts in told.items()]
-        found["tables"].append((header, cells))
     return Section(
         title="Where the speed comes from",
         words="From the teacher in torch to the variant: the parts multiply to the whole. First text to label on the "
         "task's own lengths, then the model alone on texts x tokens. Intervals: 95 %.",
-        **found,
+        plots=[_waterfall(row) for row in rows],
+        tables=[_breakdown_table(row, row.label if recommended is None else recommended) for row in rows],
     )
 
 
-def _against(bench: dict[str, Any], recommended: str | None) -> Section | None:
+def _waterfall(row: BenchmarkRow) -> str:
+    factors = [step for step in row.breakdown_by_input[TEXTS] if step.step != "total"]
+    return plots.waterfall([(_step_name(step, row), step.ratio) for step in factors])
+
+
+def _breakdown_table(row: BenchmarkRow, title: str) -> Table:
+    by_input = {place: steps for place, steps in row.breakdown_by_input.items() if steps}
+    return Table(
+        header=(title, *(_step_name(step, row) for step in by_input[TEXTS])),
+        cells=[(_place(place), *(table.ratio(step.ratio) for step in steps)) for place, steps in by_input.items()],
+    )
+
+
+def _step_name(step: SpeedupStep, row: BenchmarkRow) -> str:
+    match step.step:
+        case "distillation":
+            return "distillation, in torch"
+        case "runtime":
+            return "onnxruntime and fusion"
+        case "quantisation":
+            return f"{row.variant} weights"
+        case "total":
+            return "all together"
+    assert_never(step.step)
+
+
+def _comparisons(bench: BenchResult, recommended: str | None) -> Section | None:
     tables = []
-    for name, by_where in bench["against"].items():
-        if recommended is not None and not name.startswith(f"student {recommended},"):
-            continue
-        told = {where: {part["what"]: part["ratio"] for part in parts} for where, parts in by_where.items() if parts}
-        others = list(dict.fromkeys(other for parts in told.values() for other in parts))
-        if others:
-            header = (f"{name} against", *map(_where, told))
-            tables.append(
-                (header, [(who, *(table.ratio(parts.get(who)) for parts in told.values())) for who in others])
-            )
+    for row in bench.rows:
+        by_input = {
+            place: {each.other: each.ratio for each in comparisons}
+            for place, comparisons in row.comparisons_by_input.items()
+            if comparisons
+        }
+        others = dict.fromkeys(other for ratios in by_input.values() for other in ratios)
+        if others and _is_asked_for(row, recommended):
+            cells = [
+                (bench.row(other).name, *(table.ratio(ratios.get(other)) for ratios in by_input.values()))
+                for other in others
+            ]
+            tables.append(Table(header=(f"{row.name} against", *map(_place, by_input)), cells=cells))
     if not tables:
         return None
     return Section(
@@ -83,124 +109,137 @@ def _against(bench: dict[str, Any], recommended: str | None) -> Section | None:
     )
 
 
-def _by_length(bench: dict[str, Any]) -> Section | None:
-    header, cells = table.grid_cells(bench)
-    if not cells:
+def _by_length(bench: BenchResult) -> Section | None:
+    by_shape = table.by_shape(bench)
+    if not by_shape.cells:
         return None
     plot = speed_plots.latency_by_length(bench)
     on_gpu = ""
-    if any(row["device"] == "cuda" and row["tokens"] for row in bench["rows"]):
+    if any(row.device == "cuda" and row.latency_by_shape for row in bench.rows):
         on_gpu = " On CUDA inputs and logits stay on the device, without copies; text to label has the copies in it."
     return Section(
         title="By length",
         words="The model alone, its inputs ready: median milliseconds, and how many times as fast as the first row."
         + on_gpu,
         plots=[] if plot is None else [plot],
-        tables=[(header, cells)],
+        tables=[by_shape],
     )
 
 
-def _in_detail(bench: dict[str, Any]) -> Section | None:
-    rows = [row for row in bench["rows"] if row["texts"]]
-    if not rows:
+def _in_detail(bench: BenchResult) -> Section | None:
+    cells = [_detail(row) for row in bench.rows if row.latency is not None]
+    if not cells:
         return None
     spread = speed_plots.latency_spread(bench)
-    header = ("model", *BOUNDARIES, "cold start", *COLD_PARTS.values(), "peak memory", "cores busy")
-    lengths = bench["lengths"]
+    lengths = bench.text_lengths
     of_texts = ""
     if lengths is not None:
         of_texts = (
-            f" The texts have {lengths['mean']:.1f} tokens in the mean, nine in ten {lengths['p90']:.0f} at most, all "
-            f"{lengths['longest']:.0f} at most. At batch 1 none is padded; of batches of 32, {lengths['padding']:.0%} "
-            f"would be padding, of batches of like length {lengths['padding_sorted']:.0%}."
+            f" The texts have {lengths.mean:.1f} tokens in the mean, nine in ten {lengths.p90:.0f} at most, all "
+            f"{lengths.longest:.0f} at most. At batch 1 none is padded; of batches of 32, {lengths.padding:.0%} "
+            f"would be padding, of batches of like length {lengths.padding_sorted:.0%}."
         )
     return Section(
         title="What is in a call, and what it takes to start",
         words="Median milliseconds of the same calls, by what is counted: the model alone; with its tokenizer; from "
         "text to label. Cold start: from the start of a new process to its first answer, files in the system's cache. "
-        "Cores busy: with "
-        f"{bench['protocol']['throughput_texts']} texts at hand.{of_texts}",
+        f"Cores busy: with {bench.protocol.throughput_texts} texts at hand.{of_texts}",
         plots=[] if spread is None else [spread],
-        tables=[(header, [_detail(row) for row in rows])],
+        tables=[
+            Table(
+                header=("model", *BOUNDARIES, "cold start", *COLD_PARTS, "peak memory", "cores busy"),
+                cells=cells,
+            )
+        ],
     )
 
 
-def _detail(row: dict[str, Any]) -> tuple[str, ...]:
-    within, cold = row["within"] or {}, row["cold_start"]
+def _detail(row: BenchmarkRow) -> tuple[str, ...]:
+    within = [row.latency_by_boundary.get(boundary) for boundary in (ALONE, TOKENISED)]
     return (
-        row["name"],
-        *(f"{within[name]['median_ms']:.3f}" if name in within else "-" for name in (ALONE, TOKENISED)),
-        f"{row['texts']['median_ms']:.3f}",
-        "-" if cold is None else _seconds(sum(cold.values())),
-        *("-" if cold is None else _seconds(cold[part]) for part in COLD_PARTS),
-        table.megabytes(row["facts"]["peak_rss_bytes"]),
-        "-" if row["cores_used"] is None else f"{row['cores_used']:.1f}",
+        row.name,
+        *("-" if latency is None else f"{latency.median_ms:.3f}" for latency in (*within, row.latency)),
+        *_cold(row.cold_start),
+        "-" if row.process is None else table.megabytes(row.process.peak_rss_bytes),
+        "-" if row.cores_used is None else f"{row.cores_used:.1f}",
     )
 
 
-def _sizes(bench: dict[str, Any]) -> Section | None:
-    plot = speed_plots.sizes_by_part(bench["sizes"])
+def _cold(start: ColdStart | None) -> tuple[str, ...]:
+    """The whole, then COLD_PARTS."""
+    if start is None:
+        return ("-",) * (1 + len(COLD_PARTS))
+    parts = (start.total_s, start.python_s, start.import_s, start.load_s, start.first_answer_s)
+    return tuple("-" if seconds is None else _seconds(seconds) for seconds in parts)
+
+
+def _sizes(bench: BenchResult) -> Section | None:
+    plot = speed_plots.sizes_by_part(bench.rows)
     if plot is None:
         return None
     return Section(title="Size by part", words="What lies on disk, in decimal megabytes.", plots=[plot])
 
 
-def _limits(bench: dict[str, Any]) -> Section | None:
-    limits = bench["limits"]
-    if limits is None:
+def _roofline(bench: BenchResult) -> Section | None:
+    ceilings = bench.ceilings
+    if ceilings is None:
         return None
-    ceilings = limits["ceilings"]
-    told = ", ".join(f"{name} {facts['gops']:.0f} ({facts['by']})" for name, facts in ceilings["products"].items())
-    header = ("model", "shape", "ms", "operations", "per second", "of its ceiling", "greatest parts")
+    products = ", ".join(f"{name} {each.gops:.0f} ({each.by})" for name, each in ceilings.products.items())
+    profiled = [(row, profile) for row in bench.rows for profile in row.profiles]
+    by_shape: dict[str, list[tuple[str, Profile]]] = {}
+    for row, profile in profiled:
+        by_shape.setdefault(profile.shape, []).append((f"{row.name}, {profile.shape}", profile))
     return Section(
         title="How close to this machine's limits",
-        words=f"Measured here with {ceilings['num_threads']} threads: products of large matrices, in 10^9 operations "
-        f"a second: {told}; memory {ceilings['gigabytes_per_s']:.0f} GB/s, read and written. Operations are those that "
-        "the model's products and attention do, as executed; the ceiling is that of the precision of its weights' "
+        words=f"Measured here with {ceilings.num_threads} threads: products of large matrices, in 10^9 operations "
+        f"a second: {products}; memory {ceilings.gigabytes_per_s:.0f} GB/s, read and written. Operations are those "
+        "that the model's products and attention do, as executed; the ceiling is that of the precision of its weights' "
         "products (attention itself is computed in fp32). The parts are as onnxruntime's profiler has them.",
-        plots=[speed_plots.time_by_operator(named) for named in _profiles_by_shape(limits) if named],
-        tables=[(header, list(_limit_cells(limits)))],
+        plots=[speed_plots.time_by_operator(named) for named in by_shape.values()],
+        tables=[
+            Table(
+                header=("model", "shape", "ms", "operations", "per second", "of its ceiling", "greatest parts"),
+                cells=[_roofline_cells(row, profile, ceilings) for row, profile in profiled],
+            )
+        ],
     )
 
 
-def _profiles_by_shape(limits: dict[str, Any]) -> list[list[tuple[str, dict[str, Any]]]]:
-    shapes = list(dict.fromkeys(each["shape"] for found in limits["profiles"].values() for each in found))
-    return [
-        [
-            (f"{name}, {shape}", each)
-            for name, found in limits["profiles"].items()
-            for each in found
-            if each["shape"] == shape
-        ]
-        for shape in shapes
-    ]
+def _roofline_cells(row: BenchmarkRow, profile: Profile, ceilings: Ceilings) -> tuple[str, ...]:
+    reached = profile.operations / profile.ms / 1e6
+    precision = _computed_in(row.precision)
+    ceiling = ceilings.products.get(precision)
+    greatest = ", ".join(f"{part.name} {part.ms / profile.ms:.0%}" for part in profile.parts[:3])
+    return (
+        row.name,
+        _place(profile.shape),
+        f"{profile.ms:.2f}",
+        f"{profile.operations / 1e9:.2f} G",
+        f"{reached:.0f} G",
+        "-" if ceiling is None else f"{reached / ceiling.gops:.0%} of {precision}",
+        greatest,
+    )
 
 
-def _limit_cells(limits: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    for name, found in limits["profiles"].items():
-        precision = next((kind for start, kind in COMPUTED_IN.items() if start in name), "fp32")
-        ceiling = limits["ceilings"]["products"][precision]["gops"]
-        for each in found:
-            reached = each["operations"] / each["ms"] / 1e6
-            greatest = ", ".join(f"{part['name']} {part['ms'] / each['ms']:.0%}" for part in each["parts"][:3])
-            yield (
-                name,
-                _where(each["shape"]),
-                f"{each['ms']:.2f}",
-                f"{each['operations'] / 1e9:.2f} G",
-                f"{reached:.0f} G",
-                f"{reached / ceiling:.0%} of {precision}",
-                greatest,
-            )
+def _computed_in(weights: Precision) -> Precision:
+    """The precision of a bundle's products on the CPU, by that of its weights: bytes of int4, fp32 of fp16."""
+    match weights:
+        case "int8" | "int4":
+            return "int8"
+        case "fp32" | "fp16":
+            return "fp32"
+        case "bf16":
+            return "bf16"
+    assert_never(weights)
 
 
-def _threads(bench: dict[str, Any]) -> Section | None:
-    swept = bench["threads"]
-    if swept is None:
+def _threads(bench: BenchResult) -> Section | None:
+    if bench.thread_counts is None:
         return None
-    plot = speed_plots.latency_by_threads(swept)
-    counts = [str(count) for count in swept["counts"]]
+    plot = speed_plots.latency_by_threads(bench)
+    counts = [str(count) for count in bench.thread_counts]
     header = ("model", *(f"{count} thread{'s' * (count != '1')}" for count in counts))
+    swept = [row for row in bench.rows if row.threads is not None]
     return Section(
         title="What more threads are worth",
         words="From text to label, median milliseconds, and times as fast as itself with the fewest threads; then "
@@ -208,71 +247,87 @@ def _threads(bench: dict[str, Any]) -> Section | None:
         "each number of threads takes part in one interleaved run.",
         plots=[] if plot is None else [plot],
         tables=[
-            (header, [_threaded(row, counts, tell) for row in swept["rows"]])
-            for tell in (_latency_at, _throughput_at, _times_first_at)
+            Table(header=header, cells=[_at_counts(row, counts, cell) for row in swept])
+            for cell in (_latency_at, _throughput_at, _speedup_over_first_at)
         ],
     )
 
 
-def _threaded(row: dict[str, Any], counts: Sequence[str], tell: Callable[[dict[str, Any]], str]) -> tuple[str, ...]:
-    if row["error"]:
-        return (row["name"], f"not measured: {row['error']}", *["-"] * (len(counts) - 1))
-    return (row["name"], *(tell(row["by_count"][count]) for count in counts))
+def _at_counts(row: BenchmarkRow, counts: Sequence[str], cell: Callable[[ThreadPoint], str]) -> tuple[str, ...]:
+    """A row's cells, one for each count."""
+    assert row.threads is not None
+    if row.threads.error is not None:
+        return (row.name, f"not measured: {row.threads.error}", *["-"] * (len(counts) - 1))
+    points = (row.threads.by_count.get(count) for count in counts)
+    return (row.name, *("-" if point is None else cell(point) for point in points))
 
 
-def _latency_at(found: dict[str, Any]) -> str:
-    return f"{found['texts']['median_ms']:.2f} ms, x{table.ratio(found['times_fewest'])}"
+def _latency_at(point: ThreadPoint) -> str:
+    return f"{point.latency.median_ms:.2f} ms, x{table.ratio(point.speedup_over_fewest)}"
 
 
-def _throughput_at(found: dict[str, Any]) -> str:
-    return f"{found['throughput']:.0f} texts/s"
+def _throughput_at(point: ThreadPoint) -> str:
+    return f"{point.texts_per_s:.0f} texts/s"
 
 
-def _times_first_at(found: dict[str, Any]) -> str:
-    return f"x{table.ratio(found['times_first'])}" if found["times_first"] else "-"
+def _speedup_over_first_at(point: ThreadPoint) -> str:
+    return "-" if point.speedup_over_first is None else f"x{table.ratio(point.speedup_over_first)}"
 
 
-def _load(bench: dict[str, Any]) -> Section | None:
-    load = bench["load"]
-    if load is None:
+def _load(bench: BenchResult) -> Section | None:
+    test = bench.load
+    if test is None:
         return None
-    plot = speed_plots.latency_under_load(load)
-    bound = f"99 of 100 within {load['bound_ms']:g} ms"
-    header = ("model", "one at a time", "all at hand", bound, "p50", "p99", "texts")
+    plot = speed_plots.latency_under_load(bench.rows, test.bound_ms)
+    bound = f"99 of 100 within {test.bound_ms:g} ms"
     return Section(
         title="Under load",
-        words=f"Texts a second. One at a time: each of {load['processes']} processes (threads: {load['num_threads']} "
-        "each) answers the next text as soon as the last is done. All at hand: in batches. Then the highest rate of "
-        "Poisson arrivals tried at which the bound held, latency counted from when a text arrived; its median and 99th "
-        "percentile, in ms.",
+        words=f"Texts a second. One at a time: each of {test.processes} processes (threads: "
+        f"{bench.protocol.num_threads} each) answers the next text as soon as the last is done. All at hand: in "
+        "batches. Then the highest rate of Poisson arrivals tried at which the bound held, latency counted from when a "
+        "text arrived; its median and 99th percentile, in ms.",
         plots=[] if plot is None else [plot],
-        tables=[(header, [_loaded(row) for row in load["rows"]])],
+        tables=[
+            Table(
+                header=("model", "one at a time", "all at hand", bound, "p50", "p99", "texts"),
+                cells=[(row.name, *_under_load(row.load)) for row in bench.rows if row.load is not None],
+            )
+        ],
     )
 
 
-def _loaded(row: dict[str, Any]) -> tuple[str, ...]:
-    if row["error"]:
-        return (row["name"], f"not measured: {row['error']}", *["-"] * 5)
-    at = next((probe for probe in row["probes"] if probe["rate"] == row["highest"]), None)
-    rates = (row["name"], f"{row['closed']:.0f}", f"{row['offline']:.0f}")
+def _under_load(result: LoadResult) -> Iterator[str]:
+    """The cells behind the row's name."""
+    if result.error is not None:
+        yield from (f"not measured: {result.error}", *["-"] * 5)
+        return
+    yield from ("-" if rate is None else f"{rate:.0f}" for rate in (result.closed, result.offline))
+    at = next((probe for probe in result.probes if probe.rate == result.highest), None)
     if at is None:
-        return (*rates, f"none, of {min(probe['rate'] for probe in row['probes']):.0f} and more", "-", "-", "-")
-    return (*rates, f"{at['rate']:.0f}", f"{at['median_ms']:.1f}", f"{at['p99_ms']:.1f}", str(at["n"]))
+        lowest = min((probe.rate for probe in result.probes), default=None)
+        yield from ("none" if lowest is None else f"none, of {lowest:.0f} and more", "-", "-", "-")
+        return
+    p99_ms = at.latency.p99_ms
+    yield f"{at.rate:.0f}"
+    yield f"{at.latency.median_ms:.1f}"
+    yield "-" if p99_ms is None else f"{p99_ms:.1f}"
+    yield str(at.latency.n)
 
 
-def _where(where: str) -> str:
-    return FROM_TEXT if where == TEXTS else where.replace("x", " x ")
+def _place(place: str) -> str:
+    """An input of the breakdown or a shape, in words."""
+    return FROM_TEXT if place == TEXTS else place.replace("x", " x ")
 
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
-def as_markdown(found: Sequence[Section]) -> list[str]:
+def as_markdown(parts: Sequence[Section]) -> list[str]:
     """The sections without their plots."""
-    parts = []
-    for section in found:
-        parts += [f"## {section.title}", section.words]
-        for header, cells in section.tables:
-            parts += ["", table.markdown(header, cells)]
-    return parts
+    lines = []
+    for section in parts:
+        lines += [f"## {section.title}", section.words]
+        for each in section.tables:
+            lines += ["", table.markdown(each)]
+    return lines

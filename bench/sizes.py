@@ -3,15 +3,15 @@
 import json
 from pathlib import Path
 
+from bench.records import SizeByPart
 from compress import locations
 from compress.files import size_bytes
 
-EMBEDDING, ENCODER, TOKENIZER, OTHERS = "embedding", "encoder", "tokenizer", "other files"
 LOOKS_UP = {"EmbedLayerNormalization": range(2, 7), "Gather": [0], "GatherBlockQuantized": range(4)}
 
 
-def parts_of(path: Path) -> dict[str, int]:
-    """Bytes by part of a bundle or a Hugging Face folder; empty for anything else. The parts add up to the whole."""
+def size_breakdown(path: Path) -> SizeByPart | None:
+    """Bytes by part of a bundle or a Hugging Face folder; None for anything else."""
     if (path / "onnx" / "model.onnx").is_file():
         embedding, model = _in_graph(path / "onnx" / "model.onnx")
         whole = size_bytes(path)
@@ -19,15 +19,15 @@ def parts_of(path: Path) -> dict[str, int]:
         embedding, model = _in_safetensors(path / "model.safetensors")
         whole = sum(file.stat().st_size for file in locations.model_files(path))
     else:
-        return {}
+        return None
     of_tokenizer = {file for pattern in locations.TOKENIZER_FILES for file in path.glob(pattern)}
     tokenizer = sum(file.stat().st_size for file in of_tokenizer)
-    return {
-        EMBEDDING: embedding,
-        ENCODER: model - embedding,
-        TOKENIZER: tokenizer,
-        OTHERS: whole - model - tokenizer,
-    }
+    return SizeByPart(
+        embedding=embedding,
+        encoder=model - embedding,
+        tokenizer=tokenizer,
+        other_files=whole - model - tokenizer,
+    )
 
 
 def _in_graph(path: Path) -> tuple[int, int]:

@@ -8,59 +8,71 @@ from matplotlib import pyplot
 from matplotlib.ticker import NullLocator
 
 from bench.drawing import SERIES, STYLE, below, logarithmic, svg
+from bench.measurements import Profile
+from bench.records import BenchmarkRow, BenchResult
 
 PER_ROW = 0.34  # inches
 
+Lines = Sequence[tuple[str, Sequence[tuple[float, float]]]]  # names, and points
 
-def latency_by_length(bench: dict[str, Any]) -> str | None:
+
+def latency_by_length(bench: BenchResult) -> str | None:
     """The model alone at batch 1, median milliseconds over tokens, both logarithmic. None with fewer than two."""
-    shapes = [shape for shape in bench["grid"] if shape.startswith("1x")]
-    lines = {}
-    for row in bench["rows"]:
-        found = row["tokens"] or {}
-        points = [(int(shape[2:]), found[shape]["median_ms"]) for shape in shapes if shape in found]
-        if len(points) > 1:
-            lines[row["name"]] = sorted(points)
+    lengths = {shape: int(shape.removeprefix("1x")) for shape in bench.grid if shape.startswith("1x")}
+    by_row = [
+        (row.name, [(lengths[shape], at.median_ms) for shape, at in row.latency_by_shape.items() if shape in lengths])
+        for row in bench.rows
+    ]
+    lines = [(name, sorted(points)) for name, points in by_row if len(points) > 1]
     if not lines:
         return None
     with pyplot.rc_context(STYLE):
         figure, axes = _lines(lines)
-        lengths = sorted({length for points in lines.values() for length, _ in points})
-        _ticks_at(axes, lengths)
+        _ticks_at(axes, sorted({length for _, points in lines for length, _ in points}))
         axes.set_xlabel("tokens of one text (log)")
         axes.set_ylabel("milliseconds, the model alone (log)")
         return svg(figure, "Latency against length of every model in the table")
 
 
-def latency_spread(bench: dict[str, Any]) -> str | None:
+def latency_spread(bench: BenchResult) -> str | None:
     """How the calls of each row are spread, text to label: a row of bars each, on one logarithmic axis."""
-    rows = [row for row in bench["rows"] if row["histogram"]]
-    if not rows:
+    histograms = [(row.name, row.histogram) for row in bench.rows if row.histogram is not None]
+    if not histograms:
         return None
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(6.4, 0.8 + 0.42 * len(rows)))
-        for place, (row, colour) in enumerate(zip(rows, SERIES * 3, strict=False)):
-            edges, counts = np.asarray(row["histogram"]["edges_ms"]), np.asarray(row["histogram"]["counts"])
+        figure, axes = pyplot.subplots(figsize=(6.4, 0.8 + 0.42 * len(histograms)))
+        for place, ((_, histogram), colour) in enumerate(zip(histograms, SERIES * 3, strict=False)):
+            edges, counts = np.asarray(histogram.edges_ms), np.asarray(histogram.counts)
             heights = 0.85 * counts / counts.max()
             axes.bar(edges[:-1], heights, np.diff(edges), bottom=-place, align="edge", color=colour)
             axes.axhline(-place, color="#999999", linewidth=0.5)
         logarithmic(axes, "x")
-        axes.set_yticks([0.3 - place for place in range(len(rows))], [row["name"] for row in rows], fontsize=8)
+        names = [name for name, _ in histograms]
+        axes.set_yticks([0.3 - place for place in range(len(names))], names, fontsize=8)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("milliseconds from text to label at batch 1, every call (log)")
         axes.grid(axis="x", alpha=0.25)
         return svg(figure, "How the latencies of every model are spread")
 
 
-def sizes_by_part(sizes: Mapping[str, Mapping[str, int]]) -> str | None:
-    """Megabytes of each artefact, a bar of its parts each."""
-    kept = {name: parts for name, parts in sizes.items() if parts and not name.endswith("compiled")}
+def sizes_by_part(rows: Sequence[BenchmarkRow]) -> str | None:
+    """Megabytes of each artefact, a bar of its parts each: of the rows on the CPU that are not compiled."""
+    kept = [
+        (row.name, row.size_by_part)
+        for row in rows
+        if row.size_by_part is not None and row.device == "cpu" and not row.compiled
+    ]
     if not kept:
         return None
-    parts = {part: [each[part] / 1e6 for each in kept.values()] for part in next(iter(kept.values()))}
+    parts = {
+        "embedding": [size.embedding / 1e6 for _, size in kept],
+        "encoder": [size.encoder / 1e6 for _, size in kept],
+        "tokenizer": [size.tokenizer / 1e6 for _, size in kept],
+        "other files": [size.other_files / 1e6 for _, size in kept],
+    }
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(6.4, 0.9 + PER_ROW * len(kept)))
-        for place, whole in enumerate(_stacked(axes, list(kept), parts)):
+        for place, whole in enumerate(_stacked(axes, [name for name, _ in kept], parts)):
             axes.annotate(f"{whole:.1f}", (whole, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
         axes.margins(x=0.1)
         axes.set_xlabel("megabytes on disk")
@@ -68,56 +80,59 @@ def sizes_by_part(sizes: Mapping[str, Mapping[str, int]]) -> str | None:
         return svg(figure, "Size by part of every artefact")
 
 
-def latency_by_threads(swept: dict[str, Any]) -> str | None:
+def latency_by_threads(bench: BenchResult) -> str | None:
     """Median milliseconds from text to label over the number of threads, both logarithmic. None with fewer than two."""
-    lines = {
-        row["name"]: [(int(count), found["texts"]["median_ms"]) for count, found in row["by_count"].items()]
-        for row in swept["rows"]
-        if len(row["by_count"]) > 1
-    }
+    lines = [
+        (row.name, [(int(count), at.latency.median_ms) for count, at in row.threads.by_count.items()])
+        for row in bench.rows
+        if row.threads is not None and len(row.threads.by_count) > 1
+    ]
     if not lines:
         return None
     with pyplot.rc_context(STYLE):
         figure, axes = _lines(lines)
-        _ticks_at(axes, swept["counts"])
+        _ticks_at(axes, sorted({count for _, points in lines for count, _ in points}))
         axes.set_xlabel("threads (log)")
         axes.set_ylabel("milliseconds, text to label (log)")
         return svg(figure, "Latency against threads of every model")
 
 
-def latency_under_load(load: dict[str, Any]) -> str | None:
+def latency_under_load(rows: Sequence[BenchmarkRow], bound_ms: float) -> str | None:
     """The 99th percentile over the rate of arrivals, both logarithmic, with the bound."""
-    served = {row["name"]: sorted((each["rate"], each["p99_ms"]) for each in row["probes"]) for row in load["rows"]}
-    served = {name: points for name, points in served.items() if points}
-    if not served:
+    by_row = [(row.name, row.load.probes) for row in rows if row.load is not None]
+    lines = [
+        (name, sorted((each.rate, each.latency.p99_ms) for each in probes if each.latency.p99_ms is not None))
+        for name, probes in by_row
+        if probes
+    ]
+    if not lines:
         return None
     with pyplot.rc_context(STYLE):
-        figure, axes = _lines(served)
-        axes.axhline(load["bound_ms"], color="#999999", linestyle="--", linewidth=1)
+        figure, axes = _lines(lines)
+        axes.axhline(bound_ms, color="#999999", linestyle="--", linewidth=1)
         axes.set_xlabel("texts a second that arrive (log)")
         axes.set_ylabel("99th percentile, milliseconds (log)")
         return svg(figure, "Latency under load")
 
 
-def time_by_operator(profiles: Sequence[tuple[str, dict[str, Any]]]) -> str:
+def time_by_operator(profiles: Sequence[tuple[str, Profile]]) -> str:
     """Milliseconds of a call, a bar for each profile, by kind of operator. `profiles`: names and profiles."""
-    kinds = dict.fromkeys(part["name"] for _, profile in profiles for part in profile["parts"])
+    kinds = dict.fromkeys(part.name for _, profile in profiles for part in profile.parts)
     parts = {
-        kind: [sum(part["ms"] for part in profile["parts"] if part["name"] == kind) for _, profile in profiles]
-        for kind in kinds
+        kind: [sum(part.ms for part in profile.parts if part.name == kind) for _, profile in profiles] for kind in kinds
     }
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(6.4, 1.1 + PER_ROW * len(profiles)))
         _stacked(axes, [name for name, _ in profiles], parts)
         axes.set_xlabel("milliseconds of one call")
         axes.legend(**{**below(3), "bbox_to_anchor": (0.5, -0.8 / figure.get_figheight())})
-        return svg(figure, f"Time by operator, {profiles[0][1]['shape']}")
+        return svg(figure, f"Time by operator, {profiles[0][1].shape}")
 
 
-def _lines(lines: Mapping[str, Sequence[tuple[float, float]]]) -> tuple[Any, Any]:
+def _lines(lines: Lines) -> tuple[Any, Any]:
     """A figure with a line through the points of each name, both axes logarithmic."""
     figure, axes = pyplot.subplots(figsize=(5.2, 3.9))
-    for (name, points), colour in zip(lines.items(), SERIES * 3, strict=False):
+    for (name, points), colour in zip(lines, SERIES * 3, strict=False):
         axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, linewidth=1.5, label=name)
     logarithmic(axes, "x", "y")
     axes.grid(alpha=0.25)

@@ -1,50 +1,15 @@
 """What the samples say: percentiles, and ratios with intervals; nothing that the samples cannot support."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.stats import binom, bootstrap
 from scipy.stats import t as student
 
+from bench.measurements import Percentile, Ratio, Summary
+
 MARGIN = 0.02  # a difference in speed that nobody would notice
 FEWEST = {90: 29, 95: 59, 99: 299}  # samples in which a slower one than the percentile is seen, with 95 % probability
-
-
-@dataclass(frozen=True, kw_only=True)
-class Percentile:
-    """Milliseconds, with the 95 % interval of order statistics (it needs no assumption on how latencies are spread)."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """Latencies of `n` calls, in milliseconds. Percentiles that so few calls do not show are None.
-
-    `mad_ms`: median absolute deviation from the median.
-    """
-
-    n: int
-    min_ms: float
-    median_ms: float
-    mad_ms: float
-    p90_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    intervals: dict[str, Percentile]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ratio:
-    """How many times as fast as the baseline, with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 Processes = Sequence[Sequence[Sequence[float]]]  # of visits, of calls: seconds
@@ -54,15 +19,15 @@ def summarise(seconds: Processes) -> Summary:
     """All calls together."""
     flat = np.sort(flattened(seconds) * 1e3)
     median = float(np.median(flat))
-    shown = {q: _percentile(flat, q) for q, fewest in FEWEST.items() if len(flat) >= fewest}
-    values = {f"p{q}_ms": shown[q].value if q in shown else None for q in FEWEST}
+    supported = {q: _percentile(flat, q) for q, fewest in FEWEST.items() if len(flat) >= fewest}
+    values = {f"p{q}_ms": supported[q].value if q in supported else None for q in FEWEST}
     return Summary(
         n=len(flat),
         min_ms=float(flat[0]),
         median_ms=median,
         mad_ms=float(np.median(np.abs(flat - median))),
         **values,
-        intervals={f"p{q}": found for q, found in {50: _percentile(flat, 50), **shown}.items()},
+        intervals={f"p{q}": percentile for q, percentile in {50: _percentile(flat, 50), **supported}.items()},
     )
 
 
@@ -108,15 +73,15 @@ def speed_ratio(baseline: Processes, other: Processes, *, seed: int = 0) -> Rati
         half = float(student.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
         low, high = middle - half, middle + half
     else:
-        found = bootstrap((means,), np.mean, confidence_level=0.95, method="BCa", rng=np.random.default_rng(seed))
-        low, high = found.confidence_interval
+        resampled = bootstrap((means,), np.mean, confidence_level=0.95, method="BCa", rng=np.random.default_rng(seed))
+        low, high = resampled.confidence_interval
     return Ratio(value=float(np.exp(middle)), low=float(np.exp(low)), high=float(np.exp(high)))
 
 
-def verdict(ratio: dict[str, Any]) -> str:
+def verdict(ratio: Ratio) -> str:
     """A ratio in words: within the margin there is no practical difference, significant or not."""
-    if 1 / (1 + MARGIN) <= ratio["value"] <= 1 + MARGIN:
+    if 1 / (1 + MARGIN) <= ratio.value <= 1 + MARGIN:
         return "no practical difference"
-    if ratio["low"] > 1:
+    if ratio.low > 1:
         return "faster"
-    return "slower" if ratio["high"] < 1 else "not significant"
+    return "slower" if ratio.high < 1 else "not significant"

@@ -1,4 +1,4 @@
-"""The child process that trains one rung of the ladder; started as `python -P -m bench.training_worker`."""
+"""The child process that trains one configuration of the ladder; started as `python -P -m bench.training_worker`."""
 
 import json
 import random
@@ -17,66 +17,70 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainerCallback
 
-from bench.children import serve
+from bench.children import as_record, serve
+from bench.training import TrainingWorkload, WorkerSpec
 from bench.worker import peak_rss_bytes
 from compress import models, taps, training
 from compress.batching import LengthBucketedBatchSampler, PaddingCollator, Rows, read_rows
 from compress.encoding import Encoded
 from compress.inference import predict_logits
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
+from compress.pieces import only_used_rows, pieces_in
 from compress.precision import Precision, autocast
-from compress.shape import StudentShape, map_layers
+from compress.shape import map_layers
 from compress.student import new_student
 
 
 class Worker:
-    """Trains over the same rows again and again. `spec`: a `bench.training.Load` with the rows in a file."""
+    """Trains over the same rows again and again. `spec`: a `WorkerSpec`, as it comes through the pipe."""
 
-    def __init__(self, spec: dict[str, Any], rung: dict[str, Any], num_threads: int) -> None:
-        torch.set_num_threads(num_threads)
+    def __init__(self, spec: object) -> None:
+        given = as_record(WorkerSpec, spec)
+        torch.set_num_threads(given.num_threads)
         torch.manual_seed(0)
-        self.spec, self.rung = spec, rung
-        self.stage = spec["stage"]
-        self.precision: Precision = "auto" if rung["precision"] == "ours" else "fp32"
-        rows = json.loads(Path(spec["rows"]).read_text())
-        labels = tuple(f"LABEL_{index}" for index in range(spec["num_labels"]))
-        self.teacher = models.load_classifier(spec["teacher"], labels).eval()
-        self.student = new_student(StudentShape(**spec["shape"]), self.teacher, labels, dropout=0.0)
+        self.stage, self.config = given.stage, given.config
+        self.workload = as_record(TrainingWorkload, json.loads(Path(given.workload).read_text()))
+        self.precision: Precision = "auto" if self.config.precision == "ours" else "fp32"
+        labels = tuple(f"LABEL_{index}" for index in range(self.workload.num_labels))
+        task_type = self.workload.task_type
+        self.teacher = models.load_classifier(self.workload.teacher, labels, task_type=task_type).eval()
+        self.student = new_student(self.workload.shape, self.teacher, labels, task_type=task_type)
         self.projections = Projections(self.student.config.hidden_size, self.teacher.config.hidden_size)
         self.layer_map = map_layers(
             "uniform", self.student.config.num_hidden_layers, self.teacher.config.num_hidden_layers
         )
         self.data = Encoded(
-            rows=Dataset.from_dict({"input_ids": rows}),
-            lengths=np.array([len(row) for row in rows]),
+            rows=Dataset.from_dict({"input_ids": self.workload.rows}),
+            lengths=np.array([len(row) for row in self.workload.rows]),
             input_names=["input_ids"],
             pad_token_id=self.teacher.config.pad_token_id,
-            others=tuple(spec["pieces"]),
         )
+        in_rows = pieces_in(self.data, self.student.config.vocab_size)
+        self.used_tokens = np.union1d(in_rows, np.asarray(self.workload.used_tokens, dtype=in_rows.dtype))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        if rung["engine"] == "textbrewer":
+        if self.config.engine == "textbrewer":
             from bench.peers import textbrewer
 
             self.peer = textbrewer.Peer(self.teacher, self.student, self.stage, self.layer_map)
         self.exposed = ExitStack()
-        if self.stage == "intermediate" and rung["engine"] != "textbrewer":
+        if self.stage == "intermediate" and self.config.engine != "textbrewer":
             self.exposed.enter_context(taps.exposing_attention(self.teacher, self.student))
-        elif rung["outputs"] == "all":
+        elif self.config.outputs == "all":
             for model in (self.teacher, self.student):
                 model.set_attn_implementation("eager")  # the only one that gives attentions
 
-    def facts(self) -> dict[str, Any]:
-        """Peak memory so far."""
-        return {"peak_rss_bytes": peak_rss_bytes()}
+    def facts(self) -> int:
+        """Peak memory so far, in bytes."""
+        return peak_rss_bytes()
 
     def read(self) -> float:
-        """Seconds that the input pipeline of this rung takes for all rows when nothing is trained."""
+        """Seconds that the input pipeline of this configuration takes for all rows when nothing is trained."""
         data = self.data
-        if self.stage == "prediction" and self.rung["cached"]:
-            data = data.with_column("teacher_logits", np.zeros((len(data.lengths), self.spec["num_labels"])))
+        if self.stage == "prediction" and self.config.cached:
+            data = data.with_column("teacher_logits", np.zeros((len(data.lengths), self.workload.num_labels)))
         batches: Iterable[Any] = self._batches(data)
-        if self.rung["engine"] == "ours":
-            sampler = LengthBucketedBatchSampler(data.lengths, batch_size=self.spec["batch_size"], seed=0)
+        if self.config.engine == "ours":
+            sampler = LengthBucketedBatchSampler(data.lengths, batch_size=self.workload.batch_size, seed=0)
             batches = DataLoader(Rows(data.rows), batch_sampler=sampler, collate_fn=PaddingCollator(data.pad_token_id))
         started = time.perf_counter()
         for _ in batches:
@@ -86,13 +90,13 @@ class Worker:
     def train(self) -> tuple[float, float]:
         """(seconds of all steps over the rows, seconds of filling the cache of logits)."""
         fill_s, data = 0.0, self.data
-        if self.stage == "prediction" and self.rung["cached"]:
+        if self.stage == "prediction" and self.config.cached:
             started = time.perf_counter()
             data = data.with_column("teacher_logits", predict_logits(self.teacher, self.data, precision=self.precision))
             fill_s = time.perf_counter() - started
-        if self.rung["engine"] == "ours":
+        if self.config.engine == "ours":
             return self._train_ours(data), fill_s
-        if self.rung["engine"] == "textbrewer":
+        if self.config.engine == "textbrewer":
             return self.peer.train(list(self._batches(data))), fill_s
         return self._train_plainly(data), fill_s
 
@@ -100,25 +104,28 @@ class Worker:
 
     def _train_ours(self, data: Encoded) -> float:
         layers = self.stage == "intermediate"
-        objective = INTERMEDIATE_LAYERS if layers else Objective(prediction=1.0)
+        objective = INTERMEDIATE_LAYERS if layers else Objective(prediction=1.0, task_type=self.workload.task_type)
         clock = _Clock()
-        with tempfile.TemporaryDirectory() as folder:
+        # the rows are drawn from a larger data set: what is trained of the embedding is what the whole of it uses
+        embedding = only_used_rows(self.student, self.used_tokens)
+        with tempfile.TemporaryDirectory() as folder, embedding:
             training.train(
                 DistillationModel(self.student, self.projections if layers else None, objective),
                 data,
                 training.Schedule(
-                    epochs=2 if self.rung["compiled"] else 1, batch_size=self.spec["batch_size"], learning_rate=1e-5
+                    epochs=2 if self.config.compiled else 1, batch_size=self.workload.batch_size, learning_rate=1e-5
                 ),
                 training.Setting(
                     title="bench",
                     seed=0,
                     checkpoints=Path(folder),
                     precision=self.precision,
-                    compiled=self.rung["compiled"],
+                    compiled=self.config.compiled,
                     console=Console(quiet=True),
                 ),
                 teacher=self.teacher if layers else None,
                 layer_map=self.layer_map,
+                whole_embedding=True,
                 callbacks=[clock],
             )
         return clock.seconds
@@ -126,8 +133,8 @@ class Worker:
     # -- the plain loop
 
     def _batches(self, data: Encoded) -> Iterator[dict[str, Tensor]]:
-        size = self.spec["batch_size"]
-        if self.rung["padding"] == "bucketed":
+        size = self.workload.batch_size
+        if self.config.padding == "bucketed":
             numbers = list(LengthBucketedBatchSampler(data.lengths, batch_size=size, seed=0))
         else:
             order = random.Random(0).sample(range(len(data.rows)), len(data.rows))
@@ -135,8 +142,8 @@ class Worker:
         collate = PaddingCollator(data.pad_token_id)
         for batch_numbers in numbers:
             batch = collate(read_rows(data.rows, batch_numbers))
-            short = self.spec["max_length"] - batch["input_ids"].shape[1]
-            if self.rung["padding"] == "maximum" and short > 0:
+            short = self.workload.max_length - batch["input_ids"].shape[1]
+            if self.config.padding == "maximum" and short > 0:
                 for name, fill in (("input_ids", data.pad_token_id), ("attention_mask", 0)):
                     batch[name] = nn.functional.pad(batch[name], (0, short), value=fill)
             yield {name: value.to(self.device) for name, value in batch.items()}
@@ -147,7 +154,7 @@ class Worker:
         for module in (self.student, self.teacher, self.projections):
             nn.Module.to(module, self.device)
         trained = [*self.student.parameters(), *self.projections.parameters()]
-        optimiser = torch.optim.AdamW(trained, lr=1e-5, fused=self.rung["fused"])
+        optimiser = torch.optim.AdamW(trained, lr=1e-5, fused=self.config.fused)
         started = time.perf_counter()
         for batch in self._batches(data):
             logits = batch.pop("teacher_logits", None)
@@ -173,16 +180,15 @@ class Worker:
         return loss + torch.stack(scores).sum()
 
     def _everything(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> taps.Taps:
-        if self.rung["outputs"] == "used":
+        if self.config.outputs == "used":
             return taps.read(model, batch, INTERMEDIATE_LAYERS.reads)
-        found = model(**batch, output_hidden_states=True, output_attentions=True)
-        scores = tuple(layer.scores for layer in found.attentions)
-        return taps.Taps(last=found.hidden_states[-1], hidden=found.hidden_states, scores=scores)
+        output = model(**batch, output_hidden_states=True, output_attentions=True)
+        scores = tuple(layer.scores for layer in output.attentions)
+        return taps.Taps(last=output.hidden_states[-1], hidden=output.hidden_states, scores=scores)
 
     def _logit_loss(self, batch: dict[str, Tensor], logits: Tensor | None) -> Tensor:
-        options: dict[str, Any] = {}
-        if self.rung["outputs"] == "all":
-            options = {"output_hidden_states": True, "output_attentions": True}
+        all_outputs = self.config.outputs == "all"
+        options = {"output_hidden_states": True, "output_attentions": True} if all_outputs else {}
         if logits is None:
             with torch.no_grad():
                 logits = self.teacher(**batch, **options).logits

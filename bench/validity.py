@@ -1,15 +1,35 @@
-"""Whether the benchmark can be trusted on this machine: a model against itself, and against a slower copy of itself."""
+"""Whether the benchmark can be trusted on this machine: an A/A test of a model, and a slower copy of it to detect."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
 
 from bench.contenders import Contender, Workload
-from bench.latency import Protocol, measure
-from bench.stats import Ratio, speed_ratio
+from bench.latency import measure
+from bench.measurements import Machine, Protocol, Ratio
+from bench.stats import speed_ratio
 
-PLANTED = 0.10  # how much slower the copy is
+SLOWDOWN = 0.10  # of the copy that should be detected
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfCheck:
+    """A model timed against itself, and against a copy that takes `slowdown` of its own time longer.
+
+    `aa_ratios`: of runs against itself; `num_aa_missed`: how many of their 95 % intervals miss 1 (expected: 1 in 20);
+    `median_half_width`: of those intervals. `slowed_ratios`: of runs against the copy; `num_detected`: how many of
+    their intervals lie below 1. `machine`: None where it was not recorded.
+    """
+
+    name: str
+    protocol: Protocol
+    aa_ratios: list[Ratio]
+    num_aa_missed: int
+    median_half_width: float | None
+    slowdown: float
+    slowed_ratios: list[Ratio]
+    num_detected: int
+    machine: Machine | None = None
 
 
 def check(
@@ -18,32 +38,32 @@ def check(
     protocol: Protocol,
     *,
     runs: int,
-    planted_runs: int,
+    slowed_runs: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """Measure a model against itself `runs` times, and against a copy that spins for a tenth of its own time longer.
+) -> SelfCheck:
+    """Measure a model against itself `runs` times, and `slowed_runs` times against a copy that spins for a tenth of its
+    own time longer.
 
-    Of the first, the 95 % intervals should hold 1 (19 in 20), and be narrow; of the second, they should leave it out.
     Raises RuntimeError where the model can't be run.
     """
     alike: list[Ratio] = []
-    slower: list[Ratio] = []
-    for run in range(runs + planted_runs):
-        copy = replace(contender, name="the same", slowed_by=0.0 if run < runs else PLANTED)
+    slowed: list[Ratio] = []
+    for run in range(runs + slowed_runs):
+        copy = replace(contender, is_aa_control=True, slowed_by=0.0 if run < runs else SLOWDOWN)
         ratio = _ratio(contender, copy, workload, replace(protocol, seed=run))
-        (alike if run < runs else slower).append(ratio)
-        on_progress(run + 1, runs + planted_runs)
+        (alike if run < runs else slowed).append(ratio)
+        on_progress(run + 1, runs + slowed_runs)
     half_widths = [(ratio.high - ratio.low) / 2 for ratio in alike]
-    return {
-        "name": contender.name,
-        "protocol": asdict(protocol),
-        "same": [asdict(ratio) for ratio in alike],
-        "missed_1": sum(not ratio.low <= 1 <= ratio.high for ratio in alike),
-        "median_half_width": median(half_widths) if half_widths else None,
-        "planted_slowdown": PLANTED,
-        "slower": [asdict(ratio) for ratio in slower],
-        "found": sum(ratio.high < 1 for ratio in slower),
-    }
+    return SelfCheck(
+        name=contender.name,
+        protocol=protocol,
+        aa_ratios=alike,
+        num_aa_missed=sum(not ratio.low <= 1 <= ratio.high for ratio in alike),
+        median_half_width=median(half_widths) if half_widths else None,
+        slowdown=SLOWDOWN,
+        slowed_ratios=slowed,
+        num_detected=sum(ratio.high < 1 for ratio in slowed),
+    )
 
 
 def _ratio(first: Contender, second: Contender, workload: Workload, protocol: Protocol) -> Ratio:

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from functools import partial
 from itertools import cycle, repeat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import arrivals, runners
 from bench.children import serve
+from bench.messages import ModelSpec, WorkerFacts
+
+if TYPE_CHECKING:
+    from export.results import SessionReport
 
 WARM_UP_WINDOW = 15
 WAKE_S = 0.1  # after which the second core of a virtual machine is there; at most a tenth of the warm-up
@@ -61,30 +65,31 @@ class Worker:
     """Answers the commands, one method each."""
 
     def __init__(self, spec: dict[str, Any], num_threads: int, warm_up_s: float, text: str, pair: str | None) -> None:
-        """Load, and answer one text: a cold start, but for the interpreter's (told by the parent) and the disk's."""
+        """Load, and answer one text: a cold start, but for the interpreter's, which the parent times, and the disk's.
+
+        `spec`: the fields of a ModelSpec.
+        """
         self.warm_up_s = warm_up_s
         self.wake_s = min(WAKE_S, warm_up_s / 10)
         started = time.perf_counter()
-        self.runner = runners.load(spec, num_threads)
-        load_s = time.perf_counter() - started - self.runner.import_s
-        self.cold_start = {
-            "import_s": self.runner.import_s,
-            "load_s": load_s,
-            "first_answer_s": timed(lambda: self.runner.answer(text, pair)),
-        }
+        self.runner = runners.load(ModelSpec(**spec), num_threads)
+        self.load_s = time.perf_counter() - started - self.runner.import_s
+        self.first_answer_s = timed(lambda: self.runner.answer(text, pair))
         self.token_calls: dict[tuple[int, int], Callable[[], object]] = {}
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> WorkerFacts:
         """What was loaded, where and how it really runs, and what it took to start."""
-        return {
-            **self.runner.facts,
-            "priority": os.getpriority(os.PRIO_PROCESS, 0),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            "cold_start": self.cold_start,
-            "peak_rss_bytes": peak_rss_bytes(),
-        }
+        return WorkerFacts(
+            model=self.runner.facts,
+            priority=os.getpriority(os.PRIO_PROCESS, 0),
+            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            peak_rss_bytes=peak_rss_bytes(),
+            import_s=self.runner.import_s,
+            load_s=self.load_s,
+            first_answer_s=self.first_answer_s,
+        )
 
-    def diagnose(self) -> dict[str, Any] | None:
+    def diagnose(self) -> "SessionReport | None":
         """Of a bundle, what onnxruntime made of it: nodes by provider, fused operators, products in low precision."""
         return self.runner.diagnose()
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.architectures import POSITIONS_BEHIND_PADDING, WITH_CARRIED_WEIGHTS, WITHOUT
-from compress.errors import UserError
+from compress.architectures import capabilities_of
+from compress.compatibility import carrying_problems
+from compress.errors import raise_any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +72,7 @@ class Anatomy:
 def anatomy_of(model: PreTrainedModel) -> Anatomy:
     """The weights of an encoder, or of the one inside a classifier. Raises UserError for another architecture."""
     kind = model.config.model_type
-    if kind not in WITH_CARRIED_WEIGHTS:
-        raise UserError(
-            f"the teacher is a {kind}, whose weights can't be carried over to a student"
-            + (f": {WITHOUT[kind]}" if kind in WITHOUT else "")
-            + "; use student.initialisation: random"
-        )
+    raise_any(carrying_problems(kind))
     encoder: Any = model.base_model
     whole: Any = model
     if kind == "distilbert":
@@ -90,7 +86,7 @@ def anatomy_of(model: PreTrainedModel) -> Anatomy:
             layers=[_distilbert_layer(layer) for layer in encoder.transformer.layer],
             head=None,  # its activation is ReLU
         )
-    shifted = kind in POSITIONS_BEHIND_PADDING
+    shifted = capabilities_of(kind).positions_behind_padding
     return Anatomy(
         word=encoder.embeddings.word_embeddings,
         position=encoder.embeddings.position_embeddings,
@@ -106,7 +102,7 @@ def anatomy_of(model: PreTrainedModel) -> Anatomy:
 def _head(model: Any, kind: str) -> Head | None:
     if kind == "bert" and hasattr(model, "classifier") and model.base_model.pooler is not None:
         return Head(dense=model.base_model.pooler.dense, out=model.classifier)
-    if kind in POSITIONS_BEHIND_PADDING and hasattr(model, "classifier"):
+    if capabilities_of(kind).positions_behind_padding and hasattr(model, "classifier"):
         return Head(dense=model.classifier.dense, out=model.classifier.out_proj)
     return None  # ELECTRA's activation is GELU
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +18,15 @@ from compress.shards import TOKENS, encoded_shards, write_shard
 SHARD_ROWS = 50_000
 TEXTS_AT_ONCE = 500
 RECORD = "blocks.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """The content of blocks.json. `shards`: names of the files written so far, of the first `num_texts` texts."""
+
+    shards: tuple[str, ...] = ()
+    num_texts: int = 0
+    complete: bool = False
 
 
 def pack(
@@ -35,7 +45,7 @@ def pack(
     if processes.is_main():
         _write(texts, tokenizer, folder, max_length, on_progress)
     processes.from_main(None)  # wait until it is written
-    return encoded_shards([folder / name for name in _record(folder)["shards"]], tokenizer)
+    return encoded_shards([folder / name for name in _read(folder).shards], tokenizer)
 
 
 def _write(
@@ -46,27 +56,26 @@ def _write(
     on_progress: Callable[[int], None],
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    record = _record(folder)
-    if record["complete"]:
+    record = _read(folder)
+    if record.complete:
         return
-    unread = islice(texts, record["num_texts"], None)
+    unread = islice(texts, record.num_texts, None)
     for num_texts, blocks in _shards(unread, tokenizer, max_length):
-        name = f"{len(record['shards']):05}.arrow"
+        name = f"{len(record.shards):05}.arrow"
         write_shard(pa.table({"input_ids": pa.array(blocks, type=TOKENS)}), folder / name)
-        record["shards"].append(name)
-        record["num_texts"] += num_texts
-        write_json(folder / RECORD, record)
-        on_progress(record["num_texts"])
-    if not record["shards"]:
+        record = _Record(shards=(*record.shards, name), num_texts=record.num_texts + num_texts)
+        write_json(folder / RECORD, asdict(record))
+        on_progress(record.num_texts)
+    if not record.shards:
         raise UserError("there is no text in it")
-    write_json(folder / RECORD, {**record, "complete": True})
+    write_json(folder / RECORD, asdict(replace(record, complete=True)))
 
 
-def _record(folder: Path) -> dict:
+def _read(folder: Path) -> _Record:
     try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return _Record(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
     except FileNotFoundError:
-        return {"shards": [], "num_texts": 0, "complete": False}
+        return _Record()
 
 
 def _shards(

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, TrainerCallback
 from compress import processes
 from compress.errors import UserError
 from compress.files import write_json
-from compress.objective import DistillationModel
+from compress.objective import TrainingModule
 from compress.progress import ProgressBar
 
 COMPLETE = "complete"
@@ -96,7 +96,7 @@ class BestEpoch(TrainerCallback):
         processes.from_main(None)  # wait until they are written
         load_model(student, str(self.path))
 
-    def _score(self, model: DistillationModel) -> None:
+    def _score(self, model: TrainingModule) -> None:
         self.scores.append(self.evaluate(model.student))
         if not processes.is_main():
             return
@@ -128,7 +128,7 @@ class Progress(TrainerCallback):
         losses = {name: value for name, value in (logs or {}).items() if name.startswith("loss")}
         if not all(math.isfinite(value) for value in losses.values()):
             raise UserError(
-                f"{self.title}: the loss is {losses['loss']} at step {state.global_step}; lower its learning_rate"
+                f"{self.title}: the loss is {losses['loss']} at step {state.global_step}", option="learning_rate"
             )
         parts = {name.removeprefix("loss_"): value for name, value in losses.items() if name != "loss"}
         if parts:

@@ -2,13 +2,18 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from compress.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from compress.task_types import TaskType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +44,7 @@ class Split:
         )
 
 
-def check_cells(table: pd.DataFrame, text: Sequence[str], label: str, *, where: str) -> None:
+def check_cells(table: "pd.DataFrame", text: Sequence[str], label: str, *, where: str) -> None:
     """Raise UserError unless the columns are there, one or two texts and a label, and every cell holds something."""
     columns = [*text, label]
     if len(text) > 2:
@@ -63,7 +68,7 @@ def check_cells(table: pd.DataFrame, text: Sequence[str], label: str, *, where: 
             )
 
 
-def names_in(column: pd.Series, *, where: str) -> list[str]:
+def names_in(column: "pd.Series", *, where: str) -> list[str]:
     """The classes of a column: whole numbers in their order, anything else in that of the alphabet."""
     values = sorted({str(value).strip() for value in column})
     if len(values) > max(50, len(column) // 5):
@@ -76,51 +81,80 @@ def names_in(column: pd.Series, *, where: str) -> list[str]:
     return values
 
 
-def parse(
-    tables: dict[str, pd.DataFrame],
-    text: Sequence[str],
-    label: str,
-    names: tuple[str, ...],
-    *,
-    by_position: bool,
-    where: str,
-) -> dict[str, Split]:
-    """Texts and labels of all splits. Labels are the `names`, or in every split the names' positions from 0 on.
+def indices_in(
+    columns: Mapping[str, "pd.Series"], names: tuple[str, ...], *, by_position: bool, where: str
+) -> dict[str, np.ndarray]:
+    """The label columns of all splits as positions in `names`, (rows,) each.
 
-    `by_position`: they are positions for certain.
+    Cells hold the names, or in every split the names' positions from 0 on. `by_position`: positions for certain.
     """
-    written = {split: [str(value).strip() for value in table[label]] for split, table in tables.items()}
+    written = {split: [str(value).strip() for value in column] for split, column in columns.items()}
     positions = {str(position): position for position in range(len(names))}
     index = positions if by_position else {name: position for position, name in enumerate(names)}
     if not by_position and all(set(values) <= set(positions) for values in written.values()):
         index = index if all(set(values) <= set(index) for values in written.values()) else positions
-    found = {}
-    for split, table in tables.items():
-        rows = f"{where} ({split})" if len(tables) > 1 else where
-        texts = [[str(cell).strip() for cell in table[column]] for column in text]
-        if len(names) == 1:
-            labels = _numbers(table[label], label, where=rows)
-        else:
-            unknown = sorted(set(written[split]) - set(index))
-            if unknown:
-                raise UserError(
-                    f"{rows}: label {unknown[0]!r} in column {label!r} is not one of {', '.join(index)}"
-                    + (f" (and {len(unknown) - 1} other unknown labels)" if len(unknown) > 1 else "")
-                )
-            labels = np.array([index[value] for value in written[split]])
-        found[split] = Split(texts=texts[0], pairs=texts[1] if len(texts) > 1 else None, labels=labels)
-    return found
-
-
-def _numbers(column: pd.Series, label: str, *, where: str) -> np.ndarray:
-    for row, value in enumerate(column, start=1):
-        try:
-            finite = math.isfinite(float(value))
-        except ValueError:
-            finite = False
-        if not finite:
+    labels = {}
+    for split, values in written.items():
+        unknown = sorted(set(values) - set(index))
+        if unknown:
             raise UserError(
-                f"{where}: got {str(value)!r} in column {label!r}, row {row}; the metric pearson_spearman compares "
-                "numbers; for classes choose another task.metric"
+                f"{_rows_of(where, split, columns)}: label {unknown[0]!r} in column {columns[split].name!r} is not one "
+                f"of {', '.join(index)}" + (f" (and {len(unknown) - 1} other unknown labels)" if unknown[1:] else "")
             )
-    return column.astype(float).to_numpy()
+        labels[split] = np.array([index[value] for value in values])
+    return labels
+
+
+def numbers_in(columns: Mapping[str, "pd.Series"], *, where: str) -> dict[str, np.ndarray]:
+    """The label columns of all splits as finite numbers, (rows,) float64 each."""
+    for split, column in columns.items():
+        for row, value in enumerate(column, start=1):
+            try:
+                finite = math.isfinite(float(value))
+            except ValueError:
+                finite = False
+            if not finite:
+                raise UserError(
+                    f"{_rows_of(where, split, columns)}: got {str(value)!r} in column {column.name!r}, row {row}; the "
+                    "task type regression compares numbers",
+                    option="metric",
+                )
+    return {split: column.astype(float).to_numpy() for split, column in columns.items()}
+
+
+def check_classes(name: str, names: tuple[str, ...], labels: Mapping[str, np.ndarray]) -> list[str]:
+    """Remarks on classes without rows. Raises UserError where only dev or test hold one. `labels`: of each split."""
+    held = {split: set(each.tolist()) for split, each in labels.items()}
+    for split in ("dev", "test"):
+        if strange := sorted(held[split] - held["train"]):
+            raise UserError(
+                f"{name}: {split} holds the label {names[strange[0]]!r}, of which train has no row; "
+                "add some to train, or leave those rows out"
+            )
+    missing = [label for index, label in enumerate(names) if index not in held["train"]]
+    return [f"no row has the label {', '.join(missing)}: it can't be learned"] if missing else []
+
+
+def parse(
+    tables: dict[str, "pd.DataFrame"],
+    text: Sequence[str],
+    label: str,
+    names: tuple[str, ...],
+    kind: "TaskType",
+    *,
+    by_position: bool,
+    where: str,
+) -> dict[str, Split]:
+    """Texts and labels of all splits. `kind`: reads the labels; `names`, `by_position`: as it takes them."""
+    columns = {split: table[label] for split, table in tables.items()}
+    labels = kind.read_labels(columns, names, by_position=by_position, where=where)
+    splits = {}
+    for split, table in tables.items():
+        texts, *pairs = ([str(cell).strip() for cell in table[column]] for column in text)
+        splits[split] = Split(texts=texts, pairs=pairs[0] if pairs else None, labels=labels[split])
+    return splits
+
+
+def _rows_of(where: str, split: str, columns: Mapping[str, "pd.Series"]) -> str:
+    """Where a cell stands: with the name of its split where there are several."""
+    return f"{where} ({split})" if len(columns) > 1 else where

@@ -36,9 +36,7 @@ def stream_texts(name: str, subset: str | None = None, *, column: str = "text") 
         rows = datasets.load_dataset(name, subset, split="train", streaming=True)
         for row in rows:
             if column not in row:
-                raise UserError(
-                    f"{name} has no column {column!r}; it has {', '.join(row)}; name the right one in the key text"
-                )
+                raise UserError(f"{name} has no column {column!r}; it has {', '.join(row)}", option="corpus_column")
             if row[column] and row[column].strip():
                 yield row[column].strip()
     except UserError:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -13,18 +12,28 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress import models, taps
 from compress.anatomy import anatomy_of
-from compress.architectures import WITH_CARRIED_WEIGHTS
+from compress.architectures import capabilities_of
 from compress.batching import PaddingCollator, read_rows
+from compress.compatibility import (
+    EncoderFacts,
+    Initialisation,
+    attention_problems,
+    checkpoint_problems,
+    relation_problems,
+    student_kind_problems,
+    weight_problems,
+)
 from compress.encoding import Encoded
-from compress.errors import UserError
+from compress.errors import raise_any
 from compress.locations import locate
 from compress.objective import DistillationModel, Objective, Projections
 from compress.projection import project_head, project_teacher
+from compress.results import TrainingResult
 from compress.shape import LayerMap, StudentShape, map_layers
 from compress.student import Architecture, copy_teacher_layers, new_student
-from compress.training import Schedule, Setting, Trained, train
+from compress.task_types import TaskTypeName
+from compress.training import Schedule, Setting, train
 
-Initialisation = Literal["projected", "random", "teacher_layers", "checkpoint"]
 CALIBRATION_TOKENS = 8000
 PROJECTIONS_FILE = "projections.safetensors"
 
@@ -42,10 +51,12 @@ class Learner:
         save_model(self.projections, str(folder / PROJECTIONS_FILE))
 
 
-def load_learner(folder: Path, labels: tuple[str, ...], teacher_width: int, *, seed: int) -> Learner:
+def load_learner(
+    folder: Path, labels: tuple[str, ...], teacher_width: int, *, task_type: TaskTypeName, seed: int
+) -> Learner:
     """Read back what `Learner.save_encoder` wrote, under a head with random weights."""
     torch.manual_seed(seed)
-    student = _load_student(str(folder), labels)
+    student = _load_student(str(folder), labels, task_type)
     return Learner(student=student, projections=_load_projections(folder, student, teacher_width))
 
 
@@ -65,6 +76,7 @@ def initialise(
     labels: tuple[str, ...],
     calibration: Encoded,
     *,
+    task_type: TaskTypeName,
     seed: int,
     layer_map: LayerMap = "uniform",
     projection_per_layer: bool = False,
@@ -79,22 +91,15 @@ def initialise(
     projections = Projections(shape.width, teacher.config.hidden_size, num_hidden=num_hidden)
     if how == "checkpoint":
         assert checkpoint is not None
-        student = _load_student(checkpoint, labels)
-        found = StudentShape(
-            layers=student.config.num_hidden_layers,
-            width=student.config.hidden_size,
-            ffn_width=student.config.intermediate_size,
-            heads=student.config.num_attention_heads,
-        )
-        if found != shape:
-            raise UserError(f"student.checkpoint {checkpoint} has the shape {found}; the recipe asks for {shape}")
+        student = _load_student(checkpoint, labels, task_type)
+        raise_any(checkpoint_problems(checkpoint, _facts_of(student), shape, _facts_of(teacher)))
         folder = Path(locate(checkpoint))
         if (folder / PROJECTIONS_FILE).exists():
             learned = _load_projections(folder, student, teacher.config.hidden_size)
             if len(learned.hidden) == num_hidden:
                 projections = learned
         return Learner(student=student, projections=projections)
-    student = new_student(shape, teacher, labels, dropout=dropout, architecture=architecture)
+    student = new_student(shape, teacher, labels, task_type=task_type, dropout=dropout, architecture=architecture)
     match how:
         case "projected":
             batches = calibration_batches(calibration, seed)
@@ -109,7 +114,9 @@ def initialise(
 
 def can_take_head(student: PreTrainedModel, teacher: PreTrainedModel) -> bool:
     """Whether the teacher's head can be cut down to the student's width: of the same form, the student no wider."""
-    if teacher.config.model_type not in WITH_CARRIED_WEIGHTS or student.config.hidden_size > teacher.config.hidden_size:
+    if student.config.hidden_size > teacher.config.hidden_size:
+        return False
+    if not capabilities_of(teacher.config.model_type).has_takeable_head:
         return False
     return anatomy_of(teacher).head is not None and anatomy_of(student).head is not None
 
@@ -124,7 +131,7 @@ def take_head(learner: Learner, teacher: PreTrainedModel, calibration: Encoded, 
     )
 
 
-def match_layers(
+def distill_layers(
     learner: Learner,
     teacher: PreTrainedModel,
     data: Encoded,
@@ -133,15 +140,18 @@ def match_layers(
     setting: Setting,
     *,
     layer_map: LayerMap = "uniform",
-) -> Trained:
-    """A layer-wise stage, in place: general distillation on running text, or intermediate layers on the task's."""
-    ours, theirs = learner.student.config.num_attention_heads, teacher.config.num_attention_heads
-    if objective.reads.scores and ours != theirs:
-        raise UserError(
-            f"the attention loss compares head by head: student.heads is {ours}, the teacher has {theirs}; "
-            "make them equal, or set the stage's weights attention: 0 and relations: 1"
-        )
-    mapped = map_layers(layer_map, learner.student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+) -> TrainingResult:
+    """A layer-wise stage, in place: general distillation on running text, or intermediate layers on the task's.
+
+    Raises UserError where the objective or the layer map does not suit the two models.
+    """
+    ours, theirs = _facts_of(learner.student), _facts_of(teacher)
+    problems = attention_problems(ours.heads, theirs.heads) if objective.reads.scores else []
+    problems += relation_problems(objective.relation_heads, ours.width, theirs.width)
+    for weights in (objective.hidden, objective.attention, objective.relations):
+        problems += weight_problems(weights, ours.layers)
+    raise_any(problems)
+    mapped = map_layers(layer_map, ours.layers, theirs.layers)
     exposed = [learner.student, teacher] if objective.reads.scores or objective.reads.vectors else []
     with taps.exposing_attention(*exposed), taps.first_layers_only(teacher, max(mapped)):
         return train(
@@ -154,7 +164,7 @@ def match_layers(
         )
 
 
-def match_predictions(
+def distill_logits(
     student: PreTrainedModel,
     teacher_logits: np.ndarray,
     data: Encoded,
@@ -164,7 +174,7 @@ def match_predictions(
     evaluate: Callable[[PreTrainedModel], float],
     *,
     epoch_rows: int | None = None,
-) -> Trained:
+) -> TrainingResult:
     """The prediction layer, in place. `teacher_logits`: (rows, classes), computed once for all epochs.
 
     `epoch_rows`: after how many rows the student is scored; default: all.
@@ -185,10 +195,12 @@ def fine_tune(
     schedule: Schedule,
     setting: Setting,
     evaluate: Callable[[PreTrainedModel], float],
-) -> Trained:
+    *,
+    task_type: TaskTypeName,
+) -> TrainingResult:
     """Plain fine-tuning against the labels, in place: how a teacher is made from its base."""
     return train(
-        DistillationModel(model, None, Objective(labels=1.0)),
+        DistillationModel(model, None, Objective(labels=1.0, task_type=task_type)),
         data,
         schedule,
         setting,
@@ -196,11 +208,14 @@ def fine_tune(
     )
 
 
-def _load_student(name: str, labels: tuple[str, ...]) -> PreTrainedModel:
-    student = models.load_classifier(name, labels)
-    if student.config.model_type not in get_args(Architecture):
-        raise UserError(f"{name}: a student is a bert or a roberta, this is a {student.config.model_type}")
+def _load_student(name: str, labels: tuple[str, ...], task_type: TaskTypeName) -> PreTrainedModel:
+    student = models.load_classifier(name, labels, task_type=task_type)
+    raise_any(student_kind_problems(name, student.config.model_type))
     return student
+
+
+def _facts_of(model: PreTrainedModel) -> EncoderFacts:
+    return EncoderFacts.of_config(model.config.to_dict())
 
 
 def calibration_batches(data: Encoded, seed: int, *, batch_size: int = 32) -> Sequence[dict[str, torch.Tensor]]:

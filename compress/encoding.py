@@ -1,6 +1,5 @@
 """Texts to token rows."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +8,6 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from compress.cells import Split
-from compress.errors import UserError
 
 TOKEN_COLUMNS = ("input_ids", "token_type_ids")
 
@@ -18,15 +16,13 @@ TOKEN_COLUMNS = ("input_ids", "token_type_ids")
 class Encoded:
     """Token rows: columns input_ids, token_type_ids where they are not all 0, and labels where known.
 
-    `lengths`: (rows,) tokens. The attention mask follows from the lengths, when rows are padded. `others`: pieces whose
-    embeddings are trained beside those of the rows, where the rows are a part of a larger whole.
+    `lengths`: (rows,) tokens. The attention mask follows from the lengths, when rows are padded.
     """
 
     rows: Dataset
     lengths: np.ndarray
     input_names: list[str]
     pad_token_id: int
-    others: tuple[int, ...] = ()
 
     def with_column(self, name: str, values: np.ndarray) -> "Encoded":
         """The same rows with one more column: (rows,), such as labels, or (rows, classes), such as logits."""
@@ -60,14 +56,6 @@ def tokenise_rows(
         return {"input_ids": [], **({"token_type_ids": []} if typed else {})}
     tokens = tokenizer(texts, pairs, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
     return {name: tokens[name] for name in tokens if name == "input_ids" or pairs is not None}
-
-
-def encode_texts(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Encoded:
-    """Running text in memory, unlabelled: what is longer than `max_length` goes on in further rows."""
-    blocks = token_blocks(list(texts), tokenizer, max_length=max_length)
-    if not blocks:
-        raise UserError("there is no text to encode")
-    return encoded_rows(Dataset.from_dict({"input_ids": blocks}), np.array([len(ids) for ids in blocks]), tokenizer)
 
 
 def token_blocks(texts: list[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> list[list[int]]:

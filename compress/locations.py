@@ -7,9 +7,10 @@ from typing import Any
 
 from huggingface_hub import hf_hub_download
 
-from compress.architectures import POSITIONS_BEHIND_PADDING
+from compress.architectures import capabilities_of
 from compress.errors import UserError
 from compress.files import files_in, sha256_of_all
+from compress.task_types import TaskTypeName, type_of_model
 
 PACKAGE_PREFIX = "package:"
 BESIDE_WEIGHTS = ("config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
@@ -81,6 +82,11 @@ def label_names(name: str) -> tuple[str, ...]:
     return tuple(names[index] for index in sorted(names, key=int))
 
 
+def task_type_of(name: str) -> TaskTypeName:
+    """The task type of a fine-tuned model, from its config.json."""
+    return type_of_model(read_config(name).get("problem_type"), label_names(name))
+
+
 def is_classifier(name: str) -> bool:
     """Whether the model was saved with a sequence classification head."""
     return any("SequenceClassification" in kind for kind in read_config(name).get("architectures") or [])
@@ -97,15 +103,15 @@ def require_masked_lm_head(name: str) -> None:
     """Raises UserError where the model was saved without a masked-language-model head."""
     if not has_masked_lm_head(name):
         raise UserError(
-            f"augment.masked_lm: {name} ships without a masked-language-model head (its config.json names no "
-            "...ForMaskedLM); name another model, or have a head trained: augment.masked_lm.train_head: {corpus: ...}"
+            f"{name} ships without a masked-language-model head (its config.json names no ...ForMaskedLM)",
+            option="masked_lm_head",
         )
 
 
 def max_tokens(config: dict[str, Any]) -> int:
     """How many tokens a model has positions for. RoBERTa and its kin begin to count behind the padding index."""
     positions = int(config.get("max_position_embeddings", 512))
-    shifted = config["model_type"] in POSITIONS_BEHIND_PADDING
+    shifted = capabilities_of(config["model_type"]).positions_behind_padding
     return positions - config.get("pad_token_id", 1) - 1 if shifted else positions
 
 

@@ -57,24 +57,28 @@ def _relations(vectors: Tensor, mask: Tensor, num_heads: int) -> Tensor:
     return functional.log_softmax(scores, dim=-1)
 
 
-def prediction_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """Soft cross-entropy of the student's logits under the teacher's, per example.
 
     `student`, `teacher`: (batch, classes). Returns (batch,): summed over the classes, not averaged, and not multiplied
-    by the squared temperature. TinyBERT, equation 10. With one output (regression) it is the squared error against the
-    teacher's value.
+    by the squared temperature. TinyBERT, equation 10.
     """
-    if student.shape[-1] == 1:
-        return (student.float() - teacher.float()).square().squeeze(-1)
     targets = functional.softmax(teacher.float() / temperature, dim=-1)
     return -(targets * functional.log_softmax(student.float() / temperature, dim=-1)).sum(dim=-1)
 
 
-def label_loss(student: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy against class labels, per example; with one output, the squared error against numbers.
+def cross_entropy(student: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy against class labels, per example.
 
     `student`: (batch, classes), `labels`: (batch,). Returns (batch,).
     """
-    if student.shape[-1] == 1:
-        return (student.float().squeeze(-1) - labels.float()).square()
     return functional.cross_entropy(student.float(), labels, reduction="none")
+
+
+def squared_error(student: Tensor, targets: Tensor) -> Tensor:
+    """Squared error against numbers, per example.
+
+    `student`: (batch, 1), `targets`: (batch,), labels, or (batch, 1), the teacher's values. Returns (batch,).
+    """
+    values = student.float().squeeze(-1)
+    return (values - targets.float().reshape_as(values)).square()

@@ -5,19 +5,7 @@ from typing import Literal
 import numpy as np
 
 Metric = Literal["accuracy", "f1", "matthews", "pearson_spearman"]
-
-
-def is_regression(metric: Metric) -> bool:
-    """Whether the metric compares numbers; the others compare classes."""
-    return metric == "pearson_spearman"
-
-
 FEWEST_ANSWERS = 5
-
-
-def decide(logits: np.ndarray) -> np.ndarray:
-    """What a model answers, (rows,): the class of the largest logit; where there is but one output, its value."""
-    return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
 
 
 def better_order(labels: np.ndarray, answers: np.ndarray, *, num_classes: int) -> list[int] | None:
@@ -39,7 +27,7 @@ def better_order(labels: np.ndarray, answers: np.ndarray, *, num_classes: int) -
 
 
 def score(metric: Metric, labels: np.ndarray, answers: np.ndarray, *, num_classes: int) -> float:
-    """The metric of a model's answers, both (rows,). `num_classes`: those of the task, 1 for a regression.
+    """The metric of a model's answers, both (rows,). `num_classes`: those of the task, where there are classes.
 
     f1 is that of class 1 for two classes, else the macro mean over the classes that `labels` hold. pearson_spearman is
     the mean of both correlations (GLUE's figure for STS-B); 0 where all answers are equal.

@@ -10,15 +10,16 @@ from safetensors import SafetensorError
 from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
 
+from compress import task_types
 from compress.errors import UserError
-from compress.locations import is_classifier, locate, read_config, require_masked_lm_head
+from compress.locations import is_classifier, locate, read_config, require_masked_lm_head, task_type_of
+from compress.task_types import TaskTypeName
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -62,24 +63,28 @@ def load_encoder(name: str) -> PreTrainedModel:
     return _load_weights(AutoModel, name).eval()
 
 
-def load_classifier(name: str, labels: tuple[str, ...] | None = None) -> PreTrainedModel:
-    """The encoder with its classification head, float32, in eval mode.
+def load_classifier(
+    name: str, labels: tuple[str, ...] | None = None, *, task_type: TaskTypeName | None = None
+) -> PreTrainedModel:
+    """The encoder with the head of its task, float32, in eval mode.
 
-    With `labels` the checkpoint need not be fine-tuned: a missing head starts from random weights.
+    With `labels` the checkpoint need not be fine-tuned: a missing head starts from random weights. `task_type`: of
+    these labels; without them, config.json says it.
     """
     if labels is None:
         if not is_classifier(name):
             raise UserError(
-                f"{name}: not a fine-tuned classifier (its config.json names no ...ForSequenceClassification); "
-                "name it as teacher.base instead, and the teacher is fine-tuned from it"
+                f"{name}: not a fine-tuned classifier (its config.json names no ...ForSequenceClassification)",
+                option="model",
             )
-        return _load_weights(AutoModelForSequenceClassification, name, with_head=True).eval()
+        return _load_weights(task_types.task_type(task_type_of(name)).model_class(), name, with_head=True).eval()
+    assert task_type is not None
     names: dict[str, Any] = {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
     }
-    return _load_weights(AutoModelForSequenceClassification, name, **names).eval()
+    return _load_weights(task_types.task_type(task_type).model_class(), name, **names).eval()
 
 
 def load_masked_lm(name: str, *, new_head: bool = False) -> PreTrainedModel:
@@ -89,7 +94,9 @@ def load_masked_lm(name: str, *, new_head: bool = False) -> PreTrainedModel:
     is none, or the tokenizer has no mask.
     """
     if load_tokenizer(name).mask_token_id is None:
-        raise UserError(f"augment.masked_lm: {name}: its tokenizer has no mask token; expected a masked language model")
+        raise UserError(
+            f"{name}: its tokenizer has no mask token; expected a masked language model", option="masked_lm"
+        )
     if not new_head:
         require_masked_lm_head(name)
     return _load_weights(AutoModelForMaskedLM, name, with_head=not new_head).eval()

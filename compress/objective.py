@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress import losses, taps
-from compress.errors import UserError
+from compress.compatibility import weight_problems
+from compress.errors import raise_any
+from compress.task_types import TaskTypeName, task_type
 
 LayerWeights = float | tuple[float, ...]
 
@@ -19,6 +22,7 @@ class Objective:
 
     `hidden`, `attention`, `relations`: one weight for all student layers, or one for each of them, first to last.
     `relation_heads`: into how many parts the relations cut queries, keys and values; None: as many as suit both models.
+    `task_type`: what `prediction` and `labels` compare; layer-wise losses need none.
     """
 
     embedding: float = 0.0
@@ -29,6 +33,10 @@ class Objective:
     prediction: float = 0.0
     labels: float = 0.0
     temperature: float = 1.0
+    task_type: TaskTypeName | None = None
+
+    def __post_init__(self) -> None:
+        assert self.task_type or not (self.prediction or self.labels), "losses of logits depend on the task type"
 
     @property
     def reads(self) -> taps.Wanted:
@@ -71,6 +79,25 @@ class Projections(nn.Module):
                 linear.weight.copy_(projection)
 
 
+class TrainingModule(Protocol):
+    """What `train` trains: a torch module that holds the student and computes the losses of a batch.
+
+    `reads`: what `forward` needs of the teacher's layers, as its argument `teacher`; empty where it needs no teacher.
+    """
+
+    student: PreTrainedModel
+
+    @property
+    def reads(self) -> taps.Wanted:
+        """What must be read from the teacher."""
+
+    def forward(self, *args: Any, **inputs: Any) -> dict[str, Tensor]:
+        """The columns of a padded batch. Returns loss name -> loss (batch,)."""
+
+    def eval(self) -> Any:
+        """Leave training mode."""
+
+
 class DistillationModel(nn.Module):
     """What is trained: the student with its projections. Its output is the losses, one value per example each.
 
@@ -83,6 +110,11 @@ class DistillationModel(nn.Module):
         self.projections = projections
         self.objective = objective
 
+    @property
+    def reads(self) -> taps.Wanted:
+        """What must be read from both models."""
+        return self.objective.reads
+
     def forward(
         self,
         teacher: taps.Taps | None = None,
@@ -92,43 +124,47 @@ class DistillationModel(nn.Module):
     ) -> dict[str, Tensor]:
         """`teacher`: the mapped layers only, as many as the student's. Returns loss name -> weighted loss (batch,)."""
         objective = self.objective
-        found = {}
+        parts: list[tuple[str, Tensor]] = []
         if objective.reads:
             assert teacher is not None
             ours = taps.read(self.student, inputs, objective.reads)
-            found.update(self._layer_losses(ours, teacher, inputs["attention_mask"]))
+            parts += self._layer_losses(ours, teacher, inputs["attention_mask"])
         if objective.prediction or objective.labels:
+            assert objective.task_type is not None
+            kind = task_type(objective.task_type)
             logits = self.student(**inputs).logits
             if objective.prediction:
                 assert teacher_logits is not None
-                loss = losses.prediction_loss(logits, teacher_logits, objective.temperature)
-                found["prediction"] = objective.prediction * loss
+                loss = kind.distillation_loss(logits, teacher_logits, objective.temperature)
+                parts.append(("prediction", objective.prediction * loss))
             if objective.labels:
                 assert labels is not None
-                found["labels"] = objective.labels * losses.label_loss(logits, labels)
-        return found
+                parts.append(("labels", objective.labels * kind.label_loss(logits, labels)))
+        return dict(parts)
 
-    def _layer_losses(self, ours: taps.Taps, theirs: taps.Taps, mask: Tensor) -> dict[str, Tensor]:
+    def _layer_losses(self, ours: taps.Taps, theirs: taps.Taps, mask: Tensor) -> list[tuple[str, Tensor]]:
         objective, projections = self.objective, self.projections
         num_layers = self.student.config.num_hidden_layers
-        found = {}
+        parts: list[tuple[str, Tensor]] = []
         if objective.embedding:
             assert projections is not None
             projected = projections.embedding(ours.hidden[0])
-            found["embedding"] = objective.embedding * losses.hidden_loss(projected, theirs.hidden[0], mask)
+            parts.append(("embedding", objective.embedding * losses.hidden_loss(projected, theirs.hidden[0], mask)))
         if _any(objective.hidden):
             assert projections is not None
-            found["hidden"] = _sum(
+            hidden = _sum(
                 weight * losses.hidden_loss(projections.of_layer(m)(ours.hidden[m + 1]), theirs.hidden[m + 1], mask)
                 for m, weight in weighted_layers(objective.hidden, num_layers)
             )
+            parts.append(("hidden", hidden))
         if _any(objective.attention):
-            found["attention"] = _sum(
+            attention = _sum(
                 weight * losses.attention_loss(ours.scores[m], theirs.scores[m], mask)
                 for m, weight in weighted_layers(objective.attention, num_layers)
             )
+            parts.append(("attention", attention))
         if _any(objective.relations):
-            found["relations"] = _sum(
+            relations = _sum(
                 weight
                 * losses.relation_loss(
                     s, t, mask, objective.relation_heads or most_relation_heads(s.shape[-1], t.shape[-1])
@@ -136,16 +172,14 @@ class DistillationModel(nn.Module):
                 for m, weight in weighted_layers(objective.relations, num_layers)
                 for s, t in zip(ours.vectors[m], theirs.vectors[m], strict=True)
             )
-        return found
+            parts.append(("relations", relations))
+        return parts
 
 
 def weighted_layers(weights: LayerWeights, num_layers: int) -> list[tuple[int, float]]:
     """(student layer, counted from 0; its weight) of those that count. Raises UserError where the numbers differ."""
+    raise_any(weight_problems(weights, num_layers))
     each = (weights,) * num_layers if isinstance(weights, float | int) else weights
-    if len(each) != num_layers:
-        raise UserError(
-            f"got {len(each)} weights for the {num_layers} layers of the student; expected one or {num_layers}"
-        )
     return [(layer, weight) for layer, weight in enumerate(each) if weight]
 
 

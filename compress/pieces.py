@@ -20,7 +20,7 @@ from compress.encoding import Encoded
 def pieces_in(data: Encoded, vocab_size: int) -> np.ndarray:
     """The numbers of the pieces that the rows use, in order, (pieces,)."""
     seen = np.zeros(vocab_size, dtype=bool)
-    seen[[data.pad_token_id, *data.others]] = True
+    seen[data.pad_token_id] = True
     for chunk in data.rows.data.column("input_ids").chunks:
         seen[chunk.flatten().to_numpy()] = True
     return np.flatnonzero(seen)

@@ -26,7 +26,7 @@ def chosen(wanted: Precision) -> Precision:
     """
     on_gpu = torch.cuda.is_available()
     if wanted == "fp16" and not on_gpu:
-        raise UserError("training.precision is fp16, which needs a CUDA device, and there is none here; use auto")
+        raise UserError("fp16 needs a CUDA device, and there is none here; use auto", option="precision")
     if wanted != "auto":
         return wanted
     return "bf16" if machine_has_bf16() else "fp16" if on_gpu else "fp32"

@@ -18,7 +18,8 @@ from transformers import PreTrainedModel
 
 from compress import taps
 from compress.anatomy import Anatomy, Layer, anatomy_of
-from compress.errors import UserError
+from compress.compatibility import EncoderFacts, initialisation_problems
+from compress.errors import raise_any
 
 Batch = dict[str, Tensor]
 
@@ -48,7 +49,8 @@ def project_teacher(
     student's states to the teacher's width starts as its transpose. Raises UserError where the shapes or the teacher's
     architecture do not suit.
     """
-    _check_shapes(student, teacher)
+    shape = EncoderFacts.of_config(student.config.to_dict()).shape
+    raise_any(initialisation_problems("projected", shape, EncoderFacts.of_config(teacher.config.to_dict())))
     nn.Module.to(student, "cpu").eval()
     nn.Module.to(teacher, "cpu").eval()
     ours, theirs = anatomy_of(student), anatomy_of(teacher)
@@ -83,25 +85,6 @@ def principal_subspace(states: Sequence[Tensor], width: int, *, seed: int) -> Te
     generator = torch.Generator().manual_seed(seed)
     rotation, _ = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))
     return (top @ rotation).float()
-
-
-def _check_shapes(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
-    ours, theirs = student.config, teacher.config
-    if ours.num_attention_heads != theirs.num_attention_heads:
-        raise UserError(
-            f"projected initialisation works head by head: student.heads is {ours.num_attention_heads}, the teacher "
-            f"has {theirs.num_attention_heads}; make them equal, or use student.initialisation: random"
-        )
-    widths = {
-        "hidden_size": (ours.hidden_size, theirs.hidden_size),
-        "intermediate_size": (ours.intermediate_size, anatomy_of(teacher).layers[0].first.out_features),
-    }
-    for name, (our_width, their_width) in widths.items():
-        if our_width > their_width:
-            raise UserError(
-                f"projected initialisation needs a student no wider than its teacher: {name} is {our_width}, the "
-                f"teacher's {their_width}; use student.initialisation: random"
-            )
 
 
 def _record(teacher: PreTrainedModel, anatomy: Anatomy, batches: Sequence[Batch]) -> _Recorded:

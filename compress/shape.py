@@ -19,9 +19,9 @@ class StudentShape:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < 1:
-                raise UserError(f"student.{name} is {value}; expected at least 1")
+                raise UserError(f"the student's {name} is {value}; expected at least 1")
         if self.width % self.heads:
-            raise UserError(f"student.width {self.width} is not a multiple of student.heads {self.heads}")
+            raise UserError(f"the student's width {self.width} is not a multiple of its heads {self.heads}")
 
 
 PRESETS = {
@@ -40,7 +40,9 @@ def map_layers(how: LayerMap, student_layers: int, teacher_layers: int) -> tuple
     teacher layer. "top": g(m) = m + N - M. "bottom": g(m) = m. Or the teacher layers themselves. Raises UserError.
     """
     if student_layers > teacher_layers:
-        raise UserError(f"student.layers is {student_layers}, more than the teacher's {teacher_layers}")
+        raise UserError(
+            f"the student has {student_layers} layers, more than the teacher's {teacher_layers}", option="layers"
+        )
     layers = range(1, student_layers + 1)
     match how:
         case "uniform":
@@ -52,7 +54,8 @@ def map_layers(how: LayerMap, student_layers: int, teacher_layers: int) -> tuple
     named = tuple(int(layer) for layer in how)
     if len(named) != student_layers or not all(1 <= layer <= teacher_layers for layer in named):
         raise UserError(
-            f"distill.layer_map: got {list(named)}; expected {student_layers} teacher layers, one for each of the "
-            f"student's, from 1 to {teacher_layers}"
+            f"got the layer map {list(named)}; expected {student_layers} teacher layers, one for each of the "
+            f"student's, from 1 to {teacher_layers}",
+            option="layer_map",
         )
     return named

@@ -4,18 +4,15 @@ from dataclasses import fields
 from typing import Any, Literal
 
 import torch
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    PreTrainedModel,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-)
+from transformers import BertConfig, PretrainedConfig, PreTrainedModel, RobertaConfig
 
+from compress import task_types
 from compress.anatomy import Layer, anatomy_of
-from compress.errors import UserError
+from compress.compatibility import EncoderFacts, initialisation_problems
+from compress.errors import raise_any
 from compress.locations import max_tokens
 from compress.shape import StudentShape
+from compress.task_types import TaskTypeName
 
 Architecture = Literal["bert", "roberta"]
 
@@ -25,10 +22,14 @@ def new_student(
     teacher: PreTrainedModel,
     labels: tuple[str, ...],
     *,
+    task_type: TaskTypeName,
     dropout: float = 0.0,
     architecture: Architecture = "bert",
 ) -> PreTrainedModel:
-    """A classifier of the given shape over the teacher's vocabulary, with weights drawn from torch's generator."""
+    """A model of the given shape over the teacher's vocabulary, with weights drawn from torch's generator.
+
+    `labels`: names of its outputs, `task_type`: what it answers with.
+    """
     theirs: Any = teacher.config
     positions = max_tokens(theirs.to_dict())
     values: dict[str, Any] = {
@@ -46,12 +47,15 @@ def new_student(
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
     }
-    if architecture == "bert":
-        return BertForSequenceClassification(BertConfig(**values, max_position_embeddings=positions))
-    # RoBERTa's first token takes the position behind that of the padding
-    positions += theirs.pad_token_id + 1
-    special: dict[str, Any] = {name: getattr(theirs, name, None) for name in ("bos_token_id", "eos_token_id")}
-    return RobertaForSequenceClassification(RobertaConfig(**values, **special, max_position_embeddings=positions))
+    config: PretrainedConfig
+    match architecture:
+        case "bert":
+            config = BertConfig(**values, max_position_embeddings=positions)
+        case "roberta":
+            positions += theirs.pad_token_id + 1  # its first token takes the position behind that of the padding
+            special: dict[str, Any] = {name: getattr(theirs, name, None) for name in ("bos_token_id", "eos_token_id")}
+            config = RobertaConfig(**values, **special, max_position_embeddings=positions)
+    return task_types.task_type(task_type).model_class().from_config(config)
 
 
 @torch.no_grad()
@@ -60,19 +64,9 @@ def copy_teacher_layers(student: PreTrainedModel, teacher: PreTrainedModel, laye
 
     Raises UserError where the widths differ, or the teacher's architecture does not suit.
     """
+    shape = EncoderFacts.of_config(student.config.to_dict()).shape
+    raise_any(initialisation_problems("teacher_layers", shape, EncoderFacts.of_config(teacher.config.to_dict())))
     ours, theirs = anatomy_of(student), anatomy_of(teacher)
-    widths = {
-        "hidden_size": (student.config.hidden_size, teacher.config.hidden_size),
-        "intermediate_size": (student.config.intermediate_size, theirs.layers[0].first.out_features),
-        "num_attention_heads": (student.config.num_attention_heads, teacher.config.num_attention_heads),
-        "embedding_size": (student.config.hidden_size, theirs.word.weight.shape[1]),
-    }
-    for name, (our_width, their_width) in widths.items():
-        if our_width != their_width:
-            raise UserError(
-                f"student.initialisation teacher_layers needs equal {name}: student {our_width}, teacher "
-                f"{their_width}; use `projected`, which fits any width"
-            )
     ours.word.load_state_dict(theirs.word.state_dict())
     ours.positions().copy_(theirs.positions()[: len(ours.positions())])
     assert ours.token_type is not None

@@ -37,11 +37,10 @@ def read_file(path: Path, *, encoding: str = "utf-8") -> pd.DataFrame:
                     f"{path}: cannot read {other or 'a file without ending'}; expected {', '.join(SUFFIXES)}"
                 )
     except LookupError as error:
-        raise UserError(f"task.encoding: Python knows no encoding {encoding!r}; for example utf-8, cp1252") from error
+        raise UserError(f"Python knows no encoding {encoding!r}", option="encoding") from error
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: not {encoding} text ({error.reason} at byte {error.start}); name the right encoding, such as "
-            "cp1252, as task.encoding in a recipe or with --encoding"
+            f"{path}: not {encoding} text ({error.reason} at byte {error.start})", option="encoding"
         ) from error
     except UnicodeError as error:
         raise UserError(f"{path}: a cell holds what is no text ({error}); mend the file that it came from") from error
@@ -116,10 +115,12 @@ def read_local(location: Path, *, encoding: str, splits: dict[str, str]) -> dict
     """
     if location.is_file():
         if splits:
-            raise UserError(f"task.splits: {location} is a single file; name a folder, or leave task.splits out")
+            raise UserError(
+                f"{location} is a single file, in which no splits can be named; expected a folder", option="splits"
+            )
         return {"train": read_file(location, encoding=encoding)}
     if not location.is_dir():
-        raise UserError(f"task.data: {location} is neither a file nor a folder, seen from {Path.cwd()}")
+        raise UserError(f"{location} is neither a file nor a folder, seen from {Path.cwd()}", option="data")
     found = {}
     for split, aliases in ALIASES.items():
         if split in splits:
@@ -130,7 +131,7 @@ def read_local(location: Path, *, encoding: str, splits: dict[str, str]) -> dict
         if existing:
             found[split] = read_file(existing[0], encoding=encoding)
     if "train" not in found:
-        raise UserError(f"task.data: {location} holds no train file; expected train{'|'.join(SUFFIXES)}")
+        raise UserError(f"{location} holds no train file; expected train{'|'.join(SUFFIXES)}", option="data")
     return found
 
 
@@ -148,7 +149,8 @@ def read_hub(
     except Exception as error:  # the library raises a dozen kinds, all of them about this name or the network
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"task.data: {name!r} is no file or folder here, and as a Hub data set it could not be loaded ({reason})"
+            f"{name!r} is no file or folder here, and as a Hub data set it could not be loaded ({reason})",
+            option="data",
         ) from error
     wanted = {
         split: splits.get(split) or next((alias for alias in aliases if alias in loaded), None)
@@ -156,9 +158,11 @@ def read_hub(
     }
     missing = [source for split, source in splits.items() if source not in loaded]
     if missing:
-        raise UserError(f"task.splits: {name} has no split {missing[0]!r}; it has {', '.join(loaded)}")
+        raise UserError(f"{name} has no split {missing[0]!r}; it has {', '.join(loaded)}", option="splits")
     if wanted["train"] is None:
-        raise UserError(f"task.data: {name} has no train split; it has {', '.join(loaded)}; name one in task.splits")
+        raise UserError(
+            f"{name} has no train split; it has {', '.join(loaded)}; name the one to train on", option="splits"
+        )
     classes = {
         column: list(feature.names)
         for column, feature in loaded[wanted["train"]].features.items()

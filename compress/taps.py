@@ -112,7 +112,7 @@ def exposing_attention(*models: PreTrainedModel) -> Iterator[None]:
             if model.base_model.config._attn_implementation != SCORES:  # type: ignore[union-attr]
                 raise UserError(
                     f"a {model.config.model_type} gives no attention scores through transformers' AttentionInterface; "
-                    "use a BERT, RoBERTa, ELECTRA or DistilBERT, or set the weight `attention` to 0"
+                    "use a BERT, RoBERTa, ELECTRA or DistilBERT, or no attention loss"
                 )
         yield
 

@@ -7,25 +7,26 @@ from pathlib import Path
 
 import numpy as np
 
-from compress import metrics, tables
-from compress.cells import Split, check_cells, names_in, parse
+from compress import tables, task_types
+from compress.cells import Split, check_cells, parse
 from compress.errors import UserError
+from compress.task_types import TaskTypeName
 
-REGRESSION_OUTPUT = "score"
 TEST_FROM_DEV_ROWS = 1000
 DEV_SHARE, DEV_ROWS_AT_MOST = 0.2, 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A labelled data set, ready to train on. `labels` are class names, in the order of their indices; a regression has
-    but one, the name of the number.
+    """A labelled data set, ready to train on. `labels` are the names of a model's outputs, in their order: the classes,
+    or the one name of a number.
 
     `test` holds the headline figures' rows. Where there are too few rows for a test split of their own, it is `dev`
     itself and `selected_on_test` is True: the figures are then taken on the rows that chose the checkpoints.
     """
 
     name: str
+    type: TaskTypeName
     labels: tuple[str, ...]
     train: Split
     dev: Split
@@ -33,11 +34,6 @@ class Task:
     max_length: int
     selected_on_test: bool = False
     remarks: tuple[str, ...] = field(default=())
-
-    @property
-    def is_regression(self) -> bool:
-        """Whether the labels are numbers instead of classes."""
-        return len(self.labels) == 1
 
     def fingerprint(self) -> str:
         """sha256 over all rows, labels and limits."""
@@ -63,7 +59,7 @@ def load_task(
     encoding: str = "utf-8",
     max_length: int = 128,
     max_rows: int | None = None,
-    regression: bool = False,
+    task_type: TaskTypeName = "classification",
     seed: int = 0,
 ) -> Task:
     """Load a task from a local file or folder, or by its name from the Hub.
@@ -73,7 +69,9 @@ def load_task(
     """
     location = Path(data).expanduser()
     if subset is not None and location.is_file():
-        raise UserError(f"task.subset: {subset!r} has no meaning for the single file {data}; leave it out")
+        raise UserError(
+            f"{subset!r} has no meaning as a subset of the single file {data}; leave it out", option="subset"
+        )
     if subset is None and (location.exists() or _looks_local(str(data))):
         found = tables.read_local(location, encoding=encoding, splits=splits or {})
         classes: dict[str, list[str]] = {}
@@ -84,30 +82,40 @@ def load_task(
             del found["test"]
     for split, table in found.items():
         check_cells(table, text, label, where=f"{data} ({split})")
-    names: tuple[str, ...] = (REGRESSION_OUTPUT,)
-    if not regression:
-        names = tuple(labels or classes.get(label) or names_in(found["train"][label], where=str(data)))
-        if len(names) < 2:
-            raise UserError(
-                f"{data}: column {label!r} holds {len(names)} class ({', '.join(names)}); expected at least two"
-            )
-    parsed = parse(found, text, label, names, by_position=label in classes, where=str(data))
+    kind = task_types.task_type(task_type)
+    names = kind.label_names(found["train"][label], known=labels or classes.get(label), where=str(data))
+    parsed = parse(found, text, label, names, kind, by_position=label in classes, where=str(data))
     if max_rows is not None:
-        parsed = {split: _drawn(rows, max_rows, seed, names) for split, rows in parsed.items()}
-    return split_task(name=name, labels=names, splits=parsed, max_length=max_length, seed=seed)
+        parsed = {split: _drawn(rows, max_rows, seed, task_type) for split, rows in parsed.items()}
+    return split_task(name=name, task_type=task_type, labels=names, splits=parsed, max_length=max_length, seed=seed)
 
 
 def read_split(
-    path: Path, *, text: Sequence[str], label: str, labels: Sequence[str] | None, encoding: str = "utf-8"
+    path: Path,
+    *,
+    text: Sequence[str],
+    label: str,
+    labels: Sequence[str] | None,
+    task_type: TaskTypeName,
+    encoding: str = "utf-8",
 ) -> Split:
-    """One local table as it is, every row kept. `labels` as in `load_task`, of a regression its one output."""
+    """One local table as it is, every row kept. `labels` as in `load_task`."""
     table = tables.read_file(path, encoding=encoding)
     check_cells(table, text, label, where=str(path))
-    names = tuple(labels or names_in(table[label], where=str(path)))
-    return parse({"rows": table}, text, label, names, by_position=False, where=str(path))["rows"]
+    kind = task_types.task_type(task_type)
+    names = kind.label_names(table[label], known=labels, where=str(path))
+    return parse({"rows": table}, text, label, names, kind, by_position=False, where=str(path))["rows"]
 
 
-def split_task(*, name: str, labels: tuple[str, ...], splits: dict[str, Split], max_length: int, seed: int) -> Task:
+def split_task(
+    *,
+    name: str,
+    task_type: TaskTypeName,
+    labels: tuple[str, ...],
+    splits: dict[str, Split],
+    max_length: int,
+    seed: int,
+) -> Task:
     """Remove duplicates from train, then make the splits that are missing.
 
     Without dev, a seeded fifth of train (2,000 rows at most) is taken. Without test, half of dev when dev has 1,000
@@ -127,7 +135,7 @@ def split_task(*, name: str, labels: tuple[str, ...], splits: dict[str, Split], 
     if dev is None:
         order = generator.permutation(len(train))
         num_dev = min(int(len(train) * DEV_SHARE), DEV_ROWS_AT_MOST)
-        kept = _with_every_class(train, order[num_dev:], order[:num_dev], labels)
+        kept = _with_every_group(train, order[num_dev:], order[:num_dev], task_type)
         dev, train = train.take(np.setdiff1d(order, kept)), train.take(kept)
         remarks.append(f"dev: {len(dev)} rows set aside from train (seed {seed})")
     selected_on_test = False
@@ -146,9 +154,11 @@ def split_task(*, name: str, labels: tuple[str, ...], splits: dict[str, Split], 
                 f"{name}: the {split} split has no rows left of the {len(splits['train'])} in train; expected at least "
                 "10 different ones"
             )
-    remarks += _about_classes(name, labels, {"train": train, "dev": dev, "test": test})
+    held = {"train": train.labels, "dev": dev.labels, "test": test.labels}
+    remarks += task_types.task_type(task_type).check_splits(name, labels, held)
     return Task(
         name=name,
+        type=task_type,
         labels=labels,
         train=train,
         dev=dev,
@@ -179,15 +189,16 @@ def align_labels(task: Task, teacher_labels: Sequence[str]) -> Task:
         return Task(**{**vars(task), **moved, "labels": tuple(teacher_labels)})
     raise UserError(
         f"teacher and data disagree on the labels: the teacher has {', '.join(teacher_labels)}; "
-        f"the data {', '.join(task.labels)}; name the data's classes in task.labels (integers: in their order)"
+        f"the data {', '.join(task.labels)}",
+        option="labels",
     )
 
 
-def require_label_order(rows: Split, answers: np.ndarray, labels: Sequence[str], model: str) -> None:
+def require_label_order(
+    rows: Split, answers: np.ndarray, labels: Sequence[str], model: str, task_type: TaskTypeName
+) -> None:
     """Raise UserError where a model's answers (rows,) fit the rows far better with the labels in another order."""
-    if len(labels) == 1:
-        return
-    meant = metrics.better_order(rows.labels, answers, num_classes=len(labels))
+    meant = task_types.task_type(task_type).better_order(rows.labels, answers, len(labels))
     if meant is not None:
         wrong = next(index for index in range(len(labels)) if meant[index] != index)
         raise UserError(
@@ -214,31 +225,15 @@ def _looks_local(data: str) -> bool:
     return data.startswith((".", "/", "~")) or data.count("/") > 1 or data.endswith(tables.SUFFIXES)
 
 
-def _drawn(rows: Split, at_most: int, seed: int, labels: tuple[str, ...]) -> Split:
+def _drawn(rows: Split, at_most: int, seed: int, task_type: TaskTypeName) -> Split:
     if len(rows) <= at_most:
         return rows
     order = np.random.default_rng(seed).permutation(len(rows))
-    return rows.take(_with_every_class(rows, order[:at_most], order[at_most:], labels))
+    return rows.take(_with_every_group(rows, order[:at_most], order[at_most:], task_type))
 
 
-def _with_every_class(rows: Split, kept: np.ndarray, others: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:
-    """The `kept` row numbers, and for each class that only `others` hold the first of those; in ascending order."""
-    if len(labels) > 1:
-        lost, first = np.unique(rows.labels[others], return_index=True)
-        kept = np.concatenate([kept, others[first[~np.isin(lost, rows.labels[kept])]]])
-    return np.sort(kept)
-
-
-def _about_classes(name: str, labels: tuple[str, ...], splits: dict[str, Split]) -> list[str]:
-    """Remarks on classes without rows. Raises UserError where only dev or test hold one."""
-    if len(labels) == 1:
-        return []
-    held = {split: set(rows.labels.tolist()) for split, rows in splits.items()}
-    for split in ("dev", "test"):
-        if strange := sorted(held[split] - held["train"]):
-            raise UserError(
-                f"{name}: {split} holds the label {labels[strange[0]]!r}, of which train has no row; "
-                "add some to train, or leave those rows out"
-            )
-    missing = [label for index, label in enumerate(labels) if index not in held["train"]]
-    return [f"no row has the label {', '.join(missing)}: it can't be learned"] if missing else []
+def _with_every_group(rows: Split, kept: np.ndarray, others: np.ndarray, task_type: TaskTypeName) -> np.ndarray:
+    """The `kept` row numbers, and for each group that only `others` hold the first of those; in ascending order."""
+    groups = task_types.task_type(task_type).groups(rows.labels)
+    lost, first = np.unique(groups[others], return_index=True)
+    return np.sort(np.concatenate([kept, others[first[~np.isin(lost, groups[kept])]]]))

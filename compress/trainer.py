@@ -1,4 +1,4 @@
-"""One trainer for every stage: a `transformers.Trainer` whose loss is the stage's objective."""
+"""One trainer for every stage: a `transformers.Trainer` whose loss is what the trained module returns."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from compress import processes, taps
 from compress.batching import LengthBucketedBatchSampler, Rows
-from compress.objective import DistillationModel, Objective
+from compress.objective import TrainingModule
 from compress.precision import Precision, cast_once
 
 
 class DistillationTrainer(Trainer):
-    """Trains a DistillationModel. `teacher` is needed by layer-wise objectives only, and stays outside the model.
+    """Trains a TrainingModule. `teacher` is needed by layer-wise objectives only, and stays outside the model.
 
     Every loss is a mean over the examples of the whole optimiser step, all micro-batches and processes included.
     `batch_size`: examples of an optimiser step, over all processes; the arguments' own batch size and accumulation are
@@ -26,24 +26,26 @@ class DistillationTrainer(Trainer):
     def __init__(
         self,
         *,
-        model: DistillationModel,
+        model: TrainingModule,
         teacher: PreTrainedModel | None,
         layer_map: tuple[int, ...],
         lengths: np.ndarray,
         batch_size: int,
         micro_batch_size: int | None = None,
+        args: TrainingArguments,
         **options: Any,
     ) -> None:
         self.sampler = LengthBucketedBatchSampler(
             lengths,
             batch_size=batch_size,
-            seed=options["args"].seed,
+            seed=args.seed,
             micro_batch_size=micro_batch_size,
             share=(processes.rank(), processes.count()),
         )
-        options["args"].gradient_accumulation_steps = self.sampler.micro_batches
-        super().__init__(model=model, **options)
-        self.objective: Objective = model.objective
+        args.gradient_accumulation_steps = self.sampler.micro_batches
+        assert isinstance(model, nn.Module)  # which a protocol cannot say
+        super().__init__(model=model, args=args, **options)
+        self.reads = model.reads
         self.layer_map = layer_map
         self.loss_is_scaled_for_ga = True  # compute_loss divides by the step's examples itself
         self._loss_sums: dict[str, Tensor] = {}
@@ -71,12 +73,10 @@ class DistillationTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The objective, as this micro-batch's share of the optimiser step's mean over examples."""
+        """The losses' sum, as this micro-batch's share of the optimiser step's mean over examples."""
         counts = inputs["counts"]
         tokens = {name: value for name, value in inputs.items() if name != "counts"}
-        if self.objective.reads:
-            tokens["teacher"] = self._teacher_taps(tokens)
-        parts = model(**tokens)
+        parts = model(**tokens, teacher=self._teacher_taps(tokens)) if self.reads else model(**tokens)
         sums = {name: (values * counts).sum() for name, values in parts.items()}
         num_examples = counts.sum() if num_items_in_batch is None else num_items_in_batch
         # data-parallel training averages the processes' gradients, and here they are shares of one mean
@@ -102,4 +102,4 @@ class DistillationTrainer(Trainer):
         assert self.teacher is not None
         tokens = {name: value for name, value in inputs.items() if name not in ("labels", "teacher_logits")}
         with self.accelerator.autocast():  # the trainer casts what it trains, and nothing else
-            return taps.read(self.teacher, tokens, self.objective.reads).of_layers(self.layer_map)
+            return taps.read(self.teacher, tokens, self.reads).of_layers(self.layer_map)

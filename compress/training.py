@@ -22,10 +22,11 @@ from compress.batching import LengthBucketedBatchSampler, PaddingCollator
 from compress.callbacks import BestEpoch, Checkpoints, Progress, latest_checkpoint
 from compress.encoding import Encoded
 from compress.errors import UserError
-from compress.objective import DistillationModel
+from compress.objective import TrainingModule
 from compress.pieces import only_used_rows, pieces_in
 from compress.precision import HALF, Precision, chosen
 from compress.progress import ProgressBar
+from compress.results import LossEntry, TrainingResult
 from compress.trainer import DistillationTrainer
 
 LOG_EVERY_STEPS = 20
@@ -80,23 +81,8 @@ class Setting:
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a stage leaves: loss curves as logged, the dev metric after each epoch, steps and seconds.
-
-    After a kill, `seconds` counts from `resumed_at_step` on.
-    """
-
-    history: list[dict[str, float]]
-    dev_scores: list[float] = field(default_factory=list)
-    best_epoch: int | None = None
-    num_steps: int
-    resumed_at_step: int = 0
-    seconds: float
-
-
 def train(
-    model: DistillationModel,
+    model: TrainingModule,
     data: Encoded,
     schedule: Schedule,
     setting: Setting,
@@ -107,7 +93,7 @@ def train(
     evaluate: Callable[[PreTrainedModel], float] | None = None,
     epoch_rows: int | None = None,
     callbacks: Sequence[TrainerCallback] = (),
-) -> Trained:
+) -> TrainingResult:
     """Train `model` in place on `data`.
 
     Cut off and called again, it ends with the same weights as if it had not stopped. With `evaluate` (higher is
@@ -126,8 +112,9 @@ def train(
     if setting.tensorboard is not None and processes.is_main():
         resumable.append(TensorBoardCallback(SummaryWriter(str(setting.tensorboard))))
     started = time.perf_counter()
-    pieces = pieces_in(data, model.student.config.vocab_size)
-    embedding = nullcontext() if whole_embedding else only_used_rows(model.student, pieces)
+    embedding: AbstractContextManager = nullcontext()
+    if not whole_embedding:
+        embedding = only_used_rows(model.student, pieces_in(data, model.student.config.vocab_size))
     attention = fastest_attention(model.student, data.lengths, setting.precision)
     with bar, embedding, attention:
         trainer = DistillationTrainer(
@@ -147,8 +134,8 @@ def train(
         if best is not None:
             best.restore(model.student)
     model.eval()
-    return Trained(
-        history=[entry for entry in trainer.state.log_history if "loss" in entry],
+    return TrainingResult(
+        history=[LossEntry.of_log(entry) for entry in trainer.state.log_history if "loss" in entry],
         dev_scores=best.scores if best else [],
         best_epoch=best.best_epoch if best else None,
         num_steps=trainer.state.global_step,
@@ -185,13 +172,12 @@ def _run(
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             raise UserError(
-                f"{title}: out of memory with {trainer.sampler.largest_part} rows at once; lower the stage's "
-                "micro_batch_size (the result stays the same) or task.max_length"
+                f"{title}: out of memory with {trainer.sampler.largest_part} rows at once", option="micro_batch_size"
             ) from error
         raise
 
 
-def arguments(schedule: Schedule, num_steps: int, setting: Setting, model: DistillationModel) -> TrainingArguments:
+def arguments(schedule: Schedule, num_steps: int, setting: Setting, model: TrainingModule) -> TrainingArguments:
     """A stage's options as the trainer takes them."""
     precision = chosen(setting.precision)
     made = TrainingArguments(
@@ -222,7 +208,7 @@ def arguments(schedule: Schedule, num_steps: int, setting: Setting, model: Disti
         remove_unused_columns=False,
         label_names=["labels"],
         ddp_timeout=int(processes.PATIENCE.total_seconds()),
-        ddp_find_unused_parameters=bool(model.objective.reads),  # the head, and of the last layer what no loss reads
+        ddp_find_unused_parameters=bool(model.reads),  # the head, and of the last layer what no loss reads
     )
     made.mixed_precision = precision if precision in HALF else "no"  # whatever a launcher's environment says
     # several GPUs of one process would get the teacher's outputs undivided: one process per GPU, under torchrun

@@ -5,12 +5,11 @@ kept, so that no text loses a character. Cut between layer-wise and prediction-l
 token by token and need the teacher's own tokenisation, logits do not.
 """
 
-import copy
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -22,6 +21,101 @@ from compress.errors import UserError
 
 TEXTS_AT_ONCE = 1000
 SPECIAL = ("unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_token", "eos_token")
+Json = dict[str, Any]  # an object of tokenizer.json, as the library `tokenizers` writes it
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TokenizerFile:
+    """A tokenizer.json, and the parts of it that a cut reads.
+
+    `kind`: WordPiece, BPE or Unigram. `prefix`: what marks a piece that continues a word. `pieces`: of the model.
+    `merges`: of BPE, the two pieces that become one. `scores`: of Unigram, by piece; `unknown`: its piece for what it
+    does not know. `added`: by piece, what the tokenizer takes out of a text before the model sees it.
+    """
+
+    content: Json
+    model: Json
+    kind: str
+    prefix: str
+    pieces: frozenset[str]
+    merges: list[tuple[str, str]]
+    scores: dict[str, float]
+    unknown: str | None
+    added: dict[str, Json]
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Self:
+        """Raises UserError for a model of another kind."""
+        content = json.loads(tokenizer.backend_tokenizer.to_str())
+        model = content["model"]
+        kind, vocab = model["type"], model["vocab"]
+        if kind not in ("WordPiece", "BPE", "Unigram"):
+            raise UserError(f"the tokenizer is a {kind}; expected WordPiece, BPE or Unigram", option="vocabulary")
+        scores = dict(map(tuple, vocab)) if kind == "Unigram" else {}
+        unknown = model.get("unk_id")  # of Unigram: a place in the vocabulary
+        return cls(
+            content=content,
+            model=model,
+            kind=kind,
+            prefix=model.get("continuing_subword_prefix") or "",
+            pieces=frozenset(scores or vocab),
+            merges=[_pair(merge) for merge in model.get("merges", ())],
+            scores=scores,
+            unknown=None if unknown is None else vocab[unknown][0],
+            added={token["content"]: token for token in content["added_tokens"]},
+        )
+
+    def is_single(self, piece: str) -> bool:
+        """Whether a piece is one character, or continues a word with one."""
+        return len(piece.removeprefix(self.prefix)) == 1
+
+    def needs(self) -> dict[str, tuple[str, str]]:
+        """For each piece that merges make, the two that it is made of."""
+        needs: dict[str, tuple[str, str]] = {}
+        for first, second in self.merges:
+            needs.setdefault(first + second, (first, second))
+        return needs
+
+    def cut_to(self, numbers: dict[str, int]) -> Json:
+        """The content with these pieces only. `numbers`: piece -> new number."""
+        return {
+            **self.content,
+            "model": {**self.model, **self._model_parts(numbers)},
+            "added_tokens": [{**token, "id": numbers[piece]} for piece, token in self.added.items()],
+            "post_processor": _renumbered(self.content.get("post_processor"), numbers),
+            "truncation": None,
+            "padding": None,
+        }
+
+    def _model_parts(self, numbers: dict[str, int]) -> Json:
+        kept = [piece for piece in sorted(numbers, key=numbers.__getitem__) if piece in self.pieces]
+        if self.kind == "Unigram":
+            unknown = None if self.unknown is None else numbers[self.unknown]
+            return {"vocab": [[piece, self.scores[piece]] for piece in kept], "unk_id": unknown}
+        parts: Json = {"vocab": {piece: numbers[piece] for piece in kept}}
+        if self.kind == "BPE":
+            pairs = [pair for pair in self.merges if {*pair, "".join(pair)} <= numbers.keys()]
+            parts |= {"merges": pairs}
+        return parts
+
+
+def _pair(merge: str | list[str]) -> tuple[str, str]:
+    first, second = merge.split(" ") if isinstance(merge, str) else merge
+    return first, second
+
+
+def _renumbered(part: Any, numbers: dict[str, int]) -> Any:
+    """A post-processor, or a part of one, with the new numbers of the special pieces that it names."""
+    match part:
+        case [str(piece), int()]:  # BertProcessing, RobertaProcessing
+            return [piece, numbers[piece]]
+        case {"ids": list(), "tokens": [*pieces]}:  # TemplateProcessing
+            return {**part, "ids": [numbers[piece] for piece in pieces]}
+        case list():
+            return [_renumbered(inner, numbers) for inner in part]
+        case dict():
+            return {key: _renumbered(inner, numbers) for key, inner in part.items()}
+    return part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +145,19 @@ def cut_vocabulary(
     merges need always stay. Raises UserError for a size that these alone exceed, and for tokenizers of another kind
     than WordPiece, BPE and Unigram.
     """
-    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    file = _TokenizerFile.of(tokenizer)
     vocabulary = tokenizer.get_vocab()
-    needs = _needs(content["model"])
+    needs = file.needs()
     task, general = _counts(tokenizer, task_texts), _counts(tokenizer, corpus)
-    kept = {piece for piece in vocabulary if _is_single(piece, content["model"])}
-    kept |= {token["content"] for token in content["added_tokens"]}
+    kept = {piece for piece in vocabulary if file.is_single(piece)}
+    kept |= file.added.keys()
     kept |= set(tokenizer.all_special_tokens)
     kept = _with_needs(kept & vocabulary.keys(), needs)
     if size is not None and len(kept) > size:
         raise UserError(
-            f"student.vocabulary.size is {size}; special pieces and single characters alone are {len(kept)}; name more"
+            f"the vocabulary's size is {size}; special pieces and single characters alone are {len(kept)}; expected "
+            "more",
+            option="vocabulary_size",
         )
     names = {number: piece for piece, number in vocabulary.items()}
     by_use = [names[number] for number, _ in task.most_common()]
@@ -78,7 +174,7 @@ def cut_vocabulary(
     used = task + general
     stays = sum(count for number, count in used.items() if names[number] in kept)
     return Cut(
-        tokenizer=_rebuilt(tokenizer, content, {names[old]: new for new, old in enumerate(numbers.tolist())}),
+        tokenizer=_rebuilt(tokenizer, file, {names[old]: new for new, old in enumerate(numbers.tolist())}),
         kept=numbers,
         coverage=stays / max(1, used.total()),
     )
@@ -115,7 +211,7 @@ def _count(tokenizer: PreTrainedTokenizerBase, texts: list[str], found: Counter[
     tokens = tokenizer(
         texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
     )
-    for row in tokens["input_ids"]:
+    for row in tokens.input_ids:
         found.update(row)
 
 
@@ -130,31 +226,6 @@ def _covering(counts: Counter[int], names: dict[int, str], share: float) -> list
     return found
 
 
-def _is_single(piece: str, model: dict[str, Any]) -> bool:
-    """Whether a piece is one character, or a word's going on with one."""
-    return len(piece.removeprefix(model.get("continuing_subword_prefix") or "")) == 1
-
-
-def _needs(model: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """For each piece that merges make, the two that it is made of."""
-    match model["type"]:
-        case "WordPiece" | "Unigram":
-            return {}
-        case "BPE":
-            needs: dict[str, tuple[str, str]] = {}
-            for first, second in map(_parts, model["merges"]):
-                needs.setdefault(first + second, (first, second))
-            return needs
-    raise UserError(
-        f"student.vocabulary: the tokenizer is a {model['type']}; expected WordPiece, BPE or Unigram; leave the key out"
-    )
-
-
-def _parts(merge: str | list[str]) -> tuple[str, str]:
-    first, second = merge.split(" ") if isinstance(merge, str) else merge
-    return first, second
-
-
 def _with_needs(pieces: set[str], needs: dict[str, tuple[str, str]]) -> set[str]:
     found: set[str] = set()
     waiting = list(pieces)
@@ -167,49 +238,13 @@ def _with_needs(pieces: set[str], needs: dict[str, tuple[str, str]]) -> set[str]
 
 
 def _rebuilt(
-    tokenizer: PreTrainedTokenizerBase, content: dict[str, Any], numbers: dict[str, int]
+    tokenizer: PreTrainedTokenizerBase, file: _TokenizerFile, numbers: dict[str, int]
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer with these pieces only. `content`: its tokenizer.json, `numbers`: piece -> new number."""
-    content = copy.deepcopy(content)
-    model = content["model"]
-    if model["type"] == "Unigram":
-        unknown = model["vocab"][model["unk_id"]][0] if model.get("unk_id") is not None else None
-        by_piece = dict(map(tuple, model["vocab"]))
-        in_order = sorted(numbers, key=numbers.__getitem__)
-        added = {token["content"] for token in content["added_tokens"]} - by_piece.keys()
-        model["vocab"] = [[piece, by_piece[piece]] for piece in in_order if piece not in added]
-        model["unk_id"] = None if unknown is None else numbers[unknown]
-    else:
-        model["vocab"] = {piece: number for piece, number in numbers.items() if piece in model["vocab"]}
-        if model["type"] == "BPE":
-            model["merges"] = [
-                merge for merge in model["merges"] if {*_parts(merge), "".join(_parts(merge))} <= numbers.keys()
-            ]
-    for token in content["added_tokens"]:
-        token["id"] = numbers[token["content"]]
-    _renumber(content.get("post_processor"), numbers)
-    content["truncation"] = content["padding"] = None
+    """The tokenizer with these pieces only. `numbers`: piece -> new number."""
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(content)),
+        tokenizer_object=Tokenizer.from_str(json.dumps(file.cut_to(numbers))),
         model_max_length=tokenizer.model_max_length,
         model_input_names=tokenizer.model_input_names,
         padding_side=tokenizer.padding_side,
         **{name: getattr(tokenizer, name) for name in SPECIAL if getattr(tokenizer, name, None) is not None},
     )
-
-
-def _renumber(part: Any, numbers: dict[str, int]) -> None:
-    """Special pieces that a post-processor names, wherever it keeps their numbers."""
-    if isinstance(part, list):
-        for inner in part:
-            _renumber(inner, numbers)
-    if not isinstance(part, dict):
-        return
-    for value in part.values():
-        _renumber(value, numbers)
-    for key in ("sep", "cls"):  # BertProcessing, RobertaProcessing: [piece, number]
-        if isinstance(part.get(key), list):
-            part[key] = [part[key][0], numbers[part[key][0]]]
-    if isinstance(part.get("special_tokens"), dict):  # TemplateProcessing
-        for special in part["special_tokens"].values():
-            special["ids"] = [numbers[piece] for piece in special["tokens"]]

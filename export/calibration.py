@@ -5,22 +5,23 @@ from collections.abc import Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from compress import task_types
 from compress.cells import Split
 from compress.encoding import encode_split
 from compress.errors import UserError
+from compress.task_types import TaskTypeName
 
 CALIBRATION_ROWS = 256
 
 Inputs = dict[str, np.ndarray]
 
 
-def calibration_rows(train: Split, *, seed: int, count: int = CALIBRATION_ROWS) -> Split:
-    """Up to `count` rows, drawn by the seed: of each class as many, as far as they go; of a regression any."""
+def calibration_rows(train: Split, *, task_type: TaskTypeName, seed: int, count: int = CALIBRATION_ROWS) -> Split:
+    """Up to `count` rows, drawn by the seed: of each group of the task type as many, as far as they go."""
     order = np.random.default_rng(seed).permutation(len(train))
-    if train.labels.dtype.kind == "f":
-        return train.take(np.sort(order[:count]))
-    classes = [order[train.labels[order] == label] for label in np.unique(train.labels)]
-    in_turn = [rows[place] for place in range(len(order)) for rows in classes if place < len(rows)]
+    group_of_row = task_types.task_type(task_type).groups(train.labels)
+    groups = [order[group_of_row[order] == group] for group in np.unique(group_of_row)]
+    in_turn = [rows[place] for place in range(len(order)) for rows in groups if place < len(rows)]
     return train.take(np.sort(in_turn[:count]))
 
 

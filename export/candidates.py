@@ -1,27 +1,31 @@
-"""Every variant of a classifier as a candidate bundle, each held against torch on the task's own rows."""
+"""Every variant of a classifier as a candidate bundle, each compared with torch on the task's own rows."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from compress import metrics, models
+from compress import models
 from compress.cells import Split
 from compress.encoding import encode_split
 from compress.errors import UserError
 from compress.files import size_bytes
 from compress.inference import predict_logits
+from compress.metrics import Metric
+from compress.task_types import TaskType, TaskTypeName, task_type
 from compress.tasks import require_label_order
 from export import parity
 from export.bundle import finish_bundle, golden_examples, write_bundle
 from export.calibration import Inputs, inputs_alone, require_apart
 from export.fuse import Encoder, fuse
+from export.machine_facts import Machine
+from export.manifest import BundleInfo, BundleProof, Golden
 from export.quantize import build_variant
+from export.results import ExportResult, ExportSteps, Parity, Saturation, VariantResult, VariantScores
 from export.runtime import Classifier
 from export.saturation import can_saturate, saturating
 from export.static import Static
@@ -29,7 +33,7 @@ from export.to_onnx import export_onnx
 from export.variants import FOR_GPU, Variant
 
 NUM_GOLDEN = 16
-HOP_ROWS = 1000  # on which the steps before the variants are compared
+STEP_ROWS = 1000  # on which the steps before the variants are compared
 SATURATION_ROWS, SATURATION_TOKENS = 100, 32  # at most
 SATURATION_WORK = 2e10  # multiplications that are emulated in all: seconds, whatever the model's size
 CPU = "CPUExecutionProvider"
@@ -38,74 +42,107 @@ CUDA = "CUDAExecutionProvider"
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What goes into a bundle beside the model: its name, where it came from, and figures measured elsewhere.
+    """What a bundle records about its model: its name, where it came from, and figures measured elsewhere.
 
-    `machine`: what the figures in it are measured on.
+    `machine`: what parity is measured on.
     """
 
     name: str
     origin: Mapping[str, str]
     versions: Mapping[str, str]
-    measured: Mapping[str, Any]
-    machine: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, int | float]
+    machine: Machine | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
-    """What variants are held against torch on, and scored. `calibration`: rows that are in neither of the others."""
+class EvaluationSplits:
+    """Parity is measured on dev; test, where there is one, is scored too. `calibration`: rows in neither of them."""
 
     dev: Split
     test: Split | None = None
     calibration: Split | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """`max_length`: tokens that texts are cut to. `tolerances`: by each variant to build, in this order.
+
+    `static`: of calibrated variants. `gpu_provider`: where the variants for GPUs are compared with torch too.
+    """
+
+    task_type: TaskTypeName
+    metric: Metric
+    max_length: int
+    tolerances: Mapping[Variant, parity.Tolerance]
+    static: Static
+    gpu_provider: str | None = None
+
+
 def build_candidates(
-    student: PreTrainedModel,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     *,
-    rows: Rows,
-    max_length: int,
-    metric: metrics.Metric,
-    tolerances: Mapping[Variant, parity.Tolerance],
-    static: Static,
+    splits: EvaluationSplits,
+    options: ExportOptions,
     origin: Origin,
     on_progress: Callable[[int, int, str], None],
-    gpu_provider: str | None = None,
-) -> dict[str, Any]:
-    """Write a bundle folder/VARIANT for each variant in `tolerances`; returns what was measured, as plain values.
+) -> ExportResult:
+    """Write a bundle folder/VARIANT for each variant, and compare it with torch.
 
-    Parity is taken on dev; test, where there is one, is scored as well. `on_progress` gets (done, total, what comes
-    next). `gpu_provider`: where the variants for GPUs are held against torch too. A variant over its tolerance has its
-    `failures` in words. Raises FusionError where the graph does not fuse, and UserError where calibration rows are
-    missing or stand in dev or test, or where the model's outputs are in another order than the labels.
+    `on_progress` gets (done, total, what comes next). A variant over its tolerance has its `failures` in words. Raises
+    FusionError where the graph does not fuse, and UserError where calibration rows are missing or stand in dev or test,
+    or where the model's outputs are in another order than the labels.
     """
-    calibration = _calibration(rows, tolerances, tokenizer, max_length)
-    encoded = encode_split(rows.dev, tokenizer, max_length=max_length)
-    reference = predict_logits(student, encoded)
-    require_label_order(rows.dev, metrics.decide(reference), models.label_names(student), origin.name)
-    prover = _Prover(student, tokenizer, rows, reference, max_length, metric, origin)
+    calibration = _calibration(splits, options.tolerances, tokenizer, options.max_length)
+    encoded = encode_split(splits.dev, tokenizer, max_length=options.max_length)
+    source = _Source(
+        model=model,
+        tokenizer=tokenizer,
+        labels=models.label_names(model),
+        dev_logits=predict_logits(model, encoded),
+        splits=splits,
+        options=options,
+        origin=origin,
+    )
+    answers = source.kind.decide(source.dev_logits)
+    require_label_order(splits.dev, answers, source.labels, origin.name, options.task_type)
     raw, fused = folder / "raw.onnx", folder / "fused.onnx"
-    export_onnx(student, raw, takes_token_types="token_type_ids" in tokenizer.model_input_names)
-    encoder = Encoder.of(student.config)
-    nodes = fuse(raw, fused, encoder, fuses_embeddings=True)
-    total = 2 + len(tolerances)
+    export_onnx(model, raw, takes_token_types="token_type_ids" in tokenizer.model_input_names)
+    encoder = Encoder.of(model.config)
+    fused_nodes = fuse(raw, fused, encoder, fuses_embeddings=True)
+    total = 2 + len(options.tolerances)
     on_progress(0, total, "the exported graph")
-    hops = {"onnx": prover.hop(raw, folder / "hop")}
+    exported_parity = _step_parity(source, raw, folder / "step")
     on_progress(1, total, "the fused graph")
-    hops["fused"] = prover.hop(fused, folder / "hop")
+    fused_parity = _step_parity(source, fused, folder / "step")
     fused.unlink()
-    told = {}
-    for done, (variant, tolerance) in enumerate(tolerances.items(), start=2):
+    variants = {}
+    for done, (variant, tolerance) in enumerate(options.tolerances.items(), start=2):
         on_progress(done, total, variant.name)
-        model_file = folder / f"{variant.name}.onnx"
-        build_variant(variant, raw, model_file, encoder, calibration, static)
-        providers = [CPU, *([gpu_provider] if gpu_provider and variant.weights in FOR_GPU else [])]
-        told[variant.name] = prover.prove(variant, model_file, folder / variant.name, tolerance, providers)
+        model_file, bundle = folder / f"{variant.name}.onnx", folder / variant.name
+        build_variant(variant, raw, model_file, encoder, calibration, options.static)
+        _write(source, model_file, bundle, variant.name)
         model_file.unlink()
+        measurements = _measure(source, bundle, variant)
+        _seal(source, bundle, measurements)
+        variants[variant.name] = VariantResult(
+            parity=measurements.parity,
+            other_providers=measurements.other_providers,
+            without_vnni=measurements.without_vnni,
+            failures=_failures(measurements, tolerance),
+            scores=measurements.scores,
+            size_bytes=size_bytes(bundle),
+        )
     raw.unlink()
     on_progress(total, total, "")
-    return {"fused_nodes": nodes, "hops": hops, "variants": told}
+    return ExportResult(
+        metric=options.metric,
+        task_type=options.task_type,
+        variants=variants,
+        fused_nodes=fused_nodes,
+        steps=ExportSteps(exported=exported_parity, fused=fused_parity),
+    )
 
 
 def cuda_provider() -> str | None:
@@ -114,130 +151,156 @@ def cuda_provider() -> str | None:
 
 
 def _calibration(
-    rows: Rows, variants: Mapping[Variant, Any], tokenizer: PreTrainedTokenizerBase, max_length: int
+    splits: EvaluationSplits, variants: Iterable[Variant], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> list[Inputs]:
     calibrated = [variant.name for variant in variants if variant.is_calibrated]
-    if rows.calibration is None or not len(rows.calibration):
+    if splits.calibration is None or not len(splits.calibration):
         if calibrated:
             raise UserError(
                 f"{calibrated[0]} takes the ranges of its activations from calibration rows, and there are none"
             )
         return []
-    require_apart(rows.calibration, [rows.dev, *([rows.test] if rows.test is not None else [])])
-    return inputs_alone(rows.calibration, tokenizer, max_length) if calibrated else []
+    require_apart(splits.calibration, [splits.dev, *([splits.test] if splits.test is not None else [])])
+    return inputs_alone(splits.calibration, tokenizer, max_length) if calibrated else []
 
 
-class _Prover:
-    """Turns model files into bundles and holds them against the torch logits on dev."""
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """The torch model that the bundles are made of; `dev_logits`: its own on dev, (rows, classes)."""
 
-    def __init__(
-        self,
-        student: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        rows: Rows,
-        reference: np.ndarray,
-        max_length: int,
-        metric: metrics.Metric,
-        origin: Origin,
-    ) -> None:
-        self.student = student
-        self.labels = models.label_names(student)
-        self.tokenizer = tokenizer
-        self.rows = rows
-        self.reference = reference
-        self.max_length = max_length
-        self.metric = metric
-        self.origin = origin
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    labels: Sequence[str]
+    dev_logits: np.ndarray
+    splits: EvaluationSplits
+    options: ExportOptions
+    origin: Origin
 
-    def hop(self, model_file: Path, folder: Path) -> dict[str, Any]:
-        """Parity of a step on the way, of which no bundle is kept."""
-        self._write(model_file, folder, "fp32")
-        some = np.arange(min(HOP_ROWS, len(self.rows.dev)))
-        found = self._held(folder, CPU, self.rows.dev.take(some), self.reference[some])
-        shutil.rmtree(folder)
-        return parity.as_plain(found)
+    @property
+    def kind(self) -> TaskType:
+        """The task type of the model."""
+        return task_type(self.options.task_type)
 
-    def prove(
-        self, variant: Variant, model_file: Path, folder: Path, tolerance: parity.Tolerance, providers: Sequence[str]
-    ) -> dict[str, Any]:
-        """Write a variant's bundle, hold it against torch with each provider, and put in what was found."""
-        self._write(model_file, folder, variant.name)
-        held = {provider: self._held(folder, provider, self.rows.dev, self.reference) for provider in providers}
-        found = held[CPU]
-        batch_invariant = all(each.company.is_invariant for each in held.values())
-        dev, test = self.rows.dev, self.rows.test
-        scores = {"dev": found.metric}
-        measured = {f"dev {self.metric}": found.metric, "dev rows": len(dev)}
-        classifier = Classifier(folder)
-        classifier.batch_invariant = batch_invariant
-        if test is not None:
-            answers = metrics.decide(classifier.logits(test.texts, test.pairs))
-            scores["test"] = metrics.score(self.metric, test.labels, answers, num_classes=len(self.labels))
-            measured |= {f"test {self.metric}": scores["test"], "test rows": len(test)}
-        flips = {} if len(self.labels) == 1 else {"label flips against torch on dev": found.num_label_flips}
-        told = {
-            "parity": parity.as_plain(found),
-            "other_providers": {name: parity.as_plain(each) for name, each in held.items() if name != CPU},
-            "without_vnni": self._without_vnni(folder, dev) if variant.is_calibrated else None,
-        }
-        finish_bundle(
-            folder,
-            batch_invariant=batch_invariant,
-            measured={**measured, **self.origin.measured, **flips, "mean logit error / spread": found.logit_error},
-            golden=golden_examples(classifier, dev.texts[:NUM_GOLDEN], dev.pairs and dev.pairs[:NUM_GOLDEN]),
-            proof={"metric": self.metric, **told, "measured_on": dict(self.origin.machine)},
-        )
-        failures = [
-            reason if provider == CPU else f"{provider}: {reason}"
-            for provider, each in held.items()
-            for reason in each.failures(tolerance)
-        ]
-        return {**told, "failures": failures, "scores": scores, "size_bytes": size_bytes(folder)}
 
-    def _held(self, folder: Path, provider: str, rows: Split, reference: np.ndarray) -> parity.Parity:
-        return parity.hold_against_torch(folder, reference, rows, self.metric, self.labels, provider=provider)
+@dataclass(frozen=True, kw_only=True)
+class _Measurements:
+    """All that is measured with one bundle. `golden`: its own answers to the first rows of dev."""
 
-    def _without_vnni(self, folder: Path, dev: Split) -> dict[str, Any]:
-        """What a processor whose byte products saturate makes of a static variant, where nothing prevents it.
+    parity: Parity
+    other_providers: dict[str, Parity]
+    scores: VariantScores
+    without_vnni: Saturation | None
+    golden: list[Golden]
 
-        Of no rows where no product of its weights can saturate.
-        """
-        classifier = Classifier(folder)
-        if not classifier.saturates:
-            return {"num_rows": 0, "max_logit_shift": 0.0, "num_label_changes": 0}
-        count = SATURATION_WORK / (SATURATION_TOKENS * self.student.num_parameters(exclude_embeddings=True))
-        some = dev.take(np.arange(min(SATURATION_ROWS, max(1, int(count)), len(dev))))
-        encodings = classifier.encode(some.texts, some.pairs)
-        for encoding in encodings:
-            encoding.truncate(SATURATION_TOKENS)
-        emulated = folder.with_name("saturating")
-        shutil.copytree(folder, emulated)
-        saturating(folder / "onnx" / "model.onnx", emulated / "onnx" / "model.onnx")
-        as_emulated = Classifier(emulated)
-        usual, found = (
-            np.concatenate([model.run([encoding]) for encoding in encodings]) for model in (classifier, as_emulated)
-        )
-        shutil.rmtree(emulated)
-        return {
-            "num_rows": len(some),
-            "max_logit_shift": float(np.abs(found - usual).max()),
-            "num_label_changes": int((found.argmax(axis=1) != usual.argmax(axis=1)).sum()),
-        }
+    @property
+    def is_batch_invariant(self) -> bool:
+        """With every provider."""
+        return all(each.batch_invariance.is_invariant for each in (self.parity, *self.other_providers.values()))
 
-    def _write(self, model_file: Path, folder: Path, variant: str) -> None:
-        write_bundle(
-            folder,
-            model_file=model_file,
-            config=self.student.config,
-            tokenizer=self.tokenizer,
-            labels=self.labels,
-            max_length=self.max_length,
-            takes_pairs=self.rows.dev.pairs is not None,
-            variant=variant,
-            saturates=can_saturate(model_file),
-            facts={
-                "name": self.origin.name,
-                "origin": dict(self.origin.origin),
-                "versions": dict(self.origin.versions),
-            },
-        )
+
+def _write(source: _Source, model_file: Path, folder: Path, variant: str) -> None:
+    info = BundleInfo(
+        name=source.origin.name,
+        variant=variant,
+        task_type=source.options.task_type,
+        labels=list(source.labels),
+        takes_pairs=source.splits.dev.pairs is not None,
+        max_length=source.options.max_length,
+        pad_token_id=source.tokenizer.pad_token_id,
+        saturates=can_saturate(model_file),
+        origin=dict(source.origin.origin),
+        versions=dict(source.origin.versions),
+    )
+    write_bundle(folder, info, model_file=model_file, config=source.model.config, tokenizer=source.tokenizer)
+
+
+def _step_parity(source: _Source, model_file: Path, folder: Path) -> Parity:
+    """Parity of a graph on the way to the variants; its bundle is not kept."""
+    _write(source, model_file, folder, "fp32")
+    first = np.arange(min(STEP_ROWS, len(source.splits.dev)))
+    result = _compare(source, folder, CPU, source.splits.dev.take(first), source.dev_logits[first])
+    shutil.rmtree(folder)
+    return result
+
+
+def _compare(source: _Source, folder: Path, provider: str, rows: Split, reference: np.ndarray) -> Parity:
+    metric, labels = source.options.metric, source.labels
+    return parity.compare_with_torch(folder, reference, rows, metric, labels, kind=source.kind, provider=provider)
+
+
+def _measure(source: _Source, folder: Path, variant: Variant) -> _Measurements:
+    """Compare a bundle with torch on each of its providers, score it, and let it answer the golden examples."""
+    dev, test, options = source.splits.dev, source.splits.test, source.options
+    others = [options.gpu_provider] if options.gpu_provider and variant.weights in FOR_GPU else []
+    by_provider = {each: _compare(source, folder, each, dev, source.dev_logits) for each in (CPU, *others)}
+    classifier = Classifier(folder)
+    classifier.batch_invariant = all(each.batch_invariance.is_invariant for each in by_provider.values())
+    test_score = None
+    if test is not None:
+        answers = source.kind.decide(classifier.logits(test.texts, test.pairs))
+        test_score = source.kind.score(options.metric, test.labels, answers, len(source.labels))
+    return _Measurements(
+        parity=by_provider[CPU],
+        other_providers={each: by_provider[each] for each in others},
+        scores=VariantScores(dev=by_provider[CPU].score, test=test_score),
+        without_vnni=_emulate_saturation(source, folder, classifier) if variant.is_calibrated else None,
+        golden=golden_examples(classifier, dev.texts[:NUM_GOLDEN], dev.pairs and dev.pairs[:NUM_GOLDEN]),
+    )
+
+
+def _emulate_saturation(source: _Source, folder: Path, classifier: Classifier) -> Saturation:
+    """What a static variant answers on a processor whose byte products saturate, where nothing prevents it."""
+    if not classifier.saturates:
+        return Saturation(num_rows=0, max_logit_shift=0.0, num_label_changes=0)
+    dev = source.splits.dev
+    count = SATURATION_WORK / (SATURATION_TOKENS * source.model.num_parameters(exclude_embeddings=True))
+    some = dev.take(np.arange(min(SATURATION_ROWS, max(1, int(count)), len(dev))))
+    encodings = classifier.encode(some.texts, some.pairs)
+    for encoding in encodings:
+        encoding.truncate(SATURATION_TOKENS)
+    emulated = folder.with_name("saturating")
+    shutil.copytree(folder, emulated)
+    saturating(folder / "onnx" / "model.onnx", emulated / "onnx" / "model.onnx")
+    exact, saturated = (
+        np.concatenate([each.run([encoding]) for encoding in encodings]) for each in (classifier, Classifier(emulated))
+    )
+    shutil.rmtree(emulated)
+    return Saturation(
+        num_rows=len(some),
+        max_logit_shift=float(np.abs(saturated - exact).max()),
+        num_label_changes=int(source.kind.changed(saturated, exact).sum()),
+    )
+
+
+def _seal(source: _Source, folder: Path, measurements: _Measurements) -> None:
+    """Put the figures, the golden examples and the proof into the bundle."""
+    metric, result, test_score = source.options.metric, measurements.parity, measurements.scores.test
+    on_dev = {f"dev {metric}": result.score, "dev rows": len(source.splits.dev)}
+    on_test = {}
+    if source.splits.test is not None and test_score is not None:
+        on_test = {f"test {metric}": test_score, "test rows": len(source.splits.test)}
+    flips = {"label flips against torch on dev": result.num_label_flips} if source.kind.has_classes else {}
+    logit_error = {"mean logit error / spread": result.logit_error}
+    finish_bundle(
+        folder,
+        batch_invariant=measurements.is_batch_invariant,
+        measured={**on_dev, **on_test, **source.origin.measured, **flips, **logit_error},
+        golden=measurements.golden,
+        proof=BundleProof(
+            metric=metric,
+            parity=result,
+            other_providers=measurements.other_providers,
+            without_vnni=measurements.without_vnni,
+            measured_on=source.origin.machine,
+        ),
+    )
+
+
+def _failures(measurements: _Measurements, tolerance: parity.Tolerance) -> list[str]:
+    """What forbids shipping the variant, of every provider."""
+    elsewhere = [
+        f"{provider}: {reason}"
+        for provider, each in measurements.other_providers.items()
+        for reason in parity.failures(each, tolerance)
+    ]
+    return [*parity.failures(measurements.parity, tolerance), *elsewhere]

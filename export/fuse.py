@@ -9,7 +9,7 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 from transformers import PretrainedConfig
 
-from compress.architectures import POSITIONS_BEHIND_PADDING
+from compress.architectures import capabilities_of
 from export.graph import count_operators
 
 Attention = Literal["Attention", "MultiHeadAttention"]
@@ -45,7 +45,7 @@ def expected_fusions(encoder: Encoder, attention: Attention, *, fuses_embeddings
     RoBERTa and its kin count their positions from the tokens, so that their embeddings are not fused with their
     LayerNorm. ELECTRA's head has a GELU of its own.
     """
-    fused = fuses_embeddings and encoder.model_type not in POSITIONS_BEHIND_PADDING
+    fused = fuses_embeddings and not capabilities_of(encoder.model_type).positions_behind_padding
     found = {
         "EmbedLayerNormalization" if fused else "LayerNormalization": 1,
         attention: encoder.num_layers,

@@ -11,7 +11,7 @@ class Gate:
     """Limits; None: not asked for.
 
     `student_share`, `teacher_share`: of the metric of the fp32 student in torch, and of the teacher, on dev.
-    `batch_shift`: largest change of a probability in company. `size_mb`: of the whole bundle, in decimal megabytes.
+    `batch_shift`: largest change of a probability in a batch. `size_mb`: of the whole bundle, in decimal megabytes.
     `latency_ms`: median from text to label at batch 1.
     """
 
@@ -23,45 +23,47 @@ class Gate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What the gate looks at. `latency_ms` is None where nothing was timed."""
+class GateInputs:
+    """The figures that the gate compares with its limits. `score`: the task's metric on dev, the worst of a variant's
+    providers; `student_score`: of the fp32 student in torch. `latency_ms` is None where nothing was timed.
+    """
 
-    metric: float
-    student_metric: float
-    teacher_metric: float | None
+    score: float
+    student_score: float
+    teacher_score: float | None
     batch_shift: float
     size_bytes: int
     latency_ms: float | None
 
 
-def failures(gate: Gate, found: Measured) -> list[str]:
+def failures(gate: Gate, inputs: GateInputs) -> list[str]:
     """Every limit that a variant is over, in words with both figures."""
-    told = []
+    reasons = []
     for share, whole, who in (
-        (gate.student_share, found.student_metric, "its fp32 student"),
-        (gate.teacher_share, found.teacher_metric, "the teacher"),
+        (gate.student_share, inputs.student_score, "its fp32 student"),
+        (gate.teacher_share, inputs.teacher_score, "the teacher"),
     ):
         # a metric at or under 0 is no measure of what is kept
         if share is None or whole is None or whole <= 0:
             continue
-        if not found.metric >= share * whole:
-            told.append(f"keeps {found.metric / whole:.2%} of {who}'s {whole:.4f}, less than {share:.2%}")
+        if not inputs.score >= share * whole:
+            reasons.append(f"keeps {inputs.score / whole:.2%} of {who}'s {whole:.4f}, less than {share:.2%}")
     over = (
-        (found.batch_shift, gate.batch_shift, "a probability moves by {:.2g} in company, more than {:.2g}"),
-        (found.size_bytes / 1e6, gate.size_mb, "{:.2f} MB, more than {:g}"),
-        (found.latency_ms, gate.latency_ms, "{:.3f} ms from text to label, more than {:g}"),
+        (inputs.batch_shift, gate.batch_shift, "a probability moves by {:.2g} in company, more than {:.2g}"),
+        (inputs.size_bytes / 1e6, gate.size_mb, "{:.2f} MB, more than {:g}"),
+        (inputs.latency_ms, gate.latency_ms, "{:.3f} ms from text to label, more than {:g}"),
     )
     for value, limit, words in over:
         if limit is not None and value is not None and not value <= limit:
-            told.append(words.format(value, limit))
-    if gate.latency_ms is not None and found.latency_ms is None:
-        told.append(f"not timed, and may take {gate.latency_ms:g} ms at most")
-    return told
+            reasons.append(words.format(value, limit))
+    if gate.latency_ms is not None and inputs.latency_ms is None:
+        reasons.append(f"not timed, and may take {gate.latency_ms:g} ms at most")
+    return reasons
 
 
-def recommended(passed: Mapping[str, Measured]) -> str | None:
+def recommended(passed: Mapping[str, GateInputs]) -> str | None:
     """The fastest variant that passed, the smallest of those that are as fast; None where none passed or was timed."""
-    timed = {name: found.latency_ms for name, found in passed.items() if found.latency_ms is not None}
+    timed = {name: inputs.latency_ms for name, inputs in passed.items() if inputs.latency_ms is not None}
     if not timed:
         return None
     fastest = min(timed.values())

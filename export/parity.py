@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from compress import metrics
 from compress.cells import Split
+from compress.metrics import Metric
+from compress.task_types import TaskType
 from export import runtime, session
-from export.paired import Paired, paired_difference
-from export.runtime import Classifier, probabilities
+from export.paired import paired_difference
+from export.results import INVARIANT_PROBABILITY, BatchInvariance, Example, Parity, SessionReport
+from export.runtime import Classifier
 from export.variants import Variant
 
-INVARIANT_PROBABILITY = 1e-5
-COMPANY_ROWS = 256
+BATCH_ROWS = 256  # on which batch invariance is measured
 LONGER_BY = 32  # padding that a text is given to see whether it matters
 
 
@@ -47,77 +47,27 @@ def default_tolerance(variant: Variant) -> Tolerance:
     return max(parts, key=lambda part: part.logit_error)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """A text that shows a difference: what is expected for it, what the model gave (probabilities, or the value)."""
-
-    text: str
-    pair: str | None
-    expected: list[float]
-    found: list[float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Company:
-    """What becomes of a text's answer in company: the largest change of a probability in a mixed batch, and with
-    padding alone (of a regression: of its value, over the spread of the values); how many labels change; the text that
-    changes most, alone and then in company.
-    """
-
-    num_rows: int
-    batch_shift: float
-    padding_shift: float
-    num_label_changes: int
-    example: Example | None
-
-    @property
-    def is_invariant(self) -> bool:
-        """Whether a text's answer is the same alone, in a batch and padded: the label, and the probability to 1e-5."""
-        shifts = (self.batch_shift, self.padding_shift)
-        return not self.num_label_changes and all(shift <= INVARIANT_PROBABILITY for shift in shifts)  # NaN is not
+def failures(parity: Parity, tolerance: Tolerance) -> list[str]:
+    """What forbids shipping the model as an export of torch's, each reason in words; empty where nothing does."""
+    errors = {"logit_error": parity.logit_error, "label_flips": parity.num_label_flips / parity.num_rows}
+    reasons = [
+        f"{name} {errors[name]:.4g} over the tolerance {limit:.4g}"
+        for name, limit in asdict(tolerance).items()
+        if not errors[name] <= limit  # NaN is over every limit
+    ]
+    if parity.session.provider != parity.requested_provider:
+        reasons.append(f"{parity.requested_provider} was asked for, {parity.session.provider} ran")
+    return reasons
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parity:
-    """A model beside torch on `num_rows` rows; errors in logits, `logit_error` as in Tolerance.
-
-    `example`: the first row whose label is another; where none is, the row that is furthest off. `asked_for`: the
-    execution provider that was asked for; `ran`: what ran.
-    """
-
-    num_rows: int
-    max_logit_error: float
-    mean_logit_error: float
-    logit_error: float
-    num_label_flips: int
-    metric: float
-    torch_metric: float
-    paired: Paired
-    example: Example
-    company: Company
-    asked_for: str
-    ran: session.Ran
-
-    def failures(self, tolerance: Tolerance) -> list[str]:
-        """What forbids to ship it as an export of the model, each in words; empty where nothing does."""
-        found = {"logit_error": self.logit_error, "label_flips": self.num_label_flips / self.num_rows}
-        over = [
-            f"{name} {found[name]:.4g} over the tolerance {limit:.4g}"
-            for name, limit in asdict(tolerance).items()
-            if not found[name] <= limit  # NaN is over every limit
-        ]
-        if self.ran.provider != self.asked_for:
-            over.append(f"{self.asked_for} was asked for, {self.ran.provider} ran")
-        return over
-
-
-def hold_against_torch(
+def compare_with_torch(
     bundle: Path,
     reference: np.ndarray,
     rows: Split,
-    metric: metrics.Metric,
+    metric: Metric,
     labels: Sequence[str],
     *,
+    kind: TaskType,
     provider: str = "CPUExecutionProvider",
 ) -> Parity:
     """Run a bundle on rows whose torch logits are `reference`, (rows, classes).
@@ -125,8 +75,8 @@ def hold_against_torch(
     `labels`: the names of torch's outputs, in order. Where the bundle has them in another, logits are compared by name.
     """
     classifier = Classifier(bundle, providers=[provider])
-    company = in_company(classifier, rows)
-    classifier.batch_invariant = company.is_invariant
+    batch_invariance = measure_batch_invariance(classifier, rows, kind)
+    classifier.batch_invariant = batch_invariance.is_invariant
     logits = classifier.logits(rows.texts, rows.pairs)
     if set(classifier.labels) == set(labels):
         logits = logits[:, [classifier.labels.index(name) for name in labels]]
@@ -135,9 +85,10 @@ def hold_against_torch(
         reference,
         rows,
         metric,
-        company=company,
-        asked_for=provider,
-        ran=session.examine(
+        kind=kind,
+        batch_invariance=batch_invariance,
+        requested_provider=provider,
+        session_report=session.examine(
             bundle / "onnx" / "model.onnx",
             classifier.columns(classifier.encode(rows.texts[:1], rows.pairs and rows.pairs[:1])),
             runtime.with_options([provider]),
@@ -150,54 +101,56 @@ def compare(
     logits: np.ndarray,
     reference: np.ndarray,
     rows: Split,
-    metric: metrics.Metric,
+    metric: Metric,
     *,
-    company: Company,
-    asked_for: str,
-    ran: session.Ran,
+    kind: TaskType,
+    batch_invariance: BatchInvariance,
+    requested_provider: str,
+    session_report: SessionReport,
 ) -> Parity:
     """Parity of two models' logits on the same rows, each (rows, classes)."""
     error = np.abs(logits - reference)
-    ours, theirs = metrics.decide(logits), metrics.decide(reference)
-    num_classes = logits.shape[1]
-    flipped = np.flatnonzero(logits.argmax(axis=1) != reference.argmax(axis=1))
-    num_flips = len(flipped) if num_classes > 1 else 0
-    shown = int(flipped[0]) if num_flips else int(error.max(axis=1).argmax())
+    ours, theirs = kind.decide(logits), kind.decide(reference)
+    num_labels = logits.shape[1]
+    changed = np.flatnonzero(kind.changed(logits, reference))
+    example_row = int(changed[0]) if len(changed) else int(error.max(axis=1).argmax())
     return Parity(
         num_rows=len(logits),
         max_logit_error=float(error.max()),
         mean_logit_error=float(error.mean()),
         logit_error=float(error.mean() / (reference.std() or 1.0)),
-        num_label_flips=num_flips,
-        metric=metrics.score(metric, rows.labels, ours, num_classes=num_classes),
-        torch_metric=metrics.score(metric, rows.labels, theirs, num_classes=num_classes),
-        paired=paired_difference(metric, rows.labels, ours, theirs, num_classes=num_classes),
-        example=_example(rows, shown, probabilities(reference), probabilities(logits)),
-        company=company,
-        asked_for=asked_for,
-        ran=ran,
+        num_label_flips=len(changed),
+        score=kind.score(metric, rows.labels, ours, num_labels),
+        torch_score=kind.score(metric, rows.labels, theirs, num_labels),
+        difference=paired_difference(metric, rows.labels, ours, theirs, kind=kind, num_labels=num_labels),
+        example=_example(rows, example_row, kind.answers(reference), kind.answers(logits)),
+        batch_invariance=batch_invariance,
+        requested_provider=requested_provider,
+        session=session_report,
     )
 
 
-def in_company(classifier: Classifier, rows: Split, *, num_rows: int = COMPANY_ROWS, batch_size: int = 16) -> Company:
+def measure_batch_invariance(
+    classifier: Classifier, rows: Split, kind: TaskType, *, num_rows: int = BATCH_ROWS, batch_size: int = 16
+) -> BatchInvariance:
     """Run texts alone, in mixed batches as they come, and alone with padding."""
     texts, pairs = rows.texts[:num_rows], rows.pairs and rows.pairs[:num_rows]
     encodings = classifier.encode(texts, pairs)
-    alone = probabilities(np.concatenate([classifier.run([encoding]) for encoding in encodings]))
+    alone = kind.answers(np.concatenate([classifier.run([encoding]) for encoding in encodings]))
     batches = [encodings[start : start + batch_size] for start in range(0, len(encodings), batch_size)]
-    together = probabilities(np.concatenate([classifier.run(batch) for batch in batches]))
+    together = kind.answers(np.concatenate([classifier.run(batch) for batch in batches]))
     longer = [min(len(encoding) + LONGER_BY, classifier.max_length) for encoding in encodings]
-    padded = probabilities(
+    padded = kind.answers(
         np.concatenate(
             [classifier.run([encoding], length=length) for encoding, length in zip(encodings, longer, strict=True)]
         )
     )
-    unit = (alone.std() or 1.0) if alone.shape[1] == 1 else 1.0
+    unit = kind.unit(alone)
     in_batch, in_padding = np.abs(together - alone) / unit, np.abs(padded - alone) / unit
     shift = np.maximum(in_batch, in_padding).max(axis=1)
-    changed = (together.argmax(axis=1) != alone.argmax(axis=1)) | (padded.argmax(axis=1) != alone.argmax(axis=1))
+    changed = kind.changed(together, alone) | kind.changed(padded, alone)
     most = int(shift.argmax())
-    return Company(
+    return BatchInvariance(
         num_rows=len(encodings),
         batch_shift=float(in_batch.max()),
         padding_shift=float(in_padding.max()),
@@ -206,15 +159,10 @@ def in_company(classifier: Classifier, rows: Split, *, num_rows: int = COMPANY_R
     )
 
 
-def _example(rows: Split, row: int, expected: np.ndarray, found: np.ndarray) -> Example:
+def _example(rows: Split, row: int, expected: np.ndarray, actual: np.ndarray) -> Example:
     return Example(
         text=rows.texts[row],
         pair=None if rows.pairs is None else rows.pairs[row],
         expected=[round(float(value), 5) for value in expected[row]],
-        found=[round(float(value), 5) for value in found[row]],
+        actual=[round(float(value), 5) for value in actual[row]],
     )
-
-
-def as_plain(found: Parity) -> dict[str, Any]:
-    """Plain values, for results.json and bundle.json."""
-    return {**asdict(found), "batch_invariant": found.company.is_invariant}

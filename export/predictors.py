@@ -2,29 +2,36 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
 from tokenizers import Encoding, Tokenizer
 
 from compress import locations, models
+from compress.task_types import TaskTypeName
 
 Precision = Literal["fp32", "fp16", "bf16"]
+Tensor = TypeVar("Tensor")
 
 
-class Predictor(Protocol):
-    """Anything that answers a batch. `runtime.Classifier` is one for bundles, TorchPredictor for torch."""
+class Predictor(Protocol[Tensor]):
+    """Anything that answers a batch. `runtime.Classifier` is one for bundles, TorchPredictor for torch.
+
+    `task_type`: what it answers with.
+    """
+
+    task_type: TaskTypeName
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
         """Tokenise, cut to the model's limit."""
         ...
 
-    def columns(self, encodings: Sequence[Encoding]) -> dict[str, Any]:
+    def columns(self, encodings: Sequence[Encoding]) -> dict[str, Tensor]:
         """What the model takes for one padded batch."""
         ...
 
-    def forward(self, columns: dict[str, Any]) -> np.ndarray:
+    def forward(self, columns: dict[str, Tensor]) -> np.ndarray:
         """One call of the model: (texts, classes) logits."""
         ...
 
@@ -55,7 +62,14 @@ class TorchPredictor:
         `compiled`: by torch.compile for any shape; on a GPU as CUDA graphs.
         """
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-        model: Any = models.load_classifier(str(folder), ("0", "1") if random_head else None)
+        self.task_type: TaskTypeName
+        model: Any
+        if random_head:
+            self.task_type = "classification"
+            model = models.load_classifier(str(folder), ("0", "1"), task_type=self.task_type)
+        else:
+            self.task_type = locations.task_type_of(str(folder))
+            model = models.load_classifier(str(folder))
         self.model = model.to(device=device, dtype=dtype)
         self.compute_logits = self._compute_logits
         if compiled:
@@ -76,7 +90,7 @@ class TorchPredictor:
     def columns(self, encodings: Sequence[Encoding]) -> dict[str, torch.Tensor]:
         """The model's inputs, int64 (texts, positions) on its device, padded to the longest text."""
         longest = max(len(encoding) for encoding in encodings)
-        columns: dict[str, Any] = {
+        columns = {
             "input_ids": [e.ids + [self.pad_token_id] * (longest - len(e)) for e in encodings],
             "attention_mask": [e.attention_mask + [0] * (longest - len(e)) for e in encodings],
         }

@@ -20,6 +20,7 @@ import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
 EXACT_BYTE_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8"}  # flags of processors that have them
+TASK_TYPES = ("classification", "regression")
 PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # fp32 means fp32, as in torch
 
 
@@ -30,7 +31,8 @@ class BundleError(ValueError):
 class Classifier:
     """A bundle, loaded: texts in, labels and probabilities out.
 
-    `labels`: class names in the order of the logits. `batch_invariant`: whether a text's answer is independent of the
+    `labels`: names of the outputs, in the order of the logits. `task_type`: what the model answers with, one of
+    TASK_TYPES. `batch_invariant`: whether a text's answer is independent of the
     other texts in its batch; where it is not, texts are run one by one, so that answers can be repeated.
     """
 
@@ -50,6 +52,7 @@ class Classifier:
         try:
             manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
             self.labels: list[str] = manifest["labels"]
+            self.task_type: str = manifest.get("task_type") or _task_type_of_0_1_0(self.labels)
             self.max_length: int = manifest["limits"]["max_length"]
             self.batch_invariant: bool = manifest["batch_invariant"]
             self.takes_pairs: bool = manifest["takes_pairs"]
@@ -57,6 +60,8 @@ class Classifier:
             self.saturates: bool = manifest.get("saturates", True)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{folder}: no readable bundle.json ({type(error).__name__}: {error})") from error
+        if self.task_type not in TASK_TYPES:
+            raise BundleError(f"{folder}: its task type is {self.task_type!r}; expected {' or '.join(TASK_TYPES)}")
         options = onnxruntime.SessionOptions()
         for name, value in session_config(saturates=self.saturates).items():
             options.add_session_config_entry(name, value)
@@ -123,10 +128,14 @@ class Classifier:
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[dict[str, object]]:
         """For each text its most probable label: {"label": name, "probability": 0..1}; of a regression, its value."""
-        answers = probabilities(self.logits(texts, pairs))
-        if len(self.labels) == 1:
+        answers = self.answers(self.logits(texts, pairs))
+        if self.task_type == "regression":
             return [{self.labels[0]: round(float(row[0]), 6)} for row in answers]
         return [{"label": self.labels[int(row.argmax())], "probability": round(float(row.max()), 6)} for row in answers]
+
+    def answers(self, logits: np.ndarray) -> np.ndarray:
+        """(texts, classes) logits to probabilities; the values of a regression, (texts, 1), as they are."""
+        return logits if self.task_type == "regression" else probabilities(logits)
 
 
 def session_config(*, saturates: bool) -> dict[str, str]:
@@ -150,11 +159,14 @@ def with_options(providers: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """(rows, classes) logits to probabilities. The one output of a regression, (rows, 1), is left as it is."""
-    if logits.shape[1] == 1:
-        return logits
+    """(rows, classes) logits to probabilities."""
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _task_type_of_0_1_0(labels: Sequence[str]) -> str:
+    """The task type of a bundle that does not name it, as version 0.1.0 wrote them."""
+    return "regression" if len(labels) == 1 else "classification"
 
 
 def _rows(arguments: argparse.Namespace, takes_pairs: bool) -> Iterator[tuple[str, str | None]]:

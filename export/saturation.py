@@ -26,12 +26,12 @@ def saturating(path: Path, target: Path) -> int:
     """
     graph = Graph(path)
     graph.require_opset(OPSET)
-    found = graph.of_type("MatMulIntegerToFloat", "QAttention")
-    for product in found:
+    products = graph.of_type("MatMulIntegerToFloat", "QAttention")
+    for product in products:
         steps = _attention(graph, product) if product.op_type == "QAttention" else _product(graph, product)
         graph.replace(product, steps)
     graph.save(target)
-    return len(found)
+    return len(products)
 
 
 def can_saturate(path: Path) -> bool:

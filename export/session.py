@@ -1,12 +1,10 @@
-"""What the runtime made of a model: the provider of every node, and the share of the products in low precision."""
+"""How onnxruntime runs a model: the provider of every node, and the share of the products in low precision."""
 
 import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -14,6 +12,7 @@ from onnx import NodeProto, TensorProto
 
 from export.graph import Graph, attribute
 from export.operators import WEIGHTS_AT
+from export.results import SessionReport
 
 LOW_PRECISION = (TensorProto.INT8, TensorProto.UINT8, TensorProto.FLOAT16)
 FUSED = (
@@ -22,21 +21,12 @@ FUSED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ran:
-    """A session as it ran, after the runtime's own optimisations.
-
-    `low_precision`: share of the weights' multiplications whose weights are in 16 bits or fewer. `nodes`: how many
-    nodes each provider ran. `fused`: how often each fused operator stands.
-    """
-
-    provider: str
-    nodes: dict[str, int]
-    low_precision: float
-    fused: dict[str, int]
-
-
-def examine(model: Path, inputs: Mapping[str, np.ndarray], providers: Sequence[Any], options: Mapping[str, str]) -> Ran:
+def examine(
+    model: Path,
+    inputs: Mapping[str, np.ndarray],
+    providers: Sequence[str | tuple[str, dict[str, str]]],
+    options: Mapping[str, str],
+) -> SessionReport:
     """Load a model once more and run it on one input, to see where and how. `options`: the session's config entries."""
     with tempfile.TemporaryDirectory() as folder:
         settings = onnxruntime.SessionOptions()
@@ -50,13 +40,13 @@ def examine(model: Path, inputs: Mapping[str, np.ndarray], providers: Sequence[A
         session.run(None, {entry.name: inputs[entry.name] for entry in session.get_inputs()})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         graph = Graph(Path(folder) / "optimised.onnx")
-    ran = Counter(
+    nodes = Counter(
         event["args"]["provider"] for event in events if event["cat"] == "Node" and "provider" in event.get("args", {})
     )
     counts = Counter(node.op_type for node in graph.nodes)
-    return Ran(
+    return SessionReport(
         provider=session.get_providers()[0],
-        nodes=dict(ran),
+        nodes=dict(nodes),
         low_precision=_low_precision(graph),
         fused={name: counts[name] for name in FUSED if counts[name]},
     )

@@ -1,10 +1,9 @@
 """`pocketbert bench-augment`: how fast a recipe's data augmentation is, and how much memory it takes."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 
 from bench import augmentation, machine
@@ -28,8 +27,8 @@ def measure(
     num_threads: int | None,
     output: Path | None,
     console: Console,
-) -> dict[str, Any]:
-    """Augment `num_rows` train texts, drawn by the seed, in each way; returns plain values.
+) -> augmentation.AugmentationLadder:
+    """Augment `num_rows` train texts, drawn by the seed, by each method.
 
     The recipe's masked language model must have its head: of a head trained by a run, name the run's folder. `output`:
     a folder for augmentation.json, with the raw seconds.
@@ -44,42 +43,42 @@ def measure(
     texts = task.train.different_texts()
     order = np.random.default_rng(recipe.seed).permutation(len(texts))
     drawn = [texts[number] for number in order]
-    spec = {
-        "masked_lm": name,
-        "vectors": section.vectors,
-        "max_vectors": section.max_vectors,
-        "cache": str(cache_folder()),
-        "stop_words": section.stop_words,
-        "variants": section.variants,
-        "probability": section.probability,
-        "candidates": section.candidates,
-        "max_length": min(task.max_length, max_tokens(read_config(name))),
-    }
+    options = augmentation.AugmentationOptions(
+        masked_lm=name,
+        vectors=section.vectors,
+        max_vectors=section.max_vectors,
+        stop_words=section.stop_words,
+        variants=section.variants,
+        probability=section.probability,
+        candidates=section.candidates,
+        max_length=min(task.max_length, max_tokens(read_config(name))),
+    )
+    here, cache = machine.describe(), str(cache_folder())
     threads = num_threads or machine.usable_cores()
     with progress_bar("augmentation", console) as on_progress:
-        measured = augmentation.measure(
-            drawn[:num_rows], spec, rounds=rounds, num_threads=threads, seed=recipe.seed, on_progress=on_progress
+        timings = augmentation.measure(
+            drawn[:num_rows],
+            options,
+            cache=cache,
+            rounds=rounds,
+            num_threads=threads,
+            seed=recipe.seed,
+            on_progress=on_progress,
         )
     sizes = sorted({min(num_rows, len(drawn)), min(TIMES_AS_MANY * num_rows, len(drawn))})
     with console.status(f"writing the variants of {' and '.join(f'{size:,}' for size in sizes)} texts"):
-        memory = augmentation.measure_memory(drawn, sizes, spec, num_threads=threads)
-    found = {
-        "machine": machine.describe(),
-        "num_texts": min(num_rows, len(drawn)),
-        "rounds": rounds,
-        "num_threads": threads,
-        "spec": {key: value for key, value in spec.items() if key != "cache"},
-        "rows": augmentation.rows_of(measured),
-        "memory": memory,
-        "samples": [
-            {
-                **asdict(each.way),
-                "rounds": [{key: value for key, value in told.items() if key != "asked"} for told in each.rounds],
-            }
-            for each in measured
-        ],
-    }
+        memory = augmentation.measure_memory(drawn, sizes, options, cache=cache, num_threads=threads)
+    ladder = augmentation.AugmentationLadder(
+        machine=here,
+        num_texts=min(num_rows, len(drawn)),
+        rounds=rounds,
+        num_threads=threads,
+        options=options,
+        rows=augmentation.rows_of(timings),
+        memory=memory,
+        samples=timings,
+    )
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "augmentation.json", found)
-    return found
+        write_json(output / "augmentation.json", to_jsonable_python(ladder))
+    return ladder

@@ -1,13 +1,15 @@
 """The command line's benchmarks: of models, of a recipe's training and augmentation, of peers and of shapes."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from compress.errors import UserError
-from pocketbert.terminal import AsJson, Changes, Label, RecipeName, Texts, Threads, printed, stderr_console
+from pocketbert.terminal import AsJson, Changes, Encoding, Label, RecipeName, Texts, Threads, printed, stderr_console
+
+if TYPE_CHECKING:
+    from bench.results import Results
 
 commands = typer.Typer()
 Rounds = Annotated[int, typer.Option(min=2, help="Interleaved rounds")]
@@ -31,6 +33,7 @@ def bench(
     data: Annotated[Path | None, typer.Option(help="A labelled table, for accuracy and real text lengths")] = None,
     text: Texts = None,
     label: Label = "label",
+    encoding: Encoding = "utf-8",
     device: Annotated[str, typer.Option(help="cpu, cuda or both")] = "cpu",
     threads: Threads = None,
     rounds: Rounds = 12,
@@ -67,7 +70,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Time models side by side; no recipe needed."""
-    from bench.load import Load
+    from bench.measurements import LoadTest
     from pocketbert import shown
     from pocketbert.folder_benchmark import Question, of_folders, of_itself
 
@@ -75,22 +78,23 @@ def bench(
         data=data,
         text=text or ["text"],
         label=label,
+        encoding=encoding,
         num_threads=threads,
         rounds=rounds,
         restart_every=restart_every,
         grid=grid or (),
-        load=None if load is None else Load(bound_ms=load, processes=processes),
+        load=None if load is None else LoadTest(bound_ms=load, processes=processes),
         limits=limits,
         thread_sweep=thread_sweep,
     )
     if check_itself is not None:
         if len(paths) > 1:
             raise UserError(f"--check {check_itself}: got {len(paths)} folders; expected one, to hold against itself")
-        found = of_itself(paths[0], question, runs=check_itself, output=output, console=stderr_console())
-        printed(found, as_json, shown.validity)
+        result = of_itself(paths[0], question, runs=check_itself, output=output, console=stderr_console())
+        printed(result, as_json, shown.validity)
         return
     results = of_folders(paths, question, device=device, compiled=compiled, output=output, console=stderr_console())
-    _tell(results, as_json, output)
+    _print_results(results, as_json, output)
 
 
 @commands.command(
@@ -178,6 +182,7 @@ def bench_peers(
     data: Annotated[Path | None, typer.Option(help="A labelled table, for accuracy and real text lengths")] = None,
     text: Texts = None,
     label: Label = "label",
+    encoding: Encoding = "utf-8",
     peer: Annotated[
         list[str] | None, typer.Option(help="optimum-onnx, OpenVINO or Olive; several times [default: all]")
     ] = None,
@@ -202,12 +207,13 @@ def bench_peers(
         data=data,
         text=text or ["text"],
         label=label,
+        encoding=encoding,
         num_threads=threads,
         rounds=rounds,
         restart_every=restart_every,
         grid=grid or (),
     )
-    found = of_peers(
+    results = of_peers(
         model,
         bundles,
         question,
@@ -217,7 +223,7 @@ def bench_peers(
         output=output,
         console=stderr_console(),
     )
-    _tell(found, as_json, output)
+    _print_results(results, as_json, output)
 
 
 @commands.command(
@@ -243,18 +249,15 @@ def bench_shapes(
     from pocketbert.shape_benchmark import of_shapes
 
     question = Question(num_threads=threads, rounds=rounds, restart_every=restart_every, grid=grid or ())
-    found = of_shapes(shape or (), question, output=output, console=stderr_console())
-    _tell(found, as_json, output)
+    results = of_shapes(shape or (), question, output=output, console=stderr_console())
+    _print_results(results, as_json, output)
     if not as_json:
-        shown.beside_paper(found["paper"])
+        shown.beside_paper(results.shapes)
 
 
-def _tell(results: dict[str, Any], as_json: bool, output: Path | None) -> None:
+def _print_results(results: "Results", as_json: bool, output: Path | None) -> None:
     from pocketbert import shown
 
-    if as_json:
-        print(json.dumps(results))
-        return
-    shown.table(results)
-    if output is not None:
+    printed(results, as_json, shown.table)
+    if output is not None and not as_json:
         shown.path("report", output / "report.html")

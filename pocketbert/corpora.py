@@ -16,12 +16,12 @@ HUB = "hub:"
 
 
 @contextmanager
-def named(section: CorpusSection) -> Iterator[None]:
-    """Inside, what is wrong with a corpus is told with the key that names it."""
+def error_context(section: CorpusSection) -> Iterator[None]:
+    """Inside, errors about a corpus begin with the key that names it."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{section.key}.corpus: {error}") from error
+        raise error.within(f"{section.key}.corpus") from error
 
 
 def corpus_path(name: str) -> Path:
@@ -34,7 +34,7 @@ def corpus_path(name: str) -> Path:
 
 def identities(section: CorpusSection, task: Task) -> list[str]:
     """What each entry is known by: sha256 over the content of its files; of a data set of the Hub, its name."""
-    with named(section):
+    with error_context(section):
         return [task.fingerprint() if name == "task" else _identity(name) for name in section.corpus]
 
 

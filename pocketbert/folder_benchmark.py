@@ -3,38 +3,51 @@
 import random
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 
 from bench import machine
-from bench.contenders import GRID, Contender, Device, Workload, contenders_at, shape_of
-from bench.latency import Protocol
-from bench.load import Load
+from bench.contenders import GRID, Contender, Lineup, Workload, contenders_at, shape_of
+from bench.measurements import LoadTest, Protocol
+from bench.records import Device
 from bench.report import write_reports
-from bench.schema import FORMAT_VERSION
-from bench.validity import check
+from bench.results import Reproduce, Results, StageResults, write_results
+from bench.validity import SelfCheck, check
 from compress import locations
+from compress.cells import Split
 from compress.errors import UserError
 from compress.files import write_json
-from compress.metrics import Metric
 from compress.progress import progress_bar
+from compress.task_types import TaskTypeName, task_type
 from compress.tasks import read_split
-from export.manifest import read_manifest
+from export.manifest import read_bundle_info
 from pocketbert import __version__
-from pocketbert.benchmark import run_benchmark
+from pocketbert.benchmark import BenchOptions, run_benchmark
 
 MADE_UP_WORDS = "the of to and a in is it you that he was for on are with as his they be at one have this"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOutputs:
+    """What fine-tuned models answer: the names of their outputs, in their order, and of which kind they are.
+
+    `labels` is None where no model says, because none is fine-tuned; a table's own labels then stand.
+    """
+
+    labels: tuple[str, ...] | None = None
+    task_type: TaskTypeName = "classification"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """What is measured, of whichever models.
 
-    `data`: a labelled table, for accuracy and real lengths, with its columns; without one, sentences are made up.
-    `num_threads`: by default all usable cores, parted among the load's processes. `grid`: shapes as the command line
+    `data`: a labelled table, for accuracy and real lengths, with its columns and its text encoding; without one,
+    sentences are made up.
+    `num_threads`: by default all usable cores, divided among the load's processes. `grid`: shapes as the command line
     has them. `load`: also under load. `limits`: also how near bundles come to this machine's limits. `thread_sweep`:
     also with fewer threads.
     """
@@ -42,11 +55,12 @@ class Question:
     data: Path | None = None
     text: Sequence[str] = ("text",)
     label: str = "label"
+    encoding: str = "utf-8"
     num_threads: int | None = None
     rounds: int = 12
     restart_every: int = 2
     grid: Sequence[str] = ()
-    load: Load | None = None
+    load: LoadTest | None = None
     limits: bool = False
     thread_sweep: bool = False
 
@@ -59,26 +73,41 @@ class Question:
             restart_every=self.restart_every,
         )
 
-    def workload(self, labels: tuple[str, ...] | None, *, takes_pairs: bool = False) -> Workload:
-        """On what: every row of the table, or made up sentences and no score."""
+    def workload(self, outputs: ModelOutputs, *, takes_pairs: bool = False) -> Workload:
+        """On what: every row of the table, or made up sentences and no score. `outputs`: those of all models."""
         shapes = tuple(map(shape_of, dict.fromkeys(self.grid))) or GRID
         if self.data is None:
             texts = made_up_texts(200)
             return Workload(texts=texts, pairs=texts[::-1] if takes_pairs else None, grid=shapes)
-        split = read_split(self.data, text=list(self.text), label=self.label, labels=labels)
+        split = self.read(self.data, outputs)
         return Workload(
             texts=split.texts,
             pairs=split.pairs,
             labels=split.labels.tolist(),
-            num_classes=len(labels or ()),
+            task_type=outputs.task_type,
+            num_labels=len(outputs.labels or ()),
             grid=shapes,
         )
 
+    def read(self, table: Path, outputs: ModelOutputs) -> Split:
+        """The rows of a table that has the question's columns and encoding."""
+        return read_split(
+            table,
+            text=list(self.text),
+            label=self.label,
+            labels=outputs.labels,
+            task_type=outputs.task_type,
+            encoding=self.encoding,
+        )
+
+    def table_options(self) -> list[str]:
+        """How its tables are read, as options of the command line."""
+        columns = [part for column in self.text for part in ("--text", column)]
+        return ["--label", self.label, *columns, "--encoding", self.encoding]
+
     def options(self) -> list[str]:
         """The same as options of the command line."""
-        parts = [] if self.data is None else ["--data", str(self.data), "--label", self.label]
-        if self.data is not None:
-            parts += [part for column in self.text for part in ("--text", column)]
+        parts = [] if self.data is None else ["--data", str(self.data), *self.table_options()]
         parts += [part for shape in self.grid for part in ("--grid", shape)]
         if self.load is not None:
             parts += ["--load", f"{self.load.bound_ms:g}", "--processes", str(self.load.processes)]
@@ -99,8 +128,8 @@ def of_folders(
     compiled: bool,
     output: Path | None,
     console: Console,
-) -> dict[str, Any]:
-    """Any Hugging Face folders and bundles, without a run; returns the content of results.json."""
+) -> Results:
+    """Any Hugging Face folders and bundles, without a run."""
     choices: dict[str, list[Device]] = {"cpu": ["cpu"], "cuda": ["cuda"], "both": ["cpu", "cuda"]}
     devices = choices.get(device)
     if devices is None:
@@ -111,10 +140,10 @@ def of_folders(
         contender
         for path in existing(paths)
         for where in devices
-        for contender in contenders_at(path, device=where, name=_short_name(path, paths), compiled=compiled)
+        for contender in contenders_at(path, device=where, label=_short_name(path, paths), compiled=compiled)
     ]
     return of_contenders(
-        contenders,
+        Lineup(contenders=contenders),
         question,
         name=" against ".join(_short_name(path, paths) for path in paths),
         command=["bench", *map(str, paths), "--device", device, *(["--compile"] if compiled else [])],
@@ -124,7 +153,7 @@ def of_folders(
 
 
 def of_contenders(
-    contenders: Sequence[Contender],
+    lineup: Lineup,
     question: Question,
     *,
     name: str,
@@ -132,61 +161,56 @@ def of_contenders(
     output: Path | None,
     console: Console,
     words: str = "on the same folders",
-    **how: Any,
-) -> dict[str, Any]:
-    """Measure, and make it results.json's content; with `output` also that file, the samples and the report.
+) -> Results:
+    """Measure; with `output` also write results.json, the samples and the report into that folder.
 
-    `command`, `words`: how to measure it again. `how`: more for `run_benchmark`.
+    `command`, `words`: how to measure it again.
     """
-    labels = None if question.data is None else _common_labels(contenders)
-    metric: Metric = "pearson_spearman" if labels is not None and len(labels) == 1 else "accuracy"
+    outputs = ModelOutputs() if question.data is None else _common_outputs(lineup.contenders)
+    kind = task_type(outputs.task_type)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-    found = run_benchmark(
-        contenders,
-        question.workload(labels, takes_pairs=any(map(_takes_pairs, contenders))),
+    bench = run_benchmark(
+        lineup,
+        question.workload(outputs, takes_pairs=any(map(_takes_pairs, lineup.contenders))),
         question.protocol(),
-        metric,
+        kind.default_metric,
+        BenchOptions(load=question.load, limits=question.limits, thread_sweep=question.thread_sweep),
         samples_file=None if output is None else output / "samples.json",
         console=console,
-        load=question.load,
-        limits=question.limits,
-        thread_sweep=question.thread_sweep,
-        **how,
     )
-    results = {
-        "format_version": FORMAT_VERSION,
-        "name": name,
-        "metric": metric,
-        "reproduce": {
-            "words": f"With PocketBERT {__version__} and the packages named below, {words}.",
-            "command": shlex.join(["pocketbert", *command, *question.options()]),
-            "recipe": None,
-        },
-        "stages": {"bench": found},
-    }
+    results = Results(
+        name=name,
+        metric=kind.default_metric,
+        task_type=kind.name,
+        stages=StageResults(bench=bench),
+        reproduce=Reproduce(
+            words=f"With PocketBERT {__version__} and the packages named below, {words}.",
+            command=shlex.join(["pocketbert", *command, *question.options()]),
+        ),
+    )
     if output is not None:
-        write_json(output / "results.json", results)
+        write_results(results, output)
         write_reports(results, output)
     return results
 
 
-def of_itself(path: Path, question: Question, *, runs: int, output: Path | None, console: Console) -> dict[str, Any]:
+def of_itself(path: Path, question: Question, *, runs: int, output: Path | None, console: Console) -> SelfCheck:
     """Whether this machine's figures can be trusted: a model against itself `runs` times, and half as often against a
-    slower copy. What was found goes to output/validity.json too.
+    slower copy. The result goes to output/validity.json too.
     """
     (contender, *_) = contenders_at(path)
-    labels = None if question.data is None else _common_labels([contender])
-    workload = question.workload(labels, takes_pairs=_takes_pairs(contender))
+    outputs = ModelOutputs() if question.data is None else _common_outputs([contender])
+    workload = question.workload(outputs, takes_pairs=_takes_pairs(contender))
     with progress_bar("against itself", console) as on_progress:
-        found = check(
-            contender, workload, question.protocol(), runs=runs, planted_runs=runs // 2, on_progress=on_progress
+        measured = check(
+            contender, workload, question.protocol(), runs=runs, slowed_runs=runs // 2, on_progress=on_progress
         )
-    found["machine"] = machine.describe()
+    result = replace(measured, machine=machine.describe())
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "validity.json", found)
-    return found
+        write_json(output / "validity.json", to_jsonable_python(result))
+    return result
 
 
 def existing(paths: Sequence[Path]) -> Sequence[Path]:
@@ -211,28 +235,34 @@ def made_up_texts(count: int) -> list[str]:
     return [" ".join(draw.choices(words, k=draw.randint(4, 60))) for _ in range(count)]
 
 
+def outputs_of(model: str) -> ModelOutputs:
+    """Those of a Hugging Face folder."""
+    return ModelOutputs(labels=locations.label_names(model), task_type=locations.task_type_of(model))
+
+
 def _takes_pairs(contender: Contender) -> bool:
-    return contender.kind == "onnxruntime" and bool(read_manifest(Path(contender.path))["takes_pairs"])
+    return contender.is_bundle and read_bundle_info(Path(contender.path)).takes_pairs
 
 
-def _common_labels(contenders: Sequence[Contender]) -> tuple[str, ...] | None:
-    """The class names that all scored models share; UserError where they differ in names or order."""
-    found = {
-        contender.path: _labels_of(contender)
+def _common_outputs(contenders: Sequence[Contender]) -> ModelOutputs:
+    """Those that all scored models share; UserError where they differ in names or order."""
+    by_path = {
+        contender.path: _outputs_of(contender)
         for contender in contenders
-        if contender.scored and contender.kind != "peer"
+        if contender.is_scored and contender.system.role != "peer"
     }
-    if len(set(found.values())) > 1:
-        (one, names), *rest = found.items()
-        other, others = next((path, theirs) for path, theirs in rest if theirs != names)
+    if len(set(by_path.values())) > 1:
+        (one, expected), *rest = by_path.items()
+        other, actual = next((path, outputs) for path, outputs in rest if outputs != expected)
         raise UserError(
-            f"the models' labels differ: {one} has {', '.join(names)}; {other} has {', '.join(others)}; "
-            "leave --data out to time them without accuracy"
+            f"the models' labels differ: {one} has {', '.join(expected.labels or ())}; {other} has "
+            f"{', '.join(actual.labels or ())}; leave --data out to time them without accuracy"
         )
-    return next(iter(found.values()), None)
+    return next(iter(by_path.values()), ModelOutputs())
 
 
-def _labels_of(contender: Contender) -> tuple[str, ...]:
-    if contender.kind == "onnxruntime":
-        return tuple(read_manifest(Path(contender.path))["labels"])
-    return locations.label_names(contender.path)
+def _outputs_of(contender: Contender) -> ModelOutputs:
+    if contender.is_bundle:
+        info = read_bundle_info(Path(contender.path))
+        return ModelOutputs(labels=tuple(info.labels), task_type=info.task_type)
+    return outputs_of(contender.path)

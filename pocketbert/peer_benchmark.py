@@ -1,22 +1,22 @@
-"""`pocketbert bench-peers`: our bundles beside what other toolkits make of the same model."""
+"""`pocketbert bench-peers`: our bundles compared with what other toolkits make of the same model."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from rich.console import Console
 
-from bench.contenders import Contender, contenders_at
+from bench.contenders import Contender, Lineup, contenders_at
 from bench.peers.environments import PEERS, Peer, PeerError, convert, environment
+from bench.records import AbsentSystem, System
+from bench.results import Results
 from compress import locations
 from compress.errors import UserError
 from compress.progress import progress_bar
-from compress.tasks import read_split
 from export.calibration import calibration_rows
-from export.manifest import read_manifest
-from pocketbert.folder_benchmark import Question, existing, of_contenders
+from export.manifest import read_bundle_info
+from pocketbert.folder_benchmark import Question, existing, of_contenders, outputs_of
 from pocketbert.runs import cache_folder
 
 
@@ -30,28 +30,28 @@ def of_peers(
     environments: Path | None,
     output: Path | None,
     console: Console,
-) -> dict[str, Any]:
-    """The model in torch, our bundles of it, and each peer's; returns the content of results.json.
+) -> Results:
+    """The model in torch, our bundles of it, and each peer's.
 
-    `calibration`: a table with the columns of the question's; peers get the rows that our own variants get.
-    `environments`: where the peers' environments are kept; by default the cache.
+    `calibration`: a table with the columns and the encoding of the question's; peers get the rows that our own variants
+    get. `environments`: where the peers' environments are kept; by default the cache.
     """
     unknown = [name for name in names if name not in PEERS]
     if unknown:
         raise UserError(f"--peer {unknown[0]}: expected one of {', '.join(PEERS)}")
     existing([model, *bundles])
-    labels = locations.label_names(str(model))
-    rows = calibration_rows(
-        read_split(calibration, text=list(question.text), label=question.label, labels=labels), seed=0
-    )
-    limits = [read_manifest(bundle)["limits"]["max_length"] for bundle in bundles]
+    outputs = outputs_of(str(model))
+    rows = calibration_rows(question.read(calibration, outputs), task_type=outputs.task_type, seed=0)
+    if question.data is not None:
+        question.read(question.data, outputs)  # a table that can't be read is reported before environments are built
+    limits = [read_bundle_info(bundle).max_length for bundle in bundles]
     max_length = min(limits, default=locations.max_tokens(locations.read_config(str(model))))
-    in_torch = contenders_at(model, name=model.name, max_length=max_length, compiled=True)
-    as_bf16 = replace(in_torch[0], name=f"{model.name}, torch bf16", precision="bf16")
-    ours = [contender for bundle in bundles for contender in contenders_at(bundle, name=f"ours {bundle.name}")]
+    in_torch = contenders_at(model, max_length=max_length, compiled=True)
+    in_torch.append(replace(in_torch[0], system=replace(in_torch[0].system, precision="bf16")))
+    ours = [contender for bundle in bundles for contender in contenders_at(bundle, label=f"ours {bundle.name}")]
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) if output is None else output / "peers"
-        theirs, failed = _converted(
+        theirs, absent = _converted(
             [PEERS[name] for name in names or PEERS],
             model,
             rows.rows(),
@@ -60,19 +60,22 @@ def of_peers(
             folder,
             console,
         )
-        contenders = [*in_torch, as_bf16, *ours, *theirs]
-        others = [contender.name for contender in (*in_torch, as_bf16, *theirs)]
+        others = [*in_torch, *theirs]
         parts = ["bench-peers", str(model), *map(str, bundles), "--calibration", str(calibration)]
+        if question.data is None:  # with it, its own options say how both tables are read
+            parts += question.table_options()
         return of_contenders(
-            contenders,
+            Lineup(
+                contenders=[*in_torch, *ours, *theirs],
+                absent=absent,
+                compared=dict.fromkeys(ours, others),
+            ),
             question,
             name=f"{model.name}: ours beside peers",
             command=[*parts, *(part for name in names for part in ("--peer", name))],
             words="on the same model and bundles; the peers' packages are pinned",
             output=output,
             console=console,
-            others={contender.name: others for contender in ours},
-            not_run=failed,
         )
 
 
@@ -84,30 +87,38 @@ def _converted(
     environments: Path,
     folder: Path,
     console: Console,
-) -> tuple[list[Contender], dict[str, str]]:
+) -> tuple[list[Contender], list[AbsentSystem]]:
     """What the peers make, and why there is none of what they could not."""
     made: list[Contender] = []
-    failed: dict[str, str] = {}
+    absent: list[AbsentSystem] = []
     with progress_bar("peers", console) as on_progress:
         for done, peer in enumerate(peers, start=1):
             try:
                 python = environment(peer, environments)
             except PeerError as error:
-                failed |= dict.fromkeys(peer.variants, str(error))
+                absent += [AbsentSystem(name=variant.label, reason=str(error)) for variant in peer.variants]
                 continue
-            for variant, found in convert(peer, python, model, rows, folder, max_length).items():
-                if isinstance(found, str):
-                    failed[variant] = found
+            outcomes = convert(peer, python, model, rows, folder, max_length)
+            for variant in peer.variants:
+                outcome = outcomes[variant.label]
+                if isinstance(outcome, str):
+                    absent.append(AbsentSystem(name=variant.label, reason=outcome))
                     continue
+                system = System(
+                    label=variant.label,
+                    role="peer",
+                    engine=peer.engine,
+                    precision=variant.precision,
+                    variant=variant.variant,
+                )
                 made.append(
                     Contender(
-                        name=variant,
-                        kind="peer",
-                        path=str(found),
+                        system=system,
+                        path=str(outcome),
                         python=str(python),
                         module=f"bench.peers.{peer.module}",
                         max_length=max_length,
                     )
                 )
             on_progress(done, len(peers))
-    return made, failed
+    return made, absent

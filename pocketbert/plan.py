@@ -1,48 +1,75 @@
 """What a run will do: its stages in order, and what the result of each depends on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from pydantic import JsonValue
+
+import compress
 from bench import machine
 from compress import locations
+from compress.code import code_digest
 from compress.errors import UserError
 from compress.files import sha256
-from compress.shape import PRESETS, StudentShape
 from compress.tasks import Task
 from pocketbert.corpora import identities
+from pocketbert.manifest import Planned, planned
 from pocketbert.recipe import Recipe, augmentation_of, masked_lm_of
-from pocketbert.runs import Planned, planned
 from pocketbert.training_keys import StageSection
 
+StageName = Literal["teacher", "general", "masked_lm", "augment", "intermediate", "prediction", "export", "bench"]
+Plan = list[Planned[StageName]]
+Inputs = dict[str, JsonValue]
 
-def shape_of(recipe: Recipe) -> StudentShape:
-    """The student's four numbers, of the preset or as given."""
-    student = recipe.student
-    if student.preset is not None:
-        return PRESETS[student.preset]
-    assert student.layers and student.width and student.ffn_width and student.heads
-    return StudentShape(layers=student.layers, width=student.width, ffn_width=student.ffn_width, heads=student.heads)
+# Raise a stage's version where its earlier results must not serve any more, though neither options nor code say so.
+STAGE_VERSIONS: dict[StageName, int] = {
+    "teacher": 1,
+    "general": 1,
+    "masked_lm": 1,
+    "augment": 1,
+    "intermediate": 1,
+    "prediction": 1,
+    "export": 1,
+    "bench": 1,
+}
+ROOT = Path(compress.__file__).resolve().parent.parent
+LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")  # of every stage that computes with a model
+MORE_LIBRARIES: dict[StageName, tuple[str, ...]] = {
+    "augment": ("gensim", "regex"),
+    "export": ("onnx", "onnxruntime", "onnxruntime-gpu"),
+}
+SHARED_CODE = ("compress", "pocketbert/corpora.py", "pocketbert/stages/data.py", "pocketbert/stages/layers.py")
+MORE_CODE: dict[StageName, tuple[str, ...]] = {
+    "export": ("export",),
+    "bench": ("export", "bench", "pocketbert/benchmark.py"),
+}
 
 
-def plan_of(recipe: Recipe, task: Task) -> list[Planned]:
+def plan_of(recipe: Recipe, task: Task) -> Plan:
     """The stages of a run, in order."""
     depends = _Dependencies(recipe, task)
-    teacher = planned("teacher", depends.teacher(), shared=True)
+    teacher = _teacher(recipe, depends)
     stages = [teacher]
     if recipe.distill.general is not None:
         stages.append(_general(recipe, depends, teacher))
     augmented = _augmentation(recipe, depends, teacher)
     stages += augmented
-    intermediate = planned("intermediate", depends.intermediate(), after=stages)
-    prediction = planned("prediction", depends.prediction(), after=[teacher, *augmented[-1:], intermediate])
-    export = planned("export", depends.export(), after=[teacher, prediction])
-    bench = planned("bench", depends.bench(), after=[teacher, prediction, export])
+    intermediate = _stage("intermediate", depends.intermediate(), after=stages)
+    prediction = _stage("prediction", depends.prediction(), after=[teacher, *augmented[-1:], intermediate])
+    export = _stage("export", depends.export(), after=[teacher, prediction], computes=False)
+    bench = _stage("bench", depends.bench(), after=[teacher, prediction, export], computes=False)
     return [*stages, intermediate, prediction, export, bench]
 
 
-def general_plan(recipe: Recipe, task: Task) -> list[Planned]:
+def _teacher(recipe: Recipe, depends: "_Dependencies") -> Planned[StageName]:
+    return _stage("teacher", depends.teacher(), shared=True, computes=recipe.teacher.model is None)
+
+
+def general_plan(recipe: Recipe, task: Task) -> Plan:
     """The stages that make the general student alone. Raises UserError where the recipe has no general stage."""
     if recipe.distill.general is None:
         raise UserError(f"{recipe.name}: distill.general is missing; name a corpus there to make a general student")
@@ -51,83 +78,104 @@ def general_plan(recipe: Recipe, task: Task) -> list[Planned]:
             f"{recipe.name}: teacher.base is missing; a general student is made from a base, not a fine-tuned teacher"
         )
     depends = _Dependencies(recipe, task)
-    return [_general(recipe, depends, planned("teacher", depends.teacher(), shared=True))]
+    return [_general(recipe, depends, _teacher(recipe, depends))]
 
 
-def _general(recipe: Recipe, depends: "_Dependencies", teacher: Planned) -> Planned:
+def _general(recipe: Recipe, depends: "_Dependencies", teacher: Planned[StageName]) -> Planned[StageName]:
     # when the fine-tuned teacher serves as base too, its place in the flow matters
     after = [] if recipe.teacher.base else [teacher]
-    return planned("general", depends.general(), after=after, shared=True)
+    return _stage("general", depends.general(), after=after, shared=True)
 
 
-def augmentation_plan(recipe: Recipe, task: Task) -> list[Planned]:
-    """The stages up to the variants. Raises UserError where the recipe has no augmentation."""
+def augmentation_plan(recipe: Recipe, task: Task) -> Plan:
+    """The stages up to the augmented data. Raises UserError where the recipe has no augmentation."""
     augmentation_of(recipe)
     depends = _Dependencies(recipe, task)
-    teacher = planned("teacher", depends.teacher(), shared=True)
+    teacher = _teacher(recipe, depends)
     return [*_asked_to_filter(recipe, teacher), *_augmentation(recipe, depends, teacher)]
 
 
-def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: Planned) -> list[Planned]:
+def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: Planned[StageName]) -> Plan:
     if recipe.augment is None:
         return []
     trained = recipe.augment.masked_lm.train_head is not None
-    heads = [planned("masked_lm", depends.masked_lm(), shared=True)] if trained else []
+    heads = [_stage("masked_lm", depends.masked_lm(), shared=True)] if trained else []
     before = [*_asked_to_filter(recipe, teacher), *heads]
-    return [*heads, planned("augment", depends.augment(), after=before, shared=True)]
+    return [*heads, _stage("augment", depends.augment(), after=before, shared=True)]
 
 
-def _asked_to_filter(recipe: Recipe, teacher: Planned) -> list[Planned]:
+def _asked_to_filter(recipe: Recipe, teacher: Planned[StageName]) -> Plan:
     return [teacher] if recipe.augment is not None and recipe.augment.drop_flips_above is not None else []
 
 
-def remarks_on(recipe: Recipe, task: Task) -> list[str]:
-    """What the user should know about the data, and of keys that this recipe makes no use of."""
-    found = list(task.remarks)
-    if recipe.teacher.base is None:
-        found.append("no teacher.base was named: the fine-tuned teacher serves as base as well")
-    if recipe.teacher.model is not None and "fine_tune" in recipe.teacher.model_fields_set:
-        found.append("teacher.model is fine-tuned already: teacher.fine_tune is not used")
-    return found
+def _stage(
+    name: StageName,
+    options: Inputs,
+    *,
+    after: Sequence[Planned[StageName]] = (),
+    shared: bool = False,
+    computes: bool = True,
+) -> Planned[StageName]:
+    """A stage with all that its result depends on: its options, and what computes it.
+
+    `computes`: whether the order of additions, and so the number of threads, reaches the files that it leaves.
+    """
+    libraries = (*LIBRARIES, *MORE_LIBRARIES.get(name, ()))
+    sources = (*SHARED_CODE, *MORE_CODE.get(name, ()), f"pocketbert/stages/{name}.py")
+    inputs: Inputs = {
+        "version": STAGE_VERSIONS[name],
+        "options": options,
+        "libraries": {each: version for each in libraries if (version := _version(each)) is not None},
+        "code": {source: code_digest(ROOT / source) for source in sources},
+        "threads": machine.torch_threads() if computes else None,
+    }
+    return planned(name, inputs, after=after, shared=shared)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)
 class _Dependencies:
-    """All that a stage's result depends on beside earlier stages, as plain values."""
+    """The options that each stage's result depends on, as plain values."""
 
     recipe: Recipe
     task: Task
 
     @cached_property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> Inputs:
         return {"task": self.task.fingerprint(), "metric": self.recipe.task.metric, "seed": self.recipe.seed}
 
     @cached_property
-    def student(self) -> dict[str, Any]:
+    def student(self) -> Inputs:
         student = self.recipe.student
         return {
-            "shape": vars(shape_of(self.recipe)),
+            "shape": {**vars(student.shape)},
             "initialisation": student.initialisation,
             "architecture": student.architecture,
             "dropout": student.dropout,
-            "layer_map": self.recipe.distill.layer_map,
+            "layer_map": self.recipe.distill.model_dump()["layer_map"],
             "projection": self.recipe.distill.projection,
             "checkpoint": student.checkpoint and locations.identity(student.checkpoint),
         }
 
-    def _training(self, section: StageSection, *left_out: str) -> dict[str, Any]:
+    def _training(self, section: StageSection, *left_out: str) -> Inputs:
         """A training stage's options but for those that change how it computes, and not what."""
         options = section.model_dump(exclude={"micro_batch_size", "checkpoint_steps", *left_out})
         return {**options, "precision": self.recipe.training.precision}
 
-    def teacher(self) -> dict[str, Any]:
+    def teacher(self) -> Inputs:
         teacher = self.recipe.teacher
         if teacher.model is not None:
             return {**self.data, "model": locations.identity(teacher.model)}
         assert teacher.base is not None
         return {**self.data, "base": locations.identity(teacher.base), **self._training(teacher.fine_tune)}
 
-    def general(self) -> dict[str, Any]:
+    def general(self) -> Inputs:
         section = self.recipe.distill.general
         assert section is not None
         base = self.recipe.teacher.base or self.recipe.teacher.model
@@ -135,22 +183,22 @@ class _Dependencies:
             **self.student,
             "seed": self.recipe.seed,
             "base": base and locations.identity(base),
-            "corpus": identities(section, self.task),
+            "corpus": [*identities(section, self.task)],
             **self._training(section, "corpus"),
         }
 
-    def masked_lm(self) -> dict[str, Any]:
+    def masked_lm(self) -> Inputs:
         assert self.recipe.augment is not None
         section = self.recipe.augment.masked_lm.train_head
         assert section is not None
         return {
             "seed": self.recipe.seed,
             "base": locations.identity(masked_lm_of(self.recipe)),
-            "corpus": identities(section, self.task),
+            "corpus": [*identities(section, self.task)],
             **self._training(section, "corpus"),
         }
 
-    def augment(self) -> dict[str, Any]:
+    def augment(self) -> Inputs:
         section = self.recipe.augment
         assert section is not None
         trained = section.masked_lm.train_head is not None
@@ -166,25 +214,25 @@ class _Dependencies:
             "precision": self.recipe.training.precision,
         }
 
-    def intermediate(self) -> dict[str, Any]:
+    def intermediate(self) -> Inputs:
         return {**self.data, **self.student, **self._training(self.recipe.distill.intermediate)}
 
-    def prediction(self) -> dict[str, Any]:
+    def prediction(self) -> Inputs:
         vocabulary = self.recipe.student.vocabulary  # its corpus counts through the general stage, which comes before
         return {
             **self.data,
             **self._training(self.recipe.distill.prediction),
-            "vocabulary": vocabulary and vocabulary.model_dump(),
+            "vocabulary": None if vocabulary is None else vocabulary.model_dump(),
         }
 
-    def export(self) -> dict[str, Any]:
+    def export(self) -> Inputs:
         return {**self.data, "name": self.recipe.name, **self.recipe.export.model_dump()}
 
-    def bench(self) -> dict[str, Any]:
+    def bench(self) -> Inputs:
         here = machine.describe()
         return {
             **self.data,
             **self.recipe.bench.model_dump(),
-            "machine": {name: here[name] for name in ("cpu", "usable_cores", "versions")},
-            "gpu": here["gpu"] and here["gpu"]["name"],
+            "machine": {"cpu": here.cpu, "usable_cores": here.usable_cores, "versions": here.versions},
+            "gpu": here.gpu and here.gpu.name,
         }

@@ -1,12 +1,14 @@
 """The recipe: everything a run needs, as typed and strict sections. `reading` makes one from a YAML file."""
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
 from bench.contenders import GRID_BATCH_LENGTH, GRID_LENGTHS, Shape
 from compress.errors import UserError
-from compress.metrics import Metric, is_regression
+from compress.metrics import Metric
+from compress.shape import PRESETS, StudentShape
+from compress.task_types import TaskTypeName, task_type, type_for_metric
 from export.variants import DEFAULT_VARIANTS, VARIANTS
 from pocketbert.augment_keys import AugmentSection
 from pocketbert.training_keys import DistillSection, FineTuneSection, Names, Section, TrainingSection
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 else:
     VariantName = Literal[tuple(VARIANTS)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _without_default(schema: dict[str, JsonValue]) -> None:
+    """Where the default depends on another key, an editor must not fill it in."""
+    schema.pop("default")
 
 
 class TaskSection(Section):
@@ -34,16 +41,40 @@ class TaskSection(Section):
     max_rows: Annotated[int, Field(ge=10)] | None = Field(
         None, description="Rows of each split at most, drawn by the seed: for trials"
     )
-    metric: Metric = Field(
-        "accuracy", description="What is reported and chosen by; pearson_spearman, their mean, makes it a regression"
+    type: TaskTypeName | None = Field(
+        None, description="What the label column holds: classes or numbers; default: what the metric compares"
     )
+    metric: Metric = Field(
+        "accuracy",
+        description="What is reported and chosen by; default: accuracy, with type: regression pearson_spearman (their "
+        "mean)",
+        json_schema_extra=_without_default,
+    )
+
+    @property
+    def task_type(self) -> TaskTypeName:
+        """The task type, as named or by the metric."""
+        return self.type or type_for_metric(self.metric)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_metric(cls, given: object) -> object:
+        if isinstance(given, dict) and "metric" not in given and given.get("type") in get_args(TaskTypeName):
+            return {**given, "metric": task_type(given["type"]).default_metric}
+        return given
 
     @model_validator(mode="after")
     def _columns_and_labels(self) -> Self:
         columns = [*self.text, self.label]
         if len(set(columns)) < len(columns):
             raise ValueError(f"text and label name the columns {', '.join(columns)}; expected different ones")
-        if self.labels is not None and is_regression(self.metric):
+        kind = task_type(self.task_type)
+        if self.metric not in kind.metrics:
+            raise ValueError(
+                f"type is {kind.name}, and the metric {self.metric} is of a {type_for_metric(self.metric)}; expected "
+                f"{', '.join(kind.metrics)}, or another type"
+            )
+        if self.labels is not None and not kind.has_classes:
             raise ValueError(
                 f"labels names classes, and the metric {self.metric} compares numbers; leave one of them out"
             )
@@ -124,6 +155,14 @@ class StudentSection(Section):
         if (self.initialisation == "checkpoint") != (self.checkpoint is not None):
             raise ValueError("initialisation: checkpoint and the key checkpoint belong together")
         return self
+
+    @property
+    def shape(self) -> StudentShape:
+        """The four numbers, of the preset or as given."""
+        if self.preset is not None:
+            return PRESETS[self.preset]
+        assert self.layers and self.width and self.ffn_width and self.heads
+        return StudentShape(layers=self.layers, width=self.width, ffn_width=self.ffn_width, heads=self.heads)
 
 
 class ToleranceSection(Section):

@@ -1,75 +1,27 @@
 """The run folder: fingerprinted stages that are skipped when proved done, and resumed when cut off."""
 
-import hashlib
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic_core import to_jsonable_python
 from rich.markup import escape
 
 from compress import processes
 from compress.errors import UserError
 from compress.files import files_in, sha256, write_json
-from pocketbert import __version__
+from pocketbert.manifest import Name, Planned, StageRecord, first_difference, read_manifest, read_record, write_manifest
+from pocketbert.workspace import Workspace
 
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
 PARTIAL = ".partial"
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageRecord:
-    """Proof that a stage is done: what it was made from, what it left, how long it took.
-
-    `files`: path inside the stage's folder -> sha256. `metrics`: what the stage reports.
-    """
-
-    fingerprint: str
-    files: dict[str, str]
-    metrics: dict[str, Any]
-    seconds: float
-    versions: dict[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """A stage before it is done. The fingerprint stands for all that its result depends on, earlier stages included.
-
-    `shared`: the result is kept in the cache, where other runs find it by its fingerprint, and linked from the run.
-    """
-
-    name: str
-    fingerprint: str
-    shared: bool = False
-
-
-def planned(name: str, options: Mapping[str, Any], *, after: Sequence[Planned] = (), shared: bool = False) -> Planned:
-    """`options`: what the result depends on, as plain values. `after`: earlier stages whose results go in."""
-    content = {
-        "stage": name,
-        "pocketbert": __version__,
-        "options": options,
-        "after": {earlier.name: earlier.fingerprint for earlier in after},
-    }
-    return Planned(name=name, fingerprint=fingerprint_of(content), shared=shared)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workspace:
-    """Where a stage builds. `output` becomes the stage's folder; `checkpoints` survives a kill until then."""
-
-    output: Path
-    checkpoints: Path
-
-
-Build = Callable[[Workspace], dict[str, Any]]
+Build = Callable[[Workspace], object]
 
 
 def cache_folder() -> Path:
@@ -85,6 +37,7 @@ class Run:
         self.versions = dict(versions)
         self.announce = announce
         self.num_built = 0
+        self.records: dict[str, StageRecord] = {}
         self._follows = not processes.is_main()
         self._lock = FileLock(self.folder / ".lock")
 
@@ -114,7 +67,7 @@ class Run:
         (self.folder / ".pid").unlink(missing_ok=True)
         self._lock.release()
 
-    def stage(self, stage: Planned, build: Build) -> StageRecord:
+    def stage(self, stage: Planned[Name], build: Build) -> StageRecord:
         """Do a stage, unless the manifest and the files prove that this very one was done.
 
         Of several processes the main one decides; all of them build.
@@ -123,7 +76,7 @@ class Run:
             return _follow(build)
         return processes.from_main(self._do(stage, build))
 
-    def _do(self, stage: Planned, build: Build) -> StageRecord:
+    def _do(self, stage: Planned[Name], build: Build) -> StageRecord:
         name, fingerprint = stage.name, stage.fingerprint
         record = self.records.get(name)
         target = self.folder / name
@@ -133,23 +86,26 @@ class Run:
             else:
                 self.announce(f"[dim]{name}: done before[/dim]")
                 return record
+        elif record is not None:
+            self.announce(f"{name}: done again: {escape(first_difference(record.inputs, stage.inputs))}")
         if stage.shared:
-            record = self._shared(name, fingerprint, build)
+            record = self._shared(stage, build)
         else:
-            record = self._build(name, fingerprint, build, target, self.folder / PARTIAL / name)
+            record = self._build(stage, build, target, self.folder / PARTIAL / name)
         self.records[name] = record
-        self._write_manifest()
+        write_manifest(self.folder, self.records)
         shutil.rmtree(self.folder / PARTIAL / name, ignore_errors=True)
         return record
 
-    def _shared(self, name: str, fingerprint: str, build: Build) -> StageRecord:
+    def _shared(self, stage: Planned[Name], build: Build) -> StageRecord:
+        name, fingerprint = stage.name, stage.fingerprint
         entry, proof = _in_cache(name, fingerprint)
         entry.parent.mkdir(parents=True, exist_ok=True)
         with _waiting_for(FileLock(entry.with_suffix(".lock")), lambda: self.announce(f"{name}: another run makes it")):
-            record = _read_record(proof)
+            record = read_record(proof)
             if record is None or record.fingerprint != fingerprint or _first_change(entry, record):
                 partial = entry.with_suffix(".partial")
-                record = self._build(name, fingerprint, build, entry, partial)
+                record = self._build(stage, build, entry, partial)
                 write_json(proof, asdict(record))
                 shutil.rmtree(partial, ignore_errors=True)
             else:
@@ -158,32 +114,33 @@ class Run:
         (self.folder / name).symlink_to(entry, target_is_directory=True)
         return record
 
-    def _build(self, name: str, fingerprint: str, build: Build, target: Path, partial: Path) -> StageRecord:
+    def _build(self, stage: Planned[Name], build: Build, target: Path, partial: Path) -> StageRecord:
         """Build beside the target, and put it in place when complete. Checkpoints of other options are dropped."""
         self.num_built += 1
         mark = partial / "fingerprint"
-        if not mark.exists() or mark.read_text() != fingerprint:
+        if not mark.exists() or mark.read_text() != stage.fingerprint:
             _remove(partial)
             partial.mkdir(parents=True)
-            mark.write_text(fingerprint)
+            mark.write_text(stage.fingerprint)
         output = partial / "output"
         _remove(output)
         output.mkdir()
-        self.announce(f"[bold]{name}[/bold]")
+        self.announce(f"[bold]{stage.name}[/bold]")
         started = time.perf_counter()
-        metrics = build(processes.from_main(Workspace(output=output, checkpoints=partial / "checkpoints")))
+        result = build(processes.from_main(Workspace(output=output, checkpoints=partial / "checkpoints")))
         seconds = time.perf_counter() - started
-        self.announce(f"[dim]{name}: took {seconds:.0f} s[/dim]")
+        self.announce(f"[dim]{stage.name}: took {seconds:.0f} s[/dim]")
         files = {path.relative_to(output).as_posix(): sha256(path) for path in files_in(output)}
         _remove(target)
         output.rename(target)
         return StageRecord(
-            fingerprint=fingerprint, files=files, metrics=metrics, seconds=seconds, versions=self.versions
+            fingerprint=stage.fingerprint,
+            inputs=dict(stage.inputs),
+            files=files,
+            result=to_jsonable_python(result),
+            seconds=seconds,
+            versions=self.versions,
         )
-
-    def _write_manifest(self) -> None:
-        stages = {name: asdict(record) for name, record in self.records.items()}
-        write_json(self.folder / MANIFEST, {"format_version": FORMAT_VERSION, "stages": stages})
 
 
 def _follow(build: Build) -> StageRecord:
@@ -194,24 +151,13 @@ def _follow(build: Build) -> StageRecord:
     return told
 
 
-def read_manifest(folder: Path) -> dict[str, StageRecord]:
-    """What a run folder's manifest proves, by stage; empty where there is none. UserError where it is none of ours."""
-    path = folder / MANIFEST
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"format version {content['format_version']}, expected {FORMAT_VERSION}")
-        return {name: StageRecord(**record) for name, record in content["stages"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: not a manifest of a run ({type(error).__name__}: {error}); "
-            "move it away to begin the run anew, or choose another folder with --output"
-        ) from error
+def recorded_seconds(folder: Path, stage: str) -> float | None:
+    """How long a stage took when a run in this folder did it last, with whichever options; None if it never did."""
+    record = read_manifest(folder).get(stage)
+    return None if record is None else record.seconds
 
 
-def state_of(stage: Planned, folder: Path) -> str:
+def state_of(stage: Planned[Name], folder: Path) -> str:
     """What running would find of a stage in a run folder: "done", "in the cache", "begun" or "to do"."""
     record = read_manifest(folder).get(stage.name)
     if (
@@ -223,16 +169,11 @@ def state_of(stage: Planned, folder: Path) -> str:
     partial = folder / PARTIAL / stage.name
     if stage.shared:
         entry, proof = _in_cache(stage.name, stage.fingerprint)
-        record, partial = _read_record(proof), entry.with_suffix(".partial")
+        record, partial = read_record(proof), entry.with_suffix(".partial")
         if record is not None and record.fingerprint == stage.fingerprint and not _first_change(entry, record):
             return "in the cache"
     mark = partial / "fingerprint"
     return "begun" if mark.exists() and mark.read_text() == stage.fingerprint else "to do"
-
-
-def fingerprint_of(content: Any) -> str:
-    """sha256 over plain values; dictionaries in the order of their keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _in_cache(name: str, fingerprint: str) -> tuple[Path, Path]:
@@ -249,13 +190,6 @@ def _first_change(folder: Path, record: StageRecord) -> str | None:
     return None
 
 
-def _read_record(path: Path) -> StageRecord | None:
-    try:
-        return StageRecord(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
 def _remove(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink()
@@ -264,7 +198,7 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _waiting_for(lock: FileLock, announce: Callable[[], None]):  # type: ignore[no-untyped-def]
+def _waiting_for(lock: FileLock, announce: Callable[[], None]) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -11,227 +11,254 @@ from rich.text import Text
 
 from bench import ledger
 from bench import table as bench_table
-from bench.report import machine_lines
+from bench.augmentation import AugmentationLadder
+from bench.compare import ResultsComparison
+from bench.curves import CurveComparison
+from bench.page import machine_lines
+from bench.results import Results, ShapeComparison
+from bench.training import LadderRow, TrainingLadder
+from bench.validity import SelfCheck
+from bench.words import words_for
+from export.results import ExportResult
+from pocketbert.doctor import DoctorReport
 from pocketbert.pipeline import Outcome
+
+if TYPE_CHECKING:  # they load torch
+    from pocketbert.estimate import RunForecast
+    from pocketbert.examples import AugmentationPreview, AugmentedExample
 
 PIPE_WIDTH = 140
 
 
-def outcome(found: Outcome) -> None:
+def outcome(run: Outcome) -> None:
     """A run's table, and where to find what."""
-    table(found.results)
-    for bundle in sorted((found.folder / "bundles").glob("*")):
+    if run.results is not None:
+        table(run.results)
+    for bundle in sorted((run.folder / "bundles").glob("*")):
         path("bundle", bundle)
-    path("report", found.folder / "report.html")
-    path("figures", found.folder / "results.json")
+    if run.results is not None:
+        path("report", run.folder / "report.html")
+        path("figures", run.folder / "results.json")
 
 
-def table(results: dict[str, Any]) -> None:
+def table(results: Results) -> None:
     """The benchmark's rows."""
-    bench = results["stages"]["bench"]
-    _table(bench_table.header(bench, bench_table.scored_rows(results)), bench_table.cells(bench))
-    for row in bench["rows"]:
-        if row["error"] and len(row["error"]) > bench_table.SHORT_REASON:
-            _line(f"{row['name']} was not measured: {row['error']}")
+    bench = results.stages.bench
+    _cells(bench_table.of_benchmark(results))
+    failed = [(row.name, row.error) for row in bench.rows if row.error]
+    for name, reason in (*failed, *((absent.name, absent.reason) for absent in bench.absent)):
+        if len(reason) > bench_table.SHORT_REASON:
+            _line(f"{name} was not measured: {reason}")
 
 
-def variants(found: dict[str, Any]) -> None:
+def variants(exported: ExportResult) -> None:
     """What was exported, and how nearly each variant answers like torch."""
     lines = [
         (
             name,
-            bench_table.megabytes(facts["size_bytes"]) if facts["bundle"] else "-",
-            f"{facts['parity']['metric']:.3f}",
-            f"{facts['parity']['torch_metric']:.3f}",
-            bench_table.label_flips(facts["parity"], found["metric"]),
-            facts["bundle"] or f"not written: {'; '.join(facts['failures'])}",
+            "-" if variant.bundle is None or variant.size_bytes is None else bench_table.megabytes(variant.size_bytes),
+            f"{variant.parity.score:.3f}",
+            f"{variant.parity.torch_score:.3f}",
+            words_for(exported.task_type).flips(variant.parity),
+            variant.bundle or f"not written: {'; '.join(variant.failures)}",
         )
-        for name, facts in found["variants"].items()
+        for name, variant in exported.variants.items()
     ]
     _table(("variant", "size", "score", "torch", "label flips", "bundle"), lines)
 
 
-def explained(found: dict[str, Any]) -> None:
-    """The parity ledger: its table, what each column means, and all that was found of each variant."""
-    _table(ledger.HEADER, ledger.cells(found, found["metric"]))
+def explained(exported: ExportResult) -> None:
+    """The parity ledger: its table, what each column means, and every result of each variant."""
+    _cells(ledger.of_export(exported))
     for what, meaning in ledger.MEANINGS:
         _line(f"{what}: {meaning}")
-    for title, sentences in ledger.explained(found, found["metric"]):
+    for title, sentences in ledger.explained(exported):
         _line(f"\n{title}")
         for sentence in sentences:
             _line(f"  {sentence}")
 
 
-def compared(found: dict[str, Any]) -> None:
+def compared(comparison: ResultsComparison) -> None:
     """Two runs, model by model."""
-    _line(f"{found['names'][0]}, then {found['names'][1]}; times as fast: each against its own run's first row")
-    _table(tuple(found["header"]), found["cells"])
-    for remark in found["remarks"]:
+    first, second = comparison.names
+    _line(f"{first}, then {second}; times as fast: each against its own run's first row")
+    _table(comparison.header, comparison.cells)
+    for remark in comparison.remarks:
         _line(remark)
 
 
-def beside_paper(rows: Sequence[dict[str, Any]]) -> None:
-    """Table 1's sizes and speeds, and those found here."""
+def beside_paper(shapes: Sequence[ShapeComparison]) -> None:
+    """Table 1's sizes and speeds, and those measured here."""
     _line("TinyBERT's Table 1, and here: operations at 128 tokens; times as fast as BERT-base (on a K80; 1 x 128 here)")
     _table(
         ("shape", "parameters", "here", "operations", "here", "times as fast", "here"),
         [
             (
-                row["name"],
-                f"{row['paper']['parameters']} M",
-                f"{row['parameters']:.1f} M",
-                f"{row['paper']['operations']} G",
-                f"{row['operations']:.1f} G",
-                "-" if row["paper"]["times"] is None else f"{row['paper']['times']}",
-                bench_table.ratio(row["times"]),
+                shape.name,
+                f"{shape.paper.parameters:g} M",
+                f"{shape.parameters:.1f} M",
+                f"{shape.paper.operations:g} G",
+                f"{shape.operations:.1f} G",
+                "-" if shape.paper.times is None else f"{shape.paper.times:g}",
+                bench_table.ratio(shape.times),
             )
-            for row in rows
+            for shape in shapes
         ],
     )
 
 
-def validity(found: dict[str, Any]) -> None:
+def validity(result: SelfCheck) -> None:
     """A model against itself and a slower copy: how far this machine's ratios can be trusted."""
-    for title, ratios in (("against itself", found["same"]), ("against the slower copy", found["slower"])):
+    for title, ratios in (("against itself", result.aa_ratios), ("against the slower copy", result.slowed_ratios)):
         _line(f"{title}: {', '.join(map(bench_table.ratio, ratios))}")
-    runs = len(found["same"])
+    runs = len(result.aa_ratios)
     _line(
-        f"{found['name']}: the 95 % intervals of {runs - found['missed_1']} of {runs} runs hold 1.00, their half-width "
-        f"is {found['median_half_width']:.1%} in the median; a copy {found['planted_slowdown']:.0%} slower was found "
-        f"in {found['found']} of {len(found['slower'])}"
+        f"{result.name}: the 95 % intervals of {runs - result.num_aa_missed} of {runs} runs hold 1.00, their "
+        f"half-width is {result.median_half_width:.1%} in the median; a copy {result.slowdown:.0%} slower was detected "
+        f"in {result.num_detected} of {len(result.slowed_ratios)}"
     )
 
 
-def training(found: dict[str, Any]) -> None:
+def training(ladder: TrainingLadder) -> None:
     """The ladder of each stage."""
-    for stage, facts in found["stages"].items():
+    header = ("", "examples/s", "times plain", "times plain at its best", "input", "peak memory")
+    for name, stage in ladder.stages.items():
         _line(
-            f"{stage}: {found['num_rows']} rows of {facts['mean_tokens']:.0f} tokens on average, batches of "
-            f"{facts['batch_size']}, {found['rounds']} rounds"
+            f"{name}: {ladder.num_rows} rows of {stage.mean_tokens:.0f} tokens on average, batches of "
+            f"{stage.batch_size}, {ladder.rounds} rounds"
         )
-        lines = [
-            (
-                row["name"],
-                f"{row['examples_per_s']:.0f}",
-                *(bench_table.ratio(row[name]) if name in row else "-" for name in ("against_a", "against_b")),
-                "-" if row["input_share"] is None else f"{row['input_share']:.1%}",
-                bench_table.megabytes(row["peak_rss_bytes"]),
-            )
-            if not row["error"]
-            else (row["name"], row["error"], "-", "-", "-", "-")
-            for row in facts["rows"]
-        ]
-        _table(("", "examples/s", "times plain", "times plain at its best", "input", "peak memory"), lines)
+        _table(header, [_ladder_cells(row) for row in stage.rows])
 
 
-def augmentation(found: dict[str, Any]) -> None:
-    """How fast each way of augmenting is, and the memory ours takes."""
+def _ladder_cells(row: LadderRow) -> tuple[str, ...]:
+    if row.error or row.examples_per_s is None or row.peak_rss_bytes is None:
+        return (row.name, row.error or "not measured", "-", "-", "-", "-")
+    return (
+        row.name,
+        f"{row.examples_per_s:.0f}",
+        bench_table.ratio(row.speedup_over_plain),
+        bench_table.ratio(row.speedup_over_best_plain),
+        "-" if row.input_share is None else f"{row.input_share:.1%}",
+        bench_table.megabytes(row.peak_rss_bytes),
+    )
+
+
+def augmentation(ladder: AugmentationLadder) -> None:
+    """How fast each method of augmenting is, and the memory ours takes."""
+    header = ("", "ms a word", "ms a variant", "a: per word", "per variant", "b: per word", "per variant", "other sets")
     lines = [
         (
-            row["name"],
-            f"{row['ms_per_word']:.2f}",
-            f"{row['ms_per_variant']:.2f}",
+            row.name,
+            f"{row.ms_per_word:.2f}",
+            f"{row.ms_per_variant:.2f}",
             *(
-                bench_table.ratio(row[f"{baseline}_{what}"])
-                for baseline in ("against_a", "against_b")
-                for what in ("per_word", "per_variant")
+                bench_table.ratio(ratio)
+                for speedup in (row.over_plain, row.over_first_written)
+                for ratio in (speedup.per_word, speedup.per_variant)
             ),
-            f"{row['other_candidates']} of {row['words']}" if "words" in row else "-",
+            f"{row.comparison.num_different} of {row.comparison.num_words}" if row.comparison else "-",
         )
-        for row in found["rows"]
+        for row in ladder.rows
     ]
-    header = ("", "ms a word", "ms a variant", "a: per word", "per variant", "b: per word", "per variant", "other sets")
     _line(
-        f"{found['num_texts']} texts in {found['rounds']} parts, {found['num_threads']} threads each; times as fast as "
+        f"{ladder.num_texts} texts in {ladder.rounds} parts, {ladder.num_threads} threads each; times as fast as "
         "one word at a time (a), and as the first scripts (b)"
     )
     _table(header, lines)
-    for row in found["memory"]:
+    for memory in ladder.memory:
         _line(
-            f"{row['texts']:,} texts, {row['rows']:,} rows written: peak memory "
-            f"{bench_table.megabytes(row['peak_rss_bytes'])}, "
-            f"{bench_table.megabytes(row['before_bytes'])} of it loaded before"
+            f"{memory.num_texts:,} texts, {memory.num_rows:,} rows written: peak memory "
+            f"{bench_table.megabytes(memory.peak_rss_bytes)}, {bench_table.megabytes(memory.before_bytes)} of it "
+            "loaded before"
         )
 
 
-def curves(found: dict[str, Any]) -> None:
+def curves(comparison: CurveComparison) -> None:
     """Two runs' losses, and how many steps of the second each step of the first is worth."""
-    first, second = (run["name"] for run in found["runs"])
+    first, second = (run.name for run in comparison.runs)
     lines = [
         (
-            str(line["step"]),
-            f"{line['first']:.3f}",
-            "-" if line["second"] is None else f"{line['second']:.3f}",
-            str(line["steps_of_second"] or "not in its run"),
+            str(line.step),
+            f"{line.first:.3f}",
+            "-" if line.second is None else f"{line.second:.3f}",
+            str(line.steps_of_second or "not in its run"),
         )
-        for line in found["lines"]
+        for line in comparison.lines
     ]
-    _table((f"step of {found['stage']}", f"loss of {first}", f"loss of {second}", f"{second} needs, steps"), lines)
+    _table((f"step of {comparison.stage}", f"loss of {first}", f"loss of {second}", f"{second} needs, steps"), lines)
 
 
-def augmented(found: dict[str, Any]) -> None:
+def augmented(preview: "AugmentationPreview") -> None:
     """Examples of variants, the replaced words marked, and what became of all words."""
-    for example in found["examples"]:
-        _line(f"row {example['row']}{_which(example)}  {example['original']}")
+    for example in preview.examples:
+        _line(f"row {example.row}{_which(example)}  {example.original}")
         marked = Text("  ")
         end_of_last = 0
-        for each in example["replaced"]:
-            marked.append(example["text"][end_of_last : each["start"]])
-            marked.append(f"[{example['text'][each['start'] : each['end']]}]", style="bold")
-            end_of_last = each["end"]
-        marked.append(example["text"][end_of_last:])
+        for word in example.replaced:
+            marked.append(example.text[end_of_last : word.start])
+            marked.append(f"[{example.text[word.start : word.end]}]", style="bold")
+            end_of_last = word.end
+        marked.append(example.text[end_of_last:])
         Console(highlight=False, soft_wrap=True).print(marked)
-        sources = ", ".join(f"{each['was']} ({each['source']})" for each in example["replaced"])
-        _line(f"  instead of {sources}")
-    for what, value in found["told"]:
+        _line(f"  instead of {', '.join(f'{word.was} ({word.source})' for word in example.replaced)}")
+    for what, value in preview.summary:
         _line(f"{what + ':':<28}{value}")
-    path("rows", Path(found["folder"]))
+    path("rows", Path(preview.folder))
 
 
-def _which(example: dict[str, Any]) -> str:
-    return {-1: "", 0: ", first text" if example["takes_pairs"] else "", 1: ", second text"}[example["varied"]]
+def _which(example: "AugmentedExample") -> str:
+    if not example.is_pair:
+        return ""
+    return ", first text" if example.column == "text" else ", second text"
 
 
-def plan(found: dict[str, Any]) -> None:
+def plan(forecast: "RunForecast") -> None:
     """The resolved plan of a recipe."""
-    rows, tokens = found["rows"], found["tokens"]
-    labels = ", ".join(found["labels"]) if len(found["labels"]) > 1 else "a number per text"
-    _line(f"{found['name']}: {rows['train']} train, {rows['dev']} dev, {rows['test']} test rows; {labels}")
-    for remark in found["remarks"]:
+    rows, tokens = forecast.num_rows, forecast.tokens
+    outputs = words_for(forecast.task_type).outputs(forecast.labels)
+    _line(f"{forecast.name}: {rows.train} train, {rows.dev} dev, {rows.test} test rows; {outputs}")
+    for remark in forecast.remarks:
         _line(f"  {remark}")
     _line(
-        f"  texts: {tokens['median']:.0f} tokens in the median, {tokens['longest']} at most; "
-        f"{tokens['share_cut']:.1%} are cut at {tokens['max_length']}"
+        f"  texts: {tokens.median:.0f} tokens in the median, {tokens.longest} at most; "
+        f"{tokens.share_cut:.1%} are cut at {tokens.max_length}"
     )
-    for who in ("teacher", "student"):
-        model = found[who]
+    for role, model in (("teacher", forecast.teacher), ("student", forecast.student)):
         _line(
-            f"{who}: {model['layers']} layers x {model['width']}, {model['heads']} heads, "
-            f"{model['parameters'] / 1e6:.1f} M parameters ({model['name']})"
+            f"{role}: {model.layers} layers x {model.width}, {model.heads} heads, "
+            f"{model.num_parameters / 1e6:.1f} M parameters ({model.name})"
         )
     lines = [
-        (stage["name"], stage["state"], str(stage["steps"] or "-"), duration(stage["estimated_s"]))
-        for stage in found["stages"]
+        (
+            stage.name,
+            stage.state,
+            str(stage.num_steps or "-"),
+            "not timed yet" if stage.estimated_s is None else duration(stage.estimated_s),
+        )
+        for stage in forecast.stages
     ]
     _table(("stage", "state", "steps", "about"), lines)
-    _line(f"in all about {duration(sum(stage['estimated_s'] for stage in found['stages']))} on this machine")
-    _line(f"variants: {', '.join(found['variants'])}; must be good enough: {', '.join(found['gate']) or 'none'}")
-    path("run folder", Path(found["folder"]))
+    unknown = [stage.name for stage in forecast.stages if stage.estimated_s is None]
+    total = duration(sum(stage.estimated_s or 0.0 for stage in forecast.stages))
+    without = f" without {', '.join(unknown)}, which the first run times" if unknown else ""
+    _line(f"in all about {total} on this machine{without}")
+    _line(f"variants: {', '.join(forecast.variants)}; must be good enough: {', '.join(forecast.required) or 'none'}")
+    path("run folder", Path(forecast.folder))
 
 
-def machine(found: dict[str, Any]) -> None:
-    """What `pocketbert doctor` found."""
-    for what, value in machine_lines(found):
+def machine(report: DoctorReport) -> None:
+    """The machine and the installation, as `pocketbert doctor` sees them."""
+    for what, value in machine_lines(report.machine):
         _line(f"{what + ':':<14}{value}")
-    _line(f"{'int8:':<14}{'in hardware' if found['int8_in_hardware'] else 'no dot product in hardware'}")
-    _line(f"{'torch:':<14}{found['torch_threads']} threads, CUDA {'yes' if found['torch_cuda'] else 'no'}")
-    _line(f"{'onnxruntime:':<14}{', '.join(found['providers']) or 'not installed'}")
-    for place, free in found["free_disk_bytes"].items():
+    _line(f"{'int8:':<14}{'in hardware' if report.int8_in_hardware else 'no dot product in hardware'}")
+    _line(f"{'torch:':<14}{report.torch_threads} threads, CUDA {'yes' if report.torch_cuda else 'no'}")
+    _line(f"{'onnxruntime:':<14}{', '.join(report.providers) or 'not installed'}")
+    for place, free in report.free_disk_bytes.items():
         _line(f"{'free disk:':<14}{free / 1e9:.0f} GB at {place}")
-    _line(f"{'pocketbert:':<14}{found['pocketbert']}")
-    for problem in found["problems"]:
+    _line(f"{'pocketbert:':<14}{report.pocketbert}")
+    for problem in report.problems:
         _line(f"problem: {problem}")
-    if not found["problems"]:
+    if not report.problems:
         _line("no problems found")
 
 
@@ -245,6 +272,10 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _cells(table: bench_table.Table) -> None:
+    _table(table.header, table.cells)
 
 
 def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:

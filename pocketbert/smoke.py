@@ -1,12 +1,17 @@
 """A recipe shrunk to about a minute: every stage runs, on a few rows and for a few steps."""
 
-from typing import Any
+from typing import TypeVar
 
 from pocketbert.recipe import Recipe, grid_lengths
+from pocketbert.training_keys import FineTuneSection, Section, StageSection
 
 MARK = "-smoke"
 ROWS, TEXTS, TOKENS, VARIANTS, CALIBRATION_ROWS = 200, 200, 32, 2, 32
-STAGE = {"epochs": 1, "max_steps": 4, "batch_size": 8}
+EPOCHS, STEPS, BATCH_SIZE = 1, 4, 8
+ROUNDS, WARM_UP_S = 2, 0.2
+
+AnySection = TypeVar("AnySection", bound=Section)
+AnyStage = TypeVar("AnyStage", bound=StageSection)
 
 
 def shrunk(recipe: Recipe) -> Recipe:
@@ -14,36 +19,51 @@ def shrunk(recipe: Recipe) -> Recipe:
 
     Nothing is required of the result: it shows that the recipe runs, not how good it would be.
     """
-    content = recipe.model_dump()
-    content["smoke"] = True
-    content["name"] = recipe.name.removesuffix(MARK) + MARK
-    _at_most(content["task"], max_rows=ROWS, max_length=TOKENS)
-    stages = [content["teacher"]["fine_tune"], content["distill"]["intermediate"], content["distill"]["prediction"]]
-    augment = content["augment"]
-    if augment is not None:
-        _at_most(augment, variants=VARIANTS)
-        head = augment["masked_lm"]["train_head"]
-        if head is not None:
-            _at_most(head, max_texts=TEXTS, max_length=TOKENS)
-            stages.append(head)
-    general = content["distill"]["general"]
+    teacher, distill, general, augment = recipe.teacher, recipe.distill, recipe.distill.general, recipe.augment
+    is_fine_tuned = teacher.model is not None
+    fine_tune = FineTuneSection() if is_fine_tuned else _short(teacher.fine_tune)
     if general is not None:
-        _at_most(general, max_texts=TEXTS, max_length=TOKENS)
-        stages.append(general)
-    for stage in stages:
-        _at_most(stage, **STAGE)
-    if recipe.teacher.model is not None:
-        content["teacher"].pop("fine_tune")  # nothing is fine-tuned
-    _at_most(content["bench"], rounds=2, warm_up_s=0.2)
-    content["bench"] |= {"compiled_teacher": False, "limits": False, "thread_sweep": False, "latency_bound_ms": None}
-    content["export"]["teacher_variants"] = []
-    content["bench"]["fixed_lengths"] = [min(length, TOKENS) for length in grid_lengths(recipe)[:1]]
-    content["bench"]["fixed_batches"] = recipe.bench.fixed_batches[:1]
-    content["gate"]["require"] = []
-    _at_most(content["export"], calibration_rows=CALIBRATION_ROWS)
-    return Recipe.model_validate(content)
+        general = _at_most(_short(general), max_texts=TEXTS, max_length=TOKENS)
+    if augment is not None:
+        head = augment.masked_lm.train_head
+        if head is not None:
+            head = _at_most(_short(head), max_texts=TEXTS, max_length=TOKENS)
+        masked_lm = augment.masked_lm.model_copy(update={"train_head": head})
+        augment = _at_most(augment.model_copy(update={"masked_lm": masked_lm}), variants=VARIANTS)
+    stages = {
+        "general": general,
+        "intermediate": _short(distill.intermediate),
+        "prediction": _short(distill.prediction),
+    }
+    bench = {
+        "compiled_teacher": False,
+        "limits": False,
+        "thread_sweep": False,
+        "latency_bound_ms": None,
+        "fixed_lengths": [min(length, TOKENS) for length in grid_lengths(recipe)[:1]],
+        "fixed_batches": recipe.bench.fixed_batches[:1],
+    }
+    export = recipe.export.model_copy(update={"teacher_variants": []})
+    sections = {
+        "smoke": True,
+        "name": recipe.name.removesuffix(MARK) + MARK,
+        "task": _at_most(recipe.task, max_rows=ROWS, max_length=TOKENS),
+        "teacher": teacher.model_copy(update={"fine_tune": fine_tune}),
+        "augment": augment,
+        "distill": distill.model_copy(update=stages),
+        "export": _at_most(export, calibration_rows=CALIBRATION_ROWS),
+        "bench": _at_most(recipe.bench.model_copy(update=bench), rounds=ROUNDS, warm_up_s=WARM_UP_S),
+        "gate": recipe.gate.model_copy(update={"require": []}),
+    }
+    return recipe.model_copy(update=sections)
 
 
-def _at_most(section: dict[str, Any], **limits: float) -> None:
-    for name, limit in limits.items():
-        section[name] = limit if section[name] is None else min(section[name], limit)
+def _short(stage: AnyStage) -> AnyStage:
+    return _at_most(stage, epochs=EPOCHS, max_steps=STEPS, batch_size=BATCH_SIZE)
+
+
+def _at_most(section: AnySection, **limits: float) -> AnySection:
+    """The section with each of these keys at its limit or below; a key without a value gets the limit."""
+    values = {name: getattr(section, name) for name in limits}
+    lowered = {name: limit if values[name] is None else min(values[name], limit) for name, limit in limits.items()}
+    return section.model_copy(update=lowered)

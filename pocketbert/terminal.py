@@ -3,12 +3,18 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
 
 from compress import processes
+
+Value = TypeVar("Value")
+EXIT_FAULT = 1
+EXIT_BAD_INPUT = 2
+EXIT_GATE = 3
+EXIT_INTERRUPTED = 130
 
 RecipeName = Annotated[str, typer.Argument(help="A recipe file, or a built-in recipe by its name")]
 Changes = Annotated[
@@ -20,15 +26,18 @@ Output = Annotated[Path | None, typer.Option(help="The run folder; default: runs
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead")]
 Texts = Annotated[list[str] | None, typer.Option(help="The text column; twice for pairs [default: text]")]
 Label = Annotated[str, typer.Option(help="The label column")]
+Encoding = Annotated[str, typer.Option(help="Text encoding of the tables, such as cp1252")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each; default: all usable cores")]
 
 
-def printed(found: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
-    """One JSON document, or what `show` makes of it."""
+def printed(value: Value, as_json: bool, show: Callable[[Value], None]) -> None:
+    """Print a dataclass as one JSON document, or as `show` does."""
     if as_json:
-        print(json.dumps(found))
+        from pydantic_core import to_jsonable_python
+
+        print(json.dumps(to_jsonable_python(value)))
     else:
-        show(found)
+        show(value)
 
 
 def stderr_console() -> Console:

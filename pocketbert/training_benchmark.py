@@ -1,10 +1,10 @@
 """`pocketbert bench-training`: how fast a recipe's stages train, against the plain procedure and against TextBrewer."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 
 from bench import machine, training
@@ -15,7 +15,6 @@ from compress.files import write_json
 from compress.pieces import pieces_in
 from compress.progress import progress_bar
 from compress.tasks import Task
-from pocketbert.plan import shape_of
 from pocketbert.recipe import Recipe
 
 
@@ -30,8 +29,8 @@ def measure(
     compiled: bool,
     output: Path | None,
     console: Console,
-) -> dict[str, Any]:
-    """Both stages of task distillation on `num_rows` train rows, drawn by the seed; returns plain values.
+) -> training.TrainingLadder:
+    """Both stages of task distillation on `num_rows` train rows, drawn by the seed.
 
     `peer_path`: a folder with TextBrewer in it (pip install --target), whose rows are left out without. `output`: a
     folder for training.json, with the raw seconds.
@@ -45,42 +44,45 @@ def measure(
     tokenizer = models.load_tokenizer(teacher)
     drawn = np.random.default_rng(recipe.seed).permutation(len(task.train))[:num_rows]
     whole = encode_split(task.train, tokenizer, max_length=task.max_length)
-    found: dict[str, Any] = {"machine": machine.describe(), "num_rows": len(drawn), "rounds": rounds, "stages": {}}
+    here = machine.describe()
+    stages: dict[training.Stage, training.LadderStage] = {}
     for stage in get_args(training.Stage):
         section = getattr(recipe.distill, stage)
-        load = training.Load(
+        workload = training.TrainingWorkload(
             teacher=teacher,
-            shape=vars(shape_of(recipe)),
+            shape=recipe.student.shape,
             rows=whole.rows[drawn]["input_ids"],
-            pieces=pieces_in(whole, len(tokenizer)).tolist(),
+            used_tokens=pieces_in(whole, len(tokenizer)).tolist(),
             num_labels=len(task.labels),
+            task_type=task.type,
             batch_size=section.batch_size,
             max_length=task.max_length,
             epochs=section.epochs,
         )
-        rungs = [rung for rung in training.LADDER[stage] if compiled or not rung.compiled]
+        configs = [config for config in training.LADDER[stage] if compiled or not config.compiled]
         if peer_path is not None:
-            rungs.append(training.TEXTBREWER)
+            configs.append(training.TEXTBREWER)
         with progress_bar(stage, console) as on_progress:
-            trained = training.measure(
+            timings = training.measure(
                 stage,
-                rungs,
-                load,
+                configs,
+                workload,
                 rounds=rounds,
                 num_threads=num_threads or machine.usable_cores(),
                 peer_path=peer_path,
                 seed=recipe.seed,
                 on_progress=on_progress,
             )
-        found["stages"][stage] = {
-            "rows": training.rows_of(trained, load),
-            "samples": [asdict(each) for each in trained],
-            "mean_tokens": float(np.mean(whole.lengths[drawn])),
-            "max_length": task.max_length,
-            "batch_size": section.batch_size,
-            "epochs": section.epochs,
-        }
+        stages[stage] = training.LadderStage(
+            rows=training.rows_of(timings, workload),
+            samples=timings,
+            mean_tokens=float(np.mean(whole.lengths[drawn])),
+            max_length=task.max_length,
+            batch_size=section.batch_size,
+            epochs=section.epochs,
+        )
+    ladder = training.TrainingLadder(machine=here, num_rows=len(drawn), rounds=rounds, stages=stages)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "training.json", found)
-    return found
+        write_json(output / "training.json", to_jsonable_python(ladder))
+    return ladder

@@ -16,6 +16,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests share the cores
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -29,8 +30,11 @@ from compress.augment.candidates import Candidates
 from compress.augment.masked_lm import MaskedLM
 from compress.augment.vectors import load_vectors
 from compress.augment.words import load_stop_words
+from compress.encoding import Encoded, encoded_rows, token_blocks
+from compress.errors import UserError
 from export.fuse import Encoder
 from export.to_onnx import export_onnx
+from pocketbert import remedies
 
 GOOD = ("fine", "lovely", "great", "warm")
 BAD = ("dull", "awful", "flat", "cold")
@@ -53,6 +57,17 @@ def rows(count: int, seed: int = 0) -> list[tuple[str, str]]:
         positive = draw.random() < 0.5
         found[sentence(draw, positive)] = LABELS[positive]
     return list(found.items())
+
+
+def encode_texts(texts: list[str], tokenizer: PreTrainedTokenizerFast, *, max_length: int) -> Encoded:
+    """Texts as unlabelled token rows: what is longer than `max_length` goes on in further rows."""
+    blocks = token_blocks(texts, tokenizer, max_length=max_length)
+    return encoded_rows(Dataset.from_dict({"input_ids": blocks}), np.array([len(ids) for ids in blocks]), tokenizer)
+
+
+def in_a_recipe(error: UserError) -> str:
+    """What a command that takes a recipe prints of an error."""
+    return remedies.explained(error, remedies.Command(takes_recipe=True, flags=()))
 
 
 def write_csv(path: Path, header: tuple[str, ...], lines: list[tuple]) -> Path:

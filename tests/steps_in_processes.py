@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import config, rows, tokenizer
+from conftest import config, encode_texts, rows, tokenizer
 from safetensors.torch import save_file
 from transformers import BertForSequenceClassification
 
 from compress import processes, taps
-from compress.encoding import encode_texts
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
 from compress.training import Schedule, Setting, train
 
@@ -25,7 +24,7 @@ def main(what: str, target: Path) -> None:
     objective = {
         "layers": INTERMEDIATE_LAYERS,
         "relations": Objective(relations=(0.0, 1.0)),
-        "prediction": Objective(prediction=1.0),
+        "prediction": Objective(prediction=1.0, task_type="classification"),
     }[what]
     model = DistillationModel(student, Projections(16, 32) if objective.reads else None, objective)
     if processes.is_main():

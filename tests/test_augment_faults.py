@@ -117,7 +117,7 @@ def test_b16_as_many_variants_as_were_wanted_all_different_and_the_rest_counted(
     by_row = [[row["text"] for row in found if row["row"] == number] for number in range(4)]
     assert [len(set(each)) for each in by_row] == [len(each) for each in by_row]
     assert [len(each) for each in by_row] == [1 + 12, 1 + 5, 1, 1]  # five candidates make five variants of one word
-    assert counts.missing == 7 + 12 + 12 and counts.variants == 12 + 5 and counts.again > 0
+    assert counts.missing == 7 + 12 + 12 and counts.variants == 12 + 5 and counts.redrawn > 0
 
 
 def test_b16_a_word_without_pieces_stays():

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,18 @@ from rich.console import Console
 from ruamel.yaml import YAML
 from transformers import BertForMaskedLM
 
-from bench.augmented import told
+from bench.augmented import report_lines
+from bench.results import StageResults
 from compress import models
-from compress.augment import augment, drift
+from compress.augment import augment
 from compress.augment.augment import shards_in
 from compress.inference import predict_logits
+from compress.results import AugmentResult, LabelDrift
 from compress.shards import encoded_shards, read_shards
+from compress.task_types import Classification, Regression
 from compress.training import Schedule, rows_seen
-from pocketbert.pipeline import make_variants, run_recipe
+from pocketbert.manifest import read_manifest
+from pocketbert.pipeline import make_variants, prepare, run_recipe
 from pocketbert.reading import load_recipe
 
 
@@ -69,10 +74,18 @@ def recipe(tmp_path, monkeypatch, masked_lm_folder, teacher_folder):
     return write
 
 
-def augmented(path: Path, folder: Path) -> tuple[Path, dict]:
-    made = make_variants(load_recipe(str(path)), folder, Console(quiet=True))
-    manifest = json.loads((folder / "manifest.json").read_text())
-    return made, manifest["stages"]["augment"]["metrics"]
+QUIET = Console(quiet=True)
+
+
+def augmented(path: Path, folder: Path) -> tuple[Path, AugmentResult]:
+    loaded = load_recipe(str(path))
+    made = make_variants(loaded, prepare(loaded, QUIET), folder, QUIET)
+    return made, read_manifest(folder)["augment"].result_as(AugmentResult)
+
+
+def stages_of(path: Path, folder: Path, changes: Sequence[str] = ()) -> StageResults:
+    loaded = load_recipe(str(path), changes=changes)
+    return run_recipe(loaded, prepare(loaded, QUIET), folder, QUIET).results.stages
 
 
 def test_a_look_at_it_marks_what_was_replaced_and_says_where_from(recipe, reviews, command):
@@ -88,7 +101,7 @@ def test_a_look_at_it_marks_what_was_replaced_and_says_where_from(recipe, review
     again = command("augment", recipe(reviews), "--show", 4, "--json")
     assert "augment: done before" in again.stderr
     looked_at = json.loads(again.stdout)
-    assert len(looked_at["examples"]) == 4 and looked_at["facts"]["counts"]["variants"] > 900
+    assert len(looked_at["examples"]) == 4 and looked_at["result"]["counts"]["variants"] > 900
     for example in looked_at["examples"]:
         assert example["text"] != example["original"]
         for each in example["replaced"]:
@@ -97,17 +110,15 @@ def test_a_look_at_it_marks_what_was_replaced_and_says_where_from(recipe, review
 
 def test_both_stages_of_task_distillation_learn_from_the_variants(recipe, reviews, tmp_path):
     changes = ["student.vocabulary={size: 24}", "distill.intermediate.max_steps=null"]
-    loaded = load_recipe(str(recipe(reviews)), changes=changes)
-    outcome = run_recipe(loaded, tmp_path / "run", Console(quiet=True))
-    stages = outcome.results["stages"]
-    num_rows = stages["augment"]["counts"]["rows"]
-    assert num_rows > 1200 and stages["intermediate"]["num_steps"] == -(-num_rows // 8)
-    assert stages["prediction"]["num_steps"] == 3 and len(stages["prediction"]["dev_scores"]) == 1
-    assert 0 < stages["prediction"]["drift"]["num_variants"] <= 24 and stages["augment"]["drift"] is None
+    stages = stages_of(recipe(reviews), tmp_path / "run", changes)
+    num_rows = stages.augment.counts.rows
+    assert num_rows > 1200 and stages.intermediate.training.num_steps == -(-num_rows // 8)
+    assert stages.prediction.training.num_steps == 3 and len(stages.prediction.training.dev_scores) == 1
+    assert 0 < stages.prediction.drift.num_variants <= 24 and stages.augment.drift is None
     for name in ("report.html", "report.md"):
         page = (tmp_path / "run" / name).read_text(encoding="utf-8")
         assert "Data augmentation" in page and "label flips in" in page
-        for _, value in told(stages):
+        for _, value in report_lines(stages, "classification"):
             assert value.replace("'", "&#39;" if name.endswith("html") else "'") in page
 
 
@@ -115,15 +126,15 @@ def test_the_teacher_filter_drops_what_it_would_call_something_else(recipe, revi
     fine_tune = {"epochs": 4, "batch_size": 16, "learning_rate": 2e-3}
     teacher = {"base": str(base_folder), "fine_tune": fine_tune}
     _, kept_all = augmented(recipe(reviews, teacher=teacher), tmp_path / "all")
-    folder, facts = augmented(recipe(reviews, teacher=teacher, drop_flips_above=0.0), tmp_path / "dropped")
-    assert 0 < facts["drift"]["flips"] < 1
-    assert facts["dropped"] == round(facts["drift"]["flips"] * facts["counts"]["variants"]) > 0
-    assert facts["counts"] == kept_all["counts"]
+    folder, result = augmented(recipe(reviews, teacher=teacher, drop_flips_above=0.0), tmp_path / "dropped")
+    assert 0 < result.drift.changed_share < 1
+    assert result.num_dropped == round(result.drift.changed_share * result.counts.variants) > 0
+    assert result.counts == kept_all.counts
     texts = read_shards(shards_in(folder / "texts"))
     trained = str(tmp_path / "dropped" / "teacher" / "model")
     tokenizer = models.load_tokenizer(trained)
     tokens = encoded_shards(shards_in(folder / "tokens"), tokenizer)
-    assert len(texts) == len(tokens.lengths) == facts["counts"]["rows"] - facts["dropped"]
+    assert len(texts) == len(tokens.lengths) == result.counts.rows - result.num_dropped
     assert [tokenizer(text)["input_ids"] for text in texts["text"][:]] == tokens.rows["input_ids"][:]
     labels = predict_logits(models.load_classifier(trained), tokens).argmax(axis=1)
     made = augment.origins_of(folder / "texts")
@@ -136,10 +147,9 @@ def test_pairs_and_numbers_go_through(recipe, base_folder, tmp_path):
     data = write_csv(tmp_path / "pairs.csv", ("first", "second", "score"), lines)
     task = {"text": ["first", "second"], "label": "score", "metric": "pearson_spearman"}
     teacher = {"base": str(base_folder), "fine_tune": {"epochs": 1, "max_steps": 2, "learning_rate": 1e-4}}
-    loaded = load_recipe(str(recipe(data, task=task, teacher=teacher)))
-    stages = run_recipe(loaded, tmp_path / "run", Console(quiet=True)).results["stages"]
-    assert stages["prediction"]["drift"]["mean_change"] > 0 and "flips" not in stages["prediction"]["drift"]
-    assert any("changes by" in value for _, value in told(stages))
+    stages = stages_of(recipe(data, task=task, teacher=teacher), tmp_path / "run")
+    assert stages.prediction.drift.mean_change > 0 and stages.prediction.drift.changed_share is None
+    assert any("changes by" in value for _, value in report_lines(stages, "regression"))
     found = read_shards(shards_in(tmp_path / "run" / "augment" / "texts"))
     assert set(found["varied"][:]) == {-1, 0, 1} and found.features["label"].dtype == "float64"
 
@@ -147,9 +157,9 @@ def test_pairs_and_numbers_go_through(recipe, base_folder, tmp_path):
 def test_drift_is_the_share_of_other_labels():
     originals = np.array([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0], [0.0, 1.0]])
     variants = np.array([[0.0, 4.0], [0.0, 1.0], [0.0, 0.1], [5.0, 1.0]])
-    assert drift.drift(variants, originals) == {"num_variants": 4, "flips": 0.75}
-    assert drift.flipped_above(variants, originals, 0.9).tolist() == [True, False, False, True]
-    assert drift.drift(np.array([[1.0], [3.0]]), np.array([[2.0], [2.5]]))["mean_change"] == 0.75
+    assert Classification().drift(variants, originals) == LabelDrift(num_variants=4, changed_share=0.75)
+    assert Classification().changed_above(variants, originals, 0.9).tolist() == [True, False, False, True]
+    assert Regression().drift(np.array([[1.0], [3.0]]), np.array([[2.0], [2.5]])).mean_change == 0.75
 
 
 def test_only_rows_that_will_be_seen_need_the_teachers_answer():
@@ -169,10 +179,11 @@ def test_bench_augment_times_all_ways_on_the_same_texts(recipe, reviews, command
     assert found.returncode == 0, found.stderr
     measured = json.loads(found.stdout)
     plain, first, ours, fastest = measured["rows"]
-    assert ours["other_candidates"] == 0 < ours["words"] and ours["against_a_per_word"]["value"] > 0
-    assert first["against_b_per_variant"]["value"] == plain["against_a_per_variant"]["value"] == 1
-    assert fastest["words"] == ours["words"]
-    assert [row["texts"] for row in measured["memory"]] == [16, 320]
-    assert json.loads((tmp_path / "out" / "augmentation.json").read_text())["spec"]["variants"] == 3
+    assert ours["comparison"]["num_different"] == 0 < ours["comparison"]["num_words"]
+    assert ours["over_plain"]["per_word"]["value"] > 0
+    assert first["over_first_written"]["per_variant"]["value"] == plain["over_plain"]["per_variant"]["value"] == 1
+    assert fastest["comparison"]["num_words"] == ours["comparison"]["num_words"]
+    assert [row["num_texts"] for row in measured["memory"]] == [16, 320]
+    assert json.loads((tmp_path / "out" / "augmentation.json").read_text())["options"]["variants"] == 3
     shown = command("bench-augment", recipe(reviews), "--rows", 16, "--rounds", 2)
     assert "PocketBERT, fp32" in shown.stdout and "peak memory" in shown.stdout

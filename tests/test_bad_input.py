@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import rows
+from conftest import LABELS, rows
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 
-from bench.schema import FORMAT_VERSION
+from bench.results import FORMAT_VERSION
 from compress import models
 from compress.tasks import read_split
-from export.candidates import Origin, Rows, build_candidates
+from export.candidates import EvaluationSplits, ExportOptions, Origin, build_candidates
 from export.parity import default_tolerance
 from export.static import Static
 from export.variants import VARIANTS
@@ -77,11 +77,16 @@ def good_bundle(tmp_path_factory, teacher_folder, reviews):
         models.load_classifier(str(teacher_folder)),
         models.load_tokenizer(str(teacher_folder)),
         folder,
-        rows=Rows(dev=read_split(reviews, text=["text"], label="label", labels=("negative", "positive"))),
-        max_length=32,
-        metric="accuracy",
-        tolerances={VARIANTS["fp32"]: default_tolerance(VARIANTS["fp32"])},
-        static=Static(),
+        splits=EvaluationSplits(
+            dev=read_split(reviews, text=["text"], label="label", labels=LABELS, task_type="classification")
+        ),
+        options=ExportOptions(
+            task_type="classification",
+            metric="accuracy",
+            max_length=32,
+            tolerances={VARIANTS["fp32"]: default_tolerance(VARIANTS["fp32"])},
+            static=Static(),
+        ),
         origin=Origin(name="tiny", origin={}, versions={}, measured={}),
         on_progress=lambda done, total, what: None,
     )
@@ -274,7 +279,7 @@ TASKS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] =
     "no such folder": (lambda place: {"data": "./data"}, ("task.data: data is neither a file nor a folder",)),
     "no such encoding": (
         lambda place: {"data": str(place.reviews), "encoding": "utf-9"},
-        ("task.encoding: Python knows no encoding 'utf-9'",),
+        ("Python knows no encoding 'utf-9'; name the right encoding, such as cp1252, as task.encoding",),
     ),
     "words for a regression": (
         lambda place: {"data": str(place.reviews), "metric": "pearson_spearman"},
@@ -397,10 +402,19 @@ MODELS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] 
     "another activation": (lambda place: base(place.copy(place.base, hidden_act="relu")), ("uses relu",)),
     "heads that do not match": (
         lambda place: {**shape(heads=2), "distill": {"intermediate": {"attention": 0}}},
-        ("works head by head: student.heads is 2, the teacher has 4; make them equal, or use random",),
+        (
+            "works head by head: the student has 2 heads, the teacher 4",
+            "; make student.heads equal, or use student.initialisation: random",
+        ),
     ),
-    "a deeper student": (lambda place: shape(layers=9), ("student.layers is 9, more than the teacher's 4",)),
-    "a wider student": (lambda place: shape(width=64), ("student.width is 64, the teacher's 32; use random",)),
+    "a deeper student": (
+        lambda place: shape(layers=9),
+        ("student.layers: the student has 9 layers, more than the teacher's 4",),
+    ),
+    "a wider student": (
+        lambda place: shape(width=64),
+        ("no wider than its teacher: width is 64, the teacher's 32; use student.initialisation: random",),
+    ),
     "texts longer than its positions": (
         lambda place: {"task": {"data": str(place.reviews), "max_length": 512}},
         ("task.max_length is 512; the teacher", "has positions for 64 tokens"),
@@ -523,7 +537,7 @@ TRAININGS: dict[str, tuple[Callable[[Place], dict[str, object]], str]] = {
     ),
     "fp16 without a GPU": (
         lambda place: {**general(place, "the film was fine\n" * 99), "training": {"precision": "fp16"}},
-        "training.precision is fp16, which needs a CUDA device",
+        "training.precision: fp16 needs a CUDA device, and there is none here; use auto",
     ),
 }
 
@@ -777,12 +791,16 @@ RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     ),
     "results without content": (
         lambda place: report_of(place, json.dumps({"format_version": FORMAT_VERSION})),
-        ("results.json: a part is missing or not as it was written (KeyError: 'stages')",),
+        ("results.json: a part is missing or not as it was written (name: Field required); run the recipe again",),
     ),
     "results that were edited": (lambda place: report_of(place, "{]"), ("results.json: no readable results",)),
     "results of a later version": (
         lambda place: report_of(place, '{"format_version": 9}'),
         (f"got format version 9, expected {FORMAT_VERSION}",),
+    ),
+    "results of an older version": (
+        lambda place: report_of(place, '{"format_version": 4, "stages": {"bench": {}}}'),
+        (f"got format version 4, expected {FORMAT_VERSION}; run the recipe or benchmark again into another folder",),
     ),
     "check of a foreign manifest": (
         lambda place: ["check", *run_with(place, manifest="[]")[1:]],

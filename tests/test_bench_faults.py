@@ -2,26 +2,28 @@
 
 import os
 import stat
-import subprocess
 import sys
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from conftest import LABELS, rows
-from test_bench import fixed_results
+from example_results import BENCH, BUNDLE, RESULTS, ROWS, with_bench, with_row
 from transformers import AutoConfig, BertForSequenceClassification
 
 from bench.cautions import cautions
 from bench.contenders import Contender, Workload, contenders_at
-from bench.latency import Protocol, loading, measure
-from bench.noise import Noise, Watch
-from bench.profile import parts_of, profiles
-from bench.results import rows as rows_of
-from bench.sizes import parts_of as parts_of_size
+from bench.latency import measure
+from bench.measurements import Noise, Protocol
+from bench.profile import operator_breakdown, profiles
+from bench.records import System
+from bench.results import Results
+from bench.rows import rows as rows_of
+from bench.sizes import size_breakdown
 from compress import locations
 from compress.files import size_bytes
 from export.bundle import write_bundle
+from export.manifest import BundleInfo
 
 QUICK = Protocol(
     num_threads=1, rounds=2, texts_per_round=3, texts_per_visit=3, repeats=2, throughput_texts=300,
@@ -29,13 +31,15 @@ QUICK = Protocol(
 )  # fmt: skip
 TEXTS = [text for text, _ in rows(30)]
 GREEDY = """
+from bench.messages import ModelFacts
 from export.runtime import Classifier
 
 class Predictor(Classifier):
     '''Takes more threads than it is given.'''
     def __init__(self, folder, *, num_threads):
         super().__init__(folder, num_threads=num_threads + 1)
-        self.facts = {"num_threads": self.session.get_session_options().intra_op_num_threads, "ran_on": "cpu"}
+        threads = self.session.get_session_options().intra_op_num_threads
+        self.facts = ModelFacts(num_threads=threads, ran_on="cpu")
 """
 
 
@@ -43,11 +47,12 @@ class Predictor(Classifier):
 def unfused(tmp_path_factory, teacher_folder, raw_graph, tokenizer) -> Path:
     """A bundle of a graph as it was exported, with nothing fused."""
     folder = tmp_path_factory.mktemp("bundles") / "unfused"
-    write_bundle(
-        folder, model_file=raw_graph, config=BertForSequenceClassification.from_pretrained(teacher_folder).config,
-        tokenizer=tokenizer, labels=LABELS, max_length=32, takes_pairs=False, variant="fp32", saturates=False,
-        facts={"batch_invariant": True},
+    info = BundleInfo(
+        name="unfused", variant="fp32", task_type="classification", labels=list(LABELS), takes_pairs=False,
+        max_length=32, pad_token_id=tokenizer.pad_token_id, saturates=False, batch_invariant=True,
     )  # fmt: skip
+    config = BertForSequenceClassification.from_pretrained(teacher_folder).config
+    write_bundle(folder, info, model_file=raw_graph, config=config, tokenizer=tokenizer)
     return folder
 
 
@@ -58,123 +63,110 @@ def wrapper(path: Path, command: str) -> str:
     return str(path)
 
 
+def labelled(contender: Contender, label: str) -> Contender:
+    """The same under another name."""
+    return replace(contender, system=replace(contender.system, label=label))
+
+
 def told(contenders: list[Contender], protocol: Protocol = QUICK) -> str:
     """The cautions of a real benchmark of these."""
-    samples = measure(contenders, Workload(texts=TEXTS, grid=()), protocol)
+    workload = Workload(texts=TEXTS, grid=())
+    samples = measure(contenders, workload, protocol)
     found = rows_of(
-        samples, sizes=[1] * len(samples), labels=None, num_classes=2, metric="accuracy",
-        num_throughput_texts=protocol.throughput_texts, num_parameters={},
+        samples, sizes=[1] * len(samples), workload=workload, metric="accuracy",
+        num_throughput_texts=protocol.throughput_texts,
     )  # fmt: skip
-    results = fixed_results()
-    results["stages"]["bench"] |= {"rows": [row.to_json() for row in found], "protocol": asdict(protocol)}
+    return doubts(with_bench(rows=found, protocol=protocol, aa_control=None))
+
+
+def doubts(results: Results) -> str:
     return "\n".join(cautions(results))
 
 
 def test_a_missing_fusion_and_too_few_samples_are_told(unfused):
-    found = told(contenders_at(unfused, name="ours"))
+    found = told(contenders_at(unfused, label="ours"))
     assert "ours, onnxruntime: no attention of it is fused" in found
     assert "6 calls show no 99th percentile, for which 299 are needed" in found
     assert "UNFAIR" not in found
 
 
 def test_a_provider_that_fell_back_is_told(unfused):
-    (contender,) = contenders_at(unfused, name="ours", device="cuda")
-    found = told([*contenders_at(unfused, name="ours"), contender])
+    (contender,) = contenders_at(unfused, label="ours", device="cuda")
+    found = told([*contenders_at(unfused, label="ours"), contender])
     assert "ours, onnxruntime, CUDA was not measured" in found and "CUDAExecutionProvider was asked for" in found
-    results = fixed_results()
-    results["stages"]["bench"]["rows"][1]["facts"] |= {
-        "ran_on": "CUDAExecutionProvider",
-        "ran": {"nodes": {"CUDAExecutionProvider": 30, "CPUExecutionProvider": 12}, "fused": {"Attention": 4}},
-    }
-    assert "12 of 42 nodes did not run on CUDAExecutionProvider but on CPUExecutionProvider" in "\n".join(
-        cautions(results)
+    bundle = ROWS[BUNDLE]
+    partly = with_row(
+        BUNDLE,
+        process=replace(bundle.process, ran_on="CUDAExecutionProvider"),
+        session=replace(
+            bundle.session,
+            nodes={"CUDAExecutionProvider": 30, "CPUExecutionProvider": 12},
+            fused={"Attention": 4},
+        ),
     )
+    assert "12 of 42 nodes did not run on CUDAExecutionProvider but on CPUExecutionProvider" in doubts(partly)
 
 
 def test_a_contender_with_another_priority_is_told(unfused, tmp_path):
-    (contender,) = contenders_at(unfused, name="ours")
-    polite = replace(contender, name="polite", python=wrapper(tmp_path / "polite", "exec nice -n 7"))
-    found = told([contender, polite, replace(contender, name="third")])
+    (contender,) = contenders_at(unfused, label="ours")
+    polite = replace(labelled(contender, "polite"), python=wrapper(tmp_path / "polite", "exec nice -n 7"))
+    found = told([contender, polite, labelled(contender, "third")])
     usual = os.getpriority(os.PRIO_PROCESS, 0)
-    assert f"UNFAIR: polite ran with the priority {usual + 7}, the others with {usual}" in found
+    assert f"UNFAIR: polite, onnxruntime ran with the priority {usual + 7}, the others with {usual}" in found
 
 
 def test_a_contender_with_more_threads_is_told(unfused, tmp_path):
-    (contender,) = contenders_at(unfused, name="ours")
+    (contender,) = contenders_at(unfused, label="ours")
     (tmp_path / "greedy.py").write_text(GREEDY)
     python = wrapper(tmp_path / "greedy", f'exec env PYTHONPATH="$PYTHONPATH:{tmp_path}"')
-    greedy = replace(contender, name="greedy", kind="peer", module="greedy", python=python)
-    found = told([contender, greedy, replace(contender, name="third")])
+    system = System(label="greedy", role="peer", engine="onnxruntime")
+    greedy = replace(contender, system=system, module="greedy", python=python)
+    found = told([contender, greedy, labelled(contender, "third")])
     assert "UNFAIR: greedy ran with threads 2, the others with 1" in found
 
 
 def test_a_contender_that_keeps_more_cores_busy_than_it_has_threads_is_told():
-    results = fixed_results()
-    row = results["stages"]["bench"]["rows"][1]
-    row["cores_used"] = 2.4
-    assert f"UNFAIR: {row['name']} kept 2.4 cores busy, and was given 2 threads" in "\n".join(cautions(results))
+    assert f"UNFAIR: {ROWS[BUNDLE].name} kept 2.4 cores busy, and was given 2 threads" in doubts(
+        with_row(BUNDLE, cores_used=2.4)
+    )
 
 
-def test_nothing_can_be_set_for_one_side_alone(unfused, monkeypatch):
-    """What a contender is has no word of threads, priority or warm-up; what its process is told of them is the
-    protocol's; and what the environment says does not count.
-    """
-    known = {field.name for field in fields(Contender)}
-    assert not {name for name in known if any(word in name for word in ("thread", "prior", "warm", "round"))}
-    for setting in ("num_threads", "priority", "warm_up_s"):
-        with pytest.raises(TypeError):
-            Contender(name="favoured", kind="torch", path="-", **{setting: 4})
-    first = Contender(name="first", kind="torch", path="a")
-    second = replace(first, name="second", path="b", compiled=True)
-    workload = Workload(texts=TEXTS)
-    one, other = (loading(contender, workload, QUICK) for contender in (first, second))
-    assert {**one, "spec": None} == {**other, "spec": None}
+def test_threads_that_the_environment_asks_for_do_not_count(unfused, monkeypatch):
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(variable, "7")
     samples = measure([*contenders_at(unfused)], Workload(texts=TEXTS, grid=()), QUICK)
-    assert samples[0].facts["num_threads"] == 1 and samples[0].facts["priority"] == os.getpriority(os.PRIO_PROCESS, 0)
+    process = samples[0].process
+    assert process.num_threads == 1 and process.priority == os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def test_processes_with_more_threads_than_there_are_cores_are_told():
-    results = fixed_results()
-    assert "waited for one another" not in "\n".join(cautions(results))
-    results["stages"]["bench"]["load"]["num_threads"] = 2
-    found = "\n".join(cautions(results))
+    assert "waited for one another" not in doubts(RESULTS)
+    found = doubts(with_bench(load=replace(BENCH.load, processes=2)))
     assert "2 processes of 2 threads each shared 2 cores" in found and "with --threads 1 they" in found
 
 
 def test_a_busy_machine_is_told():
-    quiet = fixed_results()
-    assert "Other work ran" not in "\n".join(cautions(quiet))
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        heard = Watch(listen_s=0.5).told()
-    finally:
-        busy.kill()
-        busy.wait()
-    assert heard.busy_cores > 0.5
-    quiet["stages"]["bench"]["noise"] = asdict(heard)
-    assert "Other work ran on this machine" in "\n".join(cautions(quiet))
-    stolen = asdict(Noise(busy_cores=0.0, stolen=0.08, throttled=3))
-    quiet["stages"]["bench"]["noise"] = stolen
-    found = "\n".join(cautions(quiet))
+    assert "Other work ran" not in doubts(RESULTS)
+    busy = with_bench(noise=Noise(busy_cores=0.5, stolen=0.0, throttled=None))
+    assert "Other work ran on this machine" in doubts(busy)
+    found = doubts(with_bench(noise=Noise(busy_cores=0.0, stolen=0.08, throttled=3)))
     assert "gave 8% of the cores' time to others" in found and "held back 3 times" in found
 
 
 def test_a_profile_tells_where_the_time_goes(unfused):
     (found,) = profiles(unfused, [(2, 16)], 1)
-    assert found["shape"] == "2x16" and found["ms"] > 0
-    by_name = {part["name"]: part for part in found["parts"]}
+    assert found.shape == "2x16" and found.ms > 0
+    by_name = {part.name: part for part in found.parts}
     hidden, ffn, layers = 32, 64, 4
     config = AutoConfig.from_pretrained(unfused)
     assert (config.hidden_size, config.intermediate_size, config.num_hidden_layers) == (hidden, ffn, layers)
     tokens = 2 * 16
     of_layers = 2 * tokens * layers * (4 * hidden * hidden + 2 * hidden * ffn) + 4 * tokens * 16 * hidden * layers
-    assert by_name["products"]["operations"] == pytest.approx(of_layers + 2 * 2 * hidden * (hidden + 2), rel=1e-6)
+    assert by_name["products"].operations == pytest.approx(of_layers + 2 * 2 * hidden * (hidden + 2), rel=1e-6)
 
 
 def test_the_parts_of_a_size_add_up_to_the_size(unfused, teacher_folder):
-    of_bundle, of_folder = parts_of_size(unfused), parts_of_size(teacher_folder)
+    of_bundle, of_folder = asdict(size_breakdown(unfused)), asdict(size_breakdown(teacher_folder))
     assert sum(of_bundle.values()) == size_bytes(unfused)
     assert sum(of_folder.values()) == sum(file.stat().st_size for file in locations.model_files(teacher_folder))
     config = AutoConfig.from_pretrained(teacher_folder)
@@ -183,7 +175,7 @@ def test_the_parts_of_a_size_add_up_to_the_size(unfused, teacher_folder):
     for parts in (of_bundle, of_folder):  # the LayerNorm behind them counts or does not
         assert tables <= parts["embedding"] <= tables + 4 * config.hidden_size * 2 + 400
         assert min(parts.values()) >= 0 and parts["tokenizer"] > 0
-    assert parts_of_size(unfused / "onnx") == {}
+    assert size_breakdown(unfused / "onnx") is None
 
 
 def test_an_attention_counts_its_projections_and_its_two_products():
@@ -193,5 +185,5 @@ def test_an_attention_counts_its_projections_and_its_two_products():
         "input_type_shape": [{"float": [2, 8, 32]}, {"float": [32, 96]}, {"float": [96]}],
         "output_type_shape": [{"float": [2, 8, 32]}],
     }
-    (part,) = parts_of([{**event, "args": arguments}], last=1)
+    (part,) = operator_breakdown([{**event, "args": arguments}], last=1)
     assert part.ms == 0.1 and part.operations == 2 * 2 * 8 * 32 * 96 + 4 * 2 * 8 * 8 * 32

@@ -1,19 +1,23 @@
 """Two runs' loss curves side by side."""
 
-import json
-
 import pytest
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
-from bench.curves import curve_of, side_by_side, steps_to_reach
+from bench.curves import CurveComparison, curve_of, side_by_side, steps_to_reach
 from compress.errors import UserError
+from compress.results import GeneralResult, LossEntry, TrainingResult
 from pocketbert.curves import compare
+from pocketbert.manifest import StageRecord, write_manifest
 
 
-def history(*losses: float) -> list[dict[str, float]]:
-    parts = [
-        {"step": 20 * n, "loss": 9.0, "loss_hidden": x / 2, "loss_attention": x / 2} for n, x in enumerate(losses, 1)
+def history(*losses: float) -> list[LossEntry]:
+    parts = [{"hidden": loss / 2, "attention": loss / 2} for loss in losses]
+    entries = [
+        LossEntry(step=20 * number, epoch=1.0, loss=9.0, learning_rate=1e-3, parts=each)
+        for number, each in enumerate(parts, 1)
     ]
-    return [*parts, {"step": 20 * len(losses), "train_loss": 1.0}]
+    return [*entries, LossEntry(step=20 * len(losses), epoch=1.0, loss=1.0, learning_rate=0.0)]
 
 
 def test_a_curve_sums_the_parts_of_each_logged_step():
@@ -34,9 +38,10 @@ def test_a_step_is_worth_as_many_as_the_other_run_needs_to_be_as_low():
 
 
 def run_folder(place, losses):
-    record = {"fingerprint": "x", "files": {}, "metrics": {"history": losses}, "seconds": 1.0, "versions": {}}
+    training = TrainingResult(history=losses, num_steps=20 * len(losses), seconds=1.0)
+    result = to_jsonable_python(GeneralResult(training=training, num_rows=1))
     place.mkdir()
-    (place / "manifest.json").write_text(json.dumps({"format_version": 1, "stages": {"general": record}}))
+    write_manifest(place, {"general": StageRecord(fingerprint="x", files={}, result=result, seconds=1.0, versions={})})
     return place
 
 
@@ -45,10 +50,11 @@ def test_two_run_folders_are_compared_and_drawn(tmp_path):
         run_folder(tmp_path / "projected", history(3.0, 1.0)),
         run_folder(tmp_path / "random", history(9.0, 3.0)),
     )
-    found = compare(first, second, stage="general", output=tmp_path / "out")
-    assert found["lines"][0]["steps_of_second"] == 40
+    comparison = compare(first, second, stage="general", output=tmp_path / "out")
+    assert comparison.lines[0].steps_of_second == 40
     drawn = (tmp_path / "out" / "curves.svg").read_text()
     assert drawn.startswith("<?xml") and ">projected<" in drawn and ">random<" in drawn
-    assert json.loads((tmp_path / "out" / "curves.json").read_text()) == json.loads(json.dumps(found))
+    written = (tmp_path / "out" / "curves.json").read_text()
+    assert TypeAdapter(CurveComparison).validate_json(written) == comparison
     with pytest.raises(UserError, match="no finished stage 'teacher'"):
         compare(first, second, stage="teacher", output=None)

@@ -4,20 +4,20 @@ import shutil
 
 import pytest
 import torch
-from conftest import LABELS, rows
+from conftest import LABELS, encode_texts, in_a_recipe, rows
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from compress import distill, models, taps
 from compress.anatomy import anatomy_of
-from compress.architectures import TEACHERS, WITH_CARRIED_WEIGHTS
+from compress.architectures import ARCHITECTURES, TEACHERS
 from compress.batching import PaddingCollator
 from compress.distill import initialise
-from compress.encoding import encode_texts
 from compress.errors import UserError
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel
 from compress.shape import StudentShape, map_layers
 from compress.training import Schedule, Setting
 
+WITH_CARRIED_WEIGHTS = [kind for kind, can in ARCHITECTURES.items() if can.weights_can_be_projected]
 HALF = StudentShape(layers=2, width=16, ffn_width=32, heads=4)
 SAME = StudentShape(layers=4, width=32, ffn_width=64, heads=4)
 
@@ -64,10 +64,12 @@ def layer_loss(learner, teacher, texts) -> float:
 @pytest.mark.parametrize("kind", TEACHERS)
 def test_the_layers_of_every_teacher_can_be_learned(tmp_path, texts, kind, architecture):
     teacher = classifier(kind)
-    learner = initialise("random", HALF, teacher, LABELS, texts, seed=0, architecture=architecture)
+    learner = initialise(
+        "random", HALF, teacher, LABELS, texts, task_type="classification", seed=0, architecture=architecture
+    )
     assert learner.student.config.model_type == architecture
     before = layer_loss(learner, teacher, texts)
-    distill.match_layers(
+    distill.distill_layers(
         learner,
         teacher,
         texts,
@@ -84,7 +86,11 @@ def test_the_weights_of_every_teacher_can_be_projected(texts, kind, architecture
     teacher = classifier(kind)
     losses = {
         how: layer_loss(
-            initialise(how, HALF, teacher, LABELS, texts, seed=0, architecture=architecture), teacher, texts
+            initialise(
+                how, HALF, teacher, LABELS, texts, task_type="classification", seed=0, architecture=architecture
+            ),
+            teacher,
+            texts,
         )
         for how in ("projected", "random")
     }
@@ -96,7 +102,9 @@ def test_the_weights_of_every_teacher_can_be_projected(texts, kind, architecture
 def test_a_full_copy_answers_as_its_teacher_does(texts, kind, architecture):
     """Embeddings, positions and layers stand where they belong: all hidden states are the teacher's."""
     teacher = classifier(kind, **({"embedding_size": 32} if kind == "electra" else {}))
-    learner = initialise("teacher_layers", SAME, teacher, LABELS, texts, seed=0, architecture=architecture)
+    learner = initialise(
+        "teacher_layers", SAME, teacher, LABELS, texts, task_type="classification", seed=0, architecture=architecture
+    )
     assert layer_loss(learner, teacher, texts) < 1e-10
     if distill.can_take_head(learner.student, teacher):
         distill.take_head(learner, teacher, texts, seed=0)
@@ -108,8 +116,8 @@ def test_a_full_copy_answers_as_its_teacher_does(texts, kind, architecture):
 
 
 def test_narrow_embeddings_can_be_projected_but_not_copied(texts):
-    with pytest.raises(UserError, match="equal embedding_size: student 32, teacher 24"):
-        initialise("teacher_layers", SAME, classifier("electra"), LABELS, texts, seed=0)
+    with pytest.raises(UserError, match="equal embedding_width: student 32, teacher 24"):
+        initialise("teacher_layers", SAME, classifier("electra"), LABELS, texts, task_type="classification", seed=0)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +125,17 @@ def test_narrow_embeddings_can_be_projected_but_not_copied(texts):
 )
 @pytest.mark.parametrize("how", ["projected", "teacher_layers"])
 def test_weights_that_cannot_be_carried_over_are_told_with_the_reason(texts, kind, why, how):
-    with pytest.raises(UserError, match=f"the teacher is a {kind}, .*{why}.*; use student.initialisation: random"):
-        initialise(how, HALF if how == "projected" else SAME, classifier(kind), LABELS, texts, seed=0)
+    with pytest.raises(UserError, match=f"teacher is a {kind}, whose weights can't be carried over .*{why}") as told:
+        initialise(
+            how,
+            HALF if how == "projected" else SAME,
+            classifier(kind),
+            LABELS,
+            texts,
+            task_type="classification",
+            seed=0,
+        )
+    assert in_a_recipe(told.value).endswith("; use student.initialisation: random")
 
 
 def test_layers_are_compared_only_under_one_tokenizer(base_folder, teacher_folder, tmp_path):

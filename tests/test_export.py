@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,15 +15,42 @@ from compress.cells import Split
 from compress.errors import UserError
 from export import runtime
 from export.bundle import finish_bundle, golden_examples, note_verdict, verify_bundle, write_bundle
+from export.machine_facts import Gpu, Machine, MachineSettings
+from export.manifest import BundleInfo, BundleProof, Golden, read_bundle_info, write_bundle_info
 from export.predictors import TorchPredictor
 from export.quantize import build_variant
+from export.results import BatchInvariance, Example, MetricDifference, Parity, Saturation, SessionReport
 from export.runtime import Classifier, session_config
 from export.saturation import can_saturate
 from export.to_onnx import export_onnx
 from export.variants import VARIANTS
 
 TEXTS = [text for text, _ in rows(40, seed=5)]
-PROOF = {"metric": "accuracy", "measured_on": {"instructions": ["avx2"]}}
+CPU = "CPUExecutionProvider"
+MACHINE = Machine(
+    cpu="one", architecture="x86_64", instructions=["avx2"], logical_cores=2, usable_cores=2, memory_bytes=2**34,
+    system="Linux", python="3.11", load_average=0.5, versions={"numpy": "2.0"},
+)  # fmt: skip
+PARITY = Parity(
+    num_rows=100, max_logit_error=0.25, mean_logit_error=0.125, logit_error=0.0625, num_label_flips=1, score=0.75,
+    torch_score=0.875, difference=MetricDifference(value=-0.125, low=-0.25, high=0.0, p_value=0.5),
+    example=Example(text="the film", pair=None, expected=[0.25, 0.75], actual=[0.5, 0.5]),
+    batch_invariance=BatchInvariance(
+        num_rows=50, batch_shift=0.5, padding_shift=0.25, num_label_changes=2,
+        example=Example(text="a story", pair="of it", expected=[1.0, 0.0], actual=[0.0, 1.0]),
+    ),
+    requested_provider=CPU,
+    session=SessionReport(provider=CPU, nodes={CPU: 40}, low_precision=0.5, fused={"Attention": 3}),
+)  # fmt: skip
+PROOF = BundleProof(metric="accuracy", parity=PARITY, measured_on=MACHINE)
+
+
+def info(**changes: object) -> BundleInfo:
+    values = {
+        "name": "tiny", "variant": "fp32", "task_type": "classification", "labels": list(LABELS), "takes_pairs": False,
+        "max_length": 32, "pad_token_id": 0, "saturates": False, "origin": {"recipe": "tiny"},
+    }  # fmt: skip
+    return BundleInfo(**{**values, **changes})
 
 
 VARIANTS_BUILT = ("fp32", "int8-dynamic", "int8-static", "int4-static", "int8-weight", "int4-weight")
@@ -40,15 +68,10 @@ def bundles(tmp_path_factory, teacher_folder, tokenizer, raw_graph, encoder, cal
         found[variant] = folder / variant
         write_bundle(
             folder / variant,
+            info(variant=variant, saturates=can_saturate(model_file)),
             model_file=model_file,
             config=model.config,
             tokenizer=tokenizer,
-            labels=LABELS,
-            max_length=32,
-            takes_pairs=False,
-            variant=variant,
-            saturates=can_saturate(model_file),
-            facts={"name": "tiny", "origin": {"recipe": "tiny"}},
         )
         golden = golden_examples(Classifier(folder / variant), TEXTS[:8])
         finish_bundle(
@@ -119,8 +142,8 @@ def test_a_regression_that_answers_otherwise_does_not_verify(tmp_path, teacher_f
     export_onnx(model, tmp_path / "raw.onnx")
     folder = tmp_path / "values"
     write_bundle(
-        folder, model_file=tmp_path / "raw.onnx", config=model.config, tokenizer=tokenizer, labels=("score",),
-        max_length=32, takes_pairs=False, variant="fp32", saturates=False, facts={},
+        folder, info(task_type="regression", labels=["score"]), model_file=tmp_path / "raw.onnx", config=model.config,
+        tokenizer=tokenizer,
     )  # fmt: skip
     for shift, num_changed in ((0.0, 0), (0.05, 0), (0.5, len(TEXTS))):
         golden = golden_examples(Classifier(folder), TEXTS)
@@ -134,10 +157,107 @@ def test_a_verdict_is_added_to_a_bundle_that_still_verifies(bundles, tmp_path):
     folder = shutil.copytree(bundles["int8-static"], tmp_path / "copy")
     note_verdict(folder, recommended=True, measured={"median ms": 1.5})
     assert verify_bundle(folder).num_changed == 0
-    manifest = json.loads((folder / "bundle.json").read_text())
-    assert manifest["recommended"] and manifest["measured"] == {"dev accuracy": 0.5, "median ms": 1.5}
+    noted = read_bundle_info(folder)
+    assert noted.recommended and noted.measured == {"dev accuracy": 0.5, "median ms": 1.5}
     card = (folder / "README.md").read_text()
     assert "recommends" in card and "| median ms | 1.5 |" in card and "a processor with avx2" in card
+
+
+OLD_PROOF = {
+    "metric": "accuracy",
+    "parity": {
+        "num_rows": 100, "max_logit_error": 0.25, "mean_logit_error": 0.125, "logit_error": 0.0625,
+        "num_label_flips": 1, "metric": 0.75, "torch_metric": 0.875,
+        "paired": {"difference": -0.125, "low": -0.25, "high": 0.0, "p_value": 0.5},
+        "example": {"text": "the film", "pair": None, "expected": [0.25, 0.75], "found": [0.5, 0.5]},
+        "company": {
+            "num_rows": 50, "batch_shift": 0.5, "padding_shift": 0.25, "num_label_changes": 2,
+            "example": {"text": "a story", "pair": "of it", "expected": [1.0, 0.0], "found": [0.0, 1.0]},
+        },
+        "asked_for": CPU,
+        "ran": {"provider": CPU, "nodes": {CPU: 40}, "low_precision": 0.5, "fused": {"Attention": 3}},
+        "batch_invariant": False,
+    },
+    "other_providers": {},
+    "without_vnni": {"num_rows": 9, "max_logit_shift": 0.5, "num_label_changes": 3},
+    "measured_on": {
+        "cpu": "one", "architecture": "x86_64", "instructions": ["avx2"], "logical_cores": 2, "usable_cores": 2,
+        "memory_bytes": 2**34, "system": "Linux", "python": "3.11", "load_average": 0.5,
+        "settings": {"governor": None, "quota_cores": 1.5, "smt": "on", "physical_cores": 1},
+        "gpu": {
+            "name": "a GPU", "driver_version": "1.2", "memory.total": "8 MiB", "clocks.sm": "9 MHz", "pstate": "P0",
+            "temperature.gpu": "40", "power.draw": "60 W",
+        },
+        "versions": {"numpy": "2.0"},
+    },
+}  # fmt: skip
+OLD_INFO = {
+    "format_version": 1, "variant": "int8-static", "labels": list(LABELS), "takes_pairs": False,
+    "limits": {"max_length": 32}, "pad_token_id": 0, "saturates": True, "batch_invariant": False, "name": "tiny",
+    "origin": {"recipe": "tiny"}, "versions": {"numpy": "2.0"}, "measured": {"dev accuracy": 0.75, "dev rows": 100},
+    "golden": [{"text": "the film", "pair": None, "probabilities": [0.5, 0.5]}], "proof": OLD_PROOF,
+    "recommended": True,
+}  # fmt: skip
+
+
+def old_bundle(folder: Path, **changes: object) -> Path:
+    """The bundle.json of version 0.1.0; a change to None removes the key."""
+    folder.mkdir()
+    content = {key: value for key, value in {**OLD_INFO, **changes}.items() if value is not None}
+    (folder / "bundle.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_bundle_of_version_0_1_0_is_read_whole(tmp_path):
+    old = read_bundle_info(old_bundle(tmp_path / "old"))
+    settings = MachineSettings(governor=None, quota_cores=1.5, smt="on", physical_cores=1)
+    gpu = Gpu(
+        name="a GPU", driver_version="1.2", memory_total="8 MiB", sm_clock="9 MHz", pstate="P0", temperature="40",
+        power_draw="60 W",
+    )  # fmt: skip
+    assert old == info(
+        variant="int8-static", saturates=True, versions={"numpy": "2.0"},
+        measured={"dev accuracy": 0.75, "dev rows": 100}, recommended=True,
+        golden=[Golden(text="the film", pair=None, probabilities=[0.5, 0.5])],
+        proof=replace(
+            PROOF, without_vnni=Saturation(num_rows=9, max_logit_shift=0.5, num_label_changes=3),
+            measured_on=replace(MACHINE, settings=settings, gpu=gpu),
+        ),
+    )  # fmt: skip
+    assert isinstance(old.measured["dev rows"], int)  # the model card prints it
+    (tmp_path / "new").mkdir()
+    write_bundle_info(old, tmp_path / "new")
+    assert read_bundle_info(tmp_path / "new") == old
+
+
+def test_what_other_bundles_of_version_0_1_0_lack_is_known_or_unknown(tmp_path):
+    values = read_bundle_info(old_bundle(tmp_path / "values", labels=["score"], saturates=None, proof=None))
+    assert (values.task_type, values.saturates, values.proof, values.max_length) == ("regression", True, None, 32)
+    on_gpu = {**OLD_PROOF, "other_providers": {"CUDAExecutionProvider": OLD_PROOF["parity"]}, "measured_on": {}}
+    proof = read_bundle_info(old_bundle(tmp_path / "gpu", proof={**on_gpu, "without_vnni": None})).proof
+    assert proof is not None and proof.other_providers == {"CUDAExecutionProvider": PARITY}
+    assert proof.measured_on is None and proof.without_vnni is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"labels": None}, "labels: Field required"),
+        ({"limits": None}, "limits.max_length: Field required"),
+        ({"task_type": "poetry"}, "task_type: Input should be 'classification' or 'regression'"),
+        ({"proof": {"metric": "accuracy"}}, "proof.parity: Field required"),
+    ],
+)
+def test_a_bundle_that_is_not_as_it_was_written_names_the_place(tmp_path, changes, where):
+    with pytest.raises(UserError, match=re.escape(f"bundle.json is not as it was written ({where}")):
+        read_bundle_info(old_bundle(tmp_path / "bad", **changes))
+
+
+def test_predict_runs_a_bundle_whose_facts_version_0_1_0_wrote(bundles, tmp_path):
+    folder = shutil.copytree(bundles["fp32"], tmp_path / "copy")
+    expected = predict(folder, TEXTS[0]).stdout
+    (folder / "bundle.json").write_text(json.dumps({**OLD_INFO, "variant": "fp32", "saturates": False}))
+    assert expected and predict(folder, TEXTS[0]).stdout == expected
 
 
 def predict(folder: Path, *arguments: str, lines: str | None = None) -> subprocess.CompletedProcess:
@@ -169,8 +289,8 @@ def test_a_bundle_for_pairs_takes_tabs(tmp_path, teacher_folder, tokenizer):
     model = BertForSequenceClassification.from_pretrained(teacher_folder)
     export_onnx(model, tmp_path / "raw.onnx")
     write_bundle(
-        tmp_path / "pairs", model_file=tmp_path / "raw.onnx", config=model.config, tokenizer=tokenizer, labels=LABELS,
-        max_length=32, takes_pairs=True, variant="fp32", saturates=False, facts={},
+        tmp_path / "pairs", info(takes_pairs=True), model_file=tmp_path / "raw.onnx", config=model.config,
+        tokenizer=tokenizer,
     )  # fmt: skip
     split = Split(texts=["the film", "a story of it"], pairs=["was fine", "and dull"], labels=np.array([0, 1]))
     expected = TorchPredictor(teacher_folder, max_length=32).logits(split.texts, split.pairs).argmax(axis=1)

@@ -19,7 +19,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from pocketbert.exporting import WITHOUT_A_CHOICE, export_model
+from pocketbert.exporting import WITHOUT_A_CHOICE, ExportRequest, export_model
 
 SHAPE = {
     "vocab_size": 27, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64,
@@ -59,25 +59,26 @@ def test_it_fuses_quantises_and_answers_like_torch(kind, tokenizer, tmp_path, re
     lines = reviews.read_text().splitlines()
     (tmp_path / "dev.csv").write_text("\n".join(lines[:100]) + "\n")
     (tmp_path / "train.csv").write_text("\n".join([lines[0], *lines[100:200]]) + "\n")
-    found = export_model(
-        str(tmp_path / "model"), variants=None, data=tmp_path / "dev.csv", calibration=tmp_path / "train.csv",
-        text=["text"], label="label", metric="accuracy", max_length=32, reduce_range=False, student_share=0.99,
-        output=tmp_path / "out", console=Console(quiet=True),
-    )  # fmt: skip
+    request = ExportRequest(
+        data=tmp_path / "dev.csv", calibration=tmp_path / "train.csv", metric="accuracy", max_length=32
+    )
+    exported = export_model(str(tmp_path / "model"), request, output=tmp_path / "out", console=Console(quiet=True))
     embedding = "LayerNormalization" if kind in BEHIND_PADDING else "EmbedLayerNormalization"
     own = {"Gelu": 1} if kind == "electra" else {}
-    assert found["fused_nodes"] == {
+    assert exported.fused_nodes == {
         embedding: 1, "Attention": 3, "BiasGelu": 3, "SkipLayerNormalization": 6, **own,
     }  # fmt: skip
-    assert set(found["variants"]) == set(WITHOUT_A_CHOICE)
-    assert not found["variants"]["fp32"]["failures"]
-    for variant, facts in found["variants"].items():
+    variants = exported.variants
+    assert set(variants) == set(WITHOUT_A_CHOICE)
+    assert not variants["fp32"].failures
+    for name, variant in variants.items():
         # of random weights the labels are a toss-up, and 4 bits coarse; unrelated logits would be 1.1 apart
-        assert facts["parity"]["logit_error"] < LOGIT_ERROR[variant], variant
-        ran = facts["parity"]["ran"]
-        assert ran["provider"] == "CPUExecutionProvider" and (ran["low_precision"] > 0.9) == (variant != "fp32")
-        assert ran["fused"][ATTENTION[variant]] == 3
-    for variant in ("fp32", "int8-static", "int4-static"):
-        assert found["variants"][variant]["parity"]["batch_invariant"]
-    for exact in (found["hops"]["onnx"], found["hops"]["fused"], found["variants"]["fp32"]["parity"]):
-        assert exact["max_logit_error"] < 1e-4 and exact["num_label_flips"] == 0
+        assert variant.parity.logit_error < LOGIT_ERROR[name], name
+        session = variant.parity.session
+        assert session.provider == "CPUExecutionProvider" and (session.low_precision > 0.9) == (name != "fp32")
+        assert session.fused[ATTENTION[name]] == 3
+    for name in ("fp32", "int8-static", "int4-static"):
+        assert variants[name].parity.batch_invariance.is_invariant
+    assert exported.steps is not None
+    for exact in (exported.steps.exported, exported.steps.fused, variants["fp32"].parity):
+        assert exact.max_logit_error < 1e-4 and exact.num_label_flips == 0

@@ -4,21 +4,21 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import config, rows
+from conftest import config, encode_texts, rows
 from transformers import BertForSequenceClassification
 
 from compress import blocks, losses, taps
 from compress.batching import PaddingCollator
 from compress.blocks import pack
 from compress.cells import Split
-from compress.encoding import encode_split, encode_texts
+from compress.encoding import encode_split
 from compress.inference import predict_logits
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
 from compress.tasks import load_task
 from compress.trainer import DistillationTrainer
 from compress.training import Schedule, Setting, arguments, train
 from pocketbert.reading import load_recipe
-from pocketbert.stages import schedule_of
+from pocketbert.stages.data import schedule_of
 
 TEXTS = [text for text, _ in rows(50)]
 
@@ -97,7 +97,7 @@ def test_b02_mnli_is_chosen_on_matched_alone(tmp_path):
 
 def test_b03_a_regression_learns_the_teachers_values_not_the_labels(data):
     student = small(num_labels=1)
-    model = DistillationModel(student, None, Objective(prediction=1.0)).eval()
+    model = DistillationModel(student, None, Objective(prediction=1.0, task_type="regression")).eval()
     batch = {"input_ids": torch.tensor([data.rows[0]["input_ids"]]), "attention_mask": torch.ones(1, data.lengths[0])}
     value = student(**batch).logits.detach()
     assert model(teacher_logits=value, labels=torch.tensor([99.0]), **batch)["prediction"].item() == 0
@@ -107,7 +107,7 @@ def test_b03_a_regression_learns_the_teachers_values_not_the_labels(data):
 def test_b04_the_soft_cross_entropy_is_not_divided_by_the_number_of_classes():
     student, teacher = torch.randn(2, 4, 3)
     wide = [torch.cat([logits, torch.full((4, 3), -1e4)], dim=1) for logits in (student, teacher)]
-    torch.testing.assert_close(losses.prediction_loss(*wide), losses.prediction_loss(student, teacher))
+    torch.testing.assert_close(losses.soft_cross_entropy(*wide), losses.soft_cross_entropy(student, teacher))
 
 
 def test_b05_the_teachers_dropout_is_off(tmp_path, teacher, data):
@@ -171,7 +171,7 @@ def test_b18_every_row_counts_and_an_epoch_is_scored_once(tmp_path, data, micro_
     calls = []
     schedule = Schedule(epochs=2, batch_size=16, learning_rate=1e-3, micro_batch_size=micro_batch_size)
     trained = train(
-        DistillationModel(small(), None, Objective(labels=1.0)),
+        DistillationModel(small(), None, Objective(labels=1.0, task_type="classification")),
         data.with_column("labels", np.zeros(50, dtype=int)),
         schedule,
         Setting(title="labels", seed=0, checkpoints=tmp_path),
@@ -209,10 +209,10 @@ def test_b21_the_prediction_stage_reads_no_layers(data):
     student = small()
     seen = []
     student.bert.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
-    model = DistillationModel(student, None, Objective(prediction=1.0))
+    model = DistillationModel(student, None, Objective(prediction=1.0, task_type="classification"))
     model(input_ids=torch.tensor([[2, 5, 3]]), attention_mask=torch.ones(1, 3), teacher_logits=torch.zeros(1, 2))
     assert len(seen) == 1 and not seen[0].get("output_hidden_states") and not seen[0].get("output_attentions")
-    assert not Objective(prediction=1.0).reads and model.projections is None
+    assert not Objective(prediction=1.0, task_type="classification").reads and model.projections is None
 
 
 def test_b22_the_teachers_logits_are_computed_once_for_all_epochs(tmp_path, teacher, data):
@@ -220,7 +220,7 @@ def test_b22_the_teachers_logits_are_computed_once_for_all_epochs(tmp_path, teac
     teacher.register_forward_pre_hook(lambda *_: calls.append(1))
     logits = predict_logits(teacher, data)
     train(
-        DistillationModel(small(), None, Objective(prediction=1.0)),
+        DistillationModel(small(), None, Objective(prediction=1.0, task_type="classification")),
         data.with_column("teacher_logits", logits),
         Schedule(epochs=3, batch_size=16, learning_rate=1e-3),
         Setting(title="prediction", seed=0, checkpoints=tmp_path),

@@ -51,19 +51,19 @@ def test_the_gradient_of_relation_loss_is_finite_and_ignores_padding(mask):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
-def test_prediction_loss_sums_over_the_classes_and_has_no_squared_temperature(temperature):
+def test_soft_cross_entropy_sums_over_the_classes_and_has_no_squared_temperature(temperature):
     student, teacher = torch.randn(2, 6, 3)
     p = np.exp(teacher.numpy() / temperature)
     q = np.exp(student.numpy() / temperature)
     p, q = p / p.sum(1, keepdims=True), q / q.sum(1, keepdims=True)
     expected = -(p * np.log(q)).sum(1)
-    np.testing.assert_allclose(losses.prediction_loss(student, teacher, temperature), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(losses.soft_cross_entropy(student, teacher, temperature), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_the_gradient_of_prediction_loss_vanishes_where_student_and_teacher_agree():
+def test_the_gradient_of_soft_cross_entropy_vanishes_where_student_and_teacher_agree():
     teacher = torch.randn(4, 3)
     student = teacher.clone().requires_grad_()
-    losses.prediction_loss(student, teacher).sum().backward()
+    losses.soft_cross_entropy(student, teacher).sum().backward()
     assert student.grad.abs().max() < 1e-6
 
 
@@ -79,13 +79,15 @@ def test_equal_inputs_lose_nothing_and_padding_changes_nothing(mask):
     torch.testing.assert_close(padded, losses.hidden_loss(hidden, other, mask))
 
 
-def test_label_loss_is_cross_entropy():
+def test_cross_entropy_is_numpys():
     logits, labels = torch.randn(3, 4), torch.tensor([0, 3, 1])
     expected = [-logits.log_softmax(1)[i, label].item() for i, label in enumerate(labels)]
-    np.testing.assert_allclose(losses.label_loss(logits, labels), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(losses.cross_entropy(logits, labels), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_with_one_output_the_losses_are_squared_errors():
+def test_values_are_compared_by_squared_errors():
     student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.0], [5.0]])
-    torch.testing.assert_close(losses.prediction_loss(student, teacher), torch.tensor([1.0, 9.0]))
-    torch.testing.assert_close(losses.label_loss(student, torch.tensor([1.0, 4.0]).double()), torch.tensor([0.0, 4.0]))
+    torch.testing.assert_close(losses.squared_error(student, teacher), torch.tensor([1.0, 9.0]))
+    torch.testing.assert_close(
+        losses.squared_error(student, torch.tensor([1.0, 4.0]).double()), torch.tensor([0.0, 4.0])
+    )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import BAD, GOOD, NEUTRAL, config, rows
+from conftest import BAD, GOOD, NEUTRAL, config, encode_texts, in_a_recipe, rows
 from rich.console import Console
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -28,10 +28,10 @@ from compress.augment import head
 from compress.augment.candidates import Candidates
 from compress.augment.masked_lm import MaskedLM, reading_only
 from compress.augment.words import words_of
-from compress.encoding import encode_texts
 from compress.errors import UserError
 from compress.locations import has_masked_lm_head
 from compress.models import load_masked_lm
+from compress.results import MaskedLMAccuracy
 from compress.training import Schedule, Setting
 
 TEXTS = [text for text, _ in rows(300)]
@@ -190,7 +190,7 @@ def test_heads_of_other_architectures_are_trained_too(kind, tokenizer, tmp_path)
     setting = Setting(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
     schedule = Schedule(epochs=10, batch_size=16, learning_rate=5e-3)
     trained = head.train_head(model, tokenizer, data, data, schedule, setting, frozen=False)
-    assert trained.history[-1]["loss_masked"] < trained.history[0]["loss_masked"]
+    assert trained.history[-1].parts["masked"] < trained.history[0].parts["masked"]
     model.save_pretrained(tmp_path / "trained")
     tokenizer.save_pretrained(tmp_path / "trained")
     assert MaskedLM(load_masked_lm(str(tmp_path / "trained")), tokenizer).words.mark == ""
@@ -212,9 +212,9 @@ def test_the_head_learns_and_is_told_how_well(tokenizer, base_folder, tmp_path, 
     setting = Setting(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
     trained = head.train_head(model, tokenizer, data, held_out, schedule, setting, frozen=frozen)
     found = head.accuracy(model, tokenizer, held_out)
-    assert found["num_masked"] == 4 * len(held_out.lengths) == 400
-    assert found["top1"] == max(trained.dev_scores) > untrained["top1"] + 0.03
-    assert trained.history[-1]["loss_masked"] < trained.history[0]["loss_masked"] - 0.5
+    assert found.num_masked == 4 * len(held_out.lengths) == 400
+    assert found.top1 == max(trained.dev_scores) > untrained.top1 + 0.03
+    assert trained.history[-1].parts["masked"] < trained.history[0].parts["masked"] - 0.5
     after = model.base_model.state_dict()
     same = all(torch.equal(weight, after[name]) for name, weight in before.items())
     assert same == frozen
@@ -236,9 +236,9 @@ def test_accuracy_counts_as_one_row_at_a_time_would(tokenizer, base_folder):
             for count in hits:
                 hits[count] += int(tokens[0, place] in best[:count])
             num_masked += 1
-    assert head.accuracy(model, tokenizer, held_out) == {
-        "top1": hits[1] / num_masked, "top15": hits[15] / num_masked, "num_masked": num_masked,
-    }  # fmt: skip
+    assert head.accuracy(model, tokenizer, held_out) == MaskedLMAccuracy(
+        top1=hits[1] / num_masked, top15=hits[15] / num_masked, num_masked=num_masked
+    )
 
 
 def test_an_electra_discriminator_is_no_masked_language_model(tmp_path):
@@ -251,8 +251,9 @@ def test_an_electra_discriminator_is_no_masked_language_model(tmp_path):
 
 
 def test_a_model_without_a_head_is_told_how_to_get_one(base_folder):
-    with pytest.raises(UserError, match=r"ships without a masked-language-model head .*train_head"):
+    with pytest.raises(UserError, match=r"ships without a masked-language-model head .*ForMaskedLM\)$") as told:
         load_masked_lm(str(base_folder))
+    assert in_a_recipe(told.value).endswith("augment.masked_lm.train_head: {corpus: ...}")
 
 
 def test_in_bf16_the_candidates_are_nearly_the_same(candidates):

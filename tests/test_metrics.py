@@ -31,8 +31,3 @@ def test_pearson_spearman_is_the_mean_of_both():
     pearson = np.corrcoef(numbers, answers)[0, 1]
     assert metrics.score("pearson_spearman", numbers, answers, num_classes=1) == pytest.approx((pearson + 1) / 2)
     assert metrics.score("pearson_spearman", numbers, np.ones(4), num_classes=1) == 0.0
-
-
-def test_a_model_answers_with_its_largest_logit_or_its_only_output():
-    np.testing.assert_array_equal(metrics.decide(np.array([[1.0, 3.0], [2.0, 0.0]])), [1, 0])
-    np.testing.assert_array_equal(metrics.decide(np.array([[1.5], [-2.0]])), [1.5, -2.0])

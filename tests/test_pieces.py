@@ -1,14 +1,11 @@
 """Training the embedding of the used pieces alone: they end as with the whole one, the others stay as they were."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from conftest import config, rows
+from conftest import config, encode_texts, rows
 from transformers import BertForSequenceClassification
 
-from compress.encoding import encode_texts
 from compress.objective import DistillationModel, Objective
 from compress.pieces import only_used_rows, pieces_in
 from compress.training import Schedule, Setting, train
@@ -29,22 +26,22 @@ def data(tokenizer):
     return encoded.with_column("labels", np.arange(len(texts)) % 2)
 
 
-def test_the_used_pieces_are_those_of_the_rows_the_padding_and_others_named(data, tokenizer):
+def test_the_used_pieces_are_those_of_the_rows_and_the_padding(data):
     expected = {0, *(number for row in data.rows["input_ids"] for number in row)}
     assert set(pieces_in(data, VOCAB_SIZE)) == expected and len(expected) < VOCAB_SIZE - 2
-    assert set(pieces_in(replace(data, others=(4,)), VOCAB_SIZE)) == expected | {4}
 
 
 def test_the_weights_end_as_with_the_whole_embedding_and_unused_rows_stay(tmp_path, data):
     found = []
-    for name, others in (("used", ()), ("whole", tuple(range(VOCAB_SIZE)))):
+    for name, whole_embedding in (("used", False), ("whole", True)):
         model = student()
         start = model.bert.embeddings.word_embeddings.weight.detach().clone()
         trained = train(
-            DistillationModel(model, None, Objective(labels=1.0)),
-            replace(data, others=others),
+            DistillationModel(model, None, Objective(labels=1.0, task_type="classification")),
+            data,
             Schedule(epochs=2, batch_size=8, learning_rate=1e-3),
             Setting(title="labels", seed=0, checkpoints=tmp_path / name, precision="fp32"),
+            whole_embedding=whole_embedding,
         )
         assert trained.num_steps > 4
         found.append(model.state_dict())

@@ -2,10 +2,11 @@ import pytest
 from rich.console import Console
 
 from compress.errors import UserError
+from pocketbert.manifest import planned
 from pocketbert.pipeline import prepare
 from pocketbert.plan import general_plan, plan_of
 from pocketbert.recipe import Recipe
-from pocketbert.runs import Run, planned, state_of
+from pocketbert.runs import Run, state_of
 
 QUIET = Console(quiet=True)
 

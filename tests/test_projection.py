@@ -1,12 +1,11 @@
 import pytest
 import torch
-from conftest import config
+from conftest import config, encode_texts
 from transformers import BertForSequenceClassification
 
 from compress import taps
 from compress.batching import PaddingCollator
 from compress.distill import initialise
-from compress.encoding import encode_texts
 from compress.errors import UserError
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel
 from compress.projection import low_rank, principal_subspace
@@ -22,7 +21,7 @@ TEXTS = [
 
 def layer_loss(how: str, teacher, tokenizer, shape: StudentShape) -> dict[str, float]:
     texts = encode_texts(TEXTS, tokenizer, max_length=32)
-    learner = initialise(how, shape, teacher, LABELS, texts, seed=0)
+    learner = initialise(how, shape, teacher, LABELS, texts, task_type="classification", seed=0)
     batch = PaddingCollator(texts.pad_token_id)([texts.rows[0], texts.rows[1]])
     mapped_layers = map_layers("uniform", shape.layers, 4)
     with taps.exposing_attention(teacher):
@@ -75,27 +74,46 @@ def test_low_rank_is_exact_at_full_rank_and_better_on_real_inputs_than_plain_svd
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ({"layers": 2, "width": 16, "ffn_width": 32, "heads": 2}, "student.heads is 2, the teacher has 4"),
-        ({"layers": 2, "width": 48, "ffn_width": 32, "heads": 4}, "hidden_size is 48, the teacher's 32"),
-        ({"layers": 5, "width": 16, "ffn_width": 32, "heads": 4}, "student.layers is 5, more than the teacher's 4"),
+        ({"layers": 2, "width": 16, "ffn_width": 32, "heads": 2}, "the student has 2 heads, the teacher 4"),
+        ({"layers": 2, "width": 48, "ffn_width": 32, "heads": 4}, "width is 48, the teacher's 32"),
+        (
+            {"layers": 5, "width": 16, "ffn_width": 32, "heads": 4},
+            "the student has 5 layers, more than the teacher's 4",
+        ),
     ],
 )
 def test_shapes_that_cannot_be_projected_are_refused(teacher, tokenizer, shape, message):
     with pytest.raises(UserError, match=message):
         initialise(
-            "projected", StudentShape(**shape), teacher, LABELS, encode_texts(TEXTS, tokenizer, max_length=32), seed=0
+            "projected",
+            StudentShape(**shape),
+            teacher,
+            LABELS,
+            encode_texts(TEXTS, tokenizer, max_length=32),
+            task_type="classification",
+            seed=0,
         )
 
 
 def test_copying_layers_needs_equal_widths(teacher, tokenizer):
     shape = StudentShape(layers=2, width=16, ffn_width=64, heads=4)
-    with pytest.raises(UserError, match="equal hidden_size: student 16, teacher 32"):
-        initialise("teacher_layers", shape, teacher, LABELS, encode_texts(TEXTS, tokenizer, max_length=32), seed=0)
+    with pytest.raises(UserError, match="equal width: student 16, teacher 32"):
+        initialise(
+            "teacher_layers",
+            shape,
+            teacher,
+            LABELS,
+            encode_texts(TEXTS, tokenizer, max_length=32),
+            task_type="classification",
+            seed=0,
+        )
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path, teacher, tokenizer):
     BertForSequenceClassification(config(num_hidden_layers=3)).save_pretrained(tmp_path)
     shape = StudentShape(layers=2, width=32, ffn_width=64, heads=4)
     texts = encode_texts(TEXTS, tokenizer, max_length=32)
-    with pytest.raises(UserError, match="has the shape"):
-        initialise("checkpoint", shape, teacher, LABELS, texts, seed=0, checkpoint=str(tmp_path))
+    with pytest.raises(UserError, match="has layers 3; expected 2"):
+        initialise(
+            "checkpoint", shape, teacher, LABELS, texts, task_type="classification", seed=0, checkpoint=str(tmp_path)
+        )

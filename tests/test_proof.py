@@ -1,4 +1,4 @@
-"""What proves a variant: parity with torch, company, provider, gate; and that planted faults are caught by it."""
+"""What proves a variant: parity with torch, batch invariance, provider, gate; that planted faults are caught by it."""
 
 import json
 import shutil
@@ -11,32 +11,48 @@ import torch
 from conftest import LABELS, rows
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
-from compress import metrics, models
+from compress import models
 from compress.cells import Split
 from compress.encoding import encode_split
 from compress.errors import UserError
 from compress.inference import predict_logits
+from compress.task_types import task_type
 from compress.tasks import require_label_order
 from export import gate, parity, session
-from export.candidates import CPU, CUDA, Origin, Rows, build_candidates
+from export.candidates import CPU, CUDA, EvaluationSplits, ExportOptions, Origin, build_candidates
 from export.graph import Graph
+from export.machine_facts import Machine
+from export.manifest import read_bundle_info
 from export.paired import paired_difference
-from export.parity import Company, default_tolerance
+from export.parity import default_tolerance
+from export.results import BatchInvariance, Parity, SessionReport
 from export.runtime import Classifier
 from export.static import Static
-from export.variants import VARIANTS
+from export.variants import VARIANTS, Variant
 
-MEASURED = gate.Measured(
-    metric=0.90, student_metric=0.91, teacher_metric=0.92, batch_shift=1e-8, size_bytes=10_000_000, latency_ms=2.0
+MEASURED = gate.GateInputs(
+    score=0.90, student_score=0.91, teacher_score=0.92, batch_shift=1e-8, size_bytes=10_000_000, latency_ms=2.0
 )
-ALONE = Company(num_rows=4, batch_shift=0.0, padding_shift=0.0, num_label_changes=0, example=None)
-RAN = session.Ran(provider=CPU, nodes={CPU: 3}, low_precision=0.0, fused={})
+CLASSES = task_type("classification")
+INVARIANT = BatchInvariance(num_rows=4, batch_shift=0.0, padding_shift=0.0, num_label_changes=0, example=None)
+SESSION = SessionReport(provider=CPU, nodes={CPU: 3}, low_precision=0.0, fused={})
+MACHINE = Machine(
+    cpu="one", architecture="x86_64", instructions=["avx2"], logical_cores=2, usable_cores=2, memory_bytes=2**34,
+    system="Linux", python="3.11", load_average=0.0, versions={},
+)  # fmt: skip
 
 
 def split(count: int, seed: int) -> Split:
     found = rows(count, seed=seed)
     labels = np.array([LABELS.index(label) for _, label in found])
     return Split(texts=[text for text, _ in found], pairs=None, labels=labels)
+
+
+def options(*variants: Variant) -> ExportOptions:
+    return ExportOptions(
+        task_type="classification", metric="accuracy", max_length=32,
+        tolerances={variant: default_tolerance(variant) for variant in variants}, static=Static(),
+    )  # fmt: skip
 
 
 class Built:
@@ -49,27 +65,27 @@ class Built:
         self.names = ("fp32", "fp16", "int8-dynamic", "int8-static")
         self.reference = predict_logits(self.model, encode_split(self.dev, tokenizer, max_length=32))
         self.steps: list[tuple[int, int, str]] = []
-        self.told = build_candidates(
+        self.result = build_candidates(
             self.model,
             tokenizer,
             folder,
-            rows=Rows(dev=self.dev, test=split(40, seed=12), calibration=split(60, seed=13)),
-            max_length=32,
-            metric="accuracy",
-            tolerances={VARIANTS[name]: default_tolerance(VARIANTS[name]) for name in self.names},
-            static=Static(),
-            origin=Origin(name="tiny", origin={}, versions={}, measured={}, machine={"cpu": "one"}),
+            splits=EvaluationSplits(dev=self.dev, test=split(40, seed=12), calibration=split(60, seed=13)),
+            options=options(*(VARIANTS[name] for name in self.names)),
+            origin=Origin(name="tiny", origin={}, versions={}, measured={}, machine=MACHINE),
             on_progress=lambda *step: self.steps.append(step),
         )
 
-    def held(self, name: str, folder: Path | None = None, *, provider: str = CPU) -> parity.Parity:
-        """A bundle against torch on the dev rows."""
+    def compare(self, name: str, folder: Path | None = None, *, provider: str = CPU) -> Parity:
+        """A bundle compared with torch on the dev rows."""
         bundle = folder or self.folder / name
-        return parity.hold_against_torch(bundle, self.reference, self.dev, "accuracy", LABELS, provider=provider)
+        return parity.compare_with_torch(
+            bundle, self.reference, self.dev, "accuracy", LABELS, kind=CLASSES, provider=provider
+        )
 
     def failures(self, name: str, folder: Path, *, provider: str = CPU) -> str:
         """What forbids to ship a bundle, in one line."""
-        return "; ".join(self.held(name, folder, provider=provider).failures(default_tolerance(VARIANTS[name])))
+        compared = self.compare(name, folder, provider=provider)
+        return "; ".join(parity.failures(compared, default_tolerance(VARIANTS[name])))
 
 
 @pytest.fixture(scope="module")
@@ -77,38 +93,40 @@ def built(tmp_path_factory, teacher_folder, tokenizer) -> Built:
     return Built(tmp_path_factory.mktemp("built"), teacher_folder, tokenizer)
 
 
-# -- what is told of sound variants
+# -- sound variants
 
 
-def test_each_step_is_held_against_torch(built):
-    assert set(built.told["hops"]) == {"onnx", "fused"} and set(built.told["variants"]) == set(built.names)
-    for found in built.told["hops"].values():
-        assert found["max_logit_error"] < 1e-4 and found["num_label_flips"] == 0
-    facts = built.told["variants"]["fp32"]
-    assert not facts["failures"] and facts["parity"]["batch_invariant"]
-    assert facts["parity"]["ran"]["fused"]["Attention"] == 4 and facts["parity"]["ran"]["low_precision"] == 0
-    static = built.told["variants"]["int8-static"]["parity"]
-    assert static["ran"]["low_precision"] > 0.95 and static["batch_invariant"]
-    assert static["ran"]["nodes"].keys() == {CPU} and static["num_rows"] == 150
+def test_each_step_is_compared_with_torch(built):
+    result = built.result
+    assert (result.metric, result.task_type) == ("accuracy", "classification")
+    assert result.steps is not None and set(result.variants) == set(built.names)
+    for step in (result.steps.exported, result.steps.fused):
+        assert step.max_logit_error < 1e-4 and step.num_label_flips == 0
+    fp32 = result.variants["fp32"]
+    assert not fp32.failures and fp32.parity.batch_invariance.is_invariant
+    assert fp32.parity.session.fused["Attention"] == 4 and fp32.parity.session.low_precision == 0
+    static = result.variants["int8-static"].parity
+    assert static.session.low_precision > 0.95 and static.batch_invariance.is_invariant
+    assert static.session.nodes.keys() == {CPU} and static.num_rows == 150
     # onnxruntime's CPU provider has no fp16 products: it says so
-    assert built.told["variants"]["fp16"]["parity"]["ran"]["low_precision"] == 0
+    assert result.variants["fp16"].parity.session.low_precision == 0
     assert [step[:2] for step in built.steps] == [(done, 6) for done in range(7)]
 
 
 def test_the_proof_lies_in_the_bundle(built):
     for name in built.names:
-        manifest = json.loads((built.folder / name / "bundle.json").read_text())
-        assert manifest["proof"]["parity"] == json.loads(json.dumps(built.told["variants"][name]["parity"]))
-        assert manifest["proof"]["measured_on"] == {"cpu": "one"} and manifest["proof"]["metric"] == "accuracy"
-        assert (manifest["proof"]["without_vnni"] is not None) == (name == "int8-static")
+        proof = read_bundle_info(built.folder / name).proof
+        assert proof is not None and proof.parity == built.result.variants[name].parity
+        assert proof.measured_on == MACHINE and proof.metric == "accuracy"
+        assert (proof.without_vnni is not None) == (name == "int8-static")
     assert not list(built.folder.glob("*.onnx"))
 
 
-def test_company_is_told_with_the_text_that_shows_it(built):
-    dynamic = built.held("int8-dynamic").company
+def test_dependence_on_the_batch_comes_with_the_text_that_changes_most(built):
+    dynamic = built.compare("int8-dynamic").batch_invariance
     assert not dynamic.is_invariant and dynamic.batch_shift > 1e-5 and dynamic.padding_shift > 1e-5
     assert dynamic.example is not None and dynamic.example.text in built.dev.texts
-    static = built.held("int8-static").company
+    static = built.compare("int8-static").batch_invariance
     assert static.is_invariant and static.example is None and static.num_rows == 150
 
 
@@ -116,27 +134,32 @@ def test_a_label_that_changes_is_told_with_the_text(built):
     logits = np.array([[2.0, 0.0], [0.0, 1.0], [0.1, 0.0], [0.0, 3.0]])
     other = logits + np.array([[0.0, 0.0], [0.0, 0.0], [-0.2, 0.0], [0.0, 0.4]])
     some = Split(texts=["a", "b", "c", "d"], pairs=None, labels=np.array([0, 1, 0, 1]))
-    found = parity.compare(other, logits, some, "accuracy", company=ALONE, asked_for=CPU, ran=RAN)
-    assert found.num_label_flips == 1 and found.max_logit_error == pytest.approx(0.4)
-    assert found.logit_error == pytest.approx(0.6 / 8 / logits.std())
-    assert found.example.text == "c"
-    assert found.example.expected[0] > 0.5 > found.example.found[0]
-    assert (found.metric, found.torch_metric) == (0.75, 1.0)
+    compared = parity.compare(
+        other, logits, some, "accuracy", kind=CLASSES,
+        batch_invariance=INVARIANT, requested_provider=CPU, session_report=SESSION,
+    )  # fmt: skip
+    assert compared.num_label_flips == 1 and compared.max_logit_error == pytest.approx(0.4)
+    assert compared.logit_error == pytest.approx(0.6 / 8 / logits.std())
+    assert compared.example.text == "c"
+    assert compared.example.expected[0] > 0.5 > compared.example.actual[0]
+    assert (compared.score, compared.torch_score) == (0.75, 1.0)
     strict = parity.Tolerance(logit_error=1.0, label_flips=0.0)
-    assert [reason.split()[0] for reason in found.failures(strict)] == ["label_flips"]
-    assert found.failures(parity.Tolerance(logit_error=1.0, label_flips=0.25)) == []
-    broken = replace(found, logit_error=float("nan"))
-    assert [reason.split()[0] for reason in broken.failures(parity.Tolerance(logit_error=9, label_flips=1))] == [
-        "logit_error"
-    ]
+    assert [reason.split()[0] for reason in parity.failures(compared, strict)] == ["label_flips"]
+    assert parity.failures(compared, parity.Tolerance(logit_error=1.0, label_flips=0.25)) == []
+    broken = replace(compared, logit_error=float("nan"))
+    reasons = parity.failures(broken, parity.Tolerance(logit_error=9, label_flips=1))
+    assert [reason.split()[0] for reason in reasons] == ["logit_error"]
 
 
 def test_of_a_regression_the_row_furthest_off_is_told():
     values = np.linspace(0.0, 5.0, 4)[:, None]
     some = Split(texts=["a", "b", "c", "d"], pairs=None, labels=values[:, 0])
     shift = np.array([[0.0], [0.1], [0.3], [0.0]])
-    found = parity.compare(values + shift, values, some, "pearson_spearman", company=ALONE, asked_for=CPU, ran=RAN)
-    assert found.example.text == "c" and found.num_label_flips == 0
+    compared = parity.compare(
+        values + shift, values, some, "pearson_spearman", kind=task_type("regression"),
+        batch_invariance=INVARIANT, requested_provider=CPU, session_report=SESSION,
+    )  # fmt: skip
+    assert compared.example.text == "c" and compared.num_label_flips == 0
 
 
 # -- planted faults
@@ -160,12 +183,11 @@ def test_a_model_with_its_labels_in_another_order_is_not_exported(tmp_path, teac
     logits = predict_logits(model, encoded)
     with torch.no_grad():  # so that it answers both
         model.classifier.bias[0] -= float(np.median(logits[:, 0] - logits[:, 1]))
-    answers = metrics.decide(predict_logits(model, encoded))
+    answers = CLASSES.decide(predict_logits(model, encoded))
     turned = Split(texts=dev.texts, pairs=None, labels=1 - answers)
     with pytest.raises(UserError, match="its outputs stand in another order than the labels: where it answers 'neg"):
         build_candidates(
-            model, tokenizer, tmp_path, rows=Rows(dev=turned), max_length=32, metric="accuracy",
-            tolerances={VARIANTS["fp32"]: default_tolerance(VARIANTS["fp32"])}, static=Static(),
+            model, tokenizer, tmp_path, splits=EvaluationSplits(dev=turned), options=options(VARIANTS["fp32"]),
             origin=Origin(name="turned", origin={}, versions={}, measured={}), on_progress=lambda *step: None,
         )  # fmt: skip
 
@@ -176,11 +198,13 @@ def test_three_labels_in_another_order_are_told_by_name():
     answers = np.argsort(meant)[labels]
     some = Split(texts=[""] * 60, pairs=None, labels=labels)
     with pytest.raises(UserError, match="order of its outputs seems to be green, blue, red"):
-        require_label_order(some, answers, ("red", "green", "blue"), "a model")
-    require_label_order(some, labels, ("red", "green", "blue"), "a model")
+        require_label_order(some, answers, ("red", "green", "blue"), "a model", "classification")
+    require_label_order(some, labels, ("red", "green", "blue"), "a model", "classification")
     unbalanced = Split(texts=[""] * 60, pairs=None, labels=np.array([0] * 54 + [1] * 6))
     for answers in (np.ones(60, dtype=int), np.array([0] * 10 + [1] * 50)):
-        require_label_order(unbalanced, answers, ("negative", "positive"), "a model that is merely bad")
+        require_label_order(
+            unbalanced, answers, ("negative", "positive"), "a model that is merely bad", "classification"
+        )
 
 
 def test_a_swapped_tokenizer_is_caught(built, tmp_path):
@@ -203,29 +227,28 @@ def test_a_ruined_layer_is_caught_with_an_example(built, tmp_path):
     product.input[1] = name
     graph.save(folder / "onnx" / "model.onnx")
     assert not built.failures("int8-static", built.folder / "int8-static")
-    found = built.held("int8-static", folder)
-    assert [reason.split()[0] for reason in found.failures(default_tolerance(VARIANTS["int8-static"]))]
-    assert found.example.text in built.dev.texts and abs(found.example.expected[0] - found.example.found[0]) > 0.01
+    compared = built.compare("int8-static", folder)
+    assert parity.failures(compared, default_tolerance(VARIANTS["int8-static"]))
+    example = compared.example
+    assert example.text in built.dev.texts and abs(example.expected[0] - example.actual[0]) > 0.01
 
 
 def test_a_provider_that_fell_back_is_caught(built):
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
-        told = built.failures("fp32", built.folder / "fp32", provider=CUDA)
-    assert told == f"{CUDA} was asked for, {CPU} ran"
+        reasons = built.failures("fp32", built.folder / "fp32", provider=CUDA)
+    assert reasons == f"{CUDA} was asked for, {CPU} ran"
 
 
 def test_calibration_rows_that_are_dev_rows_are_caught(built, tmp_path, tokenizer):
-    static = VARIANTS["int8-static"]
     some = built.dev.take(np.arange(3))
     of_dev, of_test = (
-        Rows(dev=built.dev, calibration=some),
-        Rows(dev=split(9, seed=1), test=built.dev, calibration=some),
+        EvaluationSplits(dev=built.dev, calibration=some),
+        EvaluationSplits(dev=split(9, seed=1), test=built.dev, calibration=some),
     )
     for held_out in (of_dev, of_test):
         with pytest.raises(UserError, match="calibration: 3 of its 3 rows stand in dev or test too"):
             build_candidates(
-                built.model, tokenizer, tmp_path, rows=held_out, max_length=32, metric="accuracy",
-                tolerances={static: default_tolerance(static)}, static=Static(),
+                built.model, tokenizer, tmp_path, splits=held_out, options=options(VARIANTS["int8-static"]),
                 origin=Origin(name="", origin={}, versions={}, measured={}), on_progress=lambda *step: None,
             )  # fmt: skip
 
@@ -236,13 +259,13 @@ def test_calibration_rows_that_are_dev_rows_are_caught(built, tmp_path, tokenize
 def test_the_session_tells_low_precision_by_the_share_of_multiplications(built):
     bundle = Classifier(built.folder / "int8-static")
     inputs = bundle.columns(bundle.encode(built.dev.texts[:1], None))
-    found = session.examine(built.folder / "int8-static" / "onnx" / "model.onnx", inputs, [CPU], {})
+    report = session.examine(built.folder / "int8-static" / "onnx" / "model.onnx", inputs, [CPU], {})
     graph = Graph(built.folder / "int8-static" / "onnx" / "model.onnx")
     quantised = [node.input[1] for node in graph.of_type("MatMulIntegerToFloat", "QAttention")]
     low = sum(int(np.prod(graph.constants[name].dims)) for name in quantised)
     all_of_them = low + sum(int(np.prod(graph.constants[node.input[1]].dims)) for node in graph.of_type("Gemm"))
-    assert found.low_precision == pytest.approx(low / all_of_them)
-    assert found.provider == CPU and sum(found.nodes.values()) > 20
+    assert report.low_precision == pytest.approx(low / all_of_them)
+    assert report.provider == CPU and sum(report.nodes.values()) > 20
 
 
 def test_a_paired_difference_is_less_uncertain_than_the_scores_themselves():
@@ -251,15 +274,15 @@ def test_a_paired_difference_is_less_uncertain_than_the_scores_themselves():
     theirs = np.where(draw.random(500) < 0.8, labels, 1 - labels)
     ours = theirs.copy()
     ours[:10] = 1 - labels[:10]  # ten more wrong, or as wrong as they were
-    found = paired_difference("accuracy", labels, ours, theirs, num_classes=2)
+    difference = paired_difference("accuracy", labels, ours, theirs, kind=CLASSES, num_labels=2)
     lost = int((theirs[:10] == labels[:10]).sum())
-    assert found.difference == pytest.approx(-lost / 500)
-    assert found.p_value == pytest.approx(2 * 0.5**lost)
-    assert -0.04 < found.low < found.difference < found.high < 0
-    same = paired_difference("accuracy", labels, theirs, theirs, num_classes=2)
-    assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)
-    other = paired_difference("matthews", labels, ours, theirs, num_classes=2)
-    assert other.p_value is None and other.low < other.difference < other.high
+    assert difference.value == pytest.approx(-lost / 500)
+    assert difference.p_value == pytest.approx(2 * 0.5**lost)
+    assert -0.04 < difference.low < difference.value < difference.high < 0
+    same = paired_difference("accuracy", labels, theirs, theirs, kind=CLASSES, num_labels=2)
+    assert (same.value, same.low, same.high, same.p_value) == (0, 0, 0, 1)
+    other = paired_difference("matthews", labels, ours, theirs, kind=CLASSES, num_labels=2)
+    assert other.p_value is None and other.low < other.value < other.high
 
 
 def test_a_sound_variant_passes_the_gate():
@@ -278,7 +301,7 @@ def test_a_sound_variant_passes_the_gate():
         ({"latency_ms": 1.5}, {"latency_ms": None}, "not timed, and may take 1.5 ms at most"),
         (
             {"student_share": 0.99},
-            {"metric": float("nan")},
+            {"score": float("nan")},
             "keeps nan% of its fp32 student's 0.9100, less than 99.00%",
         ),
     ],
@@ -288,14 +311,14 @@ def test_the_gate_tells_each_limit_with_the_figure(limit, value, told):
 
 
 def test_an_answer_that_is_no_number_is_not_invariant():
-    assert not replace(ALONE, padding_shift=float("nan")).is_invariant and ALONE.is_invariant
-    told = gate.failures(gate.Gate(batch_shift=1e-5), replace(MEASURED, metric=0.91, batch_shift=np.nan))
-    assert told == ["a probability moves by nan in company, more than 1e-05"]
-    assert len(gate.failures(gate.Gate(), replace(MEASURED, metric=np.nan, student_metric=np.nan))) == 1
+    assert not replace(INVARIANT, padding_shift=float("nan")).is_invariant and INVARIANT.is_invariant
+    reasons = gate.failures(gate.Gate(batch_shift=1e-5), replace(MEASURED, score=0.91, batch_shift=np.nan))
+    assert reasons == ["a probability moves by nan in company, more than 1e-05"]
+    assert len(gate.failures(gate.Gate(), replace(MEASURED, score=np.nan, student_score=np.nan))) == 1
 
 
 def test_a_metric_of_nothing_keeps_no_share():
-    nothing = replace(MEASURED, student_metric=0.0, teacher_metric=-0.1)
+    nothing = replace(MEASURED, student_score=0.0, teacher_score=-0.1)
     assert gate.failures(gate.Gate(teacher_share=0.9), nothing) == []
 
 
@@ -308,10 +331,11 @@ def test_recommended_is_the_fastest_then_the_smallest():
 
 def test_the_gate_judges_the_model_that_runs(built):
     """Scores of the candidates are those of their bundles' own answers."""
-    facts = built.told["variants"]["int8-static"]
+    variant = built.result.variants["int8-static"]
     answers = Classifier(built.folder / "int8-static").logits(built.dev.texts).argmax(axis=1)
-    assert facts["parity"]["metric"] == pytest.approx((answers == built.dev.labels).mean())
-    assert facts["scores"]["dev"] == facts["parity"]["metric"] and 0 <= facts["scores"]["test"] <= 1
+    assert variant.parity.score == pytest.approx((answers == built.dev.labels).mean())
+    assert variant.scores is not None and variant.scores.dev == variant.parity.score
+    assert variant.scores.test is not None and 0 <= variant.scores.test <= 1
 
 
 def test_the_torch_model_stays_as_it_was(built, teacher_folder):

@@ -9,7 +9,7 @@ from compress.cells import Split
 from compress.errors import UserError
 from compress.models import load_classifier
 from export.calibration import calibration_rows
-from export.candidates import Origin, Rows, build_candidates
+from export.candidates import EvaluationSplits, ExportOptions, Origin, build_candidates
 from export.parity import default_tolerance
 from export.ranges import Histogram, Range, measure_ranges
 from export.static import Static
@@ -60,12 +60,12 @@ def test_ranges_are_those_of_the_named_tensors(tmp_path):
 def test_calibration_rows_are_balanced_as_far_as_they_go_and_the_seeds_own():
     labels = np.array([0] * 90 + [1] * 8 + [2] * 2)
     train = Split(texts=[str(number) for number in range(100)], pairs=None, labels=labels)
-    found = calibration_rows(train, seed=0, count=30)
+    found = calibration_rows(train, task_type="classification", seed=0, count=30)
     assert np.bincount(found.labels).tolist() == [20, 8, 2]
-    assert found.texts == calibration_rows(train, seed=0, count=30).texts
-    assert found.texts != calibration_rows(train, seed=1, count=30).texts
+    assert found.texts == calibration_rows(train, task_type="classification", seed=0, count=30).texts
+    assert found.texts != calibration_rows(train, task_type="classification", seed=1, count=30).texts
     numbers = Split(texts=train.texts, pairs=None, labels=np.linspace(0, 1, 100))
-    assert len(calibration_rows(numbers, seed=0, count=30)) == 30
+    assert len(calibration_rows(numbers, task_type="regression", seed=0, count=30)) == 30
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,13 @@ def test_calibration_on_held_out_rows_or_on_none_is_refused(tmp_path, teacher_fo
     static = VARIANTS["int8-static"]
     dev = Split(texts=["the film", "a story"], pairs=None, labels=np.array([0, 1]))
     calibration = texts and Split(texts=texts, pairs=None, labels=np.array([0, 1]))
+    options = ExportOptions(
+        task_type="classification", metric="accuracy", max_length=32,
+        tolerances={static: default_tolerance(static)}, static=Static(),
+    )  # fmt: skip
     with pytest.raises(UserError, match=message):
         build_candidates(
-            load_classifier(str(teacher_folder)), tokenizer, tmp_path, rows=Rows(dev=dev, calibration=calibration),
-            max_length=32, metric="accuracy", tolerances={static: default_tolerance(static)}, static=Static(),
+            load_classifier(str(teacher_folder)), tokenizer, tmp_path,
+            splits=EvaluationSplits(dev=dev, calibration=calibration), options=options,
             origin=Origin(name="tiny", origin={}, versions={}, measured={}), on_progress=print,
         )  # fmt: skip

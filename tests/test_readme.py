@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import typer
 from ruamel.yaml import YAML
 
+from pocketbert import cli
 from pocketbert.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
@@ -98,8 +100,53 @@ def test_the_tree_is_the_one_on_disk():
         assert shown[package] == on_disk, package
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CHANGELOG.md"])
-def test_the_files_that_other_documents_name_are_there(name):
+MADE_BY_COMMANDS = {"bench/samples.json", "results/gpu/"}  # these lie in a run folder, or come of `make gpu`
+NAMED = {
+    "README.md": {"commands": 20, "options": 10, "targets": 4, "paths": 2, "links": 2},
+    "CONTRIBUTING.md": {"commands": 0, "options": 0, "targets": 2, "paths": 15, "links": 0},
+    "CHANGELOG.md": {"commands": 8, "options": 5, "targets": 0, "paths": 0, "links": 0},
+}
+
+
+def code_in(text: str) -> list[str]:
+    """What a Markdown file sets as code: each line of its blocks, without comments, and each span in backticks."""
+    block = re.compile(r"^```\w*\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+    lines = [line.partition("  #")[0].strip() for content in block.findall(text) for line in content.splitlines()]
+    return [*lines, *(" ".join(span.split()) for span in re.findall(r"`([^`]+)`", block.sub("", text)))]
+
+
+def options_of(command) -> set[str]:
+    """The options of one of typer's commands."""
+    return {"--help", "--debug", *(name for parameter in command.params for name in parameter.opts)}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_the_documents_name_is_there(name):
+    """Commands and their options, targets of make, paths and links; at least as many of each as `NAMED` says."""
+    app = typer.main.get_command(cli.app)
+    known = set.union(options_of(app), *map(options_of, app.commands.values()))
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    path = re.compile(r"(?:compress|export|bench|pocketbert|tests|results)/[\w/.<>-]*")
     text = (ROOT / name).read_text(encoding="utf-8")
-    for path in re.findall(r"`((?:compress|export|bench|pocketbert|tests)/[\w/.]*)`", text):
-        assert (ROOT / path).exists(), path
+    counts = dict.fromkeys(NAMED[name], 0)
+    for code in code_in(text):
+        if called := re.search(r"(?:^|-m )pocketbert ([a-z][a-z-]*)(.*)", code):
+            counts["commands"] += 1
+            command, arguments = called.groups()
+            assert command in app.commands, code
+            options = re.findall(r"(?<!\S)--[a-z][a-z-]*", arguments)
+            assert set(options) <= options_of(app.commands[command]), code
+            counts["options"] += len(options)
+        elif option := re.match(r"--[a-z][a-z-]*", code):
+            counts["options"] += 1
+            assert option[0] in known, code
+        elif target := re.fullmatch(r"make (\w+)", code):
+            counts["targets"] += 1
+            assert target[1] in targets, code
+        elif path.fullmatch(code) and code not in MADE_BY_COMMANDS:
+            counts["paths"] += 1
+            assert list(ROOT.glob(code.replace("<name>", "*"))), code
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        counts["links"] += 1
+        assert (ROOT / link).exists(), link
+    assert {what: counts[what] >= least for what, least in NAMED[name].items()} == dict.fromkeys(counts, True), counts

@@ -11,7 +11,7 @@ from rich.console import Console
 from transformers import BertModel
 
 from export.runtime import Classifier
-from pocketbert.pipeline import run_recipe
+from pocketbert.pipeline import prepare, run_recipe
 from pocketbert.reading import built_in, load_recipe
 
 TWO = ["no", "yes"]
@@ -92,11 +92,9 @@ def test_a_built_in_recipe_resolves_and_smokes(name, glue, base, tmp_path, monke
         changes.append("distill.general.corpus=[task]")
     recipe = load_recipe(name, changes=changes, smoke=True)
     assert recipe.name == f"{name}-smoke"
-    outcome = run_recipe(recipe, tmp_path / "run", Console(quiet=True))
-    measured = [
-        row for row in outcome.results["stages"]["bench"]["rows"] if row["device"] == "cpu" and not row["error"]
-    ]
-    scores = {row["name"]: row["score"] for row in measured}
+    outcome = run_recipe(recipe, prepare(recipe, Console(quiet=True)), tmp_path / "run", Console(quiet=True))
+    measured = [row for row in outcome.results.stages.bench.rows if row.device == "cpu" and not row.error]
+    scores = {row.name: row.score for row in measured}
     assert len(scores) == 3 + len(recipe.export.variants) and all(score is not None for score in scores.values())
     classifier = Classifier(tmp_path / "run" / "bundles" / "fp32")
     pair = ["the film"] if recipe.task.text[1:] else None

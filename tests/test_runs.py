@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from compress.errors import UserError
-from pocketbert.runs import Run, planned
+from pocketbert.manifest import planned
+from pocketbert.runs import Run
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def test_a_stage_is_done_once_until_its_options_or_inputs_change(tmp_path, share
             run.stage(first, writes("one", calls))
             record = run.stage(planned("second", {}, after=[first]), writes("two", calls))
         assert len(calls) == expected
-        assert record.metrics == {"length": 3}
+        assert record.result == {"length": 3}
     assert (tmp_path / "run" / "first" / "part" / "file.txt").read_text() == "one"
 
 

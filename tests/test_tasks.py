@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import rows, write_csv
+from conftest import in_a_recipe, rows, write_csv
 
 from compress import tables
 from compress.errors import UserError
@@ -74,8 +74,9 @@ def test_another_encoding_is_read_when_named_and_told_when_not(tmp_path):
     path = tmp_path / "latin.csv"
     path.write_bytes(b"text,label\n" + "".join(f"caf\xe9 {i},{i % 2}\n" for i in range(40)).encode("latin-1"))
     assert any("caf\xe9" in text for text in load(path, encoding="latin-1").train.texts)
-    with pytest.raises(UserError, match=r"latin\.csv: not utf-8.* task\.encoding"):
+    with pytest.raises(UserError, match=r"latin\.csv: not utf-8 text \(.* at byte 14\)$") as told:
         load(path)
+    assert in_a_recipe(told.value).endswith("; name the right encoding, such as cp1252, as task.encoding")
 
 
 def test_integer_labels_take_their_names_in_order(tmp_path):
@@ -103,8 +104,9 @@ def test_a_teacher_with_other_labels_stops_the_run(reviews, names):
 
 def test_integers_without_names_do_not_meet_a_teacher_with_names(tmp_path):
     path = write_csv(tmp_path / "ints.csv", ("text", "label"), [(text, 0) for text, _ in rows(30)] + [("x", 1)])
-    with pytest.raises(UserError, match=r"name the data's classes in task\.labels"):
+    with pytest.raises(UserError, match=r"the teacher has negative, positive; the data 0, 1$") as told:
         align_labels(load(path), ("negative", "positive"))
+    assert "; name the data's classes in task.labels" in in_a_recipe(told.value)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from conftest import config, rows
+from conftest import config, encode_texts, in_a_recipe, rows
 from transformers import BertForSequenceClassification, TrainingArguments
 
 from compress import taps
 from compress.batching import PaddingCollator
 from compress.callbacks import latest_checkpoint
 from compress.cells import Split
-from compress.encoding import encode_split, encode_texts
+from compress.encoding import encode_split
 from compress.errors import UserError
 from compress.inference import predict_logits
 from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
@@ -96,8 +96,8 @@ def test_training_brings_every_loss_down(tmp_path, teacher, tokenizer):
             layer_map=(2, 4),
         )
     first, last = found.history[0], found.history[-1]
-    for name in ("loss_embedding", "loss_hidden", "loss_attention"):
-        assert last[name] < first[name]
+    for name in ("embedding", "hidden", "attention"):
+        assert last.parts[name] < first.parts[name]
     assert found.num_steps == 12 * 13
     assert list((tmp_path / "tensorboard").glob("events*"))
 
@@ -116,7 +116,7 @@ def test_the_student_ends_with_its_best_epoch(tmp_path, tokenizer):
     split = Split(texts=[t for t, _ in lines], pairs=None, labels=np.array([int(n == "positive") for _, n in lines]))
     data = encode_split(split, tokenizer, max_length=32)
     found = train(
-        DistillationModel(model, None, Objective(labels=1.0)),
+        DistillationModel(model, None, Objective(labels=1.0, task_type="classification")),
         data,
         Schedule(epochs=3, batch_size=16, learning_rate=1e-3),
         Setting(title="labels", seed=0, checkpoints=tmp_path, precision="fp32"),
@@ -133,15 +133,13 @@ def test_the_student_ends_with_its_best_epoch(tmp_path, tokenizer):
 def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, teacher, tokenizer):
     model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
     model.projections.hidden[0].weight.data.fill_(float("nan"))
-    with pytest.raises(UserError, match="lower its learning_rate"), taps.exposing_attention(model.student, teacher):
-        train(
-            model,
-            encode_texts(texts(400), tokenizer, max_length=32),
-            Schedule(epochs=1, batch_size=16, learning_rate=1e-3),
-            Setting(title="layers", seed=0, checkpoints=tmp_path),
-            teacher=teacher,
-            layer_map=(2, 4),
-        )
+    data = encode_texts(texts(400), tokenizer, max_length=32)
+    schedule = Schedule(epochs=1, batch_size=16, learning_rate=1e-3)
+    setting = Setting(title="layers", seed=0, checkpoints=tmp_path)
+    with pytest.raises(UserError, match="layers: the loss is nan at step") as told:
+        with taps.exposing_attention(model.student, teacher):
+            train(model, data, schedule, setting, teacher=teacher, layer_map=(2, 4))
+    assert in_a_recipe(told.value).endswith("; lower its learning_rate")
 
 
 def test_a_checkpoint_whose_save_was_cut_off_is_passed_over(tmp_path):
@@ -164,7 +162,11 @@ def test_a_stage_cut_off_after_its_last_checkpoint_takes_no_step_more(tmp_path, 
         model = student()
         setting = Setting(title="labels", seed=0, checkpoints=tmp_path)
         trained = train(
-            DistillationModel(model, None, Objective(labels=1.0)), data, schedule, setting, evaluate=lambda _: 0.5
+            DistillationModel(model, None, Objective(labels=1.0, task_type="classification")),
+            data,
+            schedule,
+            setting,
+            evaluate=lambda _: 0.5,
         )
         found.append((model.state_dict(), trained.num_steps, trained.dev_scores))
     (first, *told), (second, *told_again) = found
@@ -178,7 +180,12 @@ def test_max_steps_cuts_the_epochs_short_and_never_adds_any(tmp_path, tokenizer)
         schedule = Schedule(epochs=2, batch_size=16, learning_rate=1e-3, max_steps=max_steps)
         setting = Setting(title="labels", seed=0, checkpoints=tmp_path / str(max_steps))
         assert (
-            train(DistillationModel(student(), None, Objective(labels=1.0)), data, schedule, setting).num_steps
+            train(
+                DistillationModel(student(), None, Objective(labels=1.0, task_type="classification")),
+                data,
+                schedule,
+                setting,
+            ).num_steps
             == expected
         )
 

@@ -1,7 +1,9 @@
 """The variants' graphs: what they compute in, how they are stored, and that rewrites change no answer."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -20,7 +22,7 @@ from export.quantize import build_variant, fixed_ranges, fp32
 from export.runtime import session_config
 from export.saturation import can_saturate, saturating
 from export.static import Static
-from export.variants import DEFAULT_VARIANTS, VARIANTS
+from export.variants import DEFAULT_VARIANTS, VARIANTS, Embedding, Weights
 
 EACH = ("fp32", "int8-dynamic", "int8-static", "int4-static", "int8-weight", "int4-weight")
 
@@ -43,7 +45,14 @@ def built(tmp_path_factory, raw_graph, encoder, calibration) -> dict[str, Path]:
 
 
 def test_variants_are_named_by_their_weights_and_any_unusual_embedding():
-    assert len(VARIANTS) == 19 and set(DEFAULT_VARIANTS) <= set(VARIANTS)
+    reached = {(variant.weights, variant.embedding) for variant in VARIANTS.values()}
+    combinations = set(itertools.product(get_args(Weights), get_args(Embedding)))
+    assert reached == {(weights, embedding) for weights, embedding in combinations if weights != "fp16"} | {
+        ("fp16", "fp32")  # of which all is in fp16
+    }
+    assert len(VARIANTS) == len(reached), "one name for each"
+    assert all(VARIANTS[variant.name] is variant for variant in VARIANTS.values())
+    assert set(DEFAULT_VARIANTS) <= set(VARIANTS) >= set(get_args(Weights)), "each also by its weights alone"
     assert VARIANTS["int8-static"].embedding == "int8" and VARIANTS["int4-static"].embedding == "int4"
     assert (VARIANTS["fp32-int8-embedding"].weights, VARIANTS["fp32-int8-embedding"].embedding) == ("fp32", "int8")
 

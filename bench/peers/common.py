@@ -9,15 +9,19 @@ import shutil
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
+from bench.messages import ModelFacts
 from bench.peers.environments import OUTCOMES, folder_name
+
+if TYPE_CHECKING:
+    from compress.task_types import TaskTypeName
 
 
 @dataclass(frozen=True)
@@ -30,15 +34,28 @@ class Job:
     scratch: Path
 
 
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """The content of peer.json. `versions`: of the packages that converted; `settings`: that the session needs."""
+
+    peer: str
+    variant: str
+    max_length: int
+    labels: list[str]
+    task_type: "TaskTypeName"
+    pad_token_id: int
+    versions: dict[str, str]
+    settings: dict[str, str]
+
+
 Make = Callable[[Job, Path], dict[str, str] | None]
 
 
 def convert(peer: str, variants: Mapping[str, Make], packages: Sequence[str]) -> None:
     """The command line of a peer's module: make each variant, and write to outcomes.json None or why there is none.
 
-    A variant's folder holds the model's files, tokenizer.json and peer.json: {"peer", "variant", "max_length",
-    "labels", "pad_token_id", "versions", "settings"}. A `Make` writes the model's files into an empty folder and
-    returns the settings that its session needs.
+    A variant's folder holds the model's files, tokenizer.json and peer.json, a `Description`. A `Make` writes the
+    model's files into an empty folder and returns the settings that its session needs.
     """
     parser = argparse.ArgumentParser(description=f"Convert a fine-tuned BERT with {peer}.")
     parser.add_argument("model", type=Path, help="a Hugging Face folder")
@@ -63,26 +80,29 @@ def convert(peer: str, variants: Mapping[str, Make], packages: Sequence[str]) ->
                 outcomes[variant] = f"{type(error).__name__}: {error}".splitlines()[0]
                 continue
             shutil.copyfile(job.model / "tokenizer.json", folder / "tokenizer.json")
-            description = {
-                "peer": peer,
-                "variant": variant,
-                "max_length": job.max_length,
-                **_of_model(job.model),
-                "versions": {package: version(package) for package in packages},
-                "settings": settings or {},
-            }
-            (folder / "peer.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+            versions = {package: version(package) for package in packages}
+            description = _describe(job, peer, variant, versions, settings or {})
+            (folder / "peer.json").write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
             outcomes[variant] = None
     (output / OUTCOMES).write_text(json.dumps(outcomes, indent=2) + "\n", encoding="utf-8")
 
 
-def _of_model(model: Path) -> dict[str, Any]:
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+def _describe(job: Job, peer: str, variant: str, versions: dict[str, str], settings: dict[str, str]) -> Description:
+    from compress.task_types import type_of_model  # not with this module: its import would count as the peer's
+
+    config = json.loads((job.model / "config.json").read_text(encoding="utf-8"))
     names = config.get("id2label", {})
-    return {
-        "labels": [names[index] for index in sorted(names, key=int)],
-        "pad_token_id": config.get("pad_token_id") or 0,  # BERT's, where the configuration tells none
-    }
+    labels = [names[index] for index in sorted(names, key=int)]
+    return Description(
+        peer=peer,
+        variant=variant,
+        max_length=job.max_length,
+        labels=labels,
+        task_type=type_of_model(config.get("problem_type"), labels),
+        pad_token_id=config.get("pad_token_id") or 0,  # BERT's, where the configuration names none
+        versions=versions,
+        settings=settings,
+    )
 
 
 class Texts:
@@ -118,7 +138,7 @@ class Session(Protocol):
     """A peer's model, loaded."""
 
     input_names: Sequence[str]
-    facts: dict[str, Any]
+    facts: ModelFacts
 
     def forward(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """One call of the model: (texts, classes) logits."""
@@ -129,21 +149,22 @@ class Predictor:
     """A variant's folder, loaded: texts in, logits out.
 
     `session` loads its model: from the folder, on that many threads, with the settings that its conversion left.
-    `facts`: how many threads it has, what it ran on, the versions that converted it.
+    `facts`: how many threads it has, what it ran on, the versions that converted it. `task_type`: what it answers with.
     """
 
     def __init__(
         self, folder: str | Path, *, num_threads: int, session: Callable[[Path, int, dict[str, str]], Session]
     ) -> None:
         folder = Path(folder)
-        described = json.loads((folder / "peer.json").read_text(encoding="utf-8"))
-        loaded = session(folder, num_threads, described["settings"])
-        self.facts = {**loaded.facts, "versions": described["versions"]}
+        description = Description(**json.loads((folder / "peer.json").read_text(encoding="utf-8")))
+        loaded = session(folder, num_threads, description.settings)
+        self.facts = replace(loaded.facts, versions=description.versions)
+        self.task_type = description.task_type
         self.forward = loaded.forward
         self.texts = Texts(
             folder / "tokenizer.json",
-            max_length=described["max_length"],
-            pad_token_id=described["pad_token_id"],
+            max_length=description.max_length,
+            pad_token_id=description.pad_token_id,
             input_names=loaded.input_names,
         )
         self.encode = self.texts.encode
@@ -157,9 +178,9 @@ class Predictor:
         """(texts, classes) logits, in the order of the texts."""
         encodings = self.encode(texts, pairs)
         by_length = sorted(range(len(encodings)), key=lambda index: len(encodings[index]))
-        found: list[np.ndarray] = [np.empty(0)] * len(encodings)
+        logits: list[np.ndarray] = [np.empty(0)] * len(encodings)
         for start in range(0, len(by_length), batch_size):
             batch = by_length[start : start + batch_size]
             for index, row in zip(batch, self.run([encodings[index] for index in batch]), strict=True):
-                found[index] = row.copy()
-        return np.stack(found)
+                logits[index] = row.copy()
+        return np.stack(logits)

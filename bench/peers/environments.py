@@ -1,4 +1,4 @@
-"""The toolkits that the inference benchmark sets beside ours, each in its own environment. Loads nothing heavy."""
+"""The toolkits that the inference benchmark compares with ours, each in its own environment. Loads nothing heavy."""
 
 import json
 import os
@@ -8,6 +8,10 @@ import venv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.records import Engine, Precision
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MARKER = "requirements.txt"
@@ -18,14 +22,27 @@ class PeerError(RuntimeError):
     """A peer's environment could not be built."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class PeerVariant:
+    """A model that a peer's conversion makes.
+
+    `label`: of its row, and by which its conversion knows it. `precision`: of its weights.
+    """
+
+    label: str
+    variant: str
+    precision: "Precision"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A toolkit. `module`: its module here; `variants`: the models that its conversion makes, by the rows' names."""
+    """A toolkit. `module`: its module here; `engine`: what runs its models."""
 
     name: str
     module: str
+    engine: "Engine"
     requirements: tuple[str, ...]
-    variants: tuple[str, ...]
+    variants: tuple[PeerVariant, ...]
 
 
 PEERS = {
@@ -34,6 +51,7 @@ PEERS = {
         Peer(
             name="optimum-onnx",
             module="optimum_onnx",
+            engine="onnxruntime",
             requirements=(
                 "optimum-onnx[onnxruntime]==0.1.0",
                 "onnx==1.23.2",
@@ -41,17 +59,26 @@ PEERS = {
                 "torch==2.13.0",
                 "transformers==4.57.6",
             ),
-            variants=("optimum-onnx O3", "optimum-onnx int8"),
+            variants=(
+                PeerVariant(label="optimum-onnx O3", variant="O3", precision="fp32"),
+                PeerVariant(label="optimum-onnx int8", variant="int8", precision="int8"),
+            ),
         ),
         Peer(
             name="OpenVINO",
             module="openvino",
+            engine="openvino",
             requirements=("openvino==2026.4.1", "nncf==3.4.0", "torch==2.13.0", "transformers==5.24.0"),
-            variants=("OpenVINO fp32", "OpenVINO bf16", "OpenVINO int8"),
+            variants=(
+                PeerVariant(label="OpenVINO fp32", variant="fp32", precision="fp32"),
+                PeerVariant(label="OpenVINO bf16", variant="bf16", precision="bf16"),
+                PeerVariant(label="OpenVINO int8", variant="int8", precision="int8"),
+            ),
         ),
         Peer(
             name="Olive",
             module="olive",
+            engine="onnxruntime",
             requirements=(
                 "olive-ai[cpu]==0.13.0",
                 "onnx==1.23.2",
@@ -60,7 +87,10 @@ PEERS = {
                 "torch==2.13.0",
                 "transformers==5.24.0",
             ),
-            variants=("Olive fp32", "Olive int8"),
+            variants=(
+                PeerVariant(label="Olive fp32", variant="fp32", precision="fp32"),
+                PeerVariant(label="Olive int8", variant="int8", precision="int8"),
+            ),
         ),
     )
 }
@@ -97,10 +127,10 @@ def environment(peer: Peer, folder: Path) -> Path:
 def convert(
     peer: Peer, python: Path, model: Path, rows: Sequence[Sequence[str]], output: Path, max_length: int
 ) -> dict[str, Path | str]:
-    """Have the peer make its variants of a fine-tuned BERT: the folder of each, or why there is none.
+    """Have the peer make its variants of a fine-tuned BERT: by label, the folder of each, or why there is none.
 
     `rows`: texts, or pairs of texts, to calibrate with; of the training set. `max_length`: tokens that its model takes
-    at most. What a variant's folder holds is told in `common.convert`.
+    at most. `common.convert` describes what a variant's folder holds.
     """
     output.mkdir(parents=True, exist_ok=True)
     calibration = output / "calibration.json"
@@ -120,18 +150,19 @@ def convert(
         },
     )
     if not outcomes.exists():
-        return dict.fromkeys(peer.variants, _reason(done.stderr, f"its process ended (exit code {done.returncode})"))
+        reason = _reason(done.stderr, f"its process ended (exit code {done.returncode})")
+        return {variant.label: reason for variant in peer.variants}
     failures: dict[str, str | None] = json.loads(outcomes.read_text(encoding="utf-8"))
-    return {variant: error or output / folder_name(variant) for variant, error in failures.items()}
+    return {label: error or output / folder_name(label) for label, error in failures.items()}
 
 
-def folder_name(variant: str) -> str:
+def folder_name(label: str) -> str:
     """Where a conversion puts a variant, below its output."""
-    return variant.lower().replace(" ", "-")
+    return label.lower().replace(" ", "-")
 
 
 def _reason(stderr: str, otherwise: str) -> str:
-    """The last line that tells of an error, else the last line."""
+    """The last line that reports an error, else the last line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(("WARNING", "["))]
     errors = [line for line in lines if line.startswith("ERROR:")]
     return (errors or lines or [otherwise])[-1]

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
+
+from bench.messages import ModelFacts
 
 
 class OnnxSession:
@@ -18,10 +19,10 @@ class OnnxSession:
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self.input_names: Sequence[str] = [entry.name for entry in self.session.get_inputs()]
-        self.facts: dict[str, Any] = {
-            "num_threads": self.session.get_session_options().intra_op_num_threads,
-            "ran_on": self.session.get_providers()[0],
-        }
+        self.facts = ModelFacts(
+            num_threads=self.session.get_session_options().intra_op_num_threads,
+            ran_on=self.session.get_providers()[0],
+        )
 
     def forward(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """One call of the model: (texts, classes) logits."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.messages import ModelFacts
 from bench.peers import common
 from bench.peers.common import Job, Texts
 
@@ -30,11 +31,11 @@ class Session:
         self.logits = compiled.output("logits")
         self.input_names: Sequence[str] = [entry.any_name for entry in compiled.inputs]
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        self.facts: dict[str, Any] = {
-            "num_threads": compiled.get_property("INFERENCE_NUM_THREADS"),
-            "num_streams": compiled.get_property("NUM_STREAMS"),
-            "ran_on": f"{', '.join(compiled.get_property('EXECUTION_DEVICES'))}, inference precision {precision}",
-        }
+        self.facts = ModelFacts(
+            num_threads=compiled.get_property("INFERENCE_NUM_THREADS"),
+            num_streams=compiled.get_property("NUM_STREAMS"),
+            ran_on=f"{', '.join(compiled.get_property('EXECUTION_DEVICES'))}, inference precision {precision}",
+        )
 
     def forward(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """One call of the model: (texts, classes) logits."""

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from compress.augment.candidates import Candidates, Found
 from compress.augment.variants import Variant, draw_variants
 from compress.cells import Split
 from compress.encoding import Encoded, tokenise_rows
+from compress.results import AugmentationCounts
 from compress.shards import TOKENS, encoded_shards, read_metadata, read_shards, write_shard
 
 SHARD_TEXTS = 1000
@@ -38,30 +39,6 @@ class Draw:
     seed: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """Over the different texts: their words, how many may be replaced, and where those have candidates from.
-
-    Over the rows: `variants` made, `missing` of those wanted, `again`: draws that repeated a text and were made anew;
-    and the words replaced in the variants, by source.
-    """
-
-    texts: int = 0
-    words: int = 0
-    replaceable: int = 0
-    from_masked_lm: int = 0
-    from_vectors: int = 0
-    rows: int = 0
-    variants: int = 0
-    missing: int = 0
-    again: int = 0
-    replaced_by_masked_lm: int = 0
-    replaced_by_vectors: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(Counts)})
-
-
 def augment(
     split: Split,
     candidates: Candidates,
@@ -69,7 +46,7 @@ def augment(
     folder: Path,
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Counts:
+) -> AugmentationCounts:
     """Write the rows and their variants to `folder`, as Arrow files.
 
     Columns: `text` and, for pairs, `pair`; `label`; `row`, the number of the row in `split`; `varied`: which of the two
@@ -101,7 +78,7 @@ def augment(
         on_progress(before + len(shard), len(texts))
     processes.gathered(None)  # wait for the others' shards
     counted = (json.loads(read_metadata(path)[COUNTS]) for path in shards_in(folder))
-    return sum((Counts(**counts) for counts in counted), Counts())
+    return sum((AugmentationCounts(**counts) for counts in counted), AugmentationCounts())
 
 
 def _write_originals(split: Split, folder: Path) -> None:
@@ -110,7 +87,7 @@ def _write_originals(split: Split, folder: Path) -> None:
         if not path.exists():
             rows = range(start, min(start + SHARD_ROWS, len(split)))
             unchanged = [(row, -1, Variant(split.texts[row], ())) for row in rows]
-            _write(split, unchanged, Counts(rows=len(unchanged)), path)
+            _write(split, unchanged, AugmentationCounts(rows=len(unchanged)), path)
 
 
 def _uses(split: Split) -> dict[str, list[tuple[int, int]]]:
@@ -128,13 +105,13 @@ def _vary(
     found: Sequence[Found],
     uses: dict[str, list[tuple[int, int]]],
     draw: Draw,
-) -> tuple[list[tuple[int, int, Variant]], Counts]:
+) -> tuple[list[tuple[int, int, Variant]], AugmentationCounts]:
     """(row, which text of it, its variant) of some texts wherever they stand."""
     made: list[tuple[int, int, Variant]] = []
-    counts = Counts()
+    counts = AugmentationCounts()
     for text, (num_words, num_replaceable, places) in zip(texts, found, strict=True):
         sources = [place.source for place in places]
-        counts += Counts(
+        counts += AugmentationCounts(
             texts=1,
             words=num_words,
             replaceable=num_replaceable,
@@ -148,18 +125,18 @@ def _vary(
             )
             made += [(row, which, variant) for variant in drawn.variants]
             by = [each.source for variant in drawn.variants for each in variant.replaced]
-            counts += Counts(
+            counts += AugmentationCounts(
                 rows=len(drawn.variants),
                 variants=len(drawn.variants),
                 missing=draw.variants - len(drawn.variants),
-                again=drawn.num_again,
+                redrawn=drawn.num_again,
                 replaced_by_masked_lm=by.count("masked_lm"),
                 replaced_by_vectors=by.count("vectors"),
             )
     return made, counts
 
 
-def _write(split: Split, rows: Sequence[tuple[int, int, Variant]], counts: Counts, path: Path) -> None:
+def _write(split: Split, rows: Sequence[tuple[int, int, Variant]], counts: AugmentationCounts, path: Path) -> None:
     numbers = [row for row, _, _ in rows]
     texts = [variant.text if which < 1 else split.texts[row] for row, which, variant in rows]
     columns = {"text": pa.array(texts, type=pa.string())}

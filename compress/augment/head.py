@@ -5,33 +5,37 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from compress import taps
 from compress.augment.masked_lm import reading_only
 from compress.batching import PaddingCollator, read_rows
 from compress.encoding import Encoded
 from compress.inference import TOKENS_AT_ONCE, batches_of_like_length
-from compress.objective import DistillationModel, Objective
 from compress.precision import Precision, autocast
-from compress.training import Schedule, Setting, Trained, train
+from compress.results import MaskedLMAccuracy, TrainingResult
+from compress.training import Schedule, Setting, train
 
 MASKED_SHARE = 0.15  # Devlin et al. 2019; each always with the mask, which is all that augmentation will show
 ASKED_A_ROW = 4  # of held-out rows, each with this one position masked
 TOP = (1, 15)
 
 
-class MaskedLanguageModel(DistillationModel):
-    """What is trained: `student` is the encoder with its masked-language-model head. The loss is the cross-entropy at
-    the masked positions, a mean over those of an example.
+class MaskedLanguageModel(nn.Module):
+    """A `TrainingModule` without a teacher: `student` is the encoder with its masked-language-model head. The loss is
+    the cross-entropy at the masked positions, a mean over those of an example.
 
     Which are masked depends on (seed, the row's tokens) alone: a row is masked alike whenever and wherever it is seen.
     With `frozen` the encoder stays as it is, and the head alone learns.
     """
 
+    reads = taps.Wanted()
+
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, frozen: bool, seed: int) -> None:
-        super().__init__(model, None, Objective())
+        super().__init__()
+        self.student = model
         self.seed = seed
         self.mask_token_id: int = tokenizer.mask_token_id
         self.special_ids = sorted(tokenizer.all_special_ids)
@@ -56,7 +60,7 @@ class MaskedLanguageModel(DistillationModel):
     def tie_weights(self) -> None:
         """The trainer asks for it when it has loaded a checkpoint: here the names never ceased to share a weight."""
 
-    def forward(self, *, input_ids: Tensor, attention_mask: Tensor, **inputs: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+    def forward(self, *, input_ids: Tensor, attention_mask: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
         """Tokens as they are, (batch, positions). Returns loss name -> loss (batch,)."""
         positions, counts = drawn_positions(input_ids, attention_mask, self.special_ids, seed=self.seed)
         truth = input_ids.gather(1, positions)
@@ -102,7 +106,7 @@ def train_head(
     setting: Setting,
     *,
     frozen: bool,
-) -> Trained:
+) -> TrainingResult:
     """Train the head (and the encoder, unless `frozen`) in place; the epoch that is best on held-out text is kept."""
     return train(
         MaskedLanguageModel(model, tokenizer, frozen=frozen, seed=setting.seed),
@@ -110,7 +114,7 @@ def train_head(
         schedule,
         setting,
         whole_embedding=True,
-        evaluate=lambda student: accuracy(student, tokenizer, held_out, precision=setting.precision)["top1"],
+        evaluate=lambda student: accuracy(student, tokenizer, held_out, precision=setting.precision).top1,
     )
 
 
@@ -122,7 +126,7 @@ def accuracy(
     *,
     precision: Precision = "fp32",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, float]:
+) -> MaskedLMAccuracy:
     """How often the piece that stood there is the most probable one (`top1`), and among the first 15 (`top15`).
 
     As in augmentation one piece is masked at a time: in each held-out row up to four, drawn once for all.
@@ -154,4 +158,5 @@ def accuracy(
         num_masked += len(rows)
         on_progress(done := done + len(numbers), len(lengths))
     model.train(training)
-    return {f"top{count}": hits[count] / max(1, num_masked) for count in TOP} | {"num_masked": num_masked}
+    top1, top15 = (hits[count] / max(1, num_masked) for count in TOP)
+    return MaskedLMAccuracy(top1=top1, top15=top15, num_masked=num_masked)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress.anatomy import anatomy_of
-from compress.architectures import WITH_CARRIED_WEIGHTS
+from compress.architectures import capabilities_of
 from compress.augment.whole_words import whole_words
 from compress.augment.words import Word
 from compress.batching import PaddingCollator
@@ -156,7 +156,7 @@ def reading_only(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
         return output
 
     encoder: Any = model.base_model
-    if model.config.model_type in WITH_CARRIED_WEIGHTS:
+    if capabilities_of(model.config.model_type).post_layer_norm:
         norm = anatomy_of(model).layers[-1].attention_norm
         hook = norm.register_forward_hook(lambda _, __, states: narrowed(states))
     else:

@@ -115,9 +115,9 @@ def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vec
         BadZipFile,
     ) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"augment.vectors: {name}: no word vectors could be read ({reason}); {EXPECTED}") from error
+        raise UserError(f"{name}: no word vectors could be read ({reason}); {EXPECTED}", option="vectors") from error
     if not len(keyed.index_to_key) or not np.isfinite(keyed.vectors).all():
-        raise UserError(f"augment.vectors: {name}: holds no vectors, or ones with NaN or infinity; {EXPECTED}")
+        raise UserError(f"{name}: holds no vectors, or ones with NaN or infinity; {EXPECTED}", option="vectors")
     return Vectors(name=name, keyed=keyed)
 
 

@@ -37,8 +37,9 @@ def whole_words(tokenizer: PreTrainedTokenizerBase, num_rows: int) -> WholeWords
     mark = "" if model["type"] == "WordPiece" and prefix else max(begins, key=begins.__getitem__)
     if mark and not begins[mark]:
         raise UserError(
-            f"augment: a {model['type']} vocabulary that marks neither the first pieces of words ({' or '.join(MARKS)})"
-            " nor the others (as WordPiece does); with it whole words can't be told from parts of words"
+            f"a {model['type']} vocabulary that marks neither the first pieces of words ({' or '.join(MARKS)}) nor the "
+            "others (as WordPiece does); with it whole words can't be told from parts of words",
+            option="masked_lm",
         )
     written = [""] * num_rows
     marked = np.zeros(num_rows, dtype=bool)

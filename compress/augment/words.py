@@ -77,7 +77,8 @@ def load_stop_words(name: str) -> frozenset[str]:
         lines = Path(name).expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeError) as error:
         raise UserError(
-            f"augment.stop_words: {name} could not be read ({error}); expected english, none, or a text file in utf-8 "
-            "with a word a line"
+            f"{name} could not be read ({error}); expected english, none, or a text file in utf-8 with a stop word a "
+            "line",
+            option="stop_words",
         ) from error
     return frozenset(line.strip().lower() for line in lines if line.strip())

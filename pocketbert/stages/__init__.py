@@ -1,0 +1,1 @@
+"""One file per stage; each has one function that takes the run's context and a workspace, and returns its result."""

@@ -1,0 +1,118 @@
+"""The bench stage: teacher, student, bundles and the linear baseline, timed and scored on the task's test rows."""
+
+from pathlib import Path
+
+from bench import machine
+from bench.contenders import Contender, Lineup, Workload, breakdown_of, contenders_at
+from bench.floor import fit_floor, floor_name
+from bench.measurements import LoadTest, Protocol
+from bench.records import AbsentSystem, BenchResult, Device, System
+from compress.results import PredictionResult
+from export.results import ExportResult
+from export.variants import FOR_GPU, VARIANTS
+from pocketbert.benchmark import BenchOptions, run_benchmark
+from pocketbert.recipe import Recipe, grid_of
+from pocketbert.stages.context import StageContext
+from pocketbert.workspace import Workspace
+
+
+def benchmark_run(context: StageContext, workspace: Workspace) -> BenchResult:
+    """Fit the baseline, time everything in one interleaved benchmark, and keep the samples in the stage's folder."""
+    recipe, task = context.recipe, context.task
+    floor = workspace.output / "tfidf.joblib"
+    fit_floor(task, floor)
+    bound = recipe.bench.latency_bound_ms
+    return run_benchmark(
+        _lineup(context, floor),
+        Workload(
+            texts=task.test.texts,
+            pairs=task.test.pairs,
+            labels=task.test.labels.tolist(),
+            task_type=task.type,
+            num_labels=len(task.labels),
+            grid=grid_of(recipe),
+        ),
+        Protocol(
+            num_threads=num_threads_of(recipe),
+            rounds=recipe.bench.rounds,
+            warm_up_s=recipe.bench.warm_up_s,
+            restart_every=recipe.bench.restart_every,
+            seed=recipe.seed,
+        ),
+        recipe.task.metric,
+        BenchOptions(
+            load=None if bound is None else LoadTest(bound_ms=bound, processes=recipe.bench.processes),
+            limits=recipe.bench.limits,
+            thread_sweep=recipe.bench.thread_sweep,
+        ),
+        samples_file=workspace.output / "samples.json",
+        console=context.console,
+    )
+
+
+def num_threads_of(recipe: Recipe) -> int:
+    """Threads of every contender: the recipe's, else all cores, divided among the processes that serve under load."""
+    serving = recipe.bench.processes if recipe.bench.latency_bound_ms is not None else 1
+    return recipe.bench.threads or machine.threads_for(serving, machine.usable_cores())
+
+
+def _lineup(context: StageContext, floor: Path) -> Lineup:
+    """The rows, and which are compared with which. `floor`: the file of the fitted baseline."""
+    devices: list[Device] = ["cpu"] if machine.cuda_device() is None else ["cpu", "cuda"]
+    exported = context.result("export", ExportResult)
+    teacher = _teacher(context, exported, devices)
+    student: list[Contender] = []
+    for device in devices:
+        student += contenders_at(
+            context.folder / "prediction" / "model",
+            role="student",
+            label="student",
+            device=device,
+            max_length=context.task.max_length,
+        )
+    bundles = _student_bundles(context, devices)
+    on_cpu = [each for each in bundles if each.system.device == "cpu"]
+    teacher_on_cpu = [each for each in teacher if each.system.device == "cpu"]
+    fp32 = next((each for each in on_cpu if each.system.variant == "fp32"), None)
+    baseline = System(label=floor_name(context.task), role="baseline", engine="scikit-learn")
+    not_exported = exported.teacher_not_exported
+    return Lineup(
+        contenders=[*teacher, *student, *bundles, Contender(system=baseline, path=str(floor))],
+        absent=[] if not_exported is None else [AbsentSystem(name="teacher, onnxruntime", reason=not_exported)],
+        breakdowns=[breakdown_of(teacher[0], student[0], fp32, each) for each in on_cpu],
+        compared=dict.fromkeys(on_cpu, teacher_on_cpu),
+    )
+
+
+def _teacher(context: StageContext, exported: ExportResult, devices: list[Device]) -> list[Contender]:
+    """The teacher in torch, which comes first on each device, and its bundles."""
+    teacher: list[Contender] = []
+    for device in devices:
+        teacher += contenders_at(
+            context.folder / "teacher" / "model",
+            role="teacher",
+            label="teacher",
+            device=device,
+            max_length=context.task.max_length,
+            compiled=context.recipe.bench.compiled_teacher,
+        )
+    for variant in exported.teacher_variants:
+        bundle = context.folder / "export" / "teacher" / variant
+        teacher += contenders_at(bundle, role="teacher", label=f"teacher {variant}")
+    return teacher
+
+
+def _student_bundles(context: StageContext, devices: list[Device]) -> list[Contender]:
+    """Every variant on the CPU, and on CUDA those that it runs."""
+    num_parameters = context.result("prediction", PredictionResult).num_parameters
+    bundles: list[Contender] = []
+    for variant in context.recipe.export.variants:
+        for device in devices if VARIANTS[variant].weights in FOR_GPU else devices[:1]:
+            bundles += contenders_at(
+                context.folder / "export" / variant,
+                role="student",
+                label=f"student {variant}",
+                device=device,
+                num_parameters=num_parameters,
+            )
+    return bundles

@@ -1,0 +1,109 @@
+"""The export stage: every variant of the student as a candidate bundle, and the teacher's own for the benchmark."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bench import machine
+from compress import models
+from compress.cells import Split
+from compress.errors import UserError
+from compress.progress import ProgressBar
+from compress.results import TeacherResult
+from export.calibration import calibration_rows
+from export.candidates import EvaluationSplits, ExportOptions, Origin, build_candidates, cuda_provider
+from export.fuse import FusionError
+from export.parity import Tolerance, default_tolerance
+from export.results import ExportResult
+from export.static import Static
+from export.variants import VARIANTS, Variant
+from pocketbert.recipe import ExportSection
+from pocketbert.stages.context import StageContext
+from pocketbert.workspace import Workspace
+
+TEACHER_ROWS = 256  # on which the teacher's own bundles are compared with torch
+
+
+def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
+    """Build every variant as a candidate bundle and compare it with the torch student; the teacher's bundles too."""
+    recipe, task, section = context.recipe, context.task, context.recipe.export
+    student = str(context.folder / "prediction" / "model")
+    shape = "{layers} layers x {width}, feed-forward {ffn_width}, {heads} heads".format(**vars(recipe.student.shape))
+    calibration = calibration_rows(task.train, task_type=task.type, seed=recipe.seed, count=section.calibration_rows)
+    teacher_score = context.result("teacher", TeacherResult).scores.test
+    with ProgressBar("export", context.console) as bar:
+        exported = build_candidates(
+            models.load_classifier(student),
+            models.load_tokenizer(student),
+            workspace.output,
+            splits=EvaluationSplits(dev=task.dev, test=task.test, calibration=calibration),
+            options=_options(
+                context, {VARIANTS[name]: _tolerance(section, VARIANTS[name]) for name in section.variants}
+            ),
+            origin=Origin(
+                name=recipe.name,
+                origin={
+                    "recipe": recipe.name,
+                    "task": f"{recipe.task.data} (sha256 {task.fingerprint()[:12]})",
+                    "teacher": recipe.teacher.model or f"fine-tuned from {recipe.teacher.base}",
+                    "student": shape,
+                },
+                versions=machine.package_versions(),
+                measured={f"teacher's test {recipe.task.metric}": teacher_score},
+                machine=machine.describe(),
+            ),
+            on_progress=bar.update,
+        )
+    not_exported = _export_teacher(context, workspace.output / "teacher", calibration)
+    built = [] if not_exported is not None else list(section.teacher_variants)
+    return replace(exported, teacher_variants=built, teacher_not_exported=not_exported)
+
+
+def _export_teacher(context: StageContext, folder: Path, calibration: Split) -> str | None:
+    """Write the teacher's bundles; returns why there are none, where an architecture cannot be exported."""
+    recipe, task, wanted = context.recipe, context.task, context.recipe.export.teacher_variants
+    if not wanted:
+        return None
+    teacher = str(context.folder / "teacher" / "model")
+    some = task.dev.take(np.arange(min(TEACHER_ROWS, len(task.dev))))
+    folder.mkdir()
+    try:
+        with ProgressBar("export", context.console) as bar:
+            build_candidates(
+                models.load_classifier(teacher),
+                models.load_tokenizer(teacher),
+                folder,
+                splits=EvaluationSplits(dev=some, calibration=calibration),
+                options=_options(context, {VARIANTS[name]: default_tolerance(VARIANTS[name]) for name in wanted}),
+                origin=Origin(
+                    name=f"{recipe.name}'s teacher",
+                    origin={"model": recipe.teacher.model or f"fine-tuned from {recipe.teacher.base}"},
+                    versions=machine.package_versions(),
+                    measured={},
+                    machine=machine.describe(),
+                ),
+                on_progress=bar.update,
+            )
+    except (FusionError, UserError) as error:  # not every architecture that can be a teacher can be exported
+        shutil.rmtree(folder)
+        return str(error)
+    return None
+
+
+def _options(context: StageContext, tolerances: dict[Variant, Tolerance]) -> ExportOptions:
+    section = context.recipe.export
+    return ExportOptions(
+        task_type=context.task.type,
+        metric=context.recipe.task.metric,
+        max_length=context.task.max_length,
+        tolerances=tolerances,
+        static=Static(share=section.range_share, reduced=section.reduce_range),
+        gpu_provider=cuda_provider() if machine.cuda_device() is not None else None,
+    )
+
+
+def _tolerance(section: ExportSection, variant: Variant) -> Tolerance:
+    wanted = section.tolerance.get(variant.name)
+    return replace(default_tolerance(variant), **(wanted.model_dump(exclude_none=True) if wanted else {}))

@@ -1,0 +1,109 @@
+"""The gate: which variants are good enough, which is recommended, and what goes into bundles/."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bench.records import BenchmarkRow, BenchResult
+from compress.files import files_in, sha256
+from compress.results import TeacherResult
+from export import gate
+from export.results import ExportResult, VariantResult
+from pocketbert.recipe import Recipe
+from pocketbert.stages.context import StageContext
+from pocketbert.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateResult:
+    """`export`: the export stage's result with the gate's reasons among the failures, latencies, and `recommended`.
+
+    `not_shipped`: the variants that had to pass and did not, each with its reasons; empty when all is well.
+    """
+
+    export: ExportResult
+    not_shipped: list[str]
+
+
+def apply_gate(context: StageContext, workspace: Workspace) -> GateResult:
+    """Judge every variant, and leave in the workspace's output those that passed, and no others."""
+    recipe = context.recipe
+    judged = judge(
+        recipe,
+        context.result("export", ExportResult),
+        context.result("teacher", TeacherResult).scores.dev,
+        context.result("bench", BenchResult).rows,
+    )
+    passed = [name for name, variant in judged.variants.items() if not variant.failures]
+    _ship(judged, passed, context.folder / "export", workspace.output)
+    must_pass = recipe.gate.require or ([] if passed or recipe.smoke else list(judged.variants))
+    not_shipped = [f"{name}: {'; '.join(judged.variants[name].failures)}" for name in must_pass if name not in passed]
+    return GateResult(export=judged, not_shipped=not_shipped)
+
+
+def judge(recipe: Recipe, exported: ExportResult, teacher_score: float, rows: Sequence[BenchmarkRow]) -> ExportResult:
+    """The verdict on each variant."""
+    # a smoke run has no limits: it shows that all runs, not how good it would be
+    limits = gate.Gate(student_share=None) if recipe.smoke else gate.Gate(**recipe.gate.model_dump(exclude={"require"}))
+    variants, passed = {}, {}
+    for name, variant in exported.variants.items():
+        latency_ms = _latency_ms(rows, name)
+        inputs = gate_inputs(variant, teacher_score, latency_ms)
+        failures = [*variant.failures, *gate.failures(limits, inputs)]
+        variants[name] = replace(variant, failures=failures, latency_ms=latency_ms)
+        if not failures:
+            passed[name] = inputs
+    return replace(exported, variants=variants, recommended=gate.recommended(passed))
+
+
+def gate_inputs(variant: VariantResult, teacher_score: float | None, latency_ms: float | None) -> gate.GateInputs:
+    """What the gate looks at: the worst of the variant's execution providers."""
+    parities = [variant.parity, *variant.other_providers.values()]
+    shifts = [(each.batch_invariance.batch_shift, each.batch_invariance.padding_shift) for each in parities]
+    assert variant.size_bytes is not None
+    return gate.GateInputs(
+        score=min(each.score for each in parities),
+        student_score=variant.parity.torch_score,
+        teacher_score=teacher_score,
+        batch_shift=float(np.max(shifts)),  # NaN, if one is
+        size_bytes=variant.size_bytes,
+        latency_ms=latency_ms,
+    )
+
+
+def _latency_ms(rows: Sequence[BenchmarkRow], variant: str) -> float | None:
+    """Median from text to label on the CPU; None where the variant was not timed."""
+    on_cpu = [
+        row
+        for row in rows
+        if (row.role, row.variant, row.engine, row.device) == ("student", variant, "onnxruntime", "cpu")
+    ]
+    return next((row.latency.median_ms for row in on_cpu if row.latency is not None), None)
+
+
+def _ship(judged: ExportResult, passed: Sequence[str], candidates: Path, bundles: Path) -> None:
+    """Copy the bundles that passed, with the verdict in them; remove those that no longer pass."""
+    from export.bundle import note_verdict  # loads transformers
+
+    bundles.mkdir(exist_ok=True)
+    for stale in bundles.iterdir():
+        if stale.is_dir() and stale.name not in passed:
+            shutil.rmtree(stale)
+    for name in passed:
+        target, partial = bundles / name, bundles / f"{name}.partial"
+        shutil.copytree(candidates / name, partial)
+        latency_ms = judged.variants[name].latency_ms
+        timed = {} if latency_ms is None else {"median ms from text to label, batch 1": round(latency_ms, 3)}
+        note_verdict(partial, recommended=name == judged.recommended, measured=timed)
+        if target.is_dir() and _digests(partial) == _digests(target):
+            shutil.rmtree(partial)
+            continue
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+
+
+def _digests(folder: Path) -> dict[Path, str]:
+    return {path.relative_to(folder): sha256(path) for path in files_in(folder)}

@@ -1,0 +1,33 @@
+"""General distillation: the base teacher's layers on running text."""
+
+from compress import distill, models
+from compress.results import GeneralResult
+from pocketbert.corpora import texts_of
+from pocketbert.stages.context import StageContext
+from pocketbert.stages.data import schedule_of, setting_of, token_blocks
+from pocketbert.stages.layers import new_learner, objective_of
+from pocketbert.workspace import Workspace
+
+
+def distill_general(context: StageContext, workspace: Workspace) -> GeneralResult:
+    """Train a new student on the base teacher's layers; save its encoder and projections."""
+    teacher, section = context.recipe.teacher, context.recipe.distill.general
+    assert section is not None
+    base = models.load_encoder(teacher.base or str(context.folder / "teacher" / "model"))
+    named = [name for name in (teacher.base, teacher.model) if name is not None]
+    models.require_equal_tokenizers(*named)
+    tokenizer = models.load_tokenizer(named[0])
+    corpus = texts_of(section, context.task)
+    texts = token_blocks(context, workspace, corpus, section, tokenizer, at_least=section.batch_size)
+    learner = new_learner(context, base, texts)
+    training = distill.distill_layers(
+        learner,
+        base,
+        texts,
+        objective_of(section),
+        schedule_of(section),
+        setting_of(context, workspace, "general"),
+        layer_map=context.recipe.distill.layer_map,
+    )
+    workspace.save(lambda output: learner.save_encoder(output / "model", tokenizer))
+    return GeneralResult(training=training, num_rows=len(texts.lengths))

@@ -1,0 +1,35 @@
+"""Task distillation, first step: the fine-tuned teacher's layers on the task's texts."""
+
+from compress import distill
+from compress.results import IntermediateResult, SplitScores
+from pocketbert.stages.context import StageContext
+from pocketbert.stages.data import schedule_of, setting_of
+from pocketbert.stages.layers import load_learner, new_learner, objective_of, take_head
+from pocketbert.workspace import Workspace
+
+
+def distill_intermediate(context: StageContext, workspace: Workspace) -> IntermediateResult:
+    """Train the general student, or a new one, on the fine-tuned teacher's layers; save its encoder and projections."""
+    if context.recipe.distill.general is None:
+        learner = new_learner(context, context.data.teacher, context.data.original_texts)
+    else:
+        learner = load_learner(context, "general")
+    section = context.recipe.distill.intermediate
+    before = _scores_under_teachers_head(context, learner)
+    training = distill.distill_layers(
+        learner,
+        context.data.teacher,
+        context.data.training_texts,
+        objective_of(section),
+        schedule_of(section),
+        setting_of(context, workspace, "intermediate"),
+        layer_map=context.recipe.distill.layer_map,
+    )
+    workspace.save(lambda output: learner.save_encoder(output / "model", context.data.tokenizer))
+    after = _scores_under_teachers_head(context, learner)
+    return IntermediateResult(training=training, scores_before=before, scores=after)
+
+
+def _scores_under_teachers_head(context: StageContext, learner: distill.Learner) -> SplitScores | None:
+    """What the encoder is worth so far: the metric under the teacher's head, cut to its width; None without."""
+    return context.data.scores(learner.student) if take_head(context, learner) else None

@@ -1,0 +1,57 @@
+"""A masked-language-model head for an encoder that ships without one, for the data augmentation."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import torch
+
+from compress import models
+from compress.augment import head
+from compress.errors import UserError
+from compress.progress import progress_bar
+from compress.results import MaskedLMResult
+from pocketbert.corpora import error_context, texts_of
+from pocketbert.recipe import masked_lm_of
+from pocketbert.stages.context import StageContext
+from pocketbert.stages.data import schedule_of, setting_of, token_blocks
+from pocketbert.workspace import Workspace
+
+HELD_OUT_EVERY, HELD_OUT_BLOCKS = 50, 1000
+
+
+def train_masked_lm(context: StageContext, workspace: Workspace) -> MaskedLMResult:
+    """Train the head on the recipe's corpus; every 50th text is held out to measure its accuracy."""
+    recipe = context.recipe
+    assert recipe.augment is not None and recipe.augment.masked_lm.train_head is not None
+    section = recipe.augment.masked_lm.train_head
+    name = masked_lm_of(recipe)
+    tokenizer = models.load_tokenizer(name)
+    torch.manual_seed(recipe.seed)  # the head's first weights
+    model = models.load_masked_lm(name, new_head=True)
+
+    with error_context(section):
+        if len(list(islice(texts_of(section, context.task), 2))) < 2:
+            raise UserError("got no text, or one; expected many: one in 50 is held out, to measure the head's accuracy")
+
+    def texts(*, held_out: bool) -> Iterator[str]:
+        every = enumerate(texts_of(section, context.task))
+        return (text for number, text in every if (number % HELD_OUT_EVERY == 0) == held_out)
+
+    kept = token_blocks(context, workspace, texts(held_out=True), section, tokenizer, kept_as="held_out")
+    data = token_blocks(context, workspace, texts(held_out=False), section, tokenizer, at_least=section.batch_size)
+    order = np.random.default_rng(recipe.seed).permutation(len(kept.lengths))
+    kept = kept.take(np.sort(order[:HELD_OUT_BLOCKS]))
+    setting = replace(setting_of(context, workspace, "masked_lm"), compiled=False)  # its hooks are not for compiling
+    training = head.train_head(model, tokenizer, data, kept, schedule_of(section), setting, frozen=section.frozen)
+    workspace.save(lambda output: models.save_model(model, tokenizer, output / "model"))
+    with progress_bar("masked_lm, held-out text", context.console) as on_progress:
+        accuracy = head.accuracy(model, tokenizer, kept, on_progress=on_progress)
+    if not accuracy.num_masked:
+        raise UserError(f"{section.key}.corpus: {name} knows no token of its held-out texts; is it in its language?")
+    context.console.print(
+        f"  masked_lm: of {accuracy.num_masked:,} masked pieces in held-out text {accuracy.top1:.1%} are the most "
+        f"probable, {accuracy.top15:.1%} among the first 15"
+    )
+    return MaskedLMResult(training=training, accuracy=accuracy, num_rows=len(data.lengths))
