@@ -59,10 +59,10 @@ class Worker:
             num_variants = sum(self._drawn_as_first_written(*each) for each in zip(texts, words, strict=True))
             num_words, candidates = sum(map(len, words)), []
         else:
-            found = self._found(texts)
+            offered = self._candidates_of(texts)
             looked_up = time.perf_counter()
-            num_variants = sum(self._drawn(*each) for each in zip(texts, found, strict=True))
-            num_words, candidates = sum(len(each.places) for each in found), _from_masked_lm(found)
+            num_variants = sum(self._drawn(*each) for each in zip(texts, offered, strict=True))
+            num_words, candidates = sum(len(each.places) for each in offered), _from_masked_lm(offered)
         timing = RoundTiming(
             candidates_s=looked_up - started,
             variants_s=time.perf_counter() - looked_up,
@@ -82,15 +82,15 @@ class Worker:
             num_texts=len(texts), num_rows=counts.rows, before_bytes=before, peak_rss_bytes=peak_rss_bytes()
         )
 
-    def _found(self, texts: Sequence[str]) -> list[Found]:
+    def _candidates_of(self, texts: Sequence[str]) -> list[Found]:
         if self.kind == "ours":
             return self.candidates.of(texts, self.candidates.nearest_words(texts))
         return plain_augmentation.one_at_a_time(self.candidates, texts)
 
-    def _drawn(self, text: str, found: Found) -> int:
+    def _drawn(self, text: str, offered: Found) -> int:
         """How many variants a text gets."""
         options = self.options
-        drawn = draw_variants(text, found.places, count=options.variants, probability=options.probability, seed=0)
+        drawn = draw_variants(text, offered.places, count=options.variants, probability=options.probability, seed=0)
         return len(drawn.variants)
 
     def _first_written(self, texts: Sequence[str]) -> list[list[list[str]]]:
@@ -109,10 +109,10 @@ class Worker:
         return len(seen) - 1
 
 
-def _from_masked_lm(found: Sequence[Found]) -> list[WordCandidates]:
+def _from_masked_lm(offered: Sequence[Found]) -> list[WordCandidates]:
     return [
         WordCandidates(text=number, start=place.start, candidates=list(place.candidates))
-        for number, each in enumerate(found)
+        for number, each in enumerate(offered)
         for place in each.places
         if place.source == "masked_lm"
     ]

@@ -104,17 +104,17 @@ def _unlike(what: str, values: list[tuple[str, int | None]]) -> Iterator[str]:
 
 
 def _about_noise(bench: BenchResult) -> Iterator[str]:
-    heard, cores = bench.noise, bench.machine.usable_cores
+    measured, cores = bench.noise, bench.machine.usable_cores
     advice = "ratios, which are paired, hold better than milliseconds. Measure again when it is quiet."
-    if heard.busy_cores > noise.BUSY_CORES:
+    if measured.busy_cores > noise.BUSY_CORES:
         yield (
-            f"Other work ran on this machine ({heard.busy_cores:.1f} of its {cores} cores were busy before the "
+            f"Other work ran on this machine ({measured.busy_cores:.1f} of its {cores} cores were busy before the "
             f"benchmark began): {advice}"
         )
-    if heard.stolen > noise.STOLEN:
-        yield f"The hypervisor gave {heard.stolen:.0%} of the cores' time to others: {advice}"
-    if heard.throttled:
-        yield f"The processor was held back {heard.throttled} times, by its quota or by heat: {advice}"
+    if measured.stolen > noise.STOLEN:
+        yield f"The hypervisor gave {measured.stolen:.0%} of the cores' time to others: {advice}"
+    if measured.throttled:
+        yield f"The processor was held back {measured.throttled} times, by its quota or by heat: {advice}"
     governor = bench.machine.settings.governor
     if governor not in (None, "performance"):
         yield f"The frequency governor is {governor}: set it to performance, or milliseconds will wander."

@@ -62,18 +62,21 @@ def usable_cores() -> int:
 def torch_threads() -> int | None:
     """Threads that torch computes with on a CPU; None where it computes on CUDA. Does not load torch.
 
-    torch takes OMP_NUM_THREADS, else MKL_NUM_THREADS, else one for each physical core that the process may run on.
+    torch takes OMP_NUM_THREADS, else MKL_NUM_THREADS, else one for each physical core that the process may run on; with
+    MKL, as on x86-64, never more than there are such cores.
     """
     if cuda_device() is not None and not package_versions().get("torch", "").endswith("+cpu"):
         return None
+    allowed = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else None
+    if allowed is None:
+        cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    else:
+        cores = len({_physical_core(cpu) for cpu in allowed})
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         number = os.environ.get(variable, "").partition(",")[0].strip()
         if number.isdecimal() and int(number):
-            return int(number)
-    allowed = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else None
-    if allowed is None:
-        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    return len({_physical_core(cpu) for cpu in allowed})
+            return min(cores, int(number)) if platform.machine() in ("x86_64", "AMD64") else int(number)
+    return cores
 
 
 def _physical_core(cpu: int) -> str:

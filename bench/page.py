@@ -7,7 +7,8 @@ from bench.cautions import cautions
 from bench.measurements import Machine, MachineSettings
 from bench.records import BenchmarkRow, BenchResult
 from bench.results import Reproduce, Results, SplitSizes, StageResults
-from bench.sections import Section, sections
+from bench.section import Section
+from bench.sections import sections
 from bench.table import Table
 from compress.metrics import Metric
 from compress.results import SplitScores, TrainingResult

@@ -20,7 +20,7 @@ from compress.locations import max_tokens
 @torch.no_grad()
 def one_at_a_time(candidates: Candidates, texts: Sequence[str]) -> list[Found]:
     """As `Candidates.of`, a word after another."""
-    found = []
+    offered = []
     for text in texts:
         places = []
         words = words_of(text, candidates.stop_words)
@@ -29,8 +29,8 @@ def one_at_a_time(candidates: Candidates, texts: Sequence[str]) -> list[Found]:
                 pieces, source = ranked
                 if kept := chosen(text[word.start : word.end], pieces, candidates.count):
                     places.append(Place(word.start, word.end, kept, source))
-        found.append(Found(len(words), sum(word.replaceable for word in words), tuple(places)))
-    return found
+        offered.append(Found(len(words), sum(word.replaceable for word in words), tuple(places)))
+    return offered
 
 
 def _ranked(candidates: Candidates, text: str, word: Word) -> tuple[list[str], Source] | None:
@@ -40,8 +40,8 @@ def _ranked(candidates: Candidates, text: str, word: Word) -> tuple[list[str], S
         return None
     if word not in read.single:
         written = text[word.start : word.end].lower()
-        found = {} if vectors is None else vectors.nearest([written], candidates.num_ranked)
-        return (found[written], "vectors") if found else None
+        nearest = {} if vectors is None else vectors.nearest([written], candidates.num_ranked)
+        return (nearest[written], "vectors") if nearest else None
     query = masked_lm.query(read, word)
     logits = masked_lm.model(input_ids=torch.tensor([query.tokens])).logits[0, query.position]
     fits = masked_lm.words.marked if query.marked else masked_lm.words.unmarked
@@ -54,10 +54,10 @@ def as_first_written(candidates: Candidates, table: Any | None, texts: Sequence[
     """The candidates of each replaceable word of each text. `table`: gensim's KeyedVectors, searched whole."""
     tokenizer = candidates.masked_lm.tokenizer
     vectors = np.zeros((0, 0)) if table is None else table.get_normed_vectors()
-    found = []
+    offered = []
     for text in texts:
         its_words = [word for word in words_of(text, candidates.stop_words) if word.replaceable]
-        found.append(
+        offered.append(
             [
                 _from_model(candidates.masked_lm, text, word, candidates.count)
                 if len(tokenizer.tokenize(text[word.start : word.end])) == 1
@@ -65,7 +65,7 @@ def as_first_written(candidates: Candidates, table: Any | None, texts: Sequence[
                 for word in its_words
             ]
         )
-    return found
+    return offered
 
 
 def _from_model(masked_lm: MaskedLM, text: str, word: Word, count: int) -> list[str]:

@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bench import table
 from bench.page import ReportPage, page_of
 from bench.results import Results
-from bench.sections import as_markdown
+from bench.section import as_markdown
 from compress.files import write_text
 
 TEMPLATE = "report.html.j2"

@@ -1,28 +1,16 @@
 """The parts of the report about speed, size and load: each a title, what to know, plots and tables."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import assert_never
 
-from bench import plots, speed_plots, table
-from bench.measurements import Ceilings, ColdStart, LoadResult, Profile, ThreadPoint
+from bench import plots, serving, speed_plots, table
+from bench.measurements import Ceilings, ColdStart, Profile
 from bench.records import TEXTS, BenchmarkRow, BenchResult, Precision, SpeedupStep
 from bench.runners import BOUNDARIES
+from bench.section import Section, place_name
 from bench.table import Table
 
 ALONE, TOKENISED, ALL = BOUNDARIES
-FROM_TEXT = "text to label"
 COLD_PARTS = ("Python", "imports", "loading", "first answer")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A part of the report. `plots`: SVG."""
-
-    title: str
-    words: str
-    plots: list[str] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
 
 
 def sections(bench: BenchResult, recommended: str | None) -> list[Section]:
@@ -34,8 +22,8 @@ def sections(bench: BenchResult, recommended: str | None) -> list[Section]:
         _in_detail(bench),
         _sizes(bench),
         _roofline(bench),
-        _threads(bench),
-        _load(bench),
+        serving.threads(bench),
+        serving.load(bench),
     )
     return [section for section in makers if section is not None]
 
@@ -68,7 +56,7 @@ def _breakdown_table(row: BenchmarkRow, title: str) -> Table:
     by_input = {place: steps for place, steps in row.breakdown_by_input.items() if steps}
     return Table(
         header=(title, *(_step_name(step, row) for step in by_input[TEXTS])),
-        cells=[(_place(place), *(table.ratio(step.ratio) for step in steps)) for place, steps in by_input.items()],
+        cells=[(place_name(place), *(table.ratio(step.ratio) for step in steps)) for place, steps in by_input.items()],
     )
 
 
@@ -99,7 +87,7 @@ def _comparisons(bench: BenchResult, recommended: str | None) -> Section | None:
                 (bench.row(other).name, *(table.ratio(ratios.get(other)) for ratios in by_input.values()))
                 for other in others
             ]
-            tables.append(Table(header=(f"{row.name} against", *map(_place, by_input)), cells=cells))
+            tables.append(Table(header=(f"{row.name} against", *map(place_name, by_input)), cells=cells))
     if not tables:
         return None
     return Section(
@@ -212,7 +200,7 @@ def _roofline_cells(row: BenchmarkRow, profile: Profile, ceilings: Ceilings) -> 
     greatest = ", ".join(f"{part.name} {part.ms / profile.ms:.0%}" for part in profile.parts[:3])
     return (
         row.name,
-        _place(profile.shape),
+        place_name(profile.shape),
         f"{profile.ms:.2f}",
         f"{profile.operations / 1e9:.2f} G",
         f"{reached:.0f} G",
@@ -233,101 +221,5 @@ def _computed_in(weights: Precision) -> Precision:
     assert_never(weights)
 
 
-def _threads(bench: BenchResult) -> Section | None:
-    if bench.thread_counts is None:
-        return None
-    plot = speed_plots.latency_by_threads(bench)
-    counts = [str(count) for count in bench.thread_counts]
-    header = ("model", *(f"{count} thread{'s' * (count != '1')}" for count in counts))
-    swept = [row for row in bench.rows if row.threads is not None]
-    return Section(
-        title="What more threads are worth",
-        words="From text to label, median milliseconds, and times as fast as itself with the fewest threads; then "
-        "texts a second with all at hand; then times as fast as the first model with as many threads. Every model with "
-        "each number of threads takes part in one interleaved run.",
-        plots=[] if plot is None else [plot],
-        tables=[
-            Table(header=header, cells=[_at_counts(row, counts, cell) for row in swept])
-            for cell in (_latency_at, _throughput_at, _speedup_over_first_at)
-        ],
-    )
-
-
-def _at_counts(row: BenchmarkRow, counts: Sequence[str], cell: Callable[[ThreadPoint], str]) -> tuple[str, ...]:
-    """A row's cells, one for each count."""
-    assert row.threads is not None
-    if row.threads.error is not None:
-        return (row.name, f"not measured: {row.threads.error}", *["-"] * (len(counts) - 1))
-    points = (row.threads.by_count.get(count) for count in counts)
-    return (row.name, *("-" if point is None else cell(point) for point in points))
-
-
-def _latency_at(point: ThreadPoint) -> str:
-    return f"{point.latency.median_ms:.2f} ms, x{table.ratio(point.speedup_over_fewest)}"
-
-
-def _throughput_at(point: ThreadPoint) -> str:
-    return f"{point.texts_per_s:.0f} texts/s"
-
-
-def _speedup_over_first_at(point: ThreadPoint) -> str:
-    return "-" if point.speedup_over_first is None else f"x{table.ratio(point.speedup_over_first)}"
-
-
-def _load(bench: BenchResult) -> Section | None:
-    test = bench.load
-    if test is None:
-        return None
-    plot = speed_plots.latency_under_load(bench.rows, test.bound_ms)
-    bound = f"99 of 100 within {test.bound_ms:g} ms"
-    return Section(
-        title="Under load",
-        words=f"Texts a second. One at a time: each of {test.processes} processes (threads: "
-        f"{bench.protocol.num_threads} each) answers the next text as soon as the last is done. All at hand: in "
-        "batches. Then the highest rate of Poisson arrivals tried at which the bound held, latency counted from when a "
-        "text arrived; its median and 99th percentile, in ms.",
-        plots=[] if plot is None else [plot],
-        tables=[
-            Table(
-                header=("model", "one at a time", "all at hand", bound, "p50", "p99", "texts"),
-                cells=[(row.name, *_under_load(row.load)) for row in bench.rows if row.load is not None],
-            )
-        ],
-    )
-
-
-def _under_load(result: LoadResult) -> Iterator[str]:
-    """The cells behind the row's name."""
-    if result.error is not None:
-        yield from (f"not measured: {result.error}", *["-"] * 5)
-        return
-    yield from ("-" if rate is None else f"{rate:.0f}" for rate in (result.closed, result.offline))
-    at = next((probe for probe in result.probes if probe.rate == result.highest), None)
-    if at is None:
-        lowest = min((probe.rate for probe in result.probes), default=None)
-        yield from ("none" if lowest is None else f"none, of {lowest:.0f} and more", "-", "-", "-")
-        return
-    p99_ms = at.latency.p99_ms
-    yield f"{at.rate:.0f}"
-    yield f"{at.latency.median_ms:.1f}"
-    yield "-" if p99_ms is None else f"{p99_ms:.1f}"
-    yield str(at.latency.n)
-
-
-def _place(place: str) -> str:
-    """An input of the breakdown or a shape, in words."""
-    return FROM_TEXT if place == TEXTS else place.replace("x", " x ")
-
-
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
-
-
-def as_markdown(parts: Sequence[Section]) -> list[str]:
-    """The sections without their plots."""
-    lines = []
-    for section in parts:
-        lines += [f"## {section.title}", section.words]
-        for each in section.tables:
-            lines += ["", table.markdown(each)]
-    return lines

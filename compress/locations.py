@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ from compress.task_types import TaskTypeName, type_of_model
 PACKAGE_PREFIX = "package:"
 BESIDE_WEIGHTS = ("config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model")
-IDENTIFYING = ("config.json", "tokenizer.json", "vocab.txt", "*.safetensors", "*.bin")
+NOT_READ = (  # of a model's folder: what loading a model or its tokenizer never looks at
+    ".*", "*.md", "LICENSE*", "NOTICE*", "*.partial", "*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot",
+    "*.tflite", "*.mlmodel", "*.pt", "*.pth", "*.pkl", "optimizer*", "scheduler*", "rng_state*",
+    "trainer_state.json", "training_args.*", "all_results.json",
+    "eval_results.*", "train_results.*", "events.out.*", "*.log", "*.png", "*.jpg", "*.svg", "*.html", "*.pdf",
+)  # fmt: skip
+WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
 
 
 def locate(name: str) -> str:
@@ -36,20 +43,26 @@ def locate(name: str) -> str:
 
 
 def identity(name: str) -> str:
-    """What a stage's fingerprint knows a model by: the content of a local folder, or the name on the Hub."""
-    return _identity(name, IDENTIFYING)
+    """What a stage's fingerprint knows a model by: the content of a local folder, or the name on the Hub.
+
+    Of a folder every file at its top counts but those that loading never reads: a tokenizer's options, added tokens, an
+    adapter or custom code change a model's output as its weights do.
+    """
+    return _identity(name, NOT_READ)
 
 
 def tokenizer_identity(name: str) -> str:
-    """What a fingerprint knows a model's tokenizer by: its files in a local folder, or the name on the Hub."""
-    return _identity(name, TOKENIZER_FILES)
+    """What a fingerprint knows a model's tokenizer by: the files of its folder but the weights, or the Hub's name."""
+    return _identity(name, (*NOT_READ, *WEIGHTS))
 
 
-def _identity(name: str, patterns: tuple[str, ...]) -> str:
+def _identity(name: str, left_out: tuple[str, ...]) -> str:
     folder = Path(locate(name))
     if not folder.is_dir():
         return f"hub:{name}"
-    return f"sha256:{sha256_of_all({path for pattern in patterns for path in folder.glob(pattern)})}"
+    files = [file for file in folder.iterdir() if file.is_file()]
+    read = [file for file in files if not any(fnmatchcase(file.name, pattern) for pattern in left_out)]
+    return f"sha256:{sha256_of_all(read)}"
 
 
 def file_identity(name: str, *, key: str) -> str:

@@ -28,8 +28,8 @@ class TaskType(Protocol):
 
     A new type provides one class here with all of these members, a name in `TaskTypeName` and a line in `task_type`; a
     metric that none has goes into `compress.metrics`, a loss into `compress.losses`, the reading of new label cells
-    into `compress.cells`. `bench.words`, `bench.floor` and `export.bundle` choose by the name alone: type checking
-    stops there until they know it. `export.runtime` stands alone, and needs a branch for what `predict.py` prints.
+    into `compress.cells`. `bench.words`, `bench.floor`, `bench.runners` and `export.bundle` choose by the name alone:
+    type checking stops there until they know it. `export.runtime` stands alone and needs a branch for `predict.py`.
 
     `metrics`: those that compare labels and answers of this type. `has_classes`: whether labels are names of a closed
     set, so that they can be named, counted and flip. `outputs`: how many outputs a model has, in words.

@@ -1,4 +1,4 @@
-"""A look at augmented data: some variants beside their originals, and what became of the words in all of them."""
+"""A look at augmented data: some variants with their originals, and what became of the words in all of them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,7 @@ def look_at(folder: Path, *, task_type: TaskTypeName, count: int, seed: int) -> 
 
 
 def _example(rows: Dataset, number: int, original: int) -> AugmentedExample:
-    """The variant in row `number`, beside the row that it was made from."""
+    """The variant in row `number`, with the text of the row that it was made from."""
     variant, unchanged = (TypeAdapter(_Row).validate_python(rows[each]) for each in (number, original))
     column: Literal["text", "pair"] = "pair" if variant.varied == 1 else "text"
     return AugmentedExample(

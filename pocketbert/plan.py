@@ -42,10 +42,15 @@ MORE_LIBRARIES: dict[StageName, tuple[str, ...]] = {
     "augment": ("gensim", "regex"),
     "export": ("onnx", "onnxruntime", "onnxruntime-gpu"),
 }
+MEASURING = (
+    "arrivals", "ceiling", "children", "contenders", "floor", "hashes", "latency", "load", "machine", "measurements",
+    "messages", "noise", "profile", "quota", "records", "rows", "runners", "sizes", "stats", "threads", "words",
+    "worker",
+)  # fmt: skip
 SHARED_CODE = ("compress", "pocketbert/corpora.py", "pocketbert/stages/data.py", "pocketbert/stages/layers.py")
 MORE_CODE: dict[StageName, tuple[str, ...]] = {
     "export": ("export",),
-    "bench": ("export", "bench", "pocketbert/benchmark.py"),
+    "bench": ("export", "pocketbert/benchmark.py", *(f"bench/{module}.py" for module in MEASURING)),
 }
 
 

@@ -45,7 +45,7 @@ IN_RECIPES: Mapping[Option, Remedy] = {
         key="augment.masked_lm",
         advice="name another model, or have a head trained: augment.masked_lm.train_head: {corpus: ...}",
     ),
-    "metric": Remedy(advice="for classes choose another task.metric"),
+    "metric": Remedy(advice="for classes choose another task.type or task.metric"),
     "micro_batch_size": Remedy(
         advice="lower the stage's micro_batch_size (the result stays the same) or task.max_length"
     ),
@@ -61,7 +61,6 @@ IN_RECIPES: Mapping[Option, Remedy] = {
 
 BY_FLAGS: Mapping[Option, Remedy] = {
     "encoding": Remedy(advice="name the right encoding, such as cp1252, with --encoding"),
-    "metric": Remedy(advice="for classes choose another --metric"),
     "model": Remedy(advice="name one that is, such as the folder teacher/model or prediction/model of a run"),
     "other_machine": Remedy(advice="--other-machine compares them all the same"),
 }

@@ -1,6 +1,8 @@
 """Faults planted in a benchmark: each is told, in words, in the report."""
 
+import json
 import os
+import shutil
 import stat
 import sys
 from dataclasses import asdict, replace
@@ -81,6 +83,20 @@ def told(contenders: list[Contender], protocol: Protocol = QUICK) -> str:
 
 def doubts(results: Results) -> str:
     return "\n".join(cautions(results))
+
+
+def test_the_precision_of_a_bundle_is_that_of_its_manifest_wherever_it_lies(unfused, tmp_path):
+    """The ceiling that it is compared with depends on it."""
+    for folder, variant, expected in (
+        ("deployed", "int8-static", "int8"),
+        ("int8-trials", "fp32-int8-embedding", "fp32"),
+    ):
+        copy = shutil.copytree(unfused, tmp_path / folder)
+        content = json.loads((copy / "bundle.json").read_text())
+        (copy / "bundle.json").write_text(json.dumps({**content, "variant": variant}))
+        (contender,) = contenders_at(copy)
+        assert (contender.system.variant, contender.system.precision) == (variant, expected)
+        assert contender.name == f"{folder}, onnxruntime"
 
 
 def test_a_missing_fusion_and_too_few_samples_are_told(unfused):

@@ -1,10 +1,22 @@
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
 import pytest
 from rich.console import Console
 
+from compress import locations
+from compress.code import code_digest
 from compress.errors import UserError
-from pocketbert.manifest import planned
+from pocketbert import plan
+from pocketbert.manifest import first_difference, planned
 from pocketbert.pipeline import prepare
-from pocketbert.plan import general_plan, plan_of
+from pocketbert.plan import MEASURING, ROOT, STAGE_VERSIONS, StageName, general_plan, plan_of
 from pocketbert.recipe import Recipe
 from pocketbert.runs import Run, state_of
 
@@ -96,3 +108,158 @@ def test_the_state_of_a_stage_is_what_running_would_find(tmp_path, shared):
     assert state_of(planned("first", {"a": 2}, shared=shared), folder) == "to do"
     (folder / "first" / "file").write_text("edited")
     assert state_of(stage, folder) == "to do"
+
+
+def test_the_code_of_the_benchmark_is_all_that_measuring_imports():
+    roots = ["pocketbert/stages/bench.py", "pocketbert/benchmark.py", "bench/worker.py", "bench/profile.py"]
+    waiting, reached = [ROOT / name for name in [*roots, "bench/ceiling.py"]], {"worker", "profile", "ceiling"}
+    while waiting:
+        for node in ast.walk(ast.parse(waiting.pop().read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "bench":
+                modules = [alias.name for alias in node.names] if node.module == "bench" else [node.module[6:]]
+                new = {name for name in modules if (ROOT / "bench" / f"{name}.py").is_file()} - reached
+                reached |= new
+                waiting += [ROOT / "bench" / f"{name}.py" for name in new]
+    assert reached == set(MEASURING)
+
+
+READ_BY_LOADING = (
+    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "model.safetensors",
+    "model-00001-of-00002.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "adapter_config.json",
+    "adapter_model.safetensors", "modeling_custom.py", "tokenization_custom.py", "preprocessor_config.json",
+)  # fmt: skip
+NEVER_READ = (
+    "README.md", ".gitattributes", "LICENSE", "training_args.bin", "trainer_state.json", "optimizer.pt", "tf_model.h5",
+    "model.onnx", "events.out.tfevents.1", "checkpoint-10/model.safetensors",
+)  # fmt: skip
+
+
+@pytest.fixture
+def base(base_folder, tmp_path) -> Path:
+    """A copy of the base checkpoint, to be edited."""
+    return Path(shutil.copytree(base_folder, tmp_path / "base"))
+
+
+@pytest.mark.parametrize("name", READ_BY_LOADING)
+def test_every_file_that_loading_reads_identifies_a_model(base, name):
+    before, tokenizer_before = (of(str(base)) for of in (locations.identity, locations.tokenizer_identity))
+    with (base / name).open("ab") as file:
+        file.write(b"more")
+    assert locations.identity(str(base)) != before
+    is_weight = name.endswith((".safetensors", ".bin", ".index.json"))
+    assert (locations.tokenizer_identity(str(base)) != tokenizer_before) is not is_weight
+
+
+def test_what_loading_never_reads_does_not_identify_a_model(base):
+    before = locations.identity(str(base))
+    (base / "checkpoint-10").mkdir()
+    for name in NEVER_READ:
+        (base / name).write_bytes(b"another")
+    assert locations.identity(str(base)) == before
+
+
+def test_a_teachers_tokenizer_options_do_every_stage_again(make, base):
+    recipe = make(teacher={"base": str(base)})
+    before = fingerprints(recipe)
+    options = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps({**options, "do_lower_case": False}))
+    after = fingerprints(recipe)
+    assert {name for name in after if after[name] != before[name]} == set(after)
+
+
+def test_changed_code_does_the_stages_again_that_it_makes_and_a_changed_comment_none(make, tmp_path, monkeypatch):
+    """The weight decay of the trainer, as once changed without any stage being done again."""
+    for package in ("compress", "export", "bench", "pocketbert"):
+        shutil.copytree(ROOT / package, tmp_path / "code" / package)
+    monkeypatch.setattr(plan, "ROOT", tmp_path / "code")
+    recipe = make()
+    before = fingerprints(recipe)
+
+    def edited(name: str, old: str, new: str) -> set[str]:
+        path = tmp_path / "code" / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        code_digest.cache_clear()
+        after = fingerprints(recipe)
+        path.write_text(text, encoding="utf-8")
+        code_digest.cache_clear()
+        return {stage for stage in after if after[stage] != before[stage]}
+
+    everything = set(before)
+    assert edited("compress/training.py", "weight_decay=0.01", "weight_decay=0.02") == everything
+    assert edited("compress/training.py", "weight_decay=0.01,", "weight_decay=0.01,  # as the paper's") == set()
+    assert edited("compress/training.py", '"""Running one', '"""Runs one') == set()
+    assert edited("export/quantize.py", "\nimport", "\nEXTRA = 1\nimport") == {"export", "bench"}
+    assert edited("bench/stats.py", "MARGIN = 0.02", "MARGIN = 0.03") == {"bench"}
+    later = {"prediction", "export", "bench"}
+    assert edited("pocketbert/stages/prediction.py", "DRIFT_VARIANTS = 2000", "DRIFT_VARIANTS = 1000") == later
+    assert edited("bench/report.py", "import", "import os, ") == set()
+
+
+def test_every_stage_has_a_version_and_a_file_of_its_own(make):
+    assert set(STAGE_VERSIONS) == set(get_args(StageName))
+    for name in STAGE_VERSIONS:
+        assert (ROOT / "pocketbert" / "stages" / f"{name}.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("package", "redone"),
+    [
+        ("torch", {"teacher", "general", "intermediate", "prediction", "export", "bench"}),
+        ("transformers", {"teacher", "general", "intermediate", "prediction", "export", "bench"}),
+        ("onnxruntime", {"export", "bench"}),
+        ("jinja2", set()),
+    ],
+)
+def test_another_version_of_a_library_does_the_stages_again_that_it_shapes(make, monkeypatch, package, redone):
+    before, version = fingerprints(make()), plan._version
+    monkeypatch.setattr(plan, "_version", lambda name: "99.0" if name == package else version(name))
+    after = fingerprints(make())
+    assert {name for name in after if after[name] != before[name]} == redone
+
+
+def test_another_version_of_a_stage_does_it_and_those_after_it_again(make, monkeypatch):
+    before = fingerprints(make())
+    monkeypatch.setitem(STAGE_VERSIONS, "intermediate", 99)
+    after = fingerprints(make())
+    expected = {"intermediate", "prediction", "export", "bench"}
+    assert {name for name in after if after[name] != before[name]} == expected
+
+
+def test_another_number_of_threads_trains_again_but_leaves_a_teacher_that_is_given(make, teacher_folder, monkeypatch):
+    recipe = make(teacher={"model": str(teacher_folder)})
+    before = fingerprints(recipe)
+    monkeypatch.setattr(plan.machine, "torch_threads", lambda: 99)
+    after = fingerprints(recipe)
+    assert {name for name in after if after[name] != before[name]} == set(after) - {"teacher"}
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "64"}, {"MKL_NUM_THREADS": "1"}]
+)
+def test_the_number_of_threads_is_that_which_torch_takes(variables):
+    code = "from bench.machine import torch_threads as ours\nguess = ours()\nimport torch\n"
+    code += "print(guess, torch.get_num_threads())"
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**environment, **variables}, capture_output=True, text=True
+    ).stdout
+    ours, theirs = output.split()
+    assert ours in (theirs, "None")  # None: it computes on CUDA
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"options": {"epochs": 3}}, {"options": {"epochs": 4}}, "options.epochs was 3, is 4"),
+        ({"libraries": {"torch": "2.12.0"}}, {"libraries": {"torch": "2.13.0"}}, 'libraries.torch was "2.12.0", is'),
+        ({"libraries": {"a": "1"}}, {"libraries": {}}, 'libraries.a was "1", is null'),
+        ({"code": {"compress": "ab"}}, {"code": {"compress": "cd"}}, "the code of compress changed"),
+        ({"threads": 16}, {"threads": 2}, "threads was 16, is 2; OMP_NUM_THREADS=16 keeps it"),
+        ({"after": {"teacher": "ab"}}, {"after": {"teacher": "cd"}}, "teacher is another than it was made from"),
+    ],
+)
+def test_a_stage_that_is_done_again_says_why(before, after, expected):
+    assert first_difference(before, after).startswith(expected)

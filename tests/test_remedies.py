@@ -175,10 +175,7 @@ def regressor(tmp_path, tokenizer, teacher) -> Path:
         ),
         (["new", "LATIN"], "; name the right encoding, such as cp1252, with --encoding"),
         (["bench", "REGRESSOR", "--data", "REVIEWS"], "compares numbers"),
-        (
-            ["export", "REGRESSOR", "--task-data", "REVIEWS", "--metric", "pearson_spearman"],
-            "compares numbers; for classes choose another --metric",
-        ),
+        (["export", "REGRESSOR", "--task-data", "REVIEWS"], "compares numbers"),
         (["run", "TEACHER/recipe.yaml"], "neither a recipe file nor the name of a built-in recipe"),
     ],
 )

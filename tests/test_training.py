@@ -136,9 +136,11 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, teacher, tokenize
     data = encode_texts(texts(400), tokenizer, max_length=32)
     schedule = Schedule(epochs=1, batch_size=16, learning_rate=1e-3)
     setting = Setting(title="layers", seed=0, checkpoints=tmp_path)
-    with pytest.raises(UserError, match="layers: the loss is nan at step") as told:
-        with taps.exposing_attention(model.student, teacher):
-            train(model, data, schedule, setting, teacher=teacher, layer_map=(2, 4))
+    with (
+        pytest.raises(UserError, match="layers: the loss is nan at step") as told,
+        taps.exposing_attention(model.student, teacher),
+    ):
+        train(model, data, schedule, setting, teacher=teacher, layer_map=(2, 4))
     assert in_a_recipe(told.value).endswith("; lower its learning_rate")
 
 
