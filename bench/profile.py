@@ -1,14 +1,12 @@
 """Where a bundle's time goes: onnxruntime's own profile, by kind of operator, with the operations that each does."""
 
-import json
 import math
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from bench.children import Child, as_record, serve
 from bench.contenders import Shape, shape_name
@@ -16,6 +14,7 @@ from bench.measurements import OperatorTime, Profile
 from bench.runners import synthetic
 from bench.worker import timed
 from export.operators import ATTENTIONS, PRODUCTS
+from export.profiling import NodeEvent, node_events
 
 MOST_CALLS, FEWEST_CALLS, ABOUT_S = 40, 8, 1.0
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -27,7 +26,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "embedding": ("EmbedLayerNormalization", "QEmbedLayerNormalization", "Gather", "GatherBlockQuantized"),
 }
 OTHERS, BETWEEN = "other operators", "between operators"
-Event = Mapping[str, Any]  # of onnxruntime's profile, as its JSON has it
 
 
 def profiles(path: Path, shapes: Sequence[Shape], num_threads: int) -> list[Profile]:
@@ -60,7 +58,7 @@ class Profiler:
             seconds = [timed(lambda: plain.forward(columns)) for _ in range(2 * num_calls)]
             for _ in range(2 * num_calls):
                 watched.forward(columns)
-            events = json.loads(Path(watched.session.end_profiling()).read_text(encoding="utf-8"))
+            events = node_events(Path(watched.session.end_profiling()))
         whole_ms = median(seconds[num_calls:]) * 1e3
         parts = operator_breakdown(events, last=num_calls)
         between = max(0.0, whole_ms - sum(part.ms for part in parts))
@@ -72,21 +70,20 @@ class Profiler:
         )
 
 
-def operator_breakdown(events: Sequence[Event], *, last: int) -> list[OperatorTime]:
+def operator_breakdown(events: Sequence[NodeEvent], *, last: int) -> list[OperatorTime]:
     """The parts of a call, from the last calls in a profile; the greatest first."""
-    by_node: dict[str, list[Event]] = defaultdict(list)
+    by_node: dict[str, list[NodeEvent]] = defaultdict(list)
     for event in events:
-        if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
-            by_node[event["name"]].append(event)
-    groups: dict[str, list[list[Event]]] = defaultdict(list)
+        by_node[event.name].append(event)
+    groups: dict[str, list[list[NodeEvent]]] = defaultdict(list)
     for calls in by_node.values():
-        groups[_group_of(calls[0]["args"]["op_name"])].append(calls[-last:])
+        groups[_group_of(calls[0].operator)].append(calls[-last:])
     parts = [
         OperatorTime(
             name=name,
-            ms=median(sum(event["dur"] for event in call) for call in zip(*nodes, strict=True)) / 1000,
+            ms=median(sum(event.duration_us for event in call) for call in zip(*nodes, strict=True)) / 1000,
             num_nodes=len(nodes),
-            operations=sum(_operations(calls[-1]["args"]) for calls in nodes),
+            operations=sum(_operations(calls[-1]) for calls in nodes),
         )
         for name, nodes in groups.items()
     ]
@@ -97,23 +94,19 @@ def _group_of(operator: str) -> str:
     return next((group for group, operators in GROUPS.items() if operator in operators), OTHERS)
 
 
-def _operations(node: Event) -> float:
+def _operations(node: NodeEvent) -> float:
     """Of a product or an attention, from the shapes that went through it."""
-    given, taken = _shapes(node["output_type_shape"]), _shapes(node["input_type_shape"])
-    match node["op_name"]:
+    match node.operator:
         case operator if operator in PRODUCTS:
-            return 2.0 * math.prod(given[0]) * taken[0][-1]
+            return 2.0 * math.prod(node.outputs[0]) * node.inputs[0][-1]
         case "Attention" | "QAttention":
-            batch, length, width = taken[0]
-            return 2.0 * batch * length * width * taken[1][-1] + 4.0 * batch * length * length * given[0][-1]
+            batch, length, width = node.inputs[0]
+            projections = 2.0 * batch * length * width * node.inputs[1][-1]
+            return projections + 4.0 * batch * length * length * node.outputs[0][-1]
         case "MultiHeadAttention":
-            batch, queries, hidden = taken[0]
-            return 4.0 * batch * queries * taken[1][1] * hidden
+            batch, queries, hidden = node.inputs[0]
+            return 4.0 * batch * queries * node.inputs[1][1] * hidden
     return 0.0
-
-
-def _shapes(by_type: Sequence[Mapping[str, Sequence[int]]]) -> list[list[int]]:
-    return [list(shape) for each in by_type for shape in each.values()]
 
 
 if __name__ == "__main__":

@@ -78,8 +78,9 @@ def load_task(
     else:
         found, classes = tables.read_hub(str(location if location.is_dir() else data), subset, splits or {})
         # GLUE's public test splits carry -1 for every label
-        if "test" in found and label in found["test"] and set(found["test"][label]) <= {-1, None}:
-            del found["test"]
+        test = found.get("test")
+        if test is not None and label in test and set(test[label]) <= {-1, None}:
+            found = {split: table for split, table in found.items() if table is not test}
     for split, table in found.items():
         check_cells(table, text, label, where=f"{data} ({split})")
     kind = task_types.task_type(task_type)
@@ -104,7 +105,8 @@ def read_split(
     check_cells(table, text, label, where=str(path))
     kind = task_types.task_type(task_type)
     names = kind.label_names(table[label], known=labels, where=str(path))
-    return parse({"rows": table}, text, label, names, kind, by_position=False, where=str(path))["rows"]
+    (split,) = parse({"rows": table}, text, label, names, kind, by_position=False, where=str(path)).values()
+    return split
 
 
 def split_task(
@@ -123,7 +125,8 @@ def split_task(
     train rows that repeat one of theirs are removed. Raises UserError where dev or test holds a class that train lacks.
     """
     remarks: list[str] = []
-    train = _without_duplicates(splits["train"], "train", remarks)
+    given = splits["train"]
+    train = _without_duplicates(given, "train", remarks)
     held_out = {row for split, rows in splits.items() if split != "train" for row in rows.rows()}
     leaked = np.array([row in held_out for row in train.rows()])
     if leaked.any():
@@ -151,7 +154,7 @@ def split_task(
     for split, rows in {"train": train, "dev": dev, "test": test}.items():
         if len(rows) == 0:
             raise UserError(
-                f"{name}: the {split} split has no rows left of the {len(splits['train'])} in train; expected at least "
+                f"{name}: the {split} split has no rows left of the {len(given)} in train; expected at least "
                 "10 different ones"
             )
     held = {"train": train.labels, "dev": dev.labels, "test": test.labels}

@@ -1,6 +1,5 @@
 """How onnxruntime runs a model: the provider of every node, and the share of the products in low precision."""
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from onnx import NodeProto, TensorProto
 
 from export.graph import Graph, attribute
 from export.operators import WEIGHTS_AT
+from export.profiling import node_events
 from export.results import SessionReport
 
 LOW_PRECISION = (TensorProto.INT8, TensorProto.UINT8, TensorProto.FLOAT16)
@@ -38,11 +38,9 @@ def examine(
         settings.profile_file_prefix = str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(str(model), settings, providers=list(providers))
         session.run(None, {entry.name: inputs[entry.name] for entry in session.get_inputs()})
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        events = node_events(Path(session.end_profiling()))
         graph = Graph(Path(folder) / "optimised.onnx")
-    nodes = Counter(
-        event["args"]["provider"] for event in events if event["cat"] == "Node" and "provider" in event.get("args", {})
-    )
+    nodes = Counter(event.provider for event in events if event.provider)
     counts = Counter(node.op_type for node in graph.nodes)
     return SessionReport(
         provider=session.get_providers()[0],

@@ -250,7 +250,7 @@ def _trainings(
     if recipe.distill.general is not None:
         general = recipe.distill.general
         blocks, num_blocks = _blocks(general, task, tokenizer, letters_a_token)
-        trainings["general"] = _Training(sections=[general], num_rows=num_blocks, train=layers(general, blocks))
+        trainings |= {"general": _Training(sections=[general], num_rows=num_blocks, train=layers(general, blocks))}
     if recipe.augment is not None and recipe.augment.masked_lm.train_head is not None:
         section, name = recipe.augment.masked_lm.train_head, masked_lm_of(recipe)
         words = models.load_tokenizer(name)

@@ -16,6 +16,7 @@ from compress.files import write_json
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 LONGEST_VALUE_SHOWN = 40
+ADVICE = "move it away to begin the run anew, or choose another folder with --output"
 
 Inputs = Mapping[str, JsonValue]
 Name = TypeVar("Name", bound=str)
@@ -104,14 +105,15 @@ def read_manifest(folder: Path) -> dict[str, StageRecord]:
                 f"{folder}: a run of PocketBERT 0.1.0, which this version cannot go on with; choose another folder "
                 f"with --output, or move {MANIFEST} away: the run then begins anew"
             )
+        if content["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"format version {content['format_version']}, expected {FORMAT_VERSION}")
         return _manifest().validate_python(content).stages
+    except ValidationError as error:
+        raise UserError(f"{path}: not a manifest of a run ({first_invalid(error)}); {ADVICE}") from error
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: not a manifest of a run ({type(error).__name__}: {' '.join(str(error).split())}); "
-            "move it away to begin the run anew, or choose another folder with --output"
-        ) from error
+        raise UserError(f"{path}: not a manifest of a run ({type(error).__name__}: {error}); {ADVICE}") from error
 
 
 @cache

@@ -45,7 +45,7 @@ def _mismatches(recipe: Recipe, shape: StudentShape, name: str, teacher: Encoder
     student, stages = recipe.student, recipe.distill
     lengths = {"task.max_length": recipe.task.max_length}
     if stages.general is not None:
-        lengths["distill.general.max_length"] = stages.general.max_length
+        lengths |= {"distill.general.max_length": stages.general.max_length}
     problems = [
         Problem(text=f"{key} is {length}; the teacher {name} has positions for {teacher.max_tokens} tokens")
         for key, length in lengths.items()
@@ -53,7 +53,7 @@ def _mismatches(recipe: Recipe, shape: StudentShape, name: str, teacher: Encoder
     ]
     layer_wise: dict[str, LayerWiseSection] = {"distill.intermediate": stages.intermediate}
     if stages.general is not None:
-        layer_wise["distill.general"] = stages.general
+        layer_wise |= {"distill.general": stages.general}
     problems += layer_map_problems(stages.layer_map, shape.layers, teacher.layers)
     problems += _about_losses(shape, teacher, layer_wise)
     if student.initialisation == "checkpoint":

@@ -195,7 +195,8 @@ def _hold_sections_together(source: _Source) -> None:
 def _in_words(entry: Any) -> tuple[KeyPath, str]:
     """A mistake that pydantic found: the key's path, and what is wrong with it."""
     path: KeyPath = tuple(part for part in entry["loc"] if part != "[key]")
-    got = f"got {_brief(entry['input'])}"
+    written, message = entry["input"], entry["msg"]
+    got = f"got {_brief(written)}"
     match entry["type"]:
         case "missing":
             field = _annotation_at(path[:-1]).model_fields[path[-1]]
@@ -203,14 +204,14 @@ def _in_words(entry: Any) -> tuple[KeyPath, str]:
         case "extra_forbidden":
             return path, f"unknown key; {_meant(path)}"
         case "value_error":
-            return path, entry["msg"].removeprefix("Value error, ")
+            return path, message.removeprefix("Value error, ")
         case "string_pattern_mismatch":
             return path, f"{got}; expected letters, digits, dots, dashes and underscores"
         case kind if kind in EXPECTED:
             expected = EXPECTED[kind].format(**entry.get("ctx", {}))
-            near = get_close_matches(str(entry["input"]), re.findall(r"'([^']+)'", expected), n=1)
+            near = get_close_matches(str(written), re.findall(r"'([^']+)'", expected), n=1)
             return path, f"{got}; expected {expected}" + (f"; did you mean {near[0]}?" if near else "")
-    return path, f"{got}; {entry['msg'][0].lower()}{entry['msg'][1:]}"
+    return path, f"{got}; {message[0].lower()}{message[1:]}"
 
 
 def _meant(path: KeyPath) -> str:

@@ -678,7 +678,7 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
         lambda place: [
             "export",
             place.copy(place.teacher, id2label={"0": "score"}, label2id={"score": 0}),
-            *["--data", place.reviews, *EXPORT],
+            *["--data", place.reviews, *EXPORT, "--metric", "accuracy"],
         ],
         ("has 1 outputs; --metric accuracy expects two or more",),
     ),
@@ -777,11 +777,15 @@ RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     "a manifest cut off": (lambda place: run_with(place, manifest='{"format_ver'), ("not a manifest of a run",)),
     "a manifest of a later version": (
         lambda place: run_with(place, manifest='{"format_version": 9, "stages": {}}'),
-        ("format version 9, expected 1",),
+        ("format version 9, expected 2",),
     ),
     "a manifest that was edited": (
-        lambda place: run_with(place, manifest='{"format_version": 1, "stages": {"teacher": {"files": 3}}}'),
+        lambda place: run_with(place, manifest='{"format_version": 2, "stages": {"teacher": {"files": 3}}}'),
         ("not a manifest of a run",),
+    ),
+    "a run folder of version 0.1.0": (
+        lambda place: run_with(place, manifest='{"format_version": 1, "stages": {"teacher": {"metrics": {}}}}'),
+        ("a run of PocketBERT 0.1.0", "choose another folder with --output, or move manifest.json away"),
     ),
     "a full disk": (run_onto_a_full_disk, ("runs/tiny: No space left on device; what is done stays",)),
     "a file in the folder's place": (run_into_a_file, ("runs",)),

@@ -26,6 +26,7 @@ from compress import locations
 from compress.files import size_bytes
 from export.bundle import write_bundle
 from export.manifest import BundleInfo
+from export.profiling import NodeEvent
 
 QUICK = Protocol(
     num_threads=1, rounds=2, texts_per_round=3, texts_per_visit=3, repeats=2, throughput_texts=300,
@@ -195,11 +196,13 @@ def test_the_parts_of_a_size_add_up_to_the_size(unfused, teacher_folder):
 
 
 def test_an_attention_counts_its_projections_and_its_two_products():
-    event = {"cat": "Node", "name": "attention_kernel_time", "dur": 100}
-    arguments = {
-        "op_name": "Attention",
-        "input_type_shape": [{"float": [2, 8, 32]}, {"float": [32, 96]}, {"float": [96]}],
-        "output_type_shape": [{"float": [2, 8, 32]}],
-    }
-    (part,) = operator_breakdown([{**event, "args": arguments}], last=1)
+    event = NodeEvent(
+        name="attention_kernel_time",
+        operator="Attention",
+        provider="CPUExecutionProvider",
+        duration_us=100,
+        inputs=[[2, 8, 32], [32, 96], [96]],
+        outputs=[[2, 8, 32]],
+    )
+    (part,) = operator_breakdown([event], last=1)
     assert part.ms == 0.1 and part.operations == 2 * 2 * 8 * 32 * 96 + 4 * 2 * 8 * 8 * 32

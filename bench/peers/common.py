@@ -122,15 +122,13 @@ class Texts:
     def columns(self, encodings: Sequence[Encoding]) -> dict[str, np.ndarray]:
         """The model's inputs, int64 (texts, positions), padded to the longest text."""
         shape = (len(encodings), max(len(encoding) for encoding in encodings))
-        columns = {
-            "input_ids": np.full(shape, self.pad_token_id, dtype=np.int64),
-            "attention_mask": np.zeros(shape, dtype=np.int64),
-            "token_type_ids": np.zeros(shape, dtype=np.int64),
-        }
+        ids = np.full(shape, self.pad_token_id, dtype=np.int64)
+        mask, types = np.zeros_like(ids), np.zeros_like(ids)
         for row, encoding in enumerate(encodings):
-            columns["input_ids"][row, : len(encoding)] = encoding.ids
-            columns["attention_mask"][row, : len(encoding)] = 1
-            columns["token_type_ids"][row, : len(encoding)] = encoding.type_ids
+            ids[row, : len(encoding)] = encoding.ids
+            mask[row, : len(encoding)] = 1
+            types[row, : len(encoding)] = encoding.type_ids
+        columns = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         return {name: columns[name] for name in self.input_names}
 
 
