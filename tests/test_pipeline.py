@@ -13,6 +13,7 @@ from conftest import LABELS, rows, words_with_vectors, write_csv
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer
 
+from bench.results import read_results
 from export.bundle import verify_bundle
 from export.predictors import TorchPredictor
 from pocketbert import cli
@@ -90,15 +91,17 @@ def test_a_run_leaves_bundles_a_report_and_the_table(finished):
     for name in ("teacher, torch fp32", "student, torch fp32", "student int8-dynamic, onnxruntime", "TF-IDF"):
         assert name in printed.stdout
     assert "report" in printed.stdout and not (folder / ".partial" / "prediction").exists()
-    results = json.loads((folder / "results.json").read_text())
-    assert results["selected_on_test"] and any("selected on the same rows" in line for line in results["remarks"])
-    assert list(results["stages"]) == [*STAGES[:3], "augment", *STAGES[3:], "export", "bench"]
+    results = read_results(folder)
+    assert results.run.selected_on_test
+    assert any("selected on the same rows" in line for line in results.run.remarks)
+    assert list(results.stage_seconds) == [*STAGES[:3], "augment", *STAGES[3:], "export", "bench"]
+    assert all(stage is not None for stage in vars(results.stages).values())
 
 
 def test_the_student_learns_the_rule(finished):
-    stages = json.loads((finished[0] / "results.json").read_text())["stages"]
-    assert stages["teacher"]["scores"]["test"] > 0.9
-    assert stages["prediction"]["scores"]["test"] > 0.8
+    stages = read_results(finished[0]).stages
+    assert stages.teacher.scores.test > 0.9
+    assert stages.prediction.scores.test > 0.8
 
 
 def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_path, base_folder, reviews):
@@ -118,11 +121,11 @@ def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_pa
     command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
     found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
-    stage = json.loads((tmp_path / "runs" / "tiny" / "results.json").read_text())["stages"]["prediction"]
-    points = {(point["learning_rate"], point["batch_size"]): point["dev_score"] for point in stage["search"]}
+    stage = read_results(tmp_path / "runs" / "tiny").stages.prediction
+    points = {(point.learning_rate, point.batch_size): point.dev_score for point in stage.search}
     assert set(points) == {(1e-9, 8), (1e-9, 16), (3e-3, 8), (3e-3, 16)}
-    assert stage["scores"]["dev"] == max(points.values()) == max(stage["dev_scores"])
-    assert min(points.values()) == points[1e-9, 8] == stage["scores_before"]["dev"]
+    assert stage.scores.dev == max(points.values()) == max(stage.training.dev_scores)
+    assert min(points.values()) == points[1e-9, 8] == stage.scores_before.dev
 
 
 def test_a_prediction_stage_that_only_harms_leaves_the_student_as_it_came(finished, tmp_path, base_folder, reviews):
@@ -136,9 +139,9 @@ def test_a_prediction_stage_that_only_harms_leaves_the_student_as_it_came(finish
     found = subprocess.run(command, cwd=tmp_path, env=finished[1], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     folder = tmp_path / "runs" / "tiny"
-    stage = json.loads((folder / "results.json").read_text())["stages"]["prediction"]
-    assert max(stage["dev_scores"]) < stage["scores_before"]["dev"]
-    assert stage["best_epoch"] == 0 and stage["scores"] == stage["scores_before"]
+    stage = read_results(folder).stages.prediction
+    assert max(stage.training.dev_scores) < stage.scores_before.dev
+    assert stage.training.best_epoch == 0 and stage.scores == stage.scores_before
     assert "(none as good as before: kept as it was)" in (folder / "report.md").read_text(encoding="utf-8")
 
 
@@ -150,10 +153,11 @@ def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder
     found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     folder = tmp_path / "runs" / "tiny-smoke"
-    stages = json.loads((folder / "results.json").read_text())["stages"]
-    assert (stages["prediction"]["vocabulary"]["pieces"], stages["prediction"]["vocabulary"]["of"]) == (24, 27)
+    stages = read_results(folder).stages
+    vocabulary = stages.prediction.vocabulary
+    assert (vocabulary.num_tokens, vocabulary.num_tokens_before) == (24, 27)
     assert len(Tokenizer.from_file(str(folder / "bundles" / "fp32" / "tokenizer.json")).get_vocab()) == 24
-    fused = stages["export"]["fused_nodes"]
+    fused = stages.export.fused_nodes
     assert fused == {"LayerNormalization": 1, "Attention": 2, "BiasGelu": 2, "SkipLayerNormalization": 4}
     texts = [text for text, _ in rows(30, seed=9)]
     student = TorchPredictor(folder / "prediction" / "model", max_length=32).logits(texts).argmax(axis=1)
@@ -169,6 +173,23 @@ def test_a_second_run_does_nothing_and_says_so(finished):
     assert found.returncode == 0 and "Nothing to do" in found.stderr
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.onnx")} == before
     assert "teacher, torch fp32" in found.stdout
+
+
+def test_until_stops_after_a_stage_and_goes_on_from_there(finished, tmp_path):
+    """What the cache holds is linked; what comes after the stage is not begun."""
+    _, environment, path, _ = finished
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), "--output", str(tmp_path / "part"), "--until"]
+
+    def until(stage: str) -> subprocess.CompletedProcess:
+        return subprocess.run([*command, stage], cwd=path.parent, env=environment, capture_output=True, text=True)
+
+    done = until("general")
+    assert done.returncode == 0, done.stderr
+    folders = {folder.name for folder in (tmp_path / "part").iterdir() if folder.is_dir()}
+    assert {"teacher", "general"} <= folders and not {"intermediate", "augment", "export"} & folders
+    assert not (tmp_path / "part" / "results.json").exists() and "report" not in done.stdout
+    wrong = until("distillation")
+    assert wrong.returncode == 2 and "its stages are teacher, general, masked_lm, augment" in wrong.stderr
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -285,9 +306,9 @@ def checkpointed_epochs(root: Path, stage: str) -> list[float]:
 
 def test_the_recommended_variant_is_one_that_passed_and_its_bundle_says_so(finished):
     folder = finished[0]
-    exported = json.loads((folder / "results.json").read_text())["stages"]["export"]
-    chosen = exported["recommended"]
-    latencies = {name: facts["latency_ms"] for name, facts in exported["variants"].items()}
+    exported = read_results(folder).stages.export
+    chosen = exported.recommended
+    latencies = {name: variant.latency_ms for name, variant in exported.variants.items()}
     assert latencies[chosen] <= 1.03 * min(latencies.values())
     for name in VARIANTS:
         manifest = json.loads((folder / "bundles" / name / "bundle.json").read_text())
