@@ -8,7 +8,7 @@ token by token and need the teacher's own tokenisation, logits do not.
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +22,25 @@ from compress.errors import UserError
 TEXTS_AT_ONCE = 1000
 SPECIAL = ("unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_token", "eos_token")
 Json = dict[str, Any]  # an object of tokenizer.json, as the library `tokenizers` writes it
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """What is read of a tokenizer.json's model; keys that its type lacks keep their defaults.
+
+    `vocab`: piece -> number, or of Unigram pairs of piece and score. `unk_id`: of Unigram, a place in `vocab`.
+    """
+
+    type: str
+    vocab: Any
+    merges: Sequence[str | list[str]] = ()
+    unk_id: int | None = None
+    continuing_subword_prefix: str | None = None
+
+    @classmethod
+    def of(cls, model: Json) -> Self:
+        """From the object of that name."""
+        return cls(**{field.name: model[field.name] for field in fields(cls) if field.name in model})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +66,20 @@ class _TokenizerFile:
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> Self:
         """Raises UserError for a model of another kind."""
         content = json.loads(tokenizer.backend_tokenizer.to_str())
-        model = content["model"]
-        kind, vocab = model["type"], model["vocab"]
-        if kind not in ("WordPiece", "BPE", "Unigram"):
-            raise UserError(f"the tokenizer is a {kind}; expected WordPiece, BPE or Unigram", option="vocabulary")
-        scores = dict(map(tuple, vocab)) if kind == "Unigram" else {}
-        unknown = model.get("unk_id")  # of Unigram: a place in the vocabulary
+        as_written = content["model"]
+        model = _Model.of(as_written)
+        if model.type not in ("WordPiece", "BPE", "Unigram"):
+            raise UserError(f"the tokenizer is a {model.type}; expected WordPiece, BPE or Unigram", option="vocabulary")
+        scores = dict(map(tuple, model.vocab)) if model.type == "Unigram" else {}
         return cls(
             content=content,
-            model=model,
-            kind=kind,
-            prefix=model.get("continuing_subword_prefix") or "",
-            pieces=frozenset(scores or vocab),
-            merges=[_pair(merge) for merge in model.get("merges", ())],
+            model=as_written,
+            kind=model.type,
+            prefix=model.continuing_subword_prefix or "",
+            pieces=frozenset(scores or model.vocab),
+            merges=[_pair(merge) for merge in model.merges],
             scores=scores,
-            unknown=None if unknown is None else vocab[unknown][0],
+            unknown=None if model.unk_id is None else model.vocab[model.unk_id][0],
             added={token["content"]: token for token in content["added_tokens"]},
         )
 

@@ -89,7 +89,7 @@ def bench(
     )
     if check_itself is not None:
         if len(paths) > 1:
-            raise UserError(f"--check {check_itself}: got {len(paths)} folders; expected one, to hold against itself")
+            raise UserError(f"--check {check_itself}: got {len(paths)} folders; expected one, to compare with itself")
         result = of_itself(paths[0], question, runs=check_itself, output=output, console=stderr_console())
         printed(result, as_json, shown.validity)
         return
@@ -122,7 +122,7 @@ def bench_training(
 
     console = stderr_console()
     loaded = load_recipe(recipe, changes=changes or ())
-    found = measure(
+    ladder = measure(
         loaded,
         prepare(loaded, console),
         num_rows=rows,
@@ -133,7 +133,7 @@ def bench_training(
         output=output,
         console=console,
     )
-    printed(found, as_json, shown.training)
+    printed(ladder, as_json, shown.training)
 
 
 @commands.command(
@@ -158,7 +158,7 @@ def bench_augment(
 
     console = stderr_console()
     loaded = load_recipe(recipe, changes=changes or ())
-    found = measure(
+    ladder = measure(
         loaded,
         prepare(loaded, console),
         num_rows=rows,
@@ -167,7 +167,7 @@ def bench_augment(
         output=output,
         console=console,
     )
-    printed(found, as_json, shown.augmentation)
+    printed(ladder, as_json, shown.augmentation)
 
 
 @commands.command(

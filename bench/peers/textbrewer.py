@@ -65,10 +65,10 @@ class Peer:
             return time.perf_counter() - started
 
     def _adapt(self, batch: dict[str, Tensor], output: Any) -> dict[str, Any]:
-        found: dict[str, Any] = {"logits": (output.logits,), "inputs_mask": batch["attention_mask"]}
+        adapted: dict[str, Any] = {"logits": (output.logits,), "inputs_mask": batch["attention_mask"]}
         if self.stage == "intermediate":
-            found |= {"hidden": output.hidden_states, "attention": output.attentions}
-        return found
+            adapted |= {"hidden": output.hidden_states, "attention": output.attentions}
+        return adapted
 
 
 def _matches(teacher: PreTrainedModel, student: PreTrainedModel, layer_map: Sequence[int]) -> list[dict[str, Any]]:

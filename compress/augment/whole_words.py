@@ -1,6 +1,5 @@
 """Which pieces of a tokenizer's vocabulary are whole words, and how they are written."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,15 +28,16 @@ class WholeWords:
 
 def whole_words(tokenizer: PreTrainedTokenizerBase, num_rows: int) -> WholeWords:
     """`num_rows`: of the model's embedding, which may have more than the tokenizer has pieces. Raises UserError."""
-    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    model = tokenizer.backend_tokenizer.model
+    kind = type(model).__name__
     pieces = {number: piece for piece, number in tokenizer.get_vocab().items()}
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    prefix = model.get("continuing_subword_prefix") or ""
+    prefix = getattr(model, "continuing_subword_prefix", None) or ""
     begins = {mark: sum(piece.startswith(mark) for piece in pieces.values()) for mark in MARKS}
-    mark = "" if model["type"] == "WordPiece" and prefix else max(begins, key=begins.__getitem__)
+    mark = "" if kind == "WordPiece" and prefix else max(begins, key=begins.__getitem__)
     if mark and not begins[mark]:
         raise UserError(
-            f"a {model['type']} vocabulary that marks neither the first pieces of words ({' or '.join(MARKS)}) nor the "
+            f"a {kind} vocabulary that marks neither the first pieces of words ({' or '.join(MARKS)}) nor the "
             "others (as WordPiece does); with it whole words can't be told from parts of words",
             option="masked_lm",
         )
