@@ -13,8 +13,6 @@ from compress.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from compress.task_types import TaskType
-
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
@@ -133,26 +131,6 @@ def check_classes(name: str, names: tuple[str, ...], labels: Mapping[str, np.nda
             )
     missing = [label for index, label in enumerate(names) if index not in held["train"]]
     return [f"no row has the label {', '.join(missing)}: it can't be learned"] if missing else []
-
-
-def parse(
-    tables: dict[str, "pd.DataFrame"],
-    text: Sequence[str],
-    label: str,
-    names: tuple[str, ...],
-    kind: "TaskType",
-    *,
-    by_position: bool,
-    where: str,
-) -> dict[str, Split]:
-    """Texts and labels of all splits. `kind`: reads the labels; `names`, `by_position`: as it takes them."""
-    columns = {split: table[label] for split, table in tables.items()}
-    labels = kind.read_labels(columns, names, by_position=by_position, where=where)
-    splits = {}
-    for split, table in tables.items():
-        texts, *pairs = ([str(cell).strip() for cell in table[column]] for column in text)
-        splits[split] = Split(texts=texts, pairs=pairs[0] if pairs else None, labels=labels[split])
-    return splits
 
 
 def _rows_of(where: str, split: str, columns: Mapping[str, "pd.Series"]) -> str:

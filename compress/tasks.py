@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from compress import tables, task_types
-from compress.cells import Split, check_cells, parse
+from compress.cells import Split, check_cells
 from compress.errors import UserError
-from compress.task_types import TaskTypeName
+from compress.task_types import TaskType, TaskTypeName
 
 TEST_FROM_DEV_ROWS = 1000
 DEV_SHARE, DEV_ROWS_AT_MOST = 0.2, 2000
@@ -85,7 +86,7 @@ def load_task(
         check_cells(table, text, label, where=f"{data} ({split})")
     kind = task_types.task_type(task_type)
     names = kind.label_names(found["train"][label], known=labels or classes.get(label), where=str(data))
-    parsed = parse(found, text, label, names, kind, by_position=label in classes, where=str(data))
+    parsed = _parse(found, text, label, names, kind, by_position=label in classes, where=str(data))
     if max_rows is not None:
         parsed = {split: _drawn(rows, max_rows, seed, task_type) for split, rows in parsed.items()}
     return split_task(name=name, task_type=task_type, labels=names, splits=parsed, max_length=max_length, seed=seed)
@@ -105,7 +106,7 @@ def read_split(
     check_cells(table, text, label, where=str(path))
     kind = task_types.task_type(task_type)
     names = kind.label_names(table[label], known=labels, where=str(path))
-    (split,) = parse({"rows": table}, text, label, names, kind, by_position=False, where=str(path)).values()
+    (split,) = _parse({"rows": table}, text, label, names, kind, by_position=False, where=str(path)).values()
     return split
 
 
@@ -240,3 +241,23 @@ def _with_every_group(rows: Split, kept: np.ndarray, others: np.ndarray, task_ty
     groups = task_types.task_type(task_type).groups(rows.labels)
     lost, first = np.unique(groups[others], return_index=True)
     return np.sort(np.concatenate([kept, others[first[~np.isin(lost, groups[kept])]]]))
+
+
+def _parse(
+    tables: dict[str, pd.DataFrame],
+    text: Sequence[str],
+    label: str,
+    names: tuple[str, ...],
+    kind: TaskType,
+    *,
+    by_position: bool,
+    where: str,
+) -> dict[str, Split]:
+    """Texts and labels of all splits. `kind`: reads the labels; `names`, `by_position`: as it takes them."""
+    columns = {split: table[label] for split, table in tables.items()}
+    labels = kind.read_labels(columns, names, by_position=by_position, where=where)
+    splits = {}
+    for split, table in tables.items():
+        texts, *pairs = ([str(cell).strip() for cell in table[column]] for column in text)
+        splits[split] = Split(texts=texts, pairs=pairs[0] if pairs else None, labels=labels[split])
+    return splits

@@ -19,17 +19,17 @@ from compress.encoding import Encoded, encode_split, encoded_rows, token_blocks
 from compress.inference import predict_logits
 from compress.objective import Objective, Projections
 from compress.student import new_student
-from compress.task_types import TaskTypeName
 from compress.tasks import Task
 from compress.training import Schedule, Setting
 from pocketbert.augment_keys import TrainHeadSection
 from pocketbert.corpora import error_context, texts_of
+from pocketbert.forecast import ModelSummary, RunForecast, StageForecast, TokenLengths
 from pocketbert.plan import StageName, plan_of
 from pocketbert.recipe import Recipe, masked_lm_of
 from pocketbert.recipe_task import remarks_on
 from pocketbert.runs import recorded_seconds, state_of
-from pocketbert.stages.data import schedule_of
 from pocketbert.stages.layers import objective_of
+from pocketbert.stages.training import schedule_of
 from pocketbert.training_keys import GeneralSection, LayerWiseSection, StageSection
 
 SAMPLED_TEXTS = 500
@@ -42,61 +42,6 @@ QUIET = Console(quiet=True)
 def _unscored(_: PreTrainedModel) -> float:
     """No score: only the steps are timed."""
     return 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenLengths:
-    """Tokens of some train rows, special ones included, before they are cut at `max_length`."""
-
-    median: float
-    longest: int
-    max_length: int
-    share_cut: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSummary:
-    """A model's dimensions. `name`: where its weights come from."""
-
-    name: str
-    architecture: str
-    layers: int
-    width: int
-    heads: int
-    num_parameters: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageForecast:
-    """A stage that a run would do or skip.
-
-    `num_steps`: optimiser steps; None where it trains nothing. `estimated_s`: 0 where it is done; None where it trains
-    nothing and no run in this folder has timed it yet.
-    """
-
-    name: StageName
-    state: str
-    num_steps: int | None
-    estimated_s: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunForecast:
-    """The resolved plan of a recipe. `answers`: in words, what the model will answer."""
-
-    name: str
-    folder: str
-    labels: list[str]
-    task_type: TaskTypeName
-    metric: str
-    num_rows: SplitSizes
-    remarks: list[str]
-    tokens: TokenLengths
-    teacher: ModelSummary
-    student: ModelSummary
-    stages: list[StageForecast]
-    variants: list[str]
-    required: list[str]
 
 
 def forecast(recipe: Recipe, task: Task, folder: Path, on_stage: Callable[[str], None]) -> RunForecast:

@@ -47,7 +47,8 @@ MEASURING = (
     "messages", "noise", "profile", "quota", "records", "rows", "runners", "sizes", "stats", "threads", "words",
     "worker",
 )  # fmt: skip
-SHARED_CODE = ("compress", "pocketbert/corpora.py", "pocketbert/stages/data.py", "pocketbert/stages/layers.py")
+SHARED_BY_STAGES = ("data", "layers", "training")
+SHARED_CODE = ("compress", "pocketbert/corpora.py", *(f"pocketbert/stages/{name}.py" for name in SHARED_BY_STAGES))
 MORE_CODE: dict[StageName, tuple[str, ...]] = {
     "export": ("export",),
     "bench": ("export", "pocketbert/benchmark.py", *(f"bench/{module}.py" for module in MEASURING)),

@@ -21,10 +21,10 @@ from bench.validity import SelfCheck
 from bench.words import words_for
 from export.results import ExportResult
 from pocketbert.doctor import DoctorReport
+from pocketbert.forecast import RunForecast
 from pocketbert.pipeline import Outcome
 
-if TYPE_CHECKING:  # they load torch
-    from pocketbert.estimate import RunForecast
+if TYPE_CHECKING:  # it loads torch
     from pocketbert.examples import AugmentationPreview, AugmentedExample
 
 PIPE_WIDTH = 1000  # no name is cut where no screen limits the width
@@ -212,7 +212,7 @@ def _which(example: "AugmentedExample") -> str:
     return ", first text" if example.column == "text" else ", second text"
 
 
-def plan(forecast: "RunForecast") -> None:
+def plan(forecast: RunForecast) -> None:
     """The resolved plan of a recipe."""
     rows, tokens = forecast.num_rows, forecast.tokens
     outputs = words_for(forecast.task_type).outputs(forecast.labels)

@@ -18,7 +18,7 @@ from compress.tasks import load_task
 from compress.trainer import DistillationTrainer
 from compress.training import Schedule, Setting, arguments, train
 from pocketbert.reading import load_recipe
-from pocketbert.stages.data import schedule_of
+from pocketbert.stages.training import schedule_of
 
 TEXTS = [text for text, _ in rows(50)]
 

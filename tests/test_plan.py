@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from compress import locations
-from compress.code import code_digest
+from compress.code import code_digest, without_comments
 from compress.errors import UserError
 from pocketbert import plan
 from pocketbert.manifest import first_difference, planned
@@ -196,6 +196,21 @@ def test_changed_code_does_the_stages_again_that_it_makes_and_a_changed_comment_
     later = {"prediction", "export", "bench"}
     assert edited("pocketbert/stages/prediction.py", "DRIFT_VARIANTS = 2000", "DRIFT_VARIANTS = 1000") == later
     assert edited("bench/report.py", "import", "import os, ") == set()
+
+
+def test_the_digest_reads_code_and_nothing_else():
+    source = """'''Module.'''
+
+import os  # for its path
+
+
+def f(x): 'one line'
+class A:
+    \'\'\'Two
+    lines.\'\'\'
+    hash = "# no comment"
+"""
+    assert without_comments(source) == 'import os\ndef f(x):\nclass A:\n    hash = "# no comment"'
 
 
 def test_every_stage_has_a_version_and_a_file_of_its_own(make):

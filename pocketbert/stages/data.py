@@ -1,7 +1,6 @@
 """What the training stages share: the teacher, the token rows, scores, and how a stage trains. Loads torch."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -10,22 +9,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress import models
 from compress.augment import augment
-from compress.blocks import pack
 from compress.cells import Split
 from compress.encoding import Encoded, encode_split
-from compress.errors import UserError
 from compress.inference import predict_logits
 from compress.results import SplitScores
 from compress.shards import encoded_shards
 from compress.task_types import task_type
 from compress.tasks import Task
-from compress.training import Schedule, Setting
-from pocketbert.augment_keys import TrainHeadSection
-from pocketbert.corpora import error_context
 from pocketbert.recipe import Recipe
-from pocketbert.stages.context import StageContext
-from pocketbert.training_keys import GeneralSection, StageSection
-from pocketbert.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,49 +85,3 @@ class TaskData:
     def _score(self, split: Split, logits: np.ndarray) -> float:
         kind = task_type(self.task.type)
         return kind.score(self.recipe.task.metric, split.labels, kind.decide(logits), len(self.task.labels))
-
-
-def token_blocks(
-    context: StageContext,
-    workspace: Workspace,
-    corpus: Iterable[str],
-    section: GeneralSection | TrainHeadSection,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    kept_as: str = "blocks",
-    at_least: int = 1,
-) -> Encoded:
-    """Running text as token blocks on disk. Raises UserError where it makes fewer than `at_least`."""
-    with error_context(section):
-        texts = pack(
-            corpus,
-            tokenizer,
-            workspace.kept(kept_as),
-            max_length=section.max_length,
-            on_progress=lambda num_texts: context.console.print(f"  {kept_as}: {num_texts:,} texts read"),
-        )
-    if len(texts.lengths) < at_least:
-        raise UserError(
-            f"{section.key}.corpus: its text makes {len(texts.lengths)} of the {at_least} blocks of one batch "
-            f"({section.max_length} tokens each); expected running text, thousands of blocks"
-        )
-    return texts
-
-
-def setting_of(context: StageContext, workspace: Workspace, title: str) -> Setting:
-    """How a stage of this run trains, under the name that `title` gives its progress and curves."""
-    training = context.recipe.training
-    return Setting(
-        title=title,
-        seed=context.recipe.seed,
-        checkpoints=workspace.checkpoints,
-        tensorboard=context.folder / "tensorboard" / title,
-        precision=training.precision,
-        compiled=training.compile,
-        console=context.console,
-    )
-
-
-def schedule_of(section: StageSection) -> Schedule:
-    """A stage's section of the recipe, as the trainer takes it."""
-    return Schedule(**{field.name: getattr(section, field.name) for field in fields(Schedule)})

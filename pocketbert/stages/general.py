@@ -4,8 +4,8 @@ from compress import distill, models
 from compress.results import GeneralResult
 from pocketbert.corpora import texts_of
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.data import schedule_of, setting_of, token_blocks
 from pocketbert.stages.layers import new_learner, objective_of
+from pocketbert.stages.training import schedule_of, setting_of, token_blocks
 from pocketbert.workspace import Workspace
 
 

@@ -3,8 +3,8 @@
 from compress import distill
 from compress.results import IntermediateResult, SplitScores
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.data import schedule_of, setting_of
 from pocketbert.stages.layers import load_learner, new_learner, objective_of, take_head
+from pocketbert.stages.training import schedule_of, setting_of
 from pocketbert.workspace import Workspace
 
 

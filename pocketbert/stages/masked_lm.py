@@ -15,7 +15,7 @@ from compress.results import MaskedLMResult
 from pocketbert.corpora import error_context, texts_of
 from pocketbert.recipe import masked_lm_of
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.data import schedule_of, setting_of, token_blocks
+from pocketbert.stages.training import schedule_of, setting_of, token_blocks
 from pocketbert.workspace import Workspace
 
 HELD_OUT_EVERY, HELD_OUT_BLOCKS = 50, 1000

@@ -22,8 +22,9 @@ from compress.training import rows_seen
 from compress.vocabulary import Cut, cut_embedding, cut_vocabulary
 from pocketbert.corpora import error_context, texts_of
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.data import EncodedSplits, schedule_of, setting_of
+from pocketbert.stages.data import EncodedSplits
 from pocketbert.stages.layers import load_learner, take_head
+from pocketbert.stages.training import schedule_of, setting_of
 from pocketbert.workspace import Workspace
 
 DRIFT_VARIANTS = 2000

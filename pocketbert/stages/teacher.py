@@ -7,7 +7,7 @@ from compress.inference import predict_logits
 from compress.results import TeacherResult
 from compress.tasks import require_label_order
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.data import schedule_of, setting_of
+from pocketbert.stages.training import schedule_of, setting_of
 from pocketbert.workspace import Workspace
 
 
