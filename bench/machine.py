@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -62,21 +63,42 @@ def usable_cores() -> int:
 def torch_threads() -> int | None:
     """Threads that torch computes with on a CPU; None where it computes on CUDA. Does not load torch.
 
-    torch takes OMP_NUM_THREADS, else MKL_NUM_THREADS, else one for each physical core that the process may run on; with
-    MKL, as on x86-64, never more than there are such cores.
+    torch takes MKL_NUM_THREADS, else OMP_NUM_THREADS, else one for each physical core that the process may run on. MKL,
+    which it uses on x86-64, allows no more than the machine has physical cores, unless MKL_DYNAMIC=FALSE.
     """
-    if cuda_device() is not None and not package_versions().get("torch", "").endswith("+cpu"):
+    if _torch_uses_cuda():
         return None
-    allowed = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else None
-    if allowed is None:
-        cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    else:
-        cores = len({_physical_core(cpu) for cpu in allowed})
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    limited = platform.machine() in ("x86_64", "AMD64") and os.environ.get("MKL_DYNAMIC", "").upper() != "FALSE"
+    for variable in ("MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         number = os.environ.get(variable, "").partition(",")[0].strip()
         if number.isdecimal() and int(number):
-            return min(cores, int(number)) if platform.machine() in ("x86_64", "AMD64") else int(number)
-    return cores
+            return min(cores, int(number)) if limited else int(number)
+    allowed = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else None
+    return cores if allowed is None else len({_physical_core(cpu) for cpu in allowed})
+
+
+def auto_precision() -> str | None:
+    """What `precision: auto` means for torch on this processor: "bf16" or "fp32". Does not load torch.
+
+    None where it computes on CUDA, and where the system does not list the processor's instructions. Has to agree with
+    `compress.precision.chosen`.
+    """
+    flags = _cpu_info("flags") or _cpu_info("Features")
+    if flags is None or _torch_uses_cuda():
+        return None
+    return "bf16" if {"avx512_bf16", "amx_tile"} & set(flags.split()) else "fp32"
+
+
+def _torch_uses_cuda() -> bool:
+    """Whether torch finds a CUDA device; CUDA_VISIBLE_DEVICES can hide all of them from it, but not from nvidia-smi."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and not package_versions().get("torch", "").endswith("+cpu") and _has_cuda_device()
+
+
+@cache
+def _has_cuda_device() -> bool:
+    return cuda_device() is not None
 
 
 def _physical_core(cpu: int) -> str:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+STRINGS = (ast.Constant, ast.JoinedStr)
 
 
 @cache
@@ -25,15 +26,24 @@ def code_digest(path: Path) -> str:
 
 
 def without_comments(source: str) -> str:
-    """Source code less its comments, docstrings and blank lines."""
-    lines = source.splitlines()
+    """Source code less its comments, docstrings and blank lines; a string over several lines keeps all of them."""
+    lines = source.split("\n")  # as the syntax tree counts them: other separators may stand inside a string
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             line, column = token.start
             lines[line - 1] = lines[line - 1][:column]
+    in_strings: set[int] = set()  # the numbers of lines that end inside a string
+    in_docstrings: set[int] = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, STRINGS):
+            in_strings.update(range(node.lineno, node.end_lineno or 0))
+        elif isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             text = node.body[0]
-            before = lines[text.lineno - 1].encode()[: text.col_offset].decode()
-            lines[text.lineno - 1 : text.end_lineno] = [before, *[""] * ((text.end_lineno or 0) - text.lineno)]
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+            first, last = text.lineno, text.end_lineno or text.lineno
+            before = lines[first - 1].encode()[: text.col_offset].decode()
+            after = lines[last - 1].encode()[text.end_col_offset :].decode()
+            lines[first - 1 : last] = [before + after, *[""] * (last - first)]
+            in_docstrings.update(range(first, last))
+    in_strings -= in_docstrings
+    kept = [(number in in_strings, line) for number, line in enumerate(lines, start=1)]
+    return "\n".join(line if in_string else line.rstrip() for in_string, line in kept if in_string or line.strip())

@@ -140,7 +140,9 @@ def first_difference(before: JsonValue, after: object, key: str = "") -> str:
         return f"{name} is another than it was made from"
     if section == "code":
         return f"the code of {name} changed"
-    hint = f"; OMP_NUM_THREADS={before} keeps it" if key == "threads" and before is not None else ""
+    hint = ""
+    if key == "threads" and before is not None and after is not None:  # torch has no more threads than cores
+        hint = f"; OMP_NUM_THREADS={before} keeps it, given as many cores"
     return f"{key or 'its record'} was {_brief(before)}, is {_brief(after)}{hint}"
 
 

@@ -37,7 +37,7 @@ STAGE_VERSIONS: dict[StageName, int] = {
     "bench": 1,
 }
 ROOT = Path(compress.__file__).resolve().parent.parent
-LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")  # of every stage that computes with a model
+LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scikit-learn")  # of every stage
 MORE_LIBRARIES: dict[StageName, tuple[str, ...]] = {
     "augment": ("gensim", "regex"),
     "export": ("onnx", "onnxruntime", "onnxruntime-gpu"),
@@ -172,7 +172,13 @@ class _Dependencies:
     def _training(self, section: StageSection, *left_out: str) -> Inputs:
         """A training stage's options but for those that change how it computes, and not what."""
         options = section.model_dump(exclude={"micro_batch_size", "checkpoint_steps", *left_out})
-        return {**options, "precision": self.recipe.training.precision}
+        return {**options, "precision": self.precision}
+
+    @property
+    def precision(self) -> str:
+        """What `auto` means here, where that is known without torch: a machine without bf16 trains other weights."""
+        wanted = self.recipe.training.precision
+        return (machine.auto_precision() or wanted) if wanted == "auto" else wanted
 
     def teacher(self) -> Inputs:
         teacher = self.recipe.teacher
@@ -217,7 +223,8 @@ class _Dependencies:
             "masked_lm": None if trained else locations.identity(masked_lm_of(self.recipe)),
             "vectors": section.vectors and locations.file_identity(section.vectors, key="augment.vectors"),
             "stop_words": sha256(stop_words) if stop_words.is_file() else section.stop_words,
-            "precision": self.recipe.training.precision,
+            # candidates are in fp32 by default; only the filter by the teacher's labels takes what the machine has
+            "precision": self.recipe.training.precision if section.drop_flips_above is None else self.precision,
         }
 
     def intermediate(self) -> Inputs:

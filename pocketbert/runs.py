@@ -79,25 +79,25 @@ class Run:
     def _do(self, stage: Planned[Name], build: Build) -> StageRecord:
         name, fingerprint = stage.name, stage.fingerprint
         record = self.records.get(name)
-        target = self.folder / name
+        target, reason = self.folder / name, None
         if record is not None and record.fingerprint == fingerprint:
-            if changed := _first_change(target, record):
-                self.announce(f"{name}: {escape(changed)} is not as the stage left it; the stage is done again")
-            else:
+            changed = _first_change(target, record)
+            if changed is None:
                 self.announce(f"[dim]{name}: done before[/dim]")
                 return record
+            reason = f"{changed} is not as the stage left it"
         elif record is not None:
-            self.announce(f"{name}: done again: {escape(first_difference(record.inputs, stage.inputs))}")
+            reason = first_difference(record.inputs, stage.inputs)
         if stage.shared:
-            record = self._shared(stage, build)
+            record = self._shared(stage, build, reason)
         else:
-            record = self._build(stage, build, target, self.folder / PARTIAL / name)
+            record = self._build(stage, build, target, self.folder / PARTIAL / name, reason)
         self.records[name] = record
         write_manifest(self.folder, self.records)
         shutil.rmtree(self.folder / PARTIAL / name, ignore_errors=True)
         return record
 
-    def _shared(self, stage: Planned[Name], build: Build) -> StageRecord:
+    def _shared(self, stage: Planned[Name], build: Build, reason: str | None) -> StageRecord:
         name, fingerprint = stage.name, stage.fingerprint
         entry, proof = _in_cache(name, fingerprint)
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ class Run:
             record = read_record(proof)
             if record is None or record.fingerprint != fingerprint or _first_change(entry, record):
                 partial = entry.with_suffix(".partial")
-                record = self._build(stage, build, entry, partial)
+                record = self._build(stage, build, entry, partial, reason)
                 write_json(proof, asdict(record))
                 shutil.rmtree(partial, ignore_errors=True)
             else:
@@ -114,9 +114,16 @@ class Run:
         (self.folder / name).symlink_to(entry, target_is_directory=True)
         return record
 
-    def _build(self, stage: Planned[Name], build: Build, target: Path, partial: Path) -> StageRecord:
-        """Build beside the target, and put it in place when complete. Checkpoints of other options are dropped."""
+    def _build(
+        self, stage: Planned[Name], build: Build, target: Path, partial: Path, reason: str | None
+    ) -> StageRecord:
+        """Build in `partial`, and move the complete result to the target. Checkpoints of other options are dropped.
+
+        `reason`: why a stage that was done before is done again.
+        """
         self.num_built += 1
+        if reason is not None:
+            self.announce(f"{stage.name}: done again: {escape(reason)}")
         mark = partial / "fingerprint"
         if not mark.exists() or mark.read_text() != stage.fingerprint:
             _remove(partial)
@@ -145,10 +152,10 @@ class Run:
 
 def _follow(build: Build) -> StageRecord:
     """What every process but the main one does: build where that one builds, and take over its record."""
-    while isinstance(told := processes.from_main(None), Workspace):
-        build(told)
-    assert isinstance(told, StageRecord)
-    return told
+    while isinstance(sent := processes.from_main(None), Workspace):
+        build(sent)
+    assert isinstance(sent, StageRecord)
+    return sent
 
 
 def recorded_seconds(folder: Path, stage: str) -> float | None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from compress import locations
 from compress.code import code_digest, without_comments
 from compress.errors import UserError
+from compress.precision import chosen
 from pocketbert import plan
 from pocketbert.manifest import first_difference, planned
 from pocketbert.pipeline import prepare
@@ -213,6 +214,40 @@ class A:
     assert without_comments(source) == 'import os\ndef f(x):\nclass A:\n    hash = "# no comment"'
 
 
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("def f(): 'doc'; return 1\n", "def f(): ; return 1"),
+        ('TEXT = """\none  \n\ntwo\n"""\n\nx = 1  \n', 'TEXT = """\none  \n\ntwo\n"""\nx = 1'),
+        ('TEXT = f"""\n{x}\n\n"""\n', 'TEXT = f"""\n{x}\n\n"""'),
+        ("def f():\n    '''A\x0cB\u2028C.'''\n    return 'é'  # é\n", "def f():\n    return 'é'"),
+    ],
+)
+def test_the_digest_reads_all_of_a_string_and_all_of_a_line(source, code):
+    """Blank lines inside a string, code behind a docstring, and characters that are no ends of lines in Python."""
+    assert without_comments(source) == code
+
+
+# what stages import and what shapes no result: options, which count by their values, and where files go
+SHAPES_NO_RESULT = {
+    "pocketbert/recipe.py", "pocketbert/training_keys.py", "pocketbert/augment_keys.py", "pocketbert/manifest.py",
+    "pocketbert/runs.py", "pocketbert/workspace.py", "pocketbert/stages/context.py",
+}  # fmt: skip
+
+
+def test_the_code_of_a_stage_is_all_of_pocketbert_that_its_file_imports():
+    num_imports = 0
+    for stage in get_args(StageName):
+        sources = {*plan.SHARED_CODE, *plan.MORE_CODE.get(stage, ()), f"pocketbert/stages/{stage}.py"}
+        for source in [name for name in sources if name.startswith("pocketbert/stages/")]:
+            for node in ast.walk(ast.parse((ROOT / source).read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pocketbert."):
+                    imported = f"{node.module.replace('.', '/')}.py"
+                    assert imported in sources | SHAPES_NO_RESULT, f"{stage}: {source} imports {imported}"
+                    num_imports += 1
+    assert num_imports > 20
+
+
 def test_every_stage_has_a_version_and_a_file_of_its_own(make):
     assert set(STAGE_VERSIONS) == set(get_args(StageName))
     for name in STAGE_VERSIONS:
@@ -252,17 +287,84 @@ def test_another_number_of_threads_trains_again_but_leaves_a_teacher_that_is_giv
 
 
 @pytest.mark.parametrize(
-    "variables", [{}, {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "64"}, {"MKL_NUM_THREADS": "1"}]
+    "variables",
+    [
+        {},
+        {"ONE_CORE": "1"},
+        {"ONE_CORE": "1", "OMP_NUM_THREADS": "2"},
+        {"OMP_NUM_THREADS": "1"},
+        {"OMP_NUM_THREADS": "64"},
+        {"OMP_NUM_THREADS": "0"},
+        {"OMP_NUM_THREADS": "2,1"},
+        {"MKL_NUM_THREADS": "1"},
+        {"MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "2"},
+        {"MKL_NUM_THREADS": "2", "OMP_NUM_THREADS": "1"},
+        {"MKL_DYNAMIC": "FALSE", "OMP_NUM_THREADS": "8"},
+        {"MKL_DYNAMIC": "0", "OMP_NUM_THREADS": "8"},
+    ],
 )
 def test_the_number_of_threads_is_that_which_torch_takes(variables):
-    code = "from bench.machine import torch_threads as ours\nguess = ours()\nimport torch\n"
+    if "ONE_CORE" in variables and not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system does not bind a process to a core")
+    code = "import os\nif 'ONE_CORE' in os.environ: os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+    code += "from bench.machine import torch_threads as ours\nguess = ours()\nimport torch\n"
     code += "print(guess, torch.get_num_threads())"
-    environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "MKL_"))}
     output = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={**environment, **variables}, capture_output=True, text=True
     ).stdout
     ours, theirs = output.split()
     assert ours in (theirs, "None")  # None: it computes on CUDA
+
+
+def test_cuda_leaves_the_threads_out_unless_its_devices_are_hidden_from_torch(monkeypatch):
+    machine = plan.machine
+    monkeypatch.setattr(machine, "_has_cuda_device", lambda: True)
+    for build, visible, expected in (
+        ("2.13.0", None, True),
+        ("2.13.0", "0", True),
+        ("2.13.0", "", False),
+        ("2.13.0", "-1", False),
+        ("2.13.0+cpu", None, False),
+    ):
+        monkeypatch.setattr(machine, "package_versions", lambda build=build: {"torch": build})
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert (machine.torch_threads() is None) is (machine.auto_precision() is None) is expected
+
+
+def test_the_precision_that_auto_means_is_that_of_training():
+    assert plan.machine.auto_precision() in (chosen("auto"), None)  # None: CUDA, or the system does not say
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("avx2 avx512f", "fp32"),
+        ("avx2 avx512_bf16", "bf16"),
+        ("amx_bf16 amx_tile", "bf16"),
+        ("asimd bf16", "fp32"),
+        (None, None),
+    ],
+)
+def test_the_flags_of_a_processor_decide_what_auto_means(monkeypatch, flags, expected):
+    monkeypatch.setattr(plan.machine, "_torch_uses_cuda", lambda: False)
+    monkeypatch.setattr(plan.machine, "_cpu_info", lambda field: flags if field == "flags" else None)
+    assert plan.machine.auto_precision() == expected
+
+
+def test_another_precision_of_auto_trains_again_and_one_that_is_named_does_not(make, monkeypatch):
+    def redone(**training: object) -> set[str]:
+        recipe = make(training=training)
+        seen = []
+        for precision in ("fp32", "bf16"):
+            monkeypatch.setattr(plan.machine, "auto_precision", lambda precision=precision: precision)
+            seen.append(fingerprints(recipe))
+        return {name for name in seen[0] if seen[0][name] != seen[1][name]}
+
+    assert redone() == {"teacher", "general", "intermediate", "prediction", "export", "bench"}
+    assert redone(precision="fp32") == set()
 
 
 @pytest.mark.parametrize(
@@ -273,8 +375,11 @@ def test_the_number_of_threads_is_that_which_torch_takes(variables):
         ({"libraries": {"a": "1"}}, {"libraries": {}}, 'libraries.a was "1", is null'),
         ({"code": {"compress": "ab"}}, {"code": {"compress": "cd"}}, "the code of compress changed"),
         ({"threads": 16}, {"threads": 2}, "threads was 16, is 2; OMP_NUM_THREADS=16 keeps it"),
+        ({"threads": 16}, {"threads": None}, "threads was 16, is null"),
         ({"after": {"teacher": "ab"}}, {"after": {"teacher": "cd"}}, "teacher is another than it was made from"),
     ],
 )
 def test_a_stage_that_is_done_again_says_why(before, after, expected):
-    assert first_difference(before, after).startswith(expected)
+    line = first_difference(before, after)
+    assert line.startswith(expected)
+    assert ("OMP_NUM_THREADS" in line) is ("OMP_NUM_THREADS" in expected)

@@ -2,12 +2,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
 from compress.errors import UserError
 from pocketbert.manifest import planned
-from pocketbert.runs import Run
+from pocketbert.runs import Run, state_of
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +108,89 @@ def test_a_foreign_manifest_is_told_and_left_as_it_is(tmp_path, content):
     with pytest.raises(UserError, match=r"manifest\.json: not a manifest of a run"), open_run(tmp_path):
         pass
     assert (tmp_path / "manifest.json").read_text() == content
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_stage_that_is_done_again_says_why_in_one_line(tmp_path, shared):
+    lines: list[str] = []
+
+    def run_with(options: dict, folder: str = "run") -> list[str]:
+        lines.clear()
+        with Run(tmp_path / folder, versions={}, announce=lines.append) as run:
+            run.stage(planned("train", options, shared=shared), writes("one", []))
+        return [line for line in lines if "again" in line]
+
+    assert run_with({"threads": 16}) == []
+    assert run_with({"threads": 16}) == []
+    assert run_with({"threads": 2}) == [
+        "train: done again: threads was 16, is 2; OMP_NUM_THREADS=16 keeps it, given as many cores"
+    ]
+    (tmp_path / "run" / "train" / "part" / "file.txt").write_text("edited")
+    assert run_with({"threads": 2}) == ["train: done again: part/file.txt is not as the stage left it"]
+    back = run_with({"threads": 16})
+    if shared:  # the cache still holds it: nothing is done again
+        assert back == [] and lines == ["[dim]train: found in the cache[/dim]"]
+    else:
+        assert back == ["train: done again: threads was 2, is 16; OMP_NUM_THREADS=2 keeps it, given as many cores"]
+
+
+def test_the_folder_of_an_older_version_is_left_as_it_is(tmp_path):
+    """A run begins anew there once its manifest is out of the way."""
+    old = {"fingerprint": "ab", "files": {}, "metrics": {"dev": 0.9}, "seconds": 1.0, "versions": {}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"format_version": 1, "stages": {"first": old}}))
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "file.txt").write_text("kept")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    advice = r"choose another folder with --output, or move manifest\.json away"
+    stage = planned("first", {})
+    with pytest.raises(UserError, match=advice), open_run(tmp_path):
+        pass
+    with pytest.raises(UserError, match=advice):
+        state_of(stage, tmp_path)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert after == before
+    (tmp_path / "manifest.json").rename(tmp_path / "manifest-0.1.0.json")
+    assert state_of(stage, tmp_path) == "to do"
+    with open_run(tmp_path) as run:
+        assert run.stage(stage, writes("one", [])).result == {"length": 3}
+
+
+def test_what_an_older_version_left_in_the_cache_does_no_harm(tmp_path, cache):
+    """Even at the very place where the new entry goes."""
+    stage = planned("teacher", {"x": 1}, shared=True)
+    entry = cache / "stages" / f"teacher-{stage.fingerprint[:16]}"
+    (entry / "model").mkdir(parents=True)
+    (entry / "model" / "weights").write_text("old")
+    old = {"fingerprint": stage.fingerprint, "files": {}, "metrics": {}, "seconds": 1.0, "versions": {}}
+    entry.with_suffix(".json").write_text(json.dumps(old))
+    entry.with_suffix(".partial").mkdir()
+    (entry.with_suffix(".partial") / "fingerprint").write_text("another")
+    assert state_of(stage, tmp_path / "run") == "to do"
+    calls: list[str] = []
+    with open_run(tmp_path / "run") as run:
+        run.stage(stage, writes("one", calls))
+    assert calls == ["one"]
+    assert state_of(stage, tmp_path / "run") == "done" and not (entry / "model").exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a stage reports."""
+
+    best_epoch: int
+    scores: tuple[float, ...]
+
+
+def test_a_typed_result_comes_back_as_the_type_that_the_stage_returned(tmp_path):
+    result = Trained(best_epoch=2, scores=(0.5, 0.75))
+    for _ in range(2):  # the second time from the manifest
+        with open_run(tmp_path) as run:
+            record = run.stage(planned("train", {"epochs": 3}), lambda workspace: result)
+        assert record.result == {"best_epoch": 2, "scores": [0.5, 0.75]}
+        assert record.result_as(Trained) == result
+        assert record.inputs == {"epochs": 3, "after": {}}
+    with pytest.raises(UserError, match="result of a stage is not as it was written"):
+        record.result_as(dict[str, int])
 
 
 def test_the_manifest_says_what_was_done(tmp_path):
