@@ -69,9 +69,9 @@ def torch_threads() -> int | None:
     if _torch_uses_cuda():
         return None
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    limited = platform.machine() in ("x86_64", "AMD64") and os.environ.get("MKL_DYNAMIC", "").upper() != "FALSE"
+    limited = platform.machine() in ("x86_64", "AMD64") and os.getenv("MKL_DYNAMIC", "").upper() != "FALSE"
     for variable in ("MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-        number = os.environ.get(variable, "").partition(",")[0].strip()
+        number = os.getenv(variable, "").partition(",")[0].strip()
         if number.isdecimal() and int(number):
             return min(cores, int(number)) if limited else int(number)
     allowed = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else None
@@ -92,7 +92,7 @@ def auto_precision() -> str | None:
 
 def _torch_uses_cuda() -> bool:
     """Whether torch finds a CUDA device; CUDA_VISIBLE_DEVICES can hide all of them from it, but not from nvidia-smi."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    hidden = os.getenv("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return not hidden and not package_versions().get("torch", "").endswith("+cpu") and _has_cuda_device()
 
 

@@ -22,12 +22,12 @@ _GONE: list[bool] = []  # holds something once this process has left the others
 
 def count() -> int:
     """How many processes share the work."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.getenv("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
     """The number of this process, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.getenv("RANK", "0"))
 
 
 def is_main() -> bool:

@@ -26,7 +26,7 @@ Build = Callable[[Workspace], object]
 
 def cache_folder() -> Path:
     """Where what several runs can share is kept: $POCKETBERT_CACHE, or ~/.cache/pocketbert."""
-    return Path(os.environ.get("POCKETBERT_CACHE") or Path.home() / ".cache" / "pocketbert")
+    return Path(os.getenv("POCKETBERT_CACHE") or Path.home() / ".cache" / "pocketbert")
 
 
 class Run:
