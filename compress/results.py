@@ -1,6 +1,7 @@
 """What each training stage reports, as plain typed records; loads no library.
 
-`bench.results` joins these, the parity records of `export.results` and the benchmark into the document of results.json.
+`bench.results.document` joins them with the parity records of `export.results` and with the benchmark: the document
+of results.json.
 """
 
 from collections.abc import Mapping

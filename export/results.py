@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from compress.metrics import Metric
-from compress.task_types import TaskTypeName
+from compress.data.metrics import Metric
+from compress.data.task_types import TaskTypeName
 
 INVARIANT_PROBABILITY = 1e-5
 

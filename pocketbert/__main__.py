@@ -33,10 +33,10 @@ def main() -> None:
     if problem is not None:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
-    from compress import processes
-    from pocketbert import cli
+    from compress.common import distributed
+    from pocketbert.cli import app
 
-    processes.end(cli.main())
+    distributed.end(app.main())
 
 
 if __name__ == "__main__":

@@ -26,15 +26,15 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from compress.augment.candidates import Candidates
-from compress.augment.masked_lm import MaskedLM
-from compress.augment.vectors import load_vectors
-from compress.augment.words import load_stop_words
-from compress.encoding import Encoded, encoded_rows, token_blocks
-from compress.errors import UserError
-from export.fuse import Encoder
-from export.to_onnx import export_onnx
-from pocketbert import remedies
+from compress.augmentation.candidates import Candidates
+from compress.augmentation.masked_lm import MaskedLM
+from compress.augmentation.word_vectors import load_vectors
+from compress.augmentation.words import load_stop_words
+from compress.common.errors import UserError
+from compress.data.tokenization import Encoded, encoded_rows, token_blocks
+from export.graph.fusion import Encoder
+from export.graph.to_onnx import export_onnx
+from pocketbert.cli import remedies
 
 GOOD = ("fine", "lovely", "great", "warm")
 BAD = ("dull", "awful", "flat", "cold")

@@ -5,7 +5,20 @@ are reported.
 from dataclasses import replace
 from typing import Any
 
-from bench.measurements import (
+from bench.results.benchmark import (
+    TEXTS,
+    AAControl,
+    AbsentSystem,
+    BenchmarkRow,
+    BenchResult,
+    Comparison,
+    SizeByPart,
+    SpeedupStep,
+    System,
+    TextLengths,
+)
+from bench.results.document import Reproduce, Results, RunFacts, SplitSizes, StageResults
+from bench.results.measurements import (
     Ceilings,
     ColdStart,
     Histogram,
@@ -26,19 +39,7 @@ from bench.measurements import (
     ThreadPoint,
     ThreadSweep,
 )
-from bench.records import (
-    TEXTS,
-    AAControl,
-    AbsentSystem,
-    BenchmarkRow,
-    BenchResult,
-    Comparison,
-    SizeByPart,
-    SpeedupStep,
-    System,
-    TextLengths,
-)
-from bench.results import Reproduce, Results, RunFacts, SplitSizes, StageResults
+from compress.models.shape import StudentShape
 from compress.results import (
     AugmentationCounts,
     AugmentResult,
@@ -56,7 +57,6 @@ from compress.results import (
     VocabularyResult,
     WordVectorsUsed,
 )
-from compress.shape import StudentShape
 from export.results import (
     BatchInvariance,
     Example,

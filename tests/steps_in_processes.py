@@ -9,9 +9,10 @@ from conftest import config, encode_texts, rows, tokenizer
 from safetensors.torch import save_file
 from transformers import BertForSequenceClassification
 
-from compress import processes, taps
-from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
-from compress.training import Schedule, Setting, train
+from compress.common import distributed
+from compress.distillation import layer_outputs
+from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
+from compress.distillation.training_loop import Schedule, Setting, train
 
 
 def main(what: str, target: Path) -> None:
@@ -27,9 +28,9 @@ def main(what: str, target: Path) -> None:
         "prediction": Objective(prediction=1.0, task_type="classification"),
     }[what]
     model = DistillationModel(student, Projections(16, 32) if objective.reads else None, objective)
-    if processes.is_main():
+    if distributed.is_main():
         save_file(plain(model), target.with_suffix(".start.safetensors"))
-    with taps.exposing_attention(student, teacher):
+    with layer_outputs.exposing_attention(student, teacher):
         trained = train(
             model,
             data if objective.prediction else data.without_column("teacher_logits"),
@@ -39,9 +40,9 @@ def main(what: str, target: Path) -> None:
             layer_map=(2, 4),
         )
     assert trained.num_steps == 5
-    if processes.is_main():
+    if distributed.is_main():
         save_file(plain(model), target)
-    processes.leave()
+    distributed.leave()
 
 
 def plain(model: DistillationModel) -> dict[str, torch.Tensor]:

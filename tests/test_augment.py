@@ -11,15 +11,15 @@ from conftest import rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.plain_augmentation import one_at_a_time
-from compress import processes
-from compress.augment import augment
-from compress.augment.candidates import Candidates, Place, chosen
-from compress.augment.variants import draw_variants, replaced
-from compress.augment.vectors import load_vectors
-from compress.augment.words import in_case_of, load_stop_words, words_of
-from compress.cells import Split
-from compress.shards import read_shards
+from bench.augmentation.reference import one_at_a_time
+from compress.augmentation import dataset
+from compress.augmentation.candidates import Candidates, Place, chosen
+from compress.augmentation.sampling import draw_variants, replaced
+from compress.augmentation.word_vectors import load_vectors
+from compress.augmentation.words import in_case_of, load_stop_words, words_of
+from compress.common import distributed
+from compress.data.arrow_shards import read_shards
+from compress.data.columns import Split
 
 ENGLISH = load_stop_words("english")
 AWKWARD = [
@@ -35,7 +35,7 @@ def split_of(texts: list[str], pairs: list[str] | None = None) -> Split:
 
 
 def written(folder: Path) -> list[dict]:
-    return read_shards(augment.shards_in(folder)).to_list()
+    return read_shards(dataset.shards_in(folder)).to_list()
 
 
 # -- which words
@@ -202,7 +202,7 @@ def test_only_the_replaced_words_change(text, seed):
 
 # -- the whole
 
-DRAW = augment.Draw(variants=3, probability=0.4, seed=1)
+DRAW = dataset.Draw(variants=3, probability=0.4, seed=1)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -210,7 +210,7 @@ DRAW = augment.Draw(variants=3, probability=0.4, seed=1)
 def test_with_p_0_the_texts_come_back_from_the_files_and_nothing_else(candidates, texts):
     for pairs in (None, texts[::-1]):
         with tempfile.TemporaryDirectory() as folder:
-            counts = augment.augment(split_of(texts, pairs), candidates, replace(DRAW, probability=0.0), Path(folder))
+            counts = dataset.augment(split_of(texts, pairs), candidates, replace(DRAW, probability=0.0), Path(folder))
             made = written(Path(folder))
         assert [row["text"] for row in made] == texts and [row["varied"] for row in made] == [-1] * len(texts)
         assert pairs is None or [row["pair"] for row in made] == pairs
@@ -219,7 +219,7 @@ def test_with_p_0_the_texts_come_back_from_the_files_and_nothing_else(candidates
 
 def test_awkward_texts_go_through_and_come_out_as_they_were(candidates, tmp_path):
     split = split_of(AWKWARD)
-    counts = augment.augment(split, candidates, augment.Draw(variants=4, probability=0.5, seed=0), tmp_path / "a")
+    counts = dataset.augment(split, candidates, dataset.Draw(variants=4, probability=0.5, seed=0), tmp_path / "a")
     made = written(tmp_path / "a")
     assert [row["text"] for row in made[: len(AWKWARD)]] == AWKWARD
     assert counts.rows == len(made) > len(AWKWARD) + 20
@@ -232,9 +232,9 @@ def test_awkward_texts_go_through_and_come_out_as_they_were(candidates, tmp_path
 
 
 def test_the_same_files_come_out_of_any_interruption(candidates, tmp_path, monkeypatch):
-    monkeypatch.setattr(augment, "SHARD_TEXTS", 20)
+    monkeypatch.setattr(dataset, "SHARD_TEXTS", 20)
     split = split_of([text for text, _ in rows(90)])
-    whole = augment.augment(split, candidates, DRAW, tmp_path / "whole")
+    whole = dataset.augment(split, candidates, DRAW, tmp_path / "whole")
     calls = 0
 
     def killed(done: int, total: int) -> None:
@@ -244,37 +244,37 @@ def test_the_same_files_come_out_of_any_interruption(candidates, tmp_path, monke
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        augment.augment(split, candidates, DRAW, tmp_path / "cut", on_progress=killed)
-    before = augment.shards_in(tmp_path / "cut")
+        dataset.augment(split, candidates, DRAW, tmp_path / "cut", on_progress=killed)
+    before = dataset.shards_in(tmp_path / "cut")
     assert 1 < len(before) < 6
-    assert augment.augment(split, candidates, DRAW, tmp_path / "cut") == whole
-    files = [[path.read_bytes() for path in augment.shards_in(tmp_path / name)] for name in ("whole", "cut")]
+    assert dataset.augment(split, candidates, DRAW, tmp_path / "cut") == whole
+    files = [[path.read_bytes() for path in dataset.shards_in(tmp_path / name)] for name in ("whole", "cut")]
     assert len(files[0]) == 6 and files[0] == files[1]
-    assert augment.augment(split, candidates, augment.Draw(variants=3, probability=0.4, seed=2), tmp_path / "other")
+    assert dataset.augment(split, candidates, dataset.Draw(variants=3, probability=0.4, seed=2), tmp_path / "other")
     assert written(tmp_path / "other") != written(tmp_path / "whole")
 
 
 def test_processes_divide_the_shards_and_write_the_same_files(candidates, tmp_path, monkeypatch):
-    monkeypatch.setattr(augment, "SHARD_TEXTS", 20)
+    monkeypatch.setattr(dataset, "SHARD_TEXTS", 20)
     split = split_of([text for text, _ in rows(90)])
-    whole = augment.augment(split, candidates, DRAW, tmp_path / "one")
+    whole = dataset.augment(split, candidates, DRAW, tmp_path / "one")
 
     def waits(_: object) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr(processes, "count", lambda: 2)
-    monkeypatch.setattr(processes, "rank", lambda: 1)
+    monkeypatch.setattr(distributed, "count", lambda: 2)
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
     with monkeypatch.context() as patched, pytest.raises(TimeoutError):
-        patched.setattr(processes, "gathered", waits)
-        augment.augment(split, candidates, DRAW, tmp_path / "two")
-    assert [path.name for path in augment.shards_in(tmp_path / "two")] == [
+        patched.setattr(distributed, "gathered", waits)
+        dataset.augment(split, candidates, DRAW, tmp_path / "two")
+    assert [path.name for path in dataset.shards_in(tmp_path / "two")] == [
         "variants-00001.arrow",
         "variants-00003.arrow",
     ]
-    monkeypatch.setattr(processes, "rank", lambda: 0)
-    monkeypatch.setattr(processes, "gathered", lambda value: [value])
-    assert augment.augment(split, candidates, DRAW, tmp_path / "two") == whole
-    files = [[path.read_bytes() for path in augment.shards_in(tmp_path / name)] for name in ("one", "two")]
+    monkeypatch.setattr(distributed, "rank", lambda: 0)
+    monkeypatch.setattr(distributed, "gathered", lambda value: [value])
+    assert dataset.augment(split, candidates, DRAW, tmp_path / "two") == whole
+    files = [[path.read_bytes() for path in dataset.shards_in(tmp_path / name)] for name in ("one", "two")]
     assert len(files[0]) == 6 and files[0] == files[1]
 
 
@@ -283,7 +283,7 @@ def test_a_row_has_the_same_variants_in_any_company(candidates, tmp_path):
     shuffled = random.Random(0).sample(texts, len(texts))
     variants = []
     for number, order in enumerate((texts, shuffled)):
-        augment.augment(split_of(order), candidates, DRAW, tmp_path / str(number))
+        dataset.augment(split_of(order), candidates, DRAW, tmp_path / str(number))
         found: dict[str, list[str]] = {}
         for row in written(tmp_path / str(number))[len(texts) :]:
             found.setdefault(order[row["row"]], []).append(row["text"])
@@ -293,8 +293,8 @@ def test_a_row_has_the_same_variants_in_any_company(candidates, tmp_path):
 
 def test_tokens_are_those_of_the_texts(candidates, tokenizer, tmp_path):
     split = split_of(["the film was great"] * 3, ["a warm story", "the cast", "it"])
-    augment.augment(split, candidates, DRAW, tmp_path / "texts")
-    encoded = augment.tokenise(tmp_path / "texts", tokenizer, tmp_path / "tokens", max_length=16)
+    dataset.augment(split, candidates, DRAW, tmp_path / "texts")
+    encoded = dataset.tokenise(tmp_path / "texts", tokenizer, tmp_path / "tokens", max_length=16)
     made = written(tmp_path / "texts")
     assert encoded.input_names == ["input_ids", "token_type_ids"] and len(made) == len(encoded.lengths) > 6
     for row, tokens in zip(made, encoded.rows.to_list(), strict=True):

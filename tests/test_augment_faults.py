@@ -8,19 +8,19 @@ from conftest import config, rows
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
-from compress.augment import augment
-from compress.augment.masked_lm import MaskedLM
-from compress.augment.words import words_of
-from compress.cells import Split
-from compress.shards import read_shards
+from compress.augmentation import dataset
+from compress.augmentation.masked_lm import MaskedLM
+from compress.augmentation.words import words_of
+from compress.data.arrow_shards import read_shards
+from compress.data.columns import Split
 
-DRAW = augment.Draw(variants=6, probability=0.5, seed=0)
+DRAW = dataset.Draw(variants=6, probability=0.5, seed=0)
 TEXTS = [text for text, _ in rows(60)]
 
 
 def made(folder, split, candidates, draw=DRAW):
-    counts = augment.augment(split, candidates, draw, folder)
-    return read_shards(augment.shards_in(folder)).to_list(), counts
+    counts = dataset.augment(split, candidates, draw, folder)
+    return read_shards(dataset.shards_in(folder)).to_list(), counts
 
 
 def split_of(texts, pairs=None) -> Split:

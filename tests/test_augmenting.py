@@ -12,19 +12,19 @@ from rich.console import Console
 from ruamel.yaml import YAML
 from transformers import BertForMaskedLM
 
-from bench.augmented import report_lines
-from bench.results import StageResults
-from compress import models
-from compress.augment import augment
-from compress.augment.augment import shards_in
-from compress.inference import predict_logits
+from bench.report.augmentation_summary import report_lines
+from bench.results.document import StageResults
+from compress.augmentation import dataset
+from compress.augmentation.dataset import shards_in
+from compress.data.arrow_shards import encoded_shards, read_shards
+from compress.data.task_types import Classification, Regression
+from compress.distillation.training_loop import Schedule, rows_seen
+from compress.models import loading
+from compress.models.inference import predict_logits
 from compress.results import AugmentResult, LabelDrift
-from compress.shards import encoded_shards, read_shards
-from compress.task_types import Classification, Regression
-from compress.training import Schedule, rows_seen
-from pocketbert.manifest import read_manifest
-from pocketbert.pipeline import make_variants, prepare, run_recipe
-from pocketbert.reading import load_recipe
+from pocketbert.pipeline.flow import make_variants, prepare, run_recipe
+from pocketbert.recipe.loading import load_recipe
+from pocketbert.store.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +132,12 @@ def test_the_teacher_filter_drops_what_it_would_call_something_else(recipe, revi
     assert result.counts == kept_all.counts
     texts = read_shards(shards_in(folder / "texts"))
     trained = str(tmp_path / "dropped" / "teacher" / "model")
-    tokenizer = models.load_tokenizer(trained)
+    tokenizer = loading.load_tokenizer(trained)
     tokens = encoded_shards(shards_in(folder / "tokens"), tokenizer)
     assert len(texts) == len(tokens.lengths) == result.counts.rows - result.num_dropped
     assert [tokenizer(text)["input_ids"] for text in texts["text"][:]] == tokens.rows["input_ids"][:]
-    labels = predict_logits(models.load_classifier(trained), tokens).argmax(axis=1)
-    made = augment.origins_of(folder / "texts")
+    labels = predict_logits(loading.load_classifier(trained), tokens).argmax(axis=1)
+    made = dataset.origins_of(folder / "texts")
     np.testing.assert_array_equal(labels[made.is_variant], labels[made.row[made.is_variant]])
 
 

@@ -17,14 +17,14 @@ from conftest import LABELS, rows
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 
-from bench.results import FORMAT_VERSION
-from compress import models
-from compress.tasks import read_split
-from export.candidates import EvaluationSplits, ExportOptions, Origin, build_candidates
-from export.parity import default_tolerance
-from export.static import Static
-from export.variants import VARIANTS
-from pocketbert import cli
+from bench.results.document import FORMAT_VERSION
+from compress.data.tasks import read_split
+from compress.models import loading
+from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_candidates
+from export.parity.comparison import default_tolerance
+from export.quantisation.static_int8 import Static
+from export.quantisation.variants import VARIANTS
+from pocketbert.cli import app
 
 
 @dataclass
@@ -74,8 +74,8 @@ class Place:
 def good_bundle(tmp_path_factory, teacher_folder, reviews):
     folder = tmp_path_factory.mktemp("bundles")
     build_candidates(
-        models.load_classifier(str(teacher_folder)),
-        models.load_tokenizer(str(teacher_folder)),
+        loading.load_classifier(str(teacher_folder)),
+        loading.load_tokenizer(str(teacher_folder)),
         folder,
         splits=EvaluationSplits(
             dev=read_split(reviews, text=["text"], label="label", labels=LABELS, task_type="classification")
@@ -102,7 +102,7 @@ def place(tmp_path, monkeypatch, base_folder, teacher_folder, good_bundle, revie
 
 def told(capsys, arguments: list[object]) -> list[str]:
     """Run a command that must fail as bad input does; returns its error lines."""
-    assert cli.main([str(argument) for argument in arguments]) == 2
+    assert app.main([str(argument) for argument in arguments]) == 2
     printed = capsys.readouterr().err
     assert "Traceback" not in printed
     lines = [line.removeprefix("error: ") for line in printed.splitlines() if line.startswith("error: ")]
@@ -820,7 +820,7 @@ def test_run_folders(place, capsys, kind):
 
 
 def test_a_second_process_in_the_run_folder(place, capsys):
-    code = "import sys; from pocketbert.runs import Run; from pathlib import Path\n"
+    code = "import sys; from pocketbert.store.run_folder import Run; from pathlib import Path\n"
     code += "with Run(Path(sys.argv[1]), versions={}, announce=print): print('open', flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(place.root / "runs" / "tiny")],
@@ -847,20 +847,20 @@ def test_odd_but_sound_tables_are_read(place, capsys):
         f'"He said ""{text}"", twice\n({index})",{label}\r\n\n' for index, (text, label) in enumerate(rows(40))
     )
     place.write("t.csv", b"\xef\xbb\xbf" + ("text,label\r\n" + text).encode())
-    assert cli.main(["check", place.recipe(task={"data": "t.csv", "max_length": 32})]) == 0
+    assert app.main(["check", place.recipe(task={"data": "t.csv", "max_length": 32})]) == 0
     assert "32 train, 8 dev" in capsys.readouterr().out
 
 
 def test_a_fault_of_ours_is_told_as_one_and_debug_shows_it(place, capsys, monkeypatch):
-    monkeypatch.setattr("export.bundle.verify_bundle", lambda folder: 1 / 0)
-    assert cli.main(["verify", str(place.bundle)]) == 1
+    monkeypatch.setattr("export.bundle.folder.verify_bundle", lambda folder: 1 / 0)
+    assert app.main(["verify", str(place.bundle)]) == 1
     assert "error: a fault of PocketBERT's: ZeroDivisionError: division by zero" in capsys.readouterr().err
     with pytest.raises(ZeroDivisionError):
-        cli.main(["verify", str(place.bundle), "--debug"])
+        app.main(["verify", str(place.bundle), "--debug"])
 
 
 def test_labels_that_look_like_markup_are_shown_as_they_are(place, capsys):
     lines = "".join(f'"text {index}",{"[/INST]" if index % 2 else "[bold]"}\n' for index in range(40))
     place.write("t.csv", "text,label\n" + lines)
-    assert cli.main(["check", place.recipe(task={"data": "t.csv", "max_length": 32})]) == 0
+    assert app.main(["check", place.recipe(task={"data": "t.csv", "max_length": 32})]) == 0
     assert "[/INST], [bold]" in capsys.readouterr().out

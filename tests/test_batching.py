@@ -2,7 +2,7 @@ import datasets
 import numpy as np
 import pytest
 
-from compress.batching import LengthBucketedBatchSampler, PaddingCollator, Rows
+from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator, Rows
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, 1001).tolist()
 

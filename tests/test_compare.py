@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import pytest
 from example_results import BENCH, BUNDLE, RESULTS, ROWS, with_bench, with_row
 
-from bench.compare import HEADER, compare
-from bench.measurements import Ratio
-from bench.results import Results, write_results
-from compress.errors import UserError
-from pocketbert import cli
+from bench.report.comparison import HEADER, compare
+from bench.results.document import Results, write_results
+from bench.results.measurements import Ratio
+from compress.common.errors import UserError
+from pocketbert.cli import app
 
 MODEL = "student int8-dynamic, onnxruntime"
 
@@ -84,8 +84,8 @@ def test_the_command_prints_both(tmp_path: Path, capsys):
     for name, results in (("a", RESULTS), ("b", changed(score=0.6))):
         (tmp_path / name).mkdir()
         write_results(results, tmp_path / name)
-    assert cli.main(["report", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert app.main(["report", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     told = capsys.readouterr().out
     assert "a <b> recipe, then another" in told and "-0.250" in told
-    assert cli.main(["report", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
+    assert app.main(["report", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["names"] == ["a <b> recipe", "another"]

@@ -7,15 +7,15 @@ import torch
 from conftest import LABELS, config, encode_texts, rows
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
-from compress import distill
-from compress.architectures import ARCHITECTURES, STUDENTS, TEACHERS, capabilities_of
-from compress.compatibility import EncoderFacts, read_encoder
-from compress.errors import Problem, UserError
-from compress.objective import Objective
-from compress.shape import StudentShape
-from compress.training import Schedule, Setting
-from pocketbert.preflight import check
-from pocketbert.recipe import Recipe
+from compress.common.errors import Problem, UserError
+from compress.distillation import steps
+from compress.distillation.objective import Objective
+from compress.distillation.training_loop import Schedule, Setting
+from compress.models.architectures import ARCHITECTURES, STUDENTS, TEACHERS, capabilities_of
+from compress.models.compatibility import EncoderFacts, read_encoder
+from compress.models.shape import StudentShape
+from pocketbert.recipe.preflight import check
+from pocketbert.recipe.sections import Recipe
 
 SHAPE = {"layers": 2, "width": 16, "ffn_width": 32, "heads": 4}
 STAGE = {"embedding": 1, "hidden": 1, "attention": 1, "relations": 0}
@@ -108,13 +108,13 @@ def in_library(teacher, texts, folder, student: dict[str, object], stages: dict[
     def run() -> None:
         shape = StudentShape(**{name: student.get(name, size) for name, size in SHAPE.items()})
         checkpoint = student.get("checkpoint")
-        learner = distill.initialise(
+        learner = steps.initialise(
             how, shape, teacher, LABELS, texts, task_type="classification", seed=0, layer_map=layer_map,
             checkpoint=checkpoint,
         )  # fmt: skip
         setting = Setting(title="layers", seed=0, checkpoints=folder)
         schedule = Schedule(epochs=1, batch_size=8, learning_rate=1e-3, max_steps=1)
-        distill.distill_layers(learner, teacher, texts, objective, schedule, setting, layer_map=layer_map)
+        steps.distill_layers(learner, teacher, texts, objective, schedule, setting, layer_map=layer_map)
 
     return problems_of(run)
 

@@ -6,9 +6,9 @@ import datasets
 import pytest
 from conftest import in_a_recipe
 
-from compress import blocks, corpus
-from compress.blocks import pack
-from compress.errors import UserError
+from compress.common.errors import UserError
+from compress.data import corpus, token_blocks
+from compress.data.token_blocks import pack
 
 
 def test_a_text_file_without_blank_lines_holds_a_document_a_line(tmp_path):
@@ -52,8 +52,8 @@ def test_blocks_keep_to_their_document_and_lose_no_token(tmp_path, tokenizer):
 
 
 def test_packing_that_was_cut_off_goes_on_and_reads_no_text_twice(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setattr(blocks, "SHARD_ROWS", 10)
-    monkeypatch.setattr(blocks, "TEXTS_AT_ONCE", 4)
+    monkeypatch.setattr(token_blocks, "SHARD_ROWS", 10)
+    monkeypatch.setattr(token_blocks, "TEXTS_AT_ONCE", 4)
     texts = [f"{WORDS[index % 3]} {'a ' * index}" for index in range(60)]
 
     def failing():

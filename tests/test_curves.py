@@ -4,11 +4,11 @@ import pytest
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from bench.curves import CurveComparison, curve_of, side_by_side, steps_to_reach
-from compress.errors import UserError
+from bench.plots.loss_curves import CurveComparison, curve_of, side_by_side, steps_to_reach
+from compress.common.errors import UserError
 from compress.results import GeneralResult, LossEntry, TrainingResult
-from pocketbert.curves import compare
-from pocketbert.manifest import StageRecord, write_manifest
+from pocketbert.standalone.compare_curves import compare
+from pocketbert.store.manifest import StageRecord, write_manifest
 
 
 def history(*losses: float) -> list[LossEntry]:

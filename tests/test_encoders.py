@@ -7,15 +7,16 @@ import torch
 from conftest import LABELS, encode_texts, in_a_recipe, rows
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from compress import distill, models, taps
-from compress.anatomy import anatomy_of
-from compress.architectures import ARCHITECTURES, TEACHERS
-from compress.batching import PaddingCollator
-from compress.distill import initialise
-from compress.errors import UserError
-from compress.objective import INTERMEDIATE_LAYERS, DistillationModel
-from compress.shape import StudentShape, map_layers
-from compress.training import Schedule, Setting
+from compress.common.errors import UserError
+from compress.data.batching import PaddingCollator
+from compress.distillation import layer_outputs, steps
+from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel
+from compress.distillation.steps import initialise
+from compress.distillation.training_loop import Schedule, Setting
+from compress.models import loading
+from compress.models.architectures import ARCHITECTURES, TEACHERS
+from compress.models.layout import anatomy_of
+from compress.models.shape import StudentShape, map_layers
 
 WITH_CARRIED_WEIGHTS = [kind for kind, can in ARCHITECTURES.items() if can.weights_can_be_projected]
 HALF = StudentShape(layers=2, width=16, ffn_width=32, heads=4)
@@ -52,8 +53,8 @@ def texts(tokenizer):
 
 def layer_loss(learner, teacher, texts) -> float:
     batch = PaddingCollator(0)([texts.rows[index] for index in range(16)])
-    with torch.no_grad(), taps.exposing_attention(teacher, learner.student):
-        theirs = taps.read(teacher, batch, INTERMEDIATE_LAYERS.reads).of_layers(
+    with torch.no_grad(), layer_outputs.exposing_attention(teacher, learner.student):
+        theirs = layer_outputs.read(teacher, batch, INTERMEDIATE_LAYERS.reads).of_layers(
             map_layers("uniform", learner.student.config.num_hidden_layers, 4)
         )
         model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
@@ -69,7 +70,7 @@ def test_the_layers_of_every_teacher_can_be_learned(tmp_path, texts, kind, archi
     )
     assert learner.student.config.model_type == architecture
     before = layer_loss(learner, teacher, texts)
-    distill.distill_layers(
+    steps.distill_layers(
         learner,
         teacher,
         texts,
@@ -106,8 +107,8 @@ def test_a_full_copy_answers_as_its_teacher_does(texts, kind, architecture):
         "teacher_layers", SAME, teacher, LABELS, texts, task_type="classification", seed=0, architecture=architecture
     )
     assert layer_loss(learner, teacher, texts) < 1e-10
-    if distill.can_take_head(learner.student, teacher):
-        distill.take_head(learner, teacher, texts, seed=0)
+    if steps.can_take_head(learner.student, teacher):
+        steps.take_head(learner, teacher, texts, seed=0)
         batch = PaddingCollator(0)([texts.rows[index] for index in range(8)])
         with torch.no_grad():
             torch.testing.assert_close(learner.student(**batch).logits, teacher(**batch).logits, atol=1e-5, rtol=1e-4)
@@ -139,11 +140,11 @@ def test_weights_that_cannot_be_carried_over_are_told_with_the_reason(texts, kin
 
 
 def test_layers_are_compared_only_under_one_tokenizer(base_folder, teacher_folder, tmp_path):
-    models.require_equal_tokenizers(str(base_folder), str(teacher_folder))
+    loading.require_equal_tokenizers(str(base_folder), str(teacher_folder))
     other = shutil.copytree(base_folder, tmp_path / "other")
     content = (other / "tokenizer.json").read_text()
     swapped = content.replace('"film": ', '"§": ').replace('"story": ', '"film": ').replace('"§": ', '"story": ')
     assert swapped != content
     (other / "tokenizer.json").write_text(swapped)
     with pytest.raises(UserError, match=r"its tokenizer is another than that of .*; layers are compared token by"):
-        models.require_equal_tokenizers(str(base_folder), str(other))
+        loading.require_equal_tokenizers(str(base_folder), str(other))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import rows
 
-from pocketbert import cli, peer_benchmark
-from pocketbert.folder_benchmark import ModelOutputs, Question
+from pocketbert.cli import app
+from pocketbert.standalone import bench_peers
+from pocketbert.standalone.bench_folders import ModelOutputs, Question
 
 WORD = "caf\xe9"
 
@@ -25,7 +26,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def exit_code(*arguments: object) -> int:
-    return cli.main([str(argument) for argument in arguments])
+    return app.main([str(argument) for argument in arguments])
 
 
 def export(model: Path, *options: str) -> tuple[object, ...]:
@@ -64,9 +65,9 @@ def test_peers_get_calibration_rows_in_another_encoding(folder, teacher_folder, 
         measured.append([*command, *question.options()])
         return {}
 
-    monkeypatch.setattr(peer_benchmark, "environment", lambda peer, folder: Path("python"))
-    monkeypatch.setattr(peer_benchmark, "convert", convert)
-    monkeypatch.setattr(peer_benchmark, "of_contenders", of_contenders)
+    monkeypatch.setattr(bench_peers, "environment", lambda peer, folder: Path("python"))
+    monkeypatch.setattr(bench_peers, "convert", convert)
+    monkeypatch.setattr(bench_peers, "of_contenders", of_contenders)
     data = ("--data", "dev.csv") if with_data else ()
     options = ("--encoding", "cp1252", "--calibration", "train.csv", *data)
     assert exit_code(*peers(teacher_folder, folder / "out" / "fp32", *options)) == 0

@@ -11,19 +11,19 @@ import pytest
 from conftest import LABELS, rows
 from transformers import BertForSequenceClassification
 
-from compress.cells import Split
-from compress.errors import UserError
-from export import runtime
-from export.bundle import finish_bundle, golden_examples, note_verdict, verify_bundle, write_bundle
+from compress.common.errors import UserError
+from compress.data.columns import Split
+from export.bundle import runtime
+from export.bundle.bundle_json import BundleInfo, BundleProof, Golden, read_bundle_info, write_bundle_info
+from export.bundle.folder import finish_bundle, golden_examples, note_verdict, verify_bundle, write_bundle
+from export.bundle.runtime import Classifier, session_config
+from export.graph.to_onnx import export_onnx
 from export.machine_facts import Gpu, Machine, MachineSettings
-from export.manifest import BundleInfo, BundleProof, Golden, read_bundle_info, write_bundle_info
-from export.predictors import TorchPredictor
-from export.quantize import build_variant
+from export.parity.predictors import TorchPredictor
+from export.quantisation.quantize import build_variant
+from export.quantisation.variants import VARIANTS
+from export.quantisation.vnni_emulation import can_saturate
 from export.results import BatchInvariance, Example, MetricDifference, Parity, Saturation, SessionReport
-from export.runtime import Classifier, session_config
-from export.saturation import can_saturate
-from export.to_onnx import export_onnx
-from export.variants import VARIANTS
 
 TEXTS = [text for text, _ in rows(40, seed=5)]
 CPU = "CPUExecutionProvider"

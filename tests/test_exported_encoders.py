@@ -19,7 +19,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from pocketbert.exporting import WITHOUT_A_CHOICE, ExportRequest, export_model
+from pocketbert.standalone.export_model import WITHOUT_A_CHOICE, ExportRequest, export_model
 
 SHAPE = {
     "vocab_size": 27, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64,

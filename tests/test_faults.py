@@ -7,17 +7,19 @@ import torch
 from conftest import config, encode_texts, rows
 from transformers import BertForSequenceClassification
 
-from compress import blocks, losses, taps
-from compress.batching import PaddingCollator
-from compress.blocks import pack
-from compress.cells import Split
-from compress.encoding import encode_split
-from compress.inference import predict_logits
-from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
-from compress.tasks import load_task
-from compress.trainer import DistillationTrainer
-from compress.training import Schedule, Setting, arguments, train
-from pocketbert.reading import load_recipe
+from compress import losses
+from compress.data import token_blocks
+from compress.data.batching import PaddingCollator
+from compress.data.columns import Split
+from compress.data.tasks import load_task
+from compress.data.token_blocks import pack
+from compress.data.tokenization import encode_split
+from compress.distillation import layer_outputs
+from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
+from compress.distillation.trainer import DistillationTrainer
+from compress.distillation.training_loop import Schedule, Setting, arguments, train
+from compress.models.inference import predict_logits
+from pocketbert.recipe.loading import load_recipe
 from pocketbert.stages.training import schedule_of
 
 TEXTS = [text for text, _ in rows(50)]
@@ -120,14 +122,14 @@ def test_b06_nothing_of_the_teacher_is_kept_for_gradients(tmp_path, teacher, dat
     trainer = layer_trainer(tmp_path, teacher, data)
     trainer.teacher.requires_grad_(True)
     batch = {"input_ids": torch.tensor([[2, 5, 6, 3]]), "attention_mask": torch.ones(1, 4)}
-    with taps.exposing_attention(trainer.teacher):
+    with layer_outputs.exposing_attention(trainer.teacher):
         found = trainer._teacher_taps(batch)
     assert len(found.hidden) == 3 and not any(tensor.requires_grad for tensor in (*found.hidden, *found.scores))
 
 
 def test_b08_a_corpus_is_read_piece_by_piece_and_written_where_it_was_told(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setattr(blocks, "SHARD_ROWS", 8)
-    monkeypatch.setattr(blocks, "TEXTS_AT_ONCE", 4)
+    monkeypatch.setattr(token_blocks, "SHARD_ROWS", 8)
+    monkeypatch.setattr(token_blocks, "TEXTS_AT_ONCE", 4)
     waiting = []
 
     def texts():
@@ -183,7 +185,7 @@ def test_b18_every_row_counts_and_an_epoch_is_scored_once(tmp_path, data, micro_
 def test_b19_the_last_steps_are_not_lost(tmp_path, teacher, data):
     """5 steps with a checkpoint every 3: the student is that of step 5, and so is the newest checkpoint."""
     model = DistillationModel(small(), Projections(16, 32), INTERMEDIATE_LAYERS)
-    with taps.exposing_attention(model.student, teacher):
+    with layer_outputs.exposing_attention(model.student, teacher):
         trained = train(
             model,
             data,

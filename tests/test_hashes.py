@@ -1,8 +1,8 @@
 import shutil
 from dataclasses import replace
 
-from bench.contenders import Workload, contenders_at
-from bench.hashes import digests
+from bench.analysis.provenance import digests
+from bench.timing.systems import Workload, contenders_at
 
 
 def test_digests_change_with_a_weight_a_text_or_a_label_and_with_nothing_else(teacher_folder, tmp_path):

@@ -3,12 +3,13 @@ from collections.abc import Callable
 import pytest
 from conftest import rows
 
-from bench import arrivals, machine
-from bench.contenders import Contender, Workload, contenders_at
-from bench.load import highest, measure_load, rates
-from bench.measurements import LoadTest, Probe, Protocol, Summary
-from bench.records import System
-from pocketbert.folder_benchmark import Question
+from bench.measurement import machine
+from bench.results.benchmark import System
+from bench.results.measurements import LoadTest, Probe, Protocol, Summary
+from bench.timing import open_loop
+from bench.timing.load import highest, measure_load, rates
+from bench.timing.systems import Contender, Workload, contenders_at
+from pocketbert.standalone.bench_folders import Question
 
 QUICK = Protocol(num_threads=1, warm_up_s=0.1)
 
@@ -39,7 +40,7 @@ def test_latency_counts_from_when_a_text_was_due_not_from_when_its_turn_came():
     """Two come at once, then one much later: the second waits for the first, the third for none."""
     clock, answered = Clock(), []
     calls = [clock.answering(0.25, answered, name) for name in "abc"]
-    latencies = arrivals.serve(calls, [0.0, 0.0, 2.0], clock.now + 1, clock=clock, sleep=clock.sleep)
+    latencies = open_loop.serve(calls, [0.0, 0.0, 2.0], clock.now + 1, clock=clock, sleep=clock.sleep)
     assert latencies == [0.25, 0.5, 0.25] and answered == ["a", "b", "c"]
     assert clock.slept == [1.0, 1.5], "until the first is due, and from the second's answer until the third is"
 
@@ -48,14 +49,14 @@ def test_texts_that_come_after_their_time_are_not_waited_for():
     """The processes were told too late to begin: what was due before they read it has waited all the same."""
     clock, answered = Clock(), []
     calls = [clock.answering(0.25, answered, name) for name in "ab"]
-    assert arrivals.serve(calls, [0.0, 0.5], clock.now - 4, clock=clock, sleep=clock.sleep) == [4.25, 4.0]
+    assert open_loop.serve(calls, [0.0, 0.5], clock.now - 4, clock=clock, sleep=clock.sleep) == [4.25, 4.0]
     assert clock.slept == []
 
 
 def test_a_closed_loop_answers_one_after_the_other_until_time_is_up():
     clock, answered = Clock(), []
     calls = [clock.answering(seconds, answered, name) for seconds, name in ((0.125, "a"), (0.125, "b"), (0.5, "c"))]
-    latencies = arrivals.closed_loop(calls, 2.0, clock.now + 1, clock=clock, sleep=clock.sleep)
+    latencies = open_loop.closed_loop(calls, 2.0, clock.now + 1, clock=clock, sleep=clock.sleep)
     assert "".join(answered) == "abcabcabc" and latencies == [0.125, 0.125, 0.5] * 3
     assert clock.slept == [1.0], "the one that has begun when time is up is answered: 2.25 s in all"
 

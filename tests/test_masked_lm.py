@@ -24,15 +24,15 @@ from transformers import (
     RobertaModel,
 )
 
-from compress.augment import head
-from compress.augment.candidates import Candidates
-from compress.augment.masked_lm import MaskedLM, reading_only
-from compress.augment.words import words_of
-from compress.errors import UserError
-from compress.locations import has_masked_lm_head
-from compress.models import load_masked_lm
+from compress.augmentation import mlm_head
+from compress.augmentation.candidates import Candidates
+from compress.augmentation.masked_lm import MaskedLM, reading_only
+from compress.augmentation.words import words_of
+from compress.common.errors import UserError
+from compress.distillation.training_loop import Schedule, Setting
+from compress.models.loading import load_masked_lm
+from compress.models.sources import has_masked_lm_head
 from compress.results import MaskedLMAccuracy
-from compress.training import Schedule, Setting
 
 TEXTS = [text for text, _ in rows(300)]
 SMALL = {"vocab_size": 27, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -154,23 +154,23 @@ def test_masks_are_drawn_from_the_row_alone():
     tokens = torch.randint(5, 27, (8, 20))
     tokens[:, 0], tokens[:, -1] = 2, 3
     mask = torch.ones_like(tokens)
-    positions, counts = head.drawn_positions(tokens, mask, [0, 1, 2, 3, 4], seed=0)
+    positions, counts = mlm_head.drawn_positions(tokens, mask, [0, 1, 2, 3, 4], seed=0)
     assert counts.shape == (8, 3) and counts.all() and ((positions > 0) & (positions < 19)).all()
     padded = torch.cat([tokens, torch.zeros(8, 7, dtype=torch.long)], dim=1)
     longer = torch.cat([mask, torch.zeros(8, 7, dtype=torch.long)], dim=1)
-    again, _ = head.drawn_positions(padded[[5]], longer[[5]], [0, 1, 2, 3, 4], seed=0)
+    again, _ = mlm_head.drawn_positions(padded[[5]], longer[[5]], [0, 1, 2, 3, 4], seed=0)
     assert again.tolist() == positions[[5]].tolist()
-    others, _ = head.drawn_positions(tokens, mask, [0, 1, 2, 3, 4], seed=1)
+    others, _ = mlm_head.drawn_positions(tokens, mask, [0, 1, 2, 3, 4], seed=1)
     assert others.tolist() != positions.tolist()
     many = torch.randint(5, 27, (4000, 20))
-    drawn, _ = head.drawn_positions(many, torch.ones_like(many), [], seed=0)
+    drawn, _ = mlm_head.drawn_positions(many, torch.ones_like(many), [], seed=0)
     shares = torch.bincount(drawn.flatten(), minlength=20) / len(many)
     torch.testing.assert_close(shares, torch.full((20,), 0.15), atol=0.025, rtol=0)
 
 
 def test_a_row_of_special_pieces_alone_has_no_masks_and_no_loss(tokenizer):
     tokens = torch.tensor([[2, 3, 0, 0], [2, 7, 9, 3]])
-    model = head.MaskedLanguageModel(BertForMaskedLM(config()).eval(), tokenizer, frozen=True, seed=0)
+    model = mlm_head.MaskedLanguageModel(BertForMaskedLM(config()).eval(), tokenizer, frozen=True, seed=0)
     losses = model(input_ids=tokens, attention_mask=(tokens != 0).long())["masked"]
     assert losses[0] == 0 and losses[1] > 0
 
@@ -189,7 +189,7 @@ def test_heads_of_other_architectures_are_trained_too(kind, tokenizer, tmp_path)
     model = load_masked_lm(str(tmp_path / "model"), new_head=True)
     setting = Setting(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
     schedule = Schedule(epochs=10, batch_size=16, learning_rate=5e-3)
-    trained = head.train_head(model, tokenizer, data, data, schedule, setting, frozen=False)
+    trained = mlm_head.train_head(model, tokenizer, data, data, schedule, setting, frozen=False)
     assert trained.history[-1].parts["masked"] < trained.history[0].parts["masked"]
     model.save_pretrained(tmp_path / "trained")
     tokenizer.save_pretrained(tmp_path / "trained")
@@ -207,11 +207,11 @@ def test_the_head_learns_and_is_told_how_well(tokenizer, base_folder, tmp_path, 
     held_out = encode_texts(texts[:100], tokenizer, max_length=32)
     model = load_masked_lm(str(base_folder), new_head=True)
     before = {name: weight.clone() for name, weight in model.base_model.state_dict().items()}
-    untrained = head.accuracy(model, tokenizer, held_out)
+    untrained = mlm_head.accuracy(model, tokenizer, held_out)
     schedule = Schedule(epochs=8, batch_size=16, learning_rate=5e-3)
     setting = Setting(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
-    trained = head.train_head(model, tokenizer, data, held_out, schedule, setting, frozen=frozen)
-    found = head.accuracy(model, tokenizer, held_out)
+    trained = mlm_head.train_head(model, tokenizer, data, held_out, schedule, setting, frozen=frozen)
+    found = mlm_head.accuracy(model, tokenizer, held_out)
     assert found.num_masked == 4 * len(held_out.lengths) == 400
     assert found.top1 == max(trained.dev_scores) > untrained.top1 + 0.03
     assert trained.history[-1].parts["masked"] < trained.history[0].parts["masked"] - 0.5
@@ -227,7 +227,9 @@ def test_accuracy_counts_as_one_row_at_a_time_would(tokenizer, base_folder):
     hits, num_masked = {1: 0, 15: 0}, 0
     for row in held_out.rows:
         tokens = torch.tensor([row["input_ids"]])
-        places, _ = head.drawn_positions(tokens, torch.ones_like(tokens), tokenizer.all_special_ids, seed=0, share=1.0)
+        places, _ = mlm_head.drawn_positions(
+            tokens, torch.ones_like(tokens), tokenizer.all_special_ids, seed=0, share=1.0
+        )
         for place in places[0, :4].tolist():
             shown = tokens.clone()
             shown[0, place] = tokenizer.mask_token_id
@@ -236,7 +238,7 @@ def test_accuracy_counts_as_one_row_at_a_time_would(tokenizer, base_folder):
             for count in hits:
                 hits[count] += int(tokens[0, place] in best[:count])
             num_masked += 1
-    assert head.accuracy(model, tokenizer, held_out) == MaskedLMAccuracy(
+    assert mlm_head.accuracy(model, tokenizer, held_out) == MaskedLMAccuracy(
         top1=hits[1] / num_masked, top15=hits[15] / num_masked, num_masked=num_masked
     )
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from compress import metrics
+from compress.data import metrics
 
 LABELS = np.array([0, 1, 1, 0, 1, 0])
 ANSWERS = np.array([0, 1, 0, 0, 1, 1])

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from bench import noise
-from bench.noise import Noise, Watch
+from bench.measurement import noise
+from bench.measurement.noise import Noise, Watch
 
 
 class Machine:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from pocketbert import cli
+from pocketbert.cli import app
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("pocketbert", "compress", "export", "bench")
@@ -108,7 +108,7 @@ def test_started_where_other_packages_hide_ours_it_says_so(installed, hostile):
 
 def test_help_costs_little(installed, tmp_path):
     """What it loads, not how long it takes: the heavy libraries stay out."""
-    code = "import sys; from pocketbert import cli; cli.main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+    code = "import sys; from pocketbert.cli import app; app.main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
@@ -118,7 +118,7 @@ def test_help_costs_little(installed, tmp_path):
     assert not loaded & {"torch", "transformers", "numpy", "pandas", "sklearn", "pydantic", "onnxruntime", "matplotlib"}
 
 
-COMMANDS = sorted(typer.main.get_command(cli.app).commands)  # all that are registered, the benchmarks' too
+COMMANDS = sorted(typer.main.get_command(app.app).commands)  # all that are registered, the benchmarks' too
 
 
 def test_no_command_escapes_the_next_test():
@@ -127,7 +127,7 @@ def test_no_command_escapes_the_next_test():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command, capsys):
-    assert cli.main([command, "--help"]) == 0
+    assert app.main([command, "--help"]) == 0
     page = capsys.readouterr().out
     description, _, examples = page.partition("Example")
     assert "Usage:" in description and re.search(rf"pocketbert {command}\b(?!-)", examples), page

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import LABELS, rows
 
-from bench.contenders import Contender, Workload
-from bench.latency import measure
-from bench.measurements import Protocol
 from bench.peers.common import Description
 from bench.peers.environments import PEERS, PeerError, convert, environment
-from bench.records import System
-from pocketbert.shape_benchmark import PAPER, shape
+from bench.results.benchmark import System
+from bench.results.measurements import Protocol
+from bench.timing.latency import measure
+from bench.timing.systems import Contender, Workload
+from pocketbert.standalone.bench_shapes import PAPER, shape
 
 
 def test_an_environment_that_cannot_be_built_says_why(tmp_path, monkeypatch):
@@ -39,7 +39,7 @@ def test_a_conversion_that_fails_says_why_for_every_variant(name, tmp_path, teac
 
 def test_a_worker_in_a_peers_environment_needs_numpy_and_tokenizers_alone():
     """Those are all that the environments share; what a cold start imports besides would count as the peer's."""
-    modules = "bench.worker, bench.peers.common, compress.task_types"
+    modules = "bench.timing.worker, bench.peers.common, compress.data.task_types"
     ours = ("bench", "compress", "export")
     code = f"import sys; before = set(sys.modules); import {modules}; print(*set(sys.modules) - before)"
     environment = {"PYTHONPATH": str(Path(__file__).parent.parent)}

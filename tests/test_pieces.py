@@ -6,9 +6,9 @@ import torch
 from conftest import config, encode_texts, rows
 from transformers import BertForSequenceClassification
 
-from compress.objective import DistillationModel, Objective
-from compress.pieces import only_used_rows, pieces_in
-from compress.training import Schedule, Setting, train
+from compress.distillation.objective import DistillationModel, Objective
+from compress.distillation.training_loop import Schedule, Setting, train
+from compress.distillation.used_embeddings import only_used_rows, pieces_in
 
 VOCAB_SIZE = 27
 

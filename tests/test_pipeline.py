@@ -13,10 +13,10 @@ from conftest import LABELS, rows, words_with_vectors, write_csv
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer
 
-from bench.results import read_results
-from export.bundle import verify_bundle
-from export.predictors import TorchPredictor
-from pocketbert import cli
+from bench.results.document import read_results
+from export.bundle.folder import verify_bundle
+from export.parity.predictors import TorchPredictor
+from pocketbert.cli import app
 
 STAGES = ("teacher", "general", "masked_lm", "intermediate", "prediction")  # that train
 VARIANTS = ["fp32", "int8-dynamic", "int8-static"]
@@ -320,11 +320,11 @@ def test_the_recommended_variant_is_one_that_passed_and_its_bundle_says_so(finis
 
 def test_the_ledger_of_a_run_and_of_a_bundle_is_told(finished, capsys):
     folder = finished[0]
-    assert cli.main(["export", str(folder), "--explain"]) == 0
+    assert app.main(["export", str(folder), "--explain"]) == 0
     told = capsys.readouterr().out
     for part in ("torch, exported", "and fused", "McNemar p", "in a mixed batch", "ran: ", "fused: Attention 2"):
         assert part in told, part
-    assert cli.main(["export", str(folder / "bundles" / "int8-static"), "--explain", "--json"]) == 0
+    assert app.main(["export", str(folder / "bundles" / "int8-static"), "--explain", "--json"]) == 0
     proof = json.loads(capsys.readouterr().out)
     run = json.loads((folder / "results.json").read_text())["stages"]["export"]
     assert proof["variants"]["int8-static"]["parity"] == run["variants"]["int8-static"]["parity"]

@@ -10,16 +10,16 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
-from compress import locations
-from compress.code import code_digest, without_comments
-from compress.errors import UserError
-from compress.precision import chosen
-from pocketbert import plan
-from pocketbert.manifest import first_difference, planned
-from pocketbert.pipeline import prepare
-from pocketbert.plan import MEASURING, ROOT, STAGE_VERSIONS, StageName, general_plan, plan_of
-from pocketbert.recipe import Recipe
-from pocketbert.runs import Run, state_of
+from compress.common.code_digest import code_digest, without_comments
+from compress.common.errors import UserError
+from compress.models import sources
+from compress.models.precision import chosen
+from pocketbert.pipeline import plan
+from pocketbert.pipeline.flow import prepare
+from pocketbert.pipeline.plan import MEASURING, ROOT, STAGE_VERSIONS, StageName, general_plan, plan_of
+from pocketbert.recipe.sections import Recipe
+from pocketbert.store.manifest import first_difference, planned
+from pocketbert.store.run_folder import Run, state_of
 
 QUIET = Console(quiet=True)
 
@@ -112,16 +112,24 @@ def test_the_state_of_a_stage_is_what_running_would_find(tmp_path, shared):
 
 
 def test_the_code_of_the_benchmark_is_all_that_measuring_imports():
-    roots = ["pocketbert/stages/bench.py", "pocketbert/benchmark.py", "bench/worker.py", "bench/profile.py"]
-    waiting, reached = [ROOT / name for name in [*roots, "bench/ceiling.py"]], {"worker", "profile", "ceiling"}
+    """From the stage and the modules that run in processes of their own, along every import of bench."""
+    workers = ["bench/timing/worker.py", "bench/analysis/operator_profile.py", "bench/analysis/roofline.py"]
+    waiting, reached = ["pocketbert/stages/bench.py", *workers], set(workers)
     while waiting:
-        for node in ast.walk(ast.parse(waiting.pop().read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse((ROOT / waiting.pop()).read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "bench":
-                modules = [alias.name for alias in node.names] if node.module == "bench" else [node.module[6:]]
-                new = {name for name in modules if (ROOT / "bench" / f"{name}.py").is_file()} - reached
+                modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                files = {f"{module.replace('.', '/')}.py" for module in modules}
+                new = {name for name in files if (ROOT / name).is_file()} - reached
                 reached |= new
-                waiting += [ROOT / "bench" / f"{name}.py" for name in new]
-    assert reached == set(MEASURING)
+                waiting += new
+    covered = {
+        path.relative_to(ROOT).as_posix()
+        for name in MEASURING
+        for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
+        if path.name != "__init__.py"
+    }
+    assert reached == covered and len(reached) > 20
 
 
 READ_BY_LOADING = (
@@ -144,20 +152,20 @@ def base(base_folder, tmp_path) -> Path:
 
 @pytest.mark.parametrize("name", READ_BY_LOADING)
 def test_every_file_that_loading_reads_identifies_a_model(base, name):
-    before, tokenizer_before = (of(str(base)) for of in (locations.identity, locations.tokenizer_identity))
+    before, tokenizer_before = (of(str(base)) for of in (sources.identity, sources.tokenizer_identity))
     with (base / name).open("ab") as file:
         file.write(b"more")
-    assert locations.identity(str(base)) != before
+    assert sources.identity(str(base)) != before
     is_weight = name.endswith((".safetensors", ".bin", ".index.json"))
-    assert (locations.tokenizer_identity(str(base)) != tokenizer_before) is not is_weight
+    assert (sources.tokenizer_identity(str(base)) != tokenizer_before) is not is_weight
 
 
 def test_what_loading_never_reads_does_not_identify_a_model(base):
-    before = locations.identity(str(base))
+    before = sources.identity(str(base))
     (base / "checkpoint-10").mkdir()
     for name in NEVER_READ:
         (base / name).write_bytes(b"another")
-    assert locations.identity(str(base)) == before
+    assert sources.identity(str(base)) == before
 
 
 def test_a_teachers_tokenizer_options_do_every_stage_again(make, base):
@@ -189,14 +197,17 @@ def test_changed_code_does_the_stages_again_that_it_makes_and_a_changed_comment_
         return {stage for stage in after if after[stage] != before[stage]}
 
     everything = set(before)
-    assert edited("compress/training.py", "weight_decay=0.01", "weight_decay=0.02") == everything
-    assert edited("compress/training.py", "weight_decay=0.01,", "weight_decay=0.01,  # as the paper's") == set()
-    assert edited("compress/training.py", '"""Running one', '"""Runs one') == set()
-    assert edited("export/quantize.py", "\nimport", "\nEXTRA = 1\nimport") == {"export", "bench"}
-    assert edited("bench/stats.py", "MARGIN = 0.02", "MARGIN = 0.03") == {"bench"}
+    assert edited("compress/distillation/training_loop.py", "weight_decay=0.01", "weight_decay=0.02") == everything
+    assert (
+        edited("compress/distillation/training_loop.py", "weight_decay=0.01,", "weight_decay=0.01,  # as the paper's")
+        == set()
+    )
+    assert edited("compress/distillation/training_loop.py", '"""Running one', '"""Runs one') == set()
+    assert edited("export/quantisation/quantize.py", "\nimport", "\nEXTRA = 1\nimport") == {"export", "bench"}
+    assert edited("bench/measurement/stats.py", "MARGIN = 0.02", "MARGIN = 0.03") == {"bench"}
     later = {"prediction", "export", "bench"}
     assert edited("pocketbert/stages/prediction.py", "DRIFT_VARIANTS = 2000", "DRIFT_VARIANTS = 1000") == later
-    assert edited("bench/report.py", "import", "import os, ") == set()
+    assert edited("bench/report/render.py", "import", "import os, ") == set()
 
 
 def test_the_digest_reads_code_and_nothing_else():
@@ -230,20 +241,21 @@ def test_the_digest_reads_all_of_a_string_and_all_of_a_line(source, code):
 
 # what stages import and what shapes no result: options, which count by their values, and where files go
 SHAPES_NO_RESULT = {
-    "pocketbert/recipe.py", "pocketbert/training_keys.py", "pocketbert/augment_keys.py", "pocketbert/manifest.py",
-    "pocketbert/runs.py", "pocketbert/workspace.py", "pocketbert/stages/context.py",
+    "pocketbert/recipe/sections.py", "pocketbert/recipe/training.py", "pocketbert/recipe/augmentation.py",
+    "pocketbert/store/manifest.py", "pocketbert/store/run_folder.py", "pocketbert/store/workspace.py",
+    "pocketbert/stages/context.py",
 }  # fmt: skip
 
 
 def test_the_code_of_a_stage_is_all_of_pocketbert_that_its_file_imports():
     num_imports = 0
     for stage in get_args(StageName):
-        sources = {*plan.SHARED_CODE, *plan.MORE_CODE.get(stage, ()), f"pocketbert/stages/{stage}.py"}
-        for source in [name for name in sources if name.startswith("pocketbert/stages/")]:
+        files = {*plan.SHARED_CODE, *plan.MORE_CODE.get(stage, ()), f"pocketbert/stages/{stage}.py"}
+        for source in [name for name in files if name.startswith("pocketbert/stages/")]:
             for node in ast.walk(ast.parse((ROOT / source).read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pocketbert."):
                     imported = f"{node.module.replace('.', '/')}.py"
-                    assert imported in sources | SHAPES_NO_RESULT, f"{stage}: {source} imports {imported}"
+                    assert imported in files | SHAPES_NO_RESULT, f"{stage}: {source} imports {imported}"
                     num_imports += 1
     assert num_imports > 20
 
@@ -307,7 +319,7 @@ def test_the_number_of_threads_is_that_which_torch_takes(variables):
     if "ONE_CORE" in variables and not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system does not bind a process to a core")
     code = "import os\nif 'ONE_CORE' in os.environ: os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-    code += "from bench.machine import torch_threads as ours\nguess = ours()\nimport torch\n"
+    code += "from bench.measurement.machine import torch_threads as ours\nguess = ours()\nimport torch\n"
     code += "print(guess, torch.get_num_threads())"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "MKL_"))}
     output = subprocess.run(

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from conftest import in_a_recipe
 
-from compress.errors import UserError
-from pocketbert.preflight import check, read_encoder
-from pocketbert.recipe import Recipe
+from compress.common.errors import UserError
+from pocketbert.recipe.preflight import check, read_encoder
+from pocketbert.recipe.sections import Recipe
 
 SHAPE = {"layers": 2, "width": 16, "ffn_width": 32, "heads": 4}
 

@@ -3,13 +3,13 @@ import torch
 from conftest import config, encode_texts
 from transformers import BertForSequenceClassification
 
-from compress import taps
-from compress.batching import PaddingCollator
-from compress.distill import initialise
-from compress.errors import UserError
-from compress.objective import INTERMEDIATE_LAYERS, DistillationModel
-from compress.projection import low_rank, principal_subspace
-from compress.shape import StudentShape, map_layers
+from compress.common.errors import UserError
+from compress.data.batching import PaddingCollator
+from compress.distillation import layer_outputs
+from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel
+from compress.distillation.projected_initialisation import low_rank, principal_subspace
+from compress.distillation.steps import initialise
+from compress.models.shape import StudentShape, map_layers
 
 LABELS = ("negative", "positive")
 TEXTS = [
@@ -24,10 +24,12 @@ def layer_loss(how: str, teacher, tokenizer, shape: StudentShape) -> dict[str, f
     learner = initialise(how, shape, teacher, LABELS, texts, task_type="classification", seed=0)
     batch = PaddingCollator(texts.pad_token_id)([texts.rows[0], texts.rows[1]])
     mapped_layers = map_layers("uniform", shape.layers, 4)
-    with taps.exposing_attention(teacher):
-        mapped = taps.read(teacher, batch, taps.Wanted(hidden=True, scores=True)).of_layers(mapped_layers)
+    with layer_outputs.exposing_attention(teacher):
+        mapped = layer_outputs.read(teacher, batch, layer_outputs.Wanted(hidden=True, scores=True)).of_layers(
+            mapped_layers
+        )
     model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
-    with taps.exposing_attention(learner.student):
+    with layer_outputs.exposing_attention(learner.student):
         return {name: values.mean().item() for name, values in model(teacher=mapped, **batch).items()}
 
 

@@ -11,24 +11,25 @@ import torch
 from conftest import LABELS, rows
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
-from compress import models
-from compress.cells import Split
-from compress.encoding import encode_split
-from compress.errors import UserError
-from compress.inference import predict_logits
-from compress.task_types import task_type
-from compress.tasks import require_label_order
-from export import gate, parity, session
-from export.candidates import CPU, CUDA, EvaluationSplits, ExportOptions, Origin, build_candidates
-from export.graph import Graph
+from compress.common.errors import UserError
+from compress.data.columns import Split
+from compress.data.task_types import task_type
+from compress.data.tasks import require_label_order
+from compress.data.tokenization import encode_split
+from compress.models import loading
+from compress.models.inference import predict_logits
+from export import gate
+from export.build_bundles import CPU, CUDA, EvaluationSplits, ExportOptions, Origin, build_candidates
+from export.bundle.bundle_json import read_bundle_info
+from export.bundle.runtime import Classifier
+from export.graph.rewriter import Graph
 from export.machine_facts import Machine
-from export.manifest import read_bundle_info
-from export.paired import paired_difference
-from export.parity import default_tolerance
+from export.parity import comparison, session_report
+from export.parity.comparison import default_tolerance
+from export.parity.significance import paired_difference
+from export.quantisation.static_int8 import Static
+from export.quantisation.variants import VARIANTS, Variant
 from export.results import BatchInvariance, Parity, SessionReport
-from export.runtime import Classifier
-from export.static import Static
-from export.variants import VARIANTS, Variant
 
 MEASURED = gate.GateInputs(
     score=0.90, student_score=0.91, teacher_score=0.92, batch_shift=1e-8, size_bytes=10_000_000, latency_ms=2.0
@@ -61,7 +62,7 @@ class Built:
     def __init__(self, folder: Path, model_folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
         self.folder = folder
         self.dev = split(150, seed=11)
-        self.model = models.load_classifier(str(model_folder))
+        self.model = loading.load_classifier(str(model_folder))
         self.names = ("fp32", "fp16", "int8-dynamic", "int8-static")
         self.reference = predict_logits(self.model, encode_split(self.dev, tokenizer, max_length=32))
         self.steps: list[tuple[int, int, str]] = []
@@ -78,14 +79,14 @@ class Built:
     def compare(self, name: str, folder: Path | None = None, *, provider: str = CPU) -> Parity:
         """A bundle compared with torch on the dev rows."""
         bundle = folder or self.folder / name
-        return parity.compare_with_torch(
+        return comparison.compare_with_torch(
             bundle, self.reference, self.dev, "accuracy", LABELS, kind=CLASSES, provider=provider
         )
 
     def failures(self, name: str, folder: Path, *, provider: str = CPU) -> str:
         """What forbids to ship a bundle, in one line."""
         compared = self.compare(name, folder, provider=provider)
-        return "; ".join(parity.failures(compared, default_tolerance(VARIANTS[name])))
+        return "; ".join(comparison.failures(compared, default_tolerance(VARIANTS[name])))
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_a_label_that_changes_is_told_with_the_text(built):
     logits = np.array([[2.0, 0.0], [0.0, 1.0], [0.1, 0.0], [0.0, 3.0]])
     other = logits + np.array([[0.0, 0.0], [0.0, 0.0], [-0.2, 0.0], [0.0, 0.4]])
     some = Split(texts=["a", "b", "c", "d"], pairs=None, labels=np.array([0, 1, 0, 1]))
-    compared = parity.compare(
+    compared = comparison.compare(
         other, logits, some, "accuracy", kind=CLASSES,
         batch_invariance=INVARIANT, requested_provider=CPU, session_report=SESSION,
     )  # fmt: skip
@@ -143,11 +144,11 @@ def test_a_label_that_changes_is_told_with_the_text(built):
     assert compared.example.text == "c"
     assert compared.example.expected[0] > 0.5 > compared.example.actual[0]
     assert (compared.score, compared.torch_score) == (0.75, 1.0)
-    strict = parity.Tolerance(logit_error=1.0, label_flips=0.0)
-    assert [reason.split()[0] for reason in parity.failures(compared, strict)] == ["label_flips"]
-    assert parity.failures(compared, parity.Tolerance(logit_error=1.0, label_flips=0.25)) == []
+    strict = comparison.Tolerance(logit_error=1.0, label_flips=0.0)
+    assert [reason.split()[0] for reason in comparison.failures(compared, strict)] == ["label_flips"]
+    assert comparison.failures(compared, comparison.Tolerance(logit_error=1.0, label_flips=0.25)) == []
     broken = replace(compared, logit_error=float("nan"))
-    reasons = parity.failures(broken, parity.Tolerance(logit_error=9, label_flips=1))
+    reasons = comparison.failures(broken, comparison.Tolerance(logit_error=9, label_flips=1))
     assert [reason.split()[0] for reason in reasons] == ["logit_error"]
 
 
@@ -155,7 +156,7 @@ def test_of_a_regression_the_row_furthest_off_is_told():
     values = np.linspace(0.0, 5.0, 4)[:, None]
     some = Split(texts=["a", "b", "c", "d"], pairs=None, labels=values[:, 0])
     shift = np.array([[0.0], [0.1], [0.3], [0.0]])
-    compared = parity.compare(
+    compared = comparison.compare(
         values + shift, values, some, "pearson_spearman", kind=task_type("regression"),
         batch_invariance=INVARIANT, requested_provider=CPU, session_report=SESSION,
     )  # fmt: skip
@@ -177,7 +178,7 @@ def test_a_wrong_label_order_is_caught(built, tmp_path):
 
 
 def test_a_model_with_its_labels_in_another_order_is_not_exported(tmp_path, teacher_folder, tokenizer):
-    model = models.load_classifier(str(teacher_folder))
+    model = loading.load_classifier(str(teacher_folder))
     dev = split(60, seed=3)
     encoded = encode_split(dev, tokenizer, max_length=32)
     logits = predict_logits(model, encoded)
@@ -228,7 +229,7 @@ def test_a_ruined_layer_is_caught_with_an_example(built, tmp_path):
     graph.save(folder / "onnx" / "model.onnx")
     assert not built.failures("int8-static", built.folder / "int8-static")
     compared = built.compare("int8-static", folder)
-    assert parity.failures(compared, default_tolerance(VARIANTS["int8-static"]))
+    assert comparison.failures(compared, default_tolerance(VARIANTS["int8-static"]))
     example = compared.example
     assert example.text in built.dev.texts and abs(example.expected[0] - example.actual[0]) > 0.01
 
@@ -259,7 +260,7 @@ def test_calibration_rows_that_are_dev_rows_are_caught(built, tmp_path, tokenize
 def test_the_session_tells_low_precision_by_the_share_of_multiplications(built):
     bundle = Classifier(built.folder / "int8-static")
     inputs = bundle.columns(bundle.encode(built.dev.texts[:1], None))
-    report = session.examine(built.folder / "int8-static" / "onnx" / "model.onnx", inputs, [CPU], {})
+    report = session_report.examine(built.folder / "int8-static" / "onnx" / "model.onnx", inputs, [CPU], {})
     graph = Graph(built.folder / "int8-static" / "onnx" / "model.onnx")
     quantised = [node.input[1] for node in graph.of_type("MatMulIntegerToFloat", "QAttention")]
     low = sum(int(np.prod(graph.constants[name].dims)) for name in quantised)

@@ -5,8 +5,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench import machine, noise
-from bench.quota import quota_cores
+from bench.measurement import machine, noise
+from bench.measurement.cpu_quota import quota_cores
 
 OWN, CPU = "sys/fs/cgroup", "sys/fs/cgroup/cpu"
 

@@ -5,15 +5,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from compress.cells import Split
-from compress.errors import UserError
-from compress.models import load_classifier
-from export.calibration import calibration_rows
-from export.candidates import EvaluationSplits, ExportOptions, Origin, build_candidates
-from export.parity import default_tolerance
-from export.ranges import Histogram, Range, measure_ranges
-from export.static import Static
-from export.variants import VARIANTS
+from compress.common.errors import UserError
+from compress.data.columns import Split
+from compress.models.loading import load_classifier
+from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_candidates
+from export.parity.comparison import default_tolerance
+from export.quantisation.activation_ranges import Histogram, Range, measure_ranges
+from export.quantisation.calibration import calibration_rows
+from export.quantisation.static_int8 import Static
+from export.quantisation.variants import VARIANTS
 
 
 def test_a_histogram_holds_the_extremes_and_the_percentiles_of_what_it_saw():

@@ -3,9 +3,9 @@ import json
 import pytest
 from conftest import rows, write_csv
 
-from compress.errors import UserError
-from pocketbert.reading import built_in, load_recipe, summary_of, to_yaml
-from pocketbert.recipe import Recipe
+from compress.common.errors import UserError
+from pocketbert.recipe.loading import built_in, load_recipe, summary_of, to_yaml
+from pocketbert.recipe.sections import Recipe
 
 SOUND = """\
 name: sound

@@ -9,8 +9,8 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from pocketbert import cli
-from pocketbert.recipe import Recipe
+from pocketbert.cli.app import app as cli_app
+from pocketbert.recipe.sections import Recipe
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -123,7 +123,7 @@ def options_of(command) -> set[str]:
 @pytest.mark.parametrize("name", NAMED)
 def test_what_the_documents_name_is_there(name):
     """Commands and their options, targets of make, paths and links; at least as many of each as `NAMED` says."""
-    app = typer.main.get_command(cli.app)
+    app = typer.main.get_command(cli_app)
     known = set.union(options_of(app), *map(options_of, app.commands.values()))
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     path = re.compile(r"(?:compress|export|bench|pocketbert|tests|results)/[\w/.<>-]*")

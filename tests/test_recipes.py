@@ -10,9 +10,9 @@ from conftest import config, rows, sentence, write_csv
 from rich.console import Console
 from transformers import BertModel
 
-from export.runtime import Classifier
-from pocketbert.pipeline import prepare, run_recipe
-from pocketbert.reading import built_in, load_recipe
+from export.bundle.runtime import Classifier
+from pocketbert.pipeline.flow import prepare, run_recipe
+from pocketbert.recipe.loading import built_in, load_recipe
 
 TWO = ["no", "yes"]
 GLUE = {  # subset: text columns, class names (None: a number)

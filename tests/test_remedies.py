@@ -13,9 +13,9 @@ from transformers import BertForSequenceClassification
 
 import compress
 import export
-from compress.errors import Option, Problem, UserError
-from pocketbert import cli, remedies
-from pocketbert.recipe import Recipe
+from compress.common.errors import Option, Problem, UserError
+from pocketbert.cli import app, remedies
+from pocketbert.recipe.sections import Recipe
 
 LIBRARIES = [Path(str(package.__file__)).parent for package in (compress, export)]
 SECTIONS = [name for name, field in Recipe.model_fields.items() if name not in ("name", "seed", "smoke")]
@@ -59,7 +59,7 @@ def keys_of_a_recipe() -> set[str]:
 
 
 def commands() -> dict[str, remedies.Command]:
-    return {name: cli._command_of([name]) for name in typer.main.get_command(cli.app).commands}
+    return {name: app._command_of([name]) for name in typer.main.get_command(app.app).commands}
 
 
 def test_what_the_libraries_raise_names_neither_a_recipe_key_nor_a_flag():
@@ -90,7 +90,7 @@ def test_the_search_sees_keys_and_flags(source):
 
 def test_every_option_can_be_set_and_is_named_by_an_error():
     sources = [path.read_text(encoding="utf-8") for folder in LIBRARIES for path in folder.rglob("*.py")]
-    sources.append((LIBRARIES[0].parent / "bench" / "compare.py").read_text(encoding="utf-8"))
+    sources.append((LIBRARIES[0].parent / "bench" / "report" / "comparison.py").read_text(encoding="utf-8"))
     for option in get_args(Option):
         assert option in remedies.IN_RECIPES or option in remedies.BY_FLAGS
         assert any(f'option="{option}"' in source for source in sources), option
@@ -185,7 +185,7 @@ def test_what_a_command_advises_exists_there(
     monkeypatch.chdir(tmp_path)
     places = {"BASE": base_folder, "TEACHER": teacher_folder, "REGRESSOR": regressor}
     places |= {"REVIEWS": reviews, "LATIN": latin}
-    assert cli.main([str(places.get(argument, argument)) for argument in arguments]) == 2
+    assert app.main([str(places.get(argument, argument)) for argument in arguments]) == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert expected.replace("BASE", str(base_folder)) in line
     command = commands()[arguments[0]]

@@ -27,15 +27,16 @@ from example_results import (
 )
 from jinja2 import nodes
 
-from bench import ledger, plots, report, table
-from bench.cautions import cautions
-from bench.measurements import Gpu, Ratio
-from bench.page import ReportPage, page_of
-from bench.records import TEXTS
-from bench.report import html_of, markdown_of, write_reports
-from bench.results import FORMAT_VERSION, Results, StageResults, read_results, results_schema, write_results
-from bench.sections import sections
-from compress.errors import UserError
+from bench.plots import report_plots
+from bench.report import parity_table, render, table
+from bench.report.caveats import cautions
+from bench.report.page import ReportPage, page_of
+from bench.report.render import html_of, markdown_of, write_reports
+from bench.report.sections import sections
+from bench.results.benchmark import TEXTS
+from bench.results.document import FORMAT_VERSION, Results, StageResults, read_results, results_schema, write_results
+from bench.results.measurements import Gpu, Ratio
+from compress.common.errors import UserError
 from compress.results import LabelDrift
 
 
@@ -104,7 +105,7 @@ def test_the_report_is_one_file_that_asks_for_nothing(tmp_path):
 
 
 def test_the_ledger_tells_each_variant_in_a_row_and_in_words():
-    steps = ledger.of_export(EXPORT)
+    steps = parity_table.of_export(EXPORT)
     assert [line[:2] for line in steps.cells] == [
         ("torch, exported", "on the way"), ("and fused", "on the way"), ("int8-dynamic", "recommended"),
         ("fp16", "failed"), ("fp16, CUDA", "-"),
@@ -113,13 +114,13 @@ def test_the_ledger_tells_each_variant_in_a_row_and_in_words():
         "int8-dynamic", "recommended", "0.840", "-0.010 (-0.030 to +0.010)", "2 of 100", "0.03", "0.5", "0.1", "0.02",
         "98%",
     )  # fmt: skip
-    assert {len(line) for line in steps.cells} == {len(ledger.HEADER)} and steps.header == ledger.HEADER
+    assert {len(line) for line in steps.cells} == {len(parity_table.HEADER)} and steps.header == parity_table.HEADER
     failed = replace(
         EXPORT.variants["int8-dynamic"],
         failures=["too slow"],
         other_providers={CUDA: replace(PARITY, requested_provider=CUDA)},
     )
-    ((title, sentences),) = ledger.explained(replace(EXPORT, variants={"int8-dynamic": failed}))
+    ((title, sentences),) = parity_table.explained(replace(EXPORT, variants={"int8-dynamic": failed}))
     told = "\n".join(sentences)
     assert title == "int8-dynamic: failed: too slow" and "NOT GOOD ENOUGH: too slow" in told
     for part in ("(95 % interval -0.0300 to +0.0100, McNemar p 0.6), not significant", "3 of 64 labels change",
@@ -202,8 +203,8 @@ def test_cautions_look_at_the_floor_and_the_intervals():
 
 
 def test_plots_are_svg_with_text_alternatives_and_ids_of_their_own():
-    scatter = plots.accuracy_against_latency(BENCH)
-    curve = plots.loss_curve(RESULTS.stages.prediction.training.history, "prediction")
+    scatter = report_plots.accuracy_against_latency(BENCH)
+    curve = report_plots.loss_curve(RESULTS.stages.prediction.training.history, "prediction")
     seen = []
     for svg in (scatter, curve):
         root = ElementTree.fromstring(svg)
@@ -211,7 +212,7 @@ def test_plots_are_svg_with_text_alternatives_and_ids_of_their_own():
         seen += [node.get("id") for node in root.iter() if node.get("id")]
         assert "#000000" not in svg
     assert len(seen) == len(set(seen)) > 10
-    assert plots.accuracy_against_latency(replace(BENCH, rows=[ROWS[FAILED]], aa_control=None)) is None
+    assert report_plots.accuracy_against_latency(replace(BENCH, rows=[ROWS[FAILED]], aa_control=None)) is None
 
 
 def test_the_ceiling_is_that_of_the_weights_whatever_the_model_is_called():
@@ -375,8 +376,8 @@ def num_checked(node: nodes.Node, names: dict[str, Any]) -> int:
 
 
 def test_every_name_in_the_template_is_a_field_of_the_page():
-    environment = report.template_environment()
-    source, _, _ = environment.loader.get_source(environment, report.TEMPLATE)
+    environment = render.template_environment()
+    source, _, _ = environment.loader.get_source(environment, render.TEMPLATE)
     assert num_checked(environment.parse(source), {"page": ReportPage}) > 50
     for wrong in ("{{ page.nothing }}", "{% for tile in page.tiles %}{{ tile.figures }}{% endfor %}", "{{ row.name }}"):
         with pytest.raises(KeyError):

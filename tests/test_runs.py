@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from compress.errors import UserError
-from pocketbert.manifest import planned
-from pocketbert.runs import Run, state_of
+from compress.common.errors import UserError
+from pocketbert.store.manifest import planned
+from pocketbert.store.run_folder import Run, state_of
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_checkpoints_outlive_a_failure_but_not_a_change_of_options(tmp_path):
 
 
 def test_a_second_run_in_the_folder_is_refused_with_the_holders_pid(tmp_path):
-    code = "import sys; from pocketbert.runs import Run; from pathlib import Path\n"
+    code = "import sys; from pocketbert.store.run_folder import Run; from pathlib import Path\n"
     code += "with Run(Path(sys.argv[1]), versions={}, announce=print): print('open', flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

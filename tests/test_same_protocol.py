@@ -9,12 +9,13 @@ import pytest
 import torch
 from conftest import rows
 
-from bench import children, latency, runners
-from bench.contenders import Contender, Workload
-from bench.latency import measure
-from bench.measurements import Protocol
-from bench.messages import ModelFacts, WorkerFacts
-from bench.records import System
+from bench.measurement import worker_process
+from bench.results.benchmark import System
+from bench.results.measurements import Protocol
+from bench.timing import engines, latency
+from bench.timing.latency import measure
+from bench.timing.messages import ModelFacts, WorkerFacts
+from bench.timing.systems import Contender, Workload
 
 PROTOCOL = Protocol(
     num_threads=3, rounds=3, texts_per_round=6, texts_per_visit=3, throughput_texts=8, warm_up_s=0.25, restart_every=2
@@ -76,7 +77,7 @@ def treatment(monkeypatch, contenders: list[Contender]) -> list[str]:
     """All that each contender's processes were given, but for what it is itself: as text, to compare."""
     started: list[FakeProcess] = []
     popen = SimpleNamespace(PIPE=-1, DEVNULL=-3, Popen=lambda *command, **how: FakeProcess(started, *command, **how))
-    monkeypatch.setattr(children, "subprocess", popen)
+    monkeypatch.setattr(worker_process, "subprocess", popen)
     monkeypatch.setattr(latency.time, "sleep", lambda seconds: None)
     marked = [replace(each, path=str(number)) for number, each in enumerate(contenders)]
     samples = measure(marked, WORKLOAD, PROTOCOL)
@@ -140,6 +141,6 @@ def test_a_loaded_model_has_the_protocols_threads(name, teacher_folder):
     contender = replace(CONTENDERS[name], path=str(teacher_folder))
     try:
         torch.set_num_threads(2)
-        assert runners.load(contender.spec(), 1).facts.num_threads == torch.get_num_threads() == 1
+        assert engines.load(contender.spec(), 1).facts.num_threads == torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

@@ -15,27 +15,21 @@ import torch
 from conftest import LABELS, config, rows, write_csv
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
-from bench.words import words_for
-from compress import locations, metrics, models
-from compress.errors import UserError
-from compress.objective import Objective
+from bench.results.phrases import words_for
+from compress.common.errors import UserError
+from compress.data import metrics
+from compress.data.task_types import Classification, Regression, TaskTypeName, task_type, type_for_metric, type_of_model
+from compress.data.tasks import load_task
+from compress.distillation.objective import Objective
+from compress.models import loading, sources
 from compress.results import LabelDrift
-from compress.task_types import (
-    Classification,
-    Regression,
-    TaskTypeName,
-    task_type,
-    type_for_metric,
-    type_of_model,
-)
-from compress.tasks import load_task
-from export.bundle import write_bundle
-from export.manifest import BundleInfo, read_bundle_info
-from export.predictors import TorchPredictor
+from export.bundle.bundle_json import BundleInfo, read_bundle_info
+from export.bundle.folder import write_bundle
+from export.bundle.runtime import BundleError, Classifier
+from export.graph.to_onnx import export_onnx
+from export.parity.predictors import TorchPredictor
 from export.results import BatchInvariance
-from export.runtime import BundleError, Classifier
-from export.to_onnx import export_onnx
-from pocketbert.reading import load_recipe
+from pocketbert.recipe.loading import load_recipe
 
 ROOT = Path(__file__).parent.parent
 CLASSES, VALUES = Classification(), Regression()
@@ -242,7 +236,7 @@ def test_a_model_is_a_regression_by_its_problem_type_or_its_one_output(tmp_path,
         of_labels = {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": {}}
         BertForSequenceClassification(config(**of_labels)).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        assert locations.task_type_of(str(folder)) == TorchPredictor(folder).task_type == expected
+        assert sources.task_type_of(str(folder)) == TorchPredictor(folder).task_type == expected
 
 
 # -- bundles
@@ -309,7 +303,7 @@ def test_a_bundle_of_an_unknown_type_is_refused(bundle, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_model_class_is_that_of_sequence_classification(name, teacher_folder):
     assert task_type(name).model_class() is AutoModelForSequenceClassification
-    ours = models.load_classifier(str(teacher_folder), LABELS, task_type=name).state_dict()
+    ours = loading.load_classifier(str(teacher_folder), LABELS, task_type=name).state_dict()
     theirs = AutoModelForSequenceClassification.from_pretrained(teacher_folder).state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(weight, theirs[key]) for key, weight in ours.items())
@@ -317,7 +311,7 @@ def test_the_model_class_is_that_of_sequence_classification(name, teacher_folder
 
 def test_the_types_load_neither_torch_nor_pandas():
     heavy = "('torch', 'transformers', 'optimum', 'pandas', 'scipy', 'sklearn')"
-    code = f"import sys, compress.task_types; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, compress.data.task_types; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert found.stdout == "[]\n"
 
@@ -341,9 +335,9 @@ def test_each_type_has_its_words():
 
 
 OWN = {
-    "compress/task_types.py",
-    "compress/metrics.py",  # f1 of two classes
-    "export/runtime.py",  # predict.py, which reads bundles of 0.1.0
+    "compress/data/task_types.py",
+    "compress/data/metrics.py",  # f1 of two classes
+    "export/bundle/runtime.py",  # predict.py, which reads bundles of 0.1.0
 }
 COUNTED = ("labels", "names", "label_names", "id2label", "classes", "outputs", "num_labels", "num_classes")
 KINDS = ("dtype.kind", "is_regression")

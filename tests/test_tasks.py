@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from conftest import in_a_recipe, rows, write_csv
 
-from compress import tables
-from compress.errors import UserError
-from compress.tasks import align_labels, load_task
+from compress.common.errors import UserError
+from compress.data import tables
+from compress.data.tasks import align_labels, load_task
 
 
 def load(path, **options):

@@ -6,19 +6,19 @@ from conftest import rows
 from example_results import BENCH
 from test_bench_faults import wrapper
 
-from bench import threads as threads_module
-from bench.contenders import Contender, Workload, contenders_at
-from bench.latency import Samples
-from bench.measurements import ProcessFacts, Protocol
-from bench.records import System
-from bench.sections import sections
-from bench.threads import counts_up_to, measure_threads
+from bench.report.sections import sections
+from bench.results.benchmark import System
+from bench.results.measurements import ProcessFacts, Protocol
+from bench.timing import thread_sweep as threads_module
+from bench.timing.latency import Samples
+from bench.timing.systems import Contender, Workload, contenders_at
+from bench.timing.thread_sweep import counts_up_to, measure_threads
 
 QUICK = Protocol(num_threads=2, rounds=2, texts_per_round=3, texts_per_visit=3, throughput_texts=8, warm_up_s=0.1)
 WORKLOAD = Workload(texts=[text for text, _ in rows(30)], grid=())
 STUBBORN = """
-from bench.messages import ModelFacts
-from export.predictors import TorchPredictor
+from bench.timing.messages import ModelFacts
+from export.parity.predictors import TorchPredictor
 
 class Predictor(TorchPredictor):
     facts = ModelFacts(num_threads=1, ran_on="cpu")

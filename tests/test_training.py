@@ -4,17 +4,17 @@ import torch
 from conftest import config, encode_texts, in_a_recipe, rows
 from transformers import BertForSequenceClassification, TrainingArguments
 
-from compress import taps
-from compress.batching import PaddingCollator
-from compress.callbacks import latest_checkpoint
-from compress.cells import Split
-from compress.encoding import encode_split
-from compress.errors import UserError
-from compress.inference import predict_logits
-from compress.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
-from compress.pieces import pieces_in
-from compress.trainer import DistillationTrainer
-from compress.training import Schedule, Setting, train
+from compress.common.errors import UserError
+from compress.data.batching import PaddingCollator
+from compress.data.columns import Split
+from compress.data.tokenization import encode_split
+from compress.distillation import layer_outputs
+from compress.distillation.callbacks import latest_checkpoint
+from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
+from compress.distillation.trainer import DistillationTrainer
+from compress.distillation.training_loop import Schedule, Setting, train
+from compress.distillation.used_embeddings import pieces_in
+from compress.models.inference import predict_logits
 
 
 def texts(count: int) -> list[str]:
@@ -61,7 +61,7 @@ def one_step(tmp_path, teacher, tokenizer, *, micro_batch_size: int) -> dict[str
             remove_unused_columns=False,
         ),
     )
-    with taps.exposing_attention(model.student, teacher):
+    with layer_outputs.exposing_attention(model.student, teacher):
         trainer.train()
     assert trainer.state.global_step == 1
     return model.state_dict()
@@ -86,7 +86,7 @@ def test_the_teacher_neither_learns_nor_drops(tmp_path, teacher, tokenizer):
 
 def test_training_brings_every_loss_down(tmp_path, teacher, tokenizer):
     model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
-    with taps.exposing_attention(model.student, teacher):
+    with layer_outputs.exposing_attention(model.student, teacher):
         found = train(
             model,
             encode_texts(texts(200), tokenizer, max_length=32),
@@ -138,7 +138,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, teacher, tokenize
     setting = Setting(title="layers", seed=0, checkpoints=tmp_path)
     with (
         pytest.raises(UserError, match="layers: the loss is nan at step") as told,
-        taps.exposing_attention(model.student, teacher),
+        layer_outputs.exposing_attention(model.student, teacher),
     ):
         train(model, data, schedule, setting, teacher=teacher, layer_map=(2, 4))
     assert in_a_recipe(told.value).endswith("; lower its learning_rate")

@@ -14,15 +14,15 @@ from conftest import config
 from onnx import TensorProto, helper, numpy_helper
 from transformers import BertForSequenceClassification
 
-from export import blocks, saturation
-from export.fuse import FusionError, expected_fusions, fuse
-from export.graph import Graph, count_operators
-from export.lean import keep_first_position, split_residual_norms
-from export.quantize import build_variant, fixed_ranges, fp32
-from export.runtime import session_config
-from export.saturation import can_saturate, saturating
-from export.static import Static
-from export.variants import DEFAULT_VARIANTS, VARIANTS, Embedding, Weights
+from export.bundle.runtime import session_config
+from export.graph.fusion import FusionError, expected_fusions, fuse
+from export.graph.optimisation import keep_first_position, split_residual_norms
+from export.graph.rewriter import Graph, count_operators
+from export.quantisation import blockwise, vnni_emulation
+from export.quantisation.quantize import build_variant, fixed_ranges, fp32
+from export.quantisation.static_int8 import Static
+from export.quantisation.variants import DEFAULT_VARIANTS, VARIANTS, Embedding, Weights
+from export.quantisation.vnni_emulation import can_saturate, saturating
 
 EACH = ("fp32", "int8-dynamic", "int8-static", "int4-static", "int8-weight", "int4-weight")
 
@@ -153,14 +153,14 @@ def test_the_fusions_expected_differ_by_architecture(encoder):
 def test_blocks_are_what_the_runtime_reads(tmp_path, bits):
     table = np.random.default_rng(0).normal(size=(40, 96)).astype(np.float32)
     table[3] = 0
-    numbers, scales = blocks.quantise_blocks(table, bits, 32)
+    numbers, scales = blockwise.quantise_blocks(table, bits, 32)
     back = ((numbers.astype(np.float32) - 2 ** (bits - 1)) * scales[..., None]).reshape(table.shape)
     assert np.abs(back - table).max() < (0.02 if bits == 8 else 0.4) and not back[3].any()
     lookup = helper.make_node(
         "GatherBlockQuantized", ["numbers", "rows", "scales"], ["y"], domain="com.microsoft",
         bits=bits, block_size=32, gather_axis=0, quantize_axis=1,
     )  # fmt: skip
-    constants = {"numbers": blocks.packed(numbers.reshape(40, -1), bits), "scales": scales}
+    constants = {"numbers": blockwise.packed(numbers.reshape(40, -1), bits), "scales": scales}
     graph = helper.make_graph(
         [lookup], "lookup", [helper.make_tensor_value_info("rows", TensorProto.INT64, [None])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 96])],
@@ -174,7 +174,7 @@ def test_blocks_are_what_the_runtime_reads(tmp_path, bits):
 
 def test_searching_scales_lowers_the_error_of_4_bits():
     values = np.random.default_rng(1).normal(size=(8, 320)).astype(np.float32)
-    numbers, scales = blocks.quantise_blocks(values, 4, 32)
+    numbers, scales = blockwise.quantise_blocks(values, 4, 32)
     parts = values.reshape(8, -1, 32)
     steps = np.abs(parts).max(axis=-1, keepdims=True) / 8
     searched = (numbers.astype(np.float32) - 8) * scales[..., None] - parts
@@ -193,7 +193,7 @@ def test_weights_in_4_bits_are_int8_once_loaded(built, tmp_path):
     for product in stored.of_type("MatMulIntegerToFloat", "QAttention"):
         name = product.input[1]
         assert name not in stored.constants
-        unpacked = blocks.int8_weights(stored, name)
+        unpacked = blockwise.int8_weights(stored, name)
         assert np.abs(unpacked).max() <= 127 and len(np.unique(unpacked)) > 15
 
 
@@ -204,8 +204,8 @@ def test_reduced_weights_saturate_on_no_processor(tmp_path, monkeypatch, raw_gra
         assert saturating(path, emulated) == 17 and can_saturate(path) == (not reduced)
         shift = np.abs(logits(emulated, calibration) - logits(path, calibration)).mean()
         with monkeypatch.context() as endless:
-            endless.setattr(saturation, "LOWEST", -np.inf)
-            endless.setattr(saturation, "HIGHEST", np.inf)
+            endless.setattr(vnni_emulation, "LOWEST", -np.inf)
+            endless.setattr(vnni_emulation, "HIGHEST", np.inf)
             saturating(path, emulated)
         # rounding alone moves a few activations by a step
         rounding = np.abs(logits(emulated, calibration) - logits(path, calibration)).mean()
@@ -248,8 +248,8 @@ def test_products_that_saturate_are_clipped_in_pairs(tmp_path, count):
 
 
 def test_more_than_one_size_of_model_has_its_products_found(tmp_path, tokenizer, calibration):
-    from export.fuse import Encoder
-    from export.to_onnx import export_onnx
+    from export.graph.fusion import Encoder
+    from export.graph.to_onnx import export_onnx
 
     torch.manual_seed(0)
     changed = config(num_hidden_layers=2, num_attention_heads=2)

@@ -11,8 +11,8 @@ import pytest
 from conftest import in_a_recipe, words_with_vectors
 from gensim.models import FastText, KeyedVectors
 
-from compress.augment.vectors import load_vectors
-from compress.errors import UserError
+from compress.augmentation.word_vectors import load_vectors
+from compress.common.errors import UserError
 
 
 @pytest.fixture(scope="module")

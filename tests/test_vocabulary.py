@@ -7,8 +7,8 @@ from conftest import config, rows
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
-from compress.errors import UserError
-from compress.vocabulary import cut_embedding, cut_vocabulary
+from compress.common.errors import UserError
+from compress.models.vocabulary import cut_embedding, cut_vocabulary
 
 TASK = [text for text, _ in rows(120)]
 CORPUS = ["counting the unaccountable accounts of accountants", "jumping jumpers jumped over counters"] * 30

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pocketbert.workspace import Workspace
+from pocketbert.store.workspace import Workspace
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from compress import processes
-from pocketbert.workspace import Workspace
+from pocketbert.store.workspace import Workspace
 
 folder, rank = Path(sys.argv[1]), processes.rank()
 workspace = Workspace(output=folder / "output", checkpoints=folder / "checkpoints")

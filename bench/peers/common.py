@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from bench.messages import ModelFacts
 from bench.peers.environments import OUTCOMES, folder_name
+from bench.timing.messages import ModelFacts
 
 if TYPE_CHECKING:
-    from compress.task_types import TaskTypeName
+    from compress.data.task_types import TaskTypeName
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def convert(peer: str, variants: Mapping[str, Make], packages: Sequence[str]) ->
 
 
 def _describe(job: Job, peer: str, variant: str, versions: dict[str, str], settings: dict[str, str]) -> Description:
-    from compress.task_types import type_of_model  # not with this module: its import would count as the peer's
+    from compress.data.task_types import type_of_model  # not with this module: its import would count as the peer's
 
     config = json.loads((job.model / "config.json").read_text(encoding="utf-8"))
     names = config.get("id2label", {})

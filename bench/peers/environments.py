@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.records import Engine, Precision
+    from bench.results.benchmark import Engine, Precision
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MARKER = "requirements.txt"

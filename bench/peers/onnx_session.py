@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from bench.messages import ModelFacts
+from bench.timing.messages import ModelFacts
 
 
 class OnnxSession:

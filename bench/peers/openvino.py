@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.messages import ModelFacts
 from bench.peers import common
 from bench.peers.common import Job, Texts
+from bench.timing.messages import ModelFacts
 
 os.environ["CI"] = "true"  # else its import sends usage data, while the clock runs
 import openvino  # type: ignore[import-not-found]

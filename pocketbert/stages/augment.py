@@ -2,20 +2,20 @@
 
 import numpy as np
 
-from compress import models
-from compress.augment import augment
-from compress.augment.candidates import Candidates
-from compress.augment.masked_lm import MaskedLM
-from compress.augment.vectors import Vectors, load_vectors
-from compress.augment.words import load_stop_words
-from compress.inference import predict_logits
-from compress.locations import max_tokens, read_config
-from compress.progress import progress_bar
+from compress.augmentation import dataset
+from compress.augmentation.candidates import Candidates
+from compress.augmentation.masked_lm import MaskedLM
+from compress.augmentation.word_vectors import Vectors, load_vectors
+from compress.augmentation.words import load_stop_words
+from compress.common.progress import progress_bar
+from compress.models import loading
+from compress.models.inference import predict_logits
+from compress.models.sources import max_tokens, read_config
 from compress.results import AugmentResult, WordVectorsUsed
-from pocketbert.recipe import augmentation_of, masked_lm_of
-from pocketbert.runs import cache_folder
+from pocketbert.recipe.sections import augmentation_of, masked_lm_of
 from pocketbert.stages.context import StageContext
-from pocketbert.workspace import Workspace
+from pocketbert.store.run_folder import cache_folder
+from pocketbert.store.workspace import Workspace
 
 MISSING_WORDS_LISTED = 50
 
@@ -28,16 +28,16 @@ def augment_data(context: StageContext, workspace: Workspace) -> AugmentResult:
     recipe, task = context.recipe, context.task
     section = augmentation_of(recipe)
     candidates = load_candidates(context)
-    draw = augment.Draw(variants=section.variants, probability=section.probability, seed=recipe.seed)
+    draw = dataset.Draw(variants=section.variants, probability=section.probability, seed=recipe.seed)
     texts, tokens = workspace.kept("texts"), workspace.kept("tokens")
     with progress_bar("augment, texts", context.console) as on_progress:
-        counts = augment.augment(task.train, candidates, draw, texts, on_progress=on_progress)
+        counts = dataset.augment(task.train, candidates, draw, texts, on_progress=on_progress)
     with progress_bar("augment, shards to tokens", context.console) as on_progress:
-        rows = augment.tokenise(
+        rows = dataset.tokenise(
             texts, context.data.tokenizer, tokens, max_length=task.max_length, on_progress=on_progress
         )
     drift = None
-    row, is_variant = augment.origins_of(texts)
+    row, is_variant = dataset.origins_of(texts)
     variants, dropped = np.flatnonzero(is_variant), np.zeros(len(row), dtype=bool)
     if section.drop_flips_above is not None and len(variants):
         with progress_bar("augment, teacher's labels", context.console) as on_progress:
@@ -49,7 +49,7 @@ def augment_data(context: StageContext, workspace: Workspace) -> AugmentResult:
 
     def write(output: object) -> None:
         for folder in (texts, tokens):
-            augment.copy_without(folder, workspace.output / folder.name, dropped)
+            dataset.copy_without(folder, workspace.output / folder.name, dropped)
 
     workspace.save(write)
     return AugmentResult(
@@ -65,7 +65,7 @@ def load_candidates(context: StageContext) -> Candidates:
     name = str(context.folder / "masked_lm" / "model") if trained else masked_lm_of(recipe)
     # half precision only where it is asked for: in it a word's candidates depend a little on the rest of the batch
     precision = "fp32" if recipe.training.precision == "auto" else recipe.training.precision
-    masked_lm = MaskedLM(models.load_masked_lm(name), models.load_tokenizer(name), precision=precision)
+    masked_lm = MaskedLM(loading.load_masked_lm(name), loading.load_tokenizer(name), precision=precision)
     vectors = None
     if section.vectors is not None:
         vectors = load_vectors(section.vectors, cache=cache_folder(), max_words=section.max_vectors)

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from bench import machine
-from bench.contenders import Contender, Lineup, Workload, breakdown_of, contenders_at
-from bench.floor import fit_floor, floor_name
-from bench.measurements import LoadTest, Protocol
-from bench.records import AbsentSystem, BenchResult, Device, System
+from bench.analysis.tfidf_baseline import fit_floor, floor_name
+from bench.benchmark import BenchOptions, run_benchmark
+from bench.measurement import machine
+from bench.results.benchmark import AbsentSystem, BenchResult, Device, System
+from bench.results.measurements import LoadTest, Protocol
+from bench.timing.systems import Contender, Lineup, Workload, breakdown_of, contenders_at
 from compress.results import PredictionResult
+from export.quantisation.variants import FOR_GPU, VARIANTS
 from export.results import ExportResult
-from export.variants import FOR_GPU, VARIANTS
-from pocketbert.benchmark import BenchOptions, run_benchmark
-from pocketbert.recipe import Recipe, grid_of
+from pocketbert.recipe.sections import Recipe, grid_of
 from pocketbert.stages.context import StageContext
-from pocketbert.workspace import Workspace
+from pocketbert.store.workspace import Workspace
 
 
 def benchmark_run(context: StageContext, workspace: Workspace) -> BenchResult:

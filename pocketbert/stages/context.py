@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
-from compress.task_types import TaskType, task_type
-from compress.tasks import Task
-from pocketbert.manifest import StageRecord
-from pocketbert.recipe import Recipe
+from compress.data.task_types import TaskType, task_type
+from compress.data.tasks import Task
+from pocketbert.recipe.sections import Recipe
+from pocketbert.store.manifest import StageRecord
 
 if TYPE_CHECKING:
     from pocketbert.stages.data import TaskData

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from compress import models
-from compress.augment import augment
-from compress.cells import Split
-from compress.encoding import Encoded, encode_split
-from compress.inference import predict_logits
+from compress.augmentation import dataset
+from compress.data.arrow_shards import encoded_shards
+from compress.data.columns import Split
+from compress.data.task_types import task_type
+from compress.data.tasks import Task
+from compress.data.tokenization import Encoded, encode_split
+from compress.models import loading
+from compress.models.inference import predict_logits
 from compress.results import SplitScores
-from compress.shards import encoded_shards
-from compress.task_types import task_type
-from compress.tasks import Task
-from pocketbert.recipe import Recipe
+from pocketbert.recipe.sections import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +39,12 @@ class TaskData:
     @cached_property
     def teacher(self) -> PreTrainedModel:
         """The fine-tuned teacher, as the teacher stage left it."""
-        return models.load_classifier(str(self.folder / "teacher" / "model"))
+        return loading.load_classifier(str(self.folder / "teacher" / "model"))
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The teacher's tokenizer, which is also the student's."""
-        return models.load_tokenizer(self.recipe.teacher.model or self.recipe.teacher.base or "")
+        return loading.load_tokenizer(self.recipe.teacher.model or self.recipe.teacher.base or "")
 
     @cached_property
     def encoded(self) -> EncodedSplits:
@@ -70,7 +70,7 @@ class TaskData:
         """What both stages of task distillation train on: train's texts, augmented where the recipe says so."""
         if self.recipe.augment is None:
             return self.original_texts
-        return encoded_shards(augment.shards_in(self.folder / "augment" / "tokens"), self.tokenizer)
+        return encoded_shards(dataset.shards_in(self.folder / "augment" / "tokens"), self.tokenizer)
 
     def scores(self, model: PreTrainedModel, encoded: EncodedSplits | None = None) -> SplitScores:
         """The metric on dev and test. `encoded`: the splits, where the model's tokens are not the teacher's."""

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import machine
-from compress import models
-from compress.cells import Split
-from compress.errors import UserError
-from compress.progress import ProgressBar
+from bench.measurement import machine
+from compress.common.errors import UserError
+from compress.common.progress import ProgressBar
+from compress.data.columns import Split
+from compress.models import loading
 from compress.results import TeacherResult
-from export.calibration import calibration_rows
-from export.candidates import EvaluationSplits, ExportOptions, Origin, build_candidates, cuda_provider
-from export.fuse import FusionError
-from export.parity import Tolerance, default_tolerance
+from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_candidates, cuda_provider
+from export.graph.fusion import FusionError
+from export.parity.comparison import Tolerance, default_tolerance
+from export.quantisation.calibration import calibration_rows
+from export.quantisation.static_int8 import Static
+from export.quantisation.variants import VARIANTS, Variant
 from export.results import ExportResult
-from export.static import Static
-from export.variants import VARIANTS, Variant
-from pocketbert.recipe import ExportSection
+from pocketbert.recipe.sections import ExportSection
 from pocketbert.stages.context import StageContext
-from pocketbert.workspace import Workspace
+from pocketbert.store.workspace import Workspace
 
 TEACHER_ROWS = 256  # on which the teacher's own bundles are compared with torch
 
@@ -35,8 +35,8 @@ def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
     teacher_score = context.result("teacher", TeacherResult).scores.test
     with ProgressBar("export", context.console) as bar:
         exported = build_candidates(
-            models.load_classifier(student),
-            models.load_tokenizer(student),
+            loading.load_classifier(student),
+            loading.load_tokenizer(student),
             workspace.output,
             splits=EvaluationSplits(dev=task.dev, test=task.test, calibration=calibration),
             options=_options(
@@ -72,8 +72,8 @@ def _export_teacher(context: StageContext, folder: Path, calibration: Split) -> 
     try:
         with ProgressBar("export", context.console) as bar:
             build_candidates(
-                models.load_classifier(teacher),
-                models.load_tokenizer(teacher),
+                loading.load_classifier(teacher),
+                loading.load_tokenizer(teacher),
                 folder,
                 splits=EvaluationSplits(dev=some, calibration=calibration),
                 options=_options(context, {VARIANTS[name]: default_tolerance(VARIANTS[name]) for name in wanted}),

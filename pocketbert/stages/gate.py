@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.records import BenchmarkRow, BenchResult
-from compress.files import files_in, sha256
+from bench.results.benchmark import BenchmarkRow, BenchResult
+from compress.common.files import files_in, sha256
 from compress.results import TeacherResult
 from export import gate
 from export.results import ExportResult, VariantResult
-from pocketbert.recipe import Recipe
+from pocketbert.recipe.sections import Recipe
 from pocketbert.stages.context import StageContext
-from pocketbert.workspace import Workspace
+from pocketbert.store.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def _latency_ms(rows: Sequence[BenchmarkRow], variant: str) -> float | None:
 
 def _ship(judged: ExportResult, passed: Sequence[str], candidates: Path, bundles: Path) -> None:
     """Copy the bundles that passed, with the verdict in them; remove those that no longer pass."""
-    from export.bundle import note_verdict  # loads transformers
+    from export.bundle.folder import note_verdict  # loads transformers
 
     bundles.mkdir(exist_ok=True)
     for stale in bundles.iterdir():

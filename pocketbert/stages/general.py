@@ -1,26 +1,27 @@
 """General distillation: the base teacher's layers on running text."""
 
-from compress import distill, models
+from compress.distillation import steps
+from compress.models import loading
 from compress.results import GeneralResult
-from pocketbert.corpora import texts_of
+from pocketbert.data.corpora import texts_of
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.layers import new_learner, objective_of
 from pocketbert.stages.training import schedule_of, setting_of, token_blocks
-from pocketbert.workspace import Workspace
+from pocketbert.store.workspace import Workspace
 
 
 def distill_general(context: StageContext, workspace: Workspace) -> GeneralResult:
     """Train a new student on the base teacher's layers; save its encoder and projections."""
     teacher, section = context.recipe.teacher, context.recipe.distill.general
     assert section is not None
-    base = models.load_encoder(teacher.base or str(context.folder / "teacher" / "model"))
+    base = loading.load_encoder(teacher.base or str(context.folder / "teacher" / "model"))
     named = [name for name in (teacher.base, teacher.model) if name is not None]
-    models.require_equal_tokenizers(*named)
-    tokenizer = models.load_tokenizer(named[0])
+    loading.require_equal_tokenizers(*named)
+    tokenizer = loading.load_tokenizer(named[0])
     corpus = texts_of(section, context.task)
     texts = token_blocks(context, workspace, corpus, section, tokenizer, at_least=section.batch_size)
     learner = new_learner(context, base, texts)
-    training = distill.distill_layers(
+    training = steps.distill_layers(
         learner,
         base,
         texts,

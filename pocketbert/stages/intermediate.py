@@ -1,11 +1,11 @@
 """Task distillation, first step: the fine-tuned teacher's layers on the task's texts."""
 
-from compress import distill
+from compress.distillation import steps
 from compress.results import IntermediateResult, SplitScores
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.layers import load_learner, new_learner, objective_of, take_head
 from pocketbert.stages.training import schedule_of, setting_of
-from pocketbert.workspace import Workspace
+from pocketbert.store.workspace import Workspace
 
 
 def distill_intermediate(context: StageContext, workspace: Workspace) -> IntermediateResult:
@@ -16,7 +16,7 @@ def distill_intermediate(context: StageContext, workspace: Workspace) -> Interme
         learner = load_learner(context, "general")
     section = context.recipe.distill.intermediate
     before = _scores_under_teachers_head(context, learner)
-    training = distill.distill_layers(
+    training = steps.distill_layers(
         learner,
         context.data.teacher,
         context.data.training_texts,
@@ -30,6 +30,6 @@ def distill_intermediate(context: StageContext, workspace: Workspace) -> Interme
     return IntermediateResult(training=training, scores_before=before, scores=after)
 
 
-def _scores_under_teachers_head(context: StageContext, learner: distill.Learner) -> SplitScores | None:
+def _scores_under_teachers_head(context: StageContext, learner: steps.Learner) -> SplitScores | None:
     """What the encoder is worth so far: the metric under the teacher's head, cut to its width; None without."""
     return context.data.scores(learner.student) if take_head(context, learner) else None

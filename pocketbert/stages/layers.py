@@ -4,20 +4,21 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from compress import distill, models
-from compress.encoding import Encoded
-from compress.objective import LayerWeights, Objective
+from compress.data.tokenization import Encoded
+from compress.distillation import steps
+from compress.distillation.objective import LayerWeights, Objective
+from compress.models import loading
+from pocketbert.recipe.training import LayerWiseSection
 from pocketbert.stages.context import StageContext
-from pocketbert.training_keys import LayerWiseSection
 
 
-def new_learner(context: StageContext, teacher: PreTrainedModel, texts: Encoded) -> distill.Learner:
+def new_learner(context: StageContext, teacher: PreTrainedModel, texts: Encoded) -> steps.Learner:
     """The student before any training, as the recipe says. `texts`: what projected initialisation looks at."""
     student = context.recipe.student
     if student.checkpoint is not None:
         named = context.recipe.teacher.base or context.recipe.teacher.model or ""
-        models.require_equal_tokenizers(named, student.checkpoint)
-    return distill.initialise(
+        loading.require_equal_tokenizers(named, student.checkpoint)
+    return steps.initialise(
         student.initialisation,
         student.shape,
         teacher,
@@ -33,21 +34,19 @@ def new_learner(context: StageContext, teacher: PreTrainedModel, texts: Encoded)
     )
 
 
-def load_learner(context: StageContext, stage: str) -> distill.Learner:
+def load_learner(context: StageContext, stage: str) -> steps.Learner:
     """The student as a layer-wise stage left it."""
     folder: Path = context.folder / stage / "model"
     width = context.data.teacher.config.hidden_size
-    return distill.load_learner(
-        folder, context.task.labels, width, task_type=context.task.type, seed=context.recipe.seed
-    )
+    return steps.load_learner(folder, context.task.labels, width, task_type=context.task.type, seed=context.recipe.seed)
 
 
-def take_head(context: StageContext, learner: distill.Learner) -> bool:
+def take_head(context: StageContext, learner: steps.Learner) -> bool:
     """Start the student's head from the teacher's, where it can be; else it has random weights."""
     random = context.recipe.student.initialisation == "random"
-    can = not random and distill.can_take_head(learner.student, context.data.teacher)
+    can = not random and steps.can_take_head(learner.student, context.data.teacher)
     if can:
-        distill.take_head(learner, context.data.teacher, context.data.original_texts, seed=context.recipe.seed)
+        steps.take_head(learner, context.data.teacher, context.data.original_texts, seed=context.recipe.seed)
     return can
 
 

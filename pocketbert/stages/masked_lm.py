@@ -7,16 +7,16 @@ from itertools import islice
 import numpy as np
 import torch
 
-from compress import models
-from compress.augment import head
-from compress.errors import UserError
-from compress.progress import progress_bar
+from compress.augmentation import mlm_head
+from compress.common.errors import UserError
+from compress.common.progress import progress_bar
+from compress.models import loading
 from compress.results import MaskedLMResult
-from pocketbert.corpora import error_context, texts_of
-from pocketbert.recipe import masked_lm_of
+from pocketbert.data.corpora import error_context, texts_of
+from pocketbert.recipe.sections import masked_lm_of
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.training import schedule_of, setting_of, token_blocks
-from pocketbert.workspace import Workspace
+from pocketbert.store.workspace import Workspace
 
 HELD_OUT_EVERY, HELD_OUT_BLOCKS = 50, 1000
 
@@ -27,9 +27,9 @@ def train_masked_lm(context: StageContext, workspace: Workspace) -> MaskedLMResu
     assert recipe.augment is not None and recipe.augment.masked_lm.train_head is not None
     section = recipe.augment.masked_lm.train_head
     name = masked_lm_of(recipe)
-    tokenizer = models.load_tokenizer(name)
+    tokenizer = loading.load_tokenizer(name)
     torch.manual_seed(recipe.seed)  # the head's first weights
-    model = models.load_masked_lm(name, new_head=True)
+    model = loading.load_masked_lm(name, new_head=True)
 
     with error_context(section):
         if len(list(islice(texts_of(section, context.task), 2))) < 2:
@@ -44,10 +44,10 @@ def train_masked_lm(context: StageContext, workspace: Workspace) -> MaskedLMResu
     order = np.random.default_rng(recipe.seed).permutation(len(kept.lengths))
     kept = kept.take(np.sort(order[:HELD_OUT_BLOCKS]))
     setting = replace(setting_of(context, workspace, "masked_lm"), compiled=False)  # its hooks are not for compiling
-    training = head.train_head(model, tokenizer, data, kept, schedule_of(section), setting, frozen=section.frozen)
-    workspace.save(lambda output: models.save_model(model, tokenizer, output / "model"))
+    training = mlm_head.train_head(model, tokenizer, data, kept, schedule_of(section), setting, frozen=section.frozen)
+    workspace.save(lambda output: loading.save_model(model, tokenizer, output / "model"))
     with progress_bar("masked_lm, held-out text", context.console) as on_progress:
-        accuracy = head.accuracy(model, tokenizer, kept, on_progress=on_progress)
+        accuracy = mlm_head.accuracy(model, tokenizer, kept, on_progress=on_progress)
     if not accuracy.num_masked:
         raise UserError(f"{section.key}.corpus: {name} knows no token of its held-out texts; is it in its language?")
     context.console.print(

@@ -11,21 +11,22 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from compress import distill, models
-from compress.augment import augment
-from compress.encoding import Encoded
-from compress.inference import predict_logits
-from compress.objective import Objective
-from compress.progress import progress_bar
+from compress.augmentation import dataset
+from compress.common.progress import progress_bar
+from compress.data.tokenization import Encoded
+from compress.distillation import steps
+from compress.distillation.objective import Objective
+from compress.distillation.training_loop import rows_seen
+from compress.models import loading
+from compress.models.inference import predict_logits
+from compress.models.vocabulary import Cut, cut_embedding, cut_vocabulary
 from compress.results import PredictionResult, SearchPoint, TrainingResult, VocabularyResult
-from compress.training import rows_seen
-from compress.vocabulary import Cut, cut_embedding, cut_vocabulary
-from pocketbert.corpora import error_context, texts_of
+from pocketbert.data.corpora import error_context, texts_of
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.data import EncodedSplits
 from pocketbert.stages.layers import load_learner, take_head
 from pocketbert.stages.training import schedule_of, setting_of
-from pocketbert.workspace import Workspace
+from pocketbert.store.workspace import Workspace
 
 DRIFT_VARIANTS = 2000
 MOST_TEXTS_COUNTED = 500_000  # of the corpus, to see which tokens it uses
@@ -51,12 +52,12 @@ def distill_prediction(context: StageContext, workspace: Workspace) -> Predictio
     variants, originals = _some_variants(context, seen)
     logits = _teacher_logits(context, np.union1d(seen, originals), workspace)
     training, search = _search(context, workspace, student, data, logits, before.dev)
-    workspace.save(lambda output: models.save_model(student, data.tokenizer, output / "model"))
+    workspace.save(lambda output: loading.save_model(student, data.tokenizer, output / "model"))
     return PredictionResult(
         training=training,
         scores_before=before,
         scores=context.data.scores(student, data.encoded),
-        num_parameters=models.num_parameters(student),
+        num_parameters=loading.num_parameters(student),
         search=search,
         vocabulary=vocabulary,
         drift=context.kind.drift(logits[variants], logits[originals]) if len(variants) else None,
@@ -79,7 +80,7 @@ def _student_data(
     else:
         rows = context.folder / "augment" / "texts"
         length = context.task.max_length
-        texts = augment.tokenise(rows, cut.tokenizer, workspace.kept("tokens"), max_length=length)
+        texts = dataset.tokenise(rows, cut.tokenizer, workspace.kept("tokens"), max_length=length)
     result = VocabularyResult(
         num_tokens=len(cut.kept), num_tokens_before=len(context.data.tokenizer), coverage=cut.coverage
     )
@@ -107,7 +108,7 @@ def _some_variants(context: StageContext, seen: np.ndarray) -> tuple[np.ndarray,
     """Some augmented texts among these rows, drawn by the seed, and the row that each was made from."""
     if context.recipe.augment is None:
         return np.array([], dtype=int), np.array([], dtype=int)
-    row, is_variant = augment.origins_of(context.folder / "augment" / "texts")
+    row, is_variant = dataset.origins_of(context.folder / "augment" / "texts")
     some = np.random.default_rng(context.recipe.seed).permutation(seen[is_variant[seen]])[:DRIFT_VARIANTS]
     return some, row[some]  # the first rows are the originals, in their order
 
@@ -157,7 +158,7 @@ def _search(
         if section.search is not None:
             place = f"rate-{point.learning_rate:g}-batch-{point.batch_size}"
             at_point = replace(setting, title=f"prediction, {place}", checkpoints=setting.checkpoints / place)
-        training = distill.distill_logits(
+        training = steps.distill_logits(
             student,
             logits,
             data.texts,

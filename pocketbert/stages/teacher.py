@@ -2,26 +2,27 @@
 
 import torch
 
-from compress import distill, models
-from compress.inference import predict_logits
+from compress.data.tasks import require_label_order
+from compress.distillation import steps
+from compress.models import loading
+from compress.models.inference import predict_logits
 from compress.results import TeacherResult
-from compress.tasks import require_label_order
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.training import schedule_of, setting_of
-from pocketbert.workspace import Workspace
+from pocketbert.store.workspace import Workspace
 
 
 def make_teacher(context: StageContext, workspace: Workspace) -> TeacherResult:
     """Fine-tune the base, unless the recipe names a fine-tuned teacher; save it and take its metric."""
     section, training = context.recipe.teacher, None
     if section.model is not None:
-        model = models.load_classifier(section.model)
+        model = loading.load_classifier(section.model)
         answers = context.kind.decide(predict_logits(model, context.data.encoded.dev))
         require_label_order(context.task.dev, answers, context.task.labels, section.model, context.task.type)
     else:
         torch.manual_seed(context.recipe.seed)
-        model = models.load_classifier(section.base or "", context.task.labels, task_type=context.task.type)
-        training = distill.fine_tune(
+        model = loading.load_classifier(section.base or "", context.task.labels, task_type=context.task.type)
+        training = steps.fine_tune(
             model,
             context.data.encoded.train,
             schedule_of(section.fine_tune),
@@ -29,7 +30,7 @@ def make_teacher(context: StageContext, workspace: Workspace) -> TeacherResult:
             context.data.dev_score,
             task_type=context.task.type,
         )
-    workspace.save(lambda output: models.save_model(model, context.data.tokenizer, output / "model"))
+    workspace.save(lambda output: loading.save_model(model, context.data.tokenizer, output / "model"))
     return TeacherResult(
-        training=training, scores=context.data.scores(model), num_parameters=models.num_parameters(model)
+        training=training, scores=context.data.scores(model), num_parameters=loading.num_parameters(model)
     )

@@ -5,15 +5,15 @@ from dataclasses import fields
 
 from transformers import PreTrainedTokenizerBase
 
-from compress.blocks import pack
-from compress.encoding import Encoded
-from compress.errors import UserError
-from compress.training import Schedule, Setting
-from pocketbert.augment_keys import TrainHeadSection
-from pocketbert.corpora import error_context
+from compress.common.errors import UserError
+from compress.data.token_blocks import pack
+from compress.data.tokenization import Encoded
+from compress.distillation.training_loop import Schedule, Setting
+from pocketbert.data.corpora import error_context
+from pocketbert.recipe.augmentation import TrainHeadSection
+from pocketbert.recipe.training import GeneralSection, StageSection
 from pocketbert.stages.context import StageContext
-from pocketbert.training_keys import GeneralSection, StageSection
-from pocketbert.workspace import Workspace
+from pocketbert.store.workspace import Workspace
 
 
 def token_blocks(

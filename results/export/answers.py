@@ -10,7 +10,7 @@ import sys
 
 import onnxruntime
 
-from export.runtime import Classifier
+from export.bundle.runtime import Classifier
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("bundles", nargs="+")

@@ -1,0 +1,1 @@
+"""What the samples say, and what explains them."""

@@ -1,0 +1,1 @@
+"""What a measurement rests on: processes, the machine, statistics."""

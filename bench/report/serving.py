@@ -1,0 +1,93 @@
+"""The report's sections on serving: what more threads are worth, and models under load."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from bench.plots import speed_plots
+from bench.report import table
+from bench.report.section import Section
+from bench.report.table import Table
+from bench.results.benchmark import BenchmarkRow, BenchResult
+from bench.results.measurements import LoadResult, ThreadPoint
+
+
+def threads(bench: BenchResult) -> Section | None:
+    """Each system with each number of threads; None where that was not measured."""
+    if bench.thread_counts is None:
+        return None
+    plot = speed_plots.latency_by_threads(bench)
+    counts = [str(count) for count in bench.thread_counts]
+    header = ("model", *(f"{count} thread{'s' * (count != '1')}" for count in counts))
+    swept = [row for row in bench.rows if row.threads is not None]
+    return Section(
+        title="What more threads are worth",
+        words="From text to label, median milliseconds, and times as fast as itself with the fewest threads; then "
+        "texts a second with all at hand; then times as fast as the first model with as many threads. Every model with "
+        "each number of threads takes part in one interleaved run.",
+        plots=[] if plot is None else [plot],
+        tables=[
+            Table(header=header, cells=[_at_counts(row, counts, cell) for row in swept])
+            for cell in (_latency_at, _throughput_at, _speedup_over_first_at)
+        ],
+    )
+
+
+def _at_counts(row: BenchmarkRow, counts: Sequence[str], cell: Callable[[ThreadPoint], str]) -> tuple[str, ...]:
+    """A row's cells, one for each count."""
+    assert row.threads is not None
+    if row.threads.error is not None:
+        return (row.name, f"not measured: {row.threads.error}", *["-"] * (len(counts) - 1))
+    points = (row.threads.by_count.get(count) for count in counts)
+    return (row.name, *("-" if point is None else cell(point) for point in points))
+
+
+def _latency_at(point: ThreadPoint) -> str:
+    return f"{point.latency.median_ms:.2f} ms, x{table.ratio(point.speedup_over_fewest)}"
+
+
+def _throughput_at(point: ThreadPoint) -> str:
+    return f"{point.texts_per_s:.0f} texts/s"
+
+
+def _speedup_over_first_at(point: ThreadPoint) -> str:
+    return "-" if point.speedup_over_first is None else f"x{table.ratio(point.speedup_over_first)}"
+
+
+def load(bench: BenchResult) -> Section | None:
+    """Rates of texts, and those at which the bound held; None where that was not measured."""
+    test = bench.load
+    if test is None:
+        return None
+    plot = speed_plots.latency_under_load(bench.rows, test.bound_ms)
+    bound = f"99 of 100 within {test.bound_ms:g} ms"
+    return Section(
+        title="Under load",
+        words=f"Texts a second. One at a time: each of {test.processes} processes (threads: "
+        f"{bench.protocol.num_threads} each) answers the next text as soon as the last is done. All at hand: in "
+        "batches. Then the highest rate of Poisson arrivals tried at which the bound held, latency counted from when a "
+        "text arrived; its median and 99th percentile, in ms.",
+        plots=[] if plot is None else [plot],
+        tables=[
+            Table(
+                header=("model", "one at a time", "all at hand", bound, "p50", "p99", "texts"),
+                cells=[(row.name, *_under_load(row.load)) for row in bench.rows if row.load is not None],
+            )
+        ],
+    )
+
+
+def _under_load(result: LoadResult) -> Iterator[str]:
+    """The cells behind the row's name."""
+    if result.error is not None:
+        yield from (f"not measured: {result.error}", *["-"] * 5)
+        return
+    yield from ("-" if rate is None else f"{rate:.0f}" for rate in (result.closed, result.offline))
+    at = next((probe for probe in result.probes if probe.rate == result.highest), None)
+    if at is None:
+        lowest = min((probe.rate for probe in result.probes), default=None)
+        yield from ("none" if lowest is None else f"none, of {lowest:.0f} and more", "-", "-", "-")
+        return
+    p99_ms = at.latency.p99_ms
+    yield f"{at.rate:.0f}"
+    yield f"{at.latency.median_ms:.1f}"
+    yield "-" if p99_ms is None else f"{p99_ms:.1f}"
+    yield str(at.latency.n)

@@ -1,0 +1,1 @@
+"""Latency and throughput: the systems, the process of each, interleaved rounds, load."""

@@ -1,0 +1,244 @@
+"""How fast distillation trains: a ladder from the plain procedure to ours, on the same examples, interleaved."""
+
+import json
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+from bench.measurement.stats import speed_ratio
+from bench.measurement.worker_process import Child, ChildError
+from bench.results.measurements import Machine, Ratio
+from compress.data.task_types import TaskTypeName
+from compress.models.shape import StudentShape
+
+Stage = Literal["intermediate", "prediction"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One way to train.
+
+    `engine`: a plain loop, our trainer, or TextBrewer. `padding`: every row to the maximum length, to the longest of
+    its batch, or that with batches of like length. `precision`: fp32, or what our trainer would choose here.
+    `outputs`: all that the models can give, or only what the losses read. `fused`: one kernel for the whole optimiser.
+    `cached`: teacher logits computed once.
+    """
+
+    name: str
+    engine: Literal["plain", "ours", "textbrewer"] = "plain"
+    padding: Literal["maximum", "longest", "bucketed"] = "bucketed"
+    precision: Literal["fp32", "ours"] = "ours"
+    outputs: Literal["all", "used"] = "used"
+    fused: bool = True
+    cached: bool = False
+    compiled: bool = False
+
+
+PLAIN = TrainingConfig(
+    name="plain: padded, fp32, all outputs", padding="maximum", precision="fp32", outputs="all", fused=False
+)
+DYNAMIC = TrainingConfig(
+    name="+ padding to the longest of a batch", padding="longest", precision="fp32", outputs="all", fused=False
+)
+PRECISION = TrainingConfig(name="+ our precision", padding="longest", outputs="all", fused=False)
+FUSED = TrainingConfig(name="+ fused optimiser", padding="longest", outputs="all")
+USED = TrainingConfig(name="+ used outputs only", padding="longest")
+BUCKETED = "+ batches of like length"
+OURS = TrainingConfig(name="PocketBERT", engine="ours", cached=True)
+COMPILED = TrainingConfig(name="PocketBERT, compiled", engine="ours", cached=True, compiled=True)
+TEXTBREWER = TrainingConfig(name="TextBrewer", engine="textbrewer", padding="longest")
+LADDER: dict[Stage, list[TrainingConfig]] = {
+    "intermediate": [PLAIN, DYNAMIC, PRECISION, FUSED, USED, TrainingConfig(name=BUCKETED), OURS, COMPILED],
+    "prediction": [
+        PLAIN, DYNAMIC, PRECISION, FUSED, USED,
+        TrainingConfig(name="+ logits of the teacher cached", padding="longest", cached=True),
+        TrainingConfig(name=BUCKETED, cached=True), OURS, COMPILED,
+    ],
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingWorkload:
+    """What is trained on what. `rows`: token ids of each example. `used_tokens`: the ids whose embeddings are trained,
+    which are those of the whole data set that the rows were drawn from.
+
+    `epochs`: of the prediction stage, over which the filling of the cache is counted. `max_length`: tokens, which plain
+    padding fills up to.
+    """
+
+    teacher: str
+    shape: StudentShape
+    rows: Sequence[Sequence[int]]
+    used_tokens: Sequence[int]
+    num_labels: int
+    task_type: TaskTypeName
+    batch_size: int
+    max_length: int
+    epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSpec:
+    """What one process trains, and how. `workload`: the file of a `TrainingWorkload`, which all processes read."""
+
+    workload: str
+    stage: Stage
+    config: TrainingConfig
+    num_threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderTiming:
+    """Raw measurements of one configuration: seconds over all rows for each round; for a cache also those of filling
+    it.
+
+    `input_s`: those of reading, batching and padding alone.
+    """
+
+    config: TrainingConfig
+    seconds: list[float] = field(default_factory=list)
+    fill_s: list[float] = field(default_factory=list)
+    input_s: list[float] = field(default_factory=list)
+    peak_rss_bytes: int = 0
+    error: str | None = None
+
+    def epoch_seconds(self, epochs: int) -> list[float]:
+        """Seconds of an epoch in each round, with its share of what filling the cache took."""
+        fills = self.fill_s or [0.0] * len(self.seconds)
+        return [seconds + fill / epochs for seconds, fill in zip(self.seconds, fills, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderRow:
+    """The speed of one configuration; None for what was not measured, with the reason in `error`.
+
+    `input_share`: how much of the training's time the input pipeline takes when it runs alone; None for a peer, whose
+    pipeline is its own. `speedup_over_plain`: over PLAIN; `speedup_over_best_plain`: over FUSED, which is PLAIN with
+    dynamic padding, our precision and a fused optimiser.
+    """
+
+    name: str
+    error: str | None = None
+    examples_per_s: float | None = None
+    peak_rss_bytes: int | None = None
+    input_share: float | None = None
+    speedup_over_plain: Ratio | None = None
+    speedup_over_best_plain: Ratio | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderStage:
+    """One stage's ladder. `mean_tokens`: of the rows. `samples`: the raw measurements behind the rows."""
+
+    rows: list[LadderRow]
+    samples: list[LadderTiming]
+    mean_tokens: float
+    max_length: int
+    batch_size: int
+    epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingLadder:
+    """The document of `bench-training`. `num_rows`: train rows that every configuration went over in each round."""
+
+    machine: Machine
+    num_rows: int
+    rounds: int
+    stages: dict[Stage, LadderStage]
+
+
+def measure(
+    stage: Stage,
+    configs: Sequence[TrainingConfig],
+    workload: TrainingWorkload,
+    *,
+    rounds: int,
+    num_threads: int,
+    peer_path: Path | None = None,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[LadderTiming]:
+    """Train every configuration over the rows once a round, in an order drawn anew, each in a process of its own.
+
+    One round beforehand is not counted. `peer_path`: where TextBrewer is installed.
+    """
+    timings = [LadderTiming(config=config) for config in configs]
+    children: dict[int, Child] = {}
+    draw = random.Random(seed)
+    done, total = 0, len(configs) * (rounds + 2)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "workload.json"
+        file.write_text(json.dumps(asdict(workload)))
+
+        def start(index: int) -> None:
+            path = () if peer_path is None else (str(peer_path),)
+            children[index] = Child("bench.training.worker", configs[index].name, num_threads=num_threads, path=path)
+            spec = WorkerSpec(workload=str(file), stage=stage, config=configs[index], num_threads=num_threads)
+            children[index].ask("load", spec=spec)
+
+        def train(index: int, *, counts: bool) -> None:
+            seconds, fill_s = children[index].ask("train")
+            input_s = children[index].ask("read")
+            if counts:
+                timings[index].seconds.append(seconds)
+                timings[index].input_s.append(input_s)
+                if configs[index].cached and stage == "prediction":
+                    timings[index].fill_s.append(fill_s)
+
+        def end(index: int) -> None:
+            timings[index] = replace(timings[index], peak_rss_bytes=children[index].ask("facts"))
+
+        def for_each(part: Callable[[int], None]) -> None:
+            nonlocal done
+            for index in draw.sample(range(len(configs)), len(configs)):
+                try:
+                    if timings[index].error is None:
+                        part(index)
+                except ChildError as error:
+                    timings[index] = replace(timings[index], error=str(error))
+                on_progress(done := done + 1, total)
+
+        try:
+            for_each(start)
+            for number in range(rounds + 1):
+                for_each(lambda index, number=number: train(index, counts=number > 0))  # type: ignore[misc]
+            for_each(end)
+        finally:
+            for child in children.values():
+                child.close()
+    return timings
+
+
+def rows_of(timings: Sequence[LadderTiming], workload: TrainingWorkload) -> list[LadderRow]:
+    """The figures of each configuration, in the same order."""
+    epoch_seconds = {timing.config: timing.epoch_seconds(workload.epochs) for timing in timings}
+    return [
+        LadderRow(name=timing.config.name, error=timing.error)
+        if not timing.seconds
+        else LadderRow(
+            name=timing.config.name,
+            error=timing.error,
+            examples_per_s=len(workload.rows) / median(epoch_seconds[timing.config]),
+            peak_rss_bytes=timing.peak_rss_bytes,
+            input_share=_input_share(timing),
+            speedup_over_plain=_speedup(epoch_seconds.get(PLAIN), epoch_seconds[timing.config]),
+            speedup_over_best_plain=_speedup(epoch_seconds.get(FUSED), epoch_seconds[timing.config]),
+        )
+        for timing in timings
+    ]
+
+
+def _input_share(timing: LadderTiming) -> float | None:
+    return None if timing.config.engine == "textbrewer" else median(timing.input_s) / median(timing.seconds)
+
+
+def _speedup(baseline: list[float] | None, seconds: list[float]) -> Ratio | None:
+    """Paired by round; None where the baseline did not go through as many rounds."""
+    if not baseline or len(baseline) != len(seconds):
+        return None
+    return speed_ratio([[[value] for value in baseline]], [[[value] for value in seconds]])

@@ -1,0 +1,225 @@
+"""Word vectors, and the words nearest to a word: candidates for words that the masked language model knows in parts."""
+
+import re
+import shutil
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from gzip import BadGzipFile
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+from compress.augmentation.masked_lm import ranked
+from compress.augmentation.words import is_whole_word
+from compress.common.errors import UserError
+from compress.common.files import sha256
+from compress.models.sources import locate
+
+FASTTEXT_MAGIC = 793712314
+WORDS_AT_ONCE = 64  # looked up against the whole vocabulary, in one product of matrices
+TEXT_SUFFIXES = (".txt", ".vec", ".gz")
+EXPECTED = (
+    "expected GloVe or word2vec text (.txt, .vec, .gz, .zip), word2vec or fastText binary (.bin), or package:NAME/DIR"
+)
+
+
+@dataclass(kw_only=True)
+class Vectors:
+    """`keyed`: gensim's KeyedVectors, most frequent words first. `missing`: words asked for that it does not know."""
+
+    name: str
+    keyed: Any
+    missing: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        rows = [row for row, word in enumerate(self.keyed.index_to_key) if is_whole_word(word)]
+        self._rows = np.array(rows, dtype=np.int64)  # of the words that may be candidates
+        self._table = torch.from_numpy(np.asarray(self.keyed.vectors)[self._rows].astype(np.float32, copy=False))
+        self._table /= self._table.norm(dim=1, keepdim=True).clamp(min=1e-12)
+
+    @property
+    def num_words(self) -> int:
+        """Words with a vector."""
+        return len(self.keyed.index_to_key)
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        return int(self.keyed.vector_size)
+
+    def nearest(self, words: Sequence[str], count: int) -> dict[str, list[str]]:
+        """For each word (in lower case) the `count` words of highest cosine, best first; itself may be among them.
+
+        Words without a vector are left out, and remembered as missing. Equal words must be asked together with equal
+        others to get equal answers to the last bit: ask for all of a data set at once.
+        """
+        keys = {word: self._key(word) for word in words}
+        known = sorted(word for word, key in keys.items() if key is not None)
+        self.missing |= keys.keys() - known
+        found: dict[str, list[str]] = {}
+        count = min(count, len(self._rows))
+        for start in range(0, len(known), WORDS_AT_ONCE):
+            block = known[start : start + WORDS_AT_ONCE]
+            asked = np.stack([self.keyed.get_vector(keys[word]) for word in block]).astype(np.float32)
+            best = (torch.nn.functional.normalize(torch.from_numpy(asked)) @ self._table.T).topk(count)
+            rows = self._rows[ranked(best.values.numpy(), best.indices.numpy())]
+            found |= {
+                word: [self.keyed.index_to_key[row] for row in nearest]
+                for word, nearest in zip(block, rows.tolist(), strict=True)
+            }
+        return found
+
+    def _key(self, word: str) -> str | None:
+        """The word as the table knows it; fastText knows every word by its parts."""
+        return next((form for form in (word, word.capitalize()) if form in self.keyed), None)
+
+
+def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vectors:
+    """Read word vectors. `max_words`: the first, which are the most frequent. `cache`: where a .zip is unpacked.
+
+    `name`: GloVe or word2vec text (.txt, .vec or .gz of it), a .zip with such a file (of several: ARCHIVE.zip/FILE), a
+    word2vec or fastText .bin, or a folder (`package:NAME/DIR` too) with one .npy of vectors and one .parquet that lists
+    the words in its column `index`. Raises UserError.
+    """
+    path = Path(locate(name)).expanduser()
+    try:
+        archive = re.fullmatch(r"(.*\.zip)(?:/(.+))?", str(path))
+        if not Path(archive[1] if archive else path).exists():
+            raise ValueError("no such file or folder")
+        if path.is_dir():
+            keyed = _from_arrays(path, max_words)
+        elif archive:
+            keyed = _from_text(_unpacked(Path(archive[1]), archive[2], cache), max_words)
+        elif path.suffix == ".bin":
+            keyed = _from_binary(path, max_words)
+        elif path.suffix in TEXT_SUFFIXES:
+            keyed = _from_text(path, max_words)
+        else:
+            raise ValueError(f"an unknown ending, {path.suffix or 'none'}")
+    except (
+        ValueError,
+        KeyError,
+        EOFError,
+        TypeError,
+        struct.error,
+        zlib.error,
+        RuntimeError,
+        BadGzipFile,
+        BadZipFile,
+    ) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{name}: no word vectors could be read ({reason}); {EXPECTED}", option="vectors") from error
+    if not len(keyed.index_to_key) or not np.isfinite(keyed.vectors).all():
+        raise UserError(f"{name}: holds no vectors, or ones with NaN or infinity; {EXPECTED}", option="vectors")
+    return Vectors(name=name, keyed=keyed)
+
+
+def _from_arrays(folder: Path, max_words: int | None) -> Any:
+    import pyarrow.parquet
+
+    arrays, tables = sorted(folder.glob("*.npy")), sorted(folder.glob("*.parquet"))
+    if len(arrays) != 1 or len(tables) != 1:
+        raise ValueError(f"{len(arrays)} .npy and {len(tables)} .parquet files, one of each was expected")
+    words = pyarrow.parquet.read_table(tables[0], columns=["index"])["index"].to_pylist()
+    vectors = np.load(arrays[0], mmap_mode="r")
+    if vectors.ndim != 2 or len(vectors) != len(words):
+        raise ValueError(f"{len(words)} words beside vectors of the shape {vectors.shape}")
+    return _keyed(words[:max_words], np.asarray(vectors[:max_words], dtype=np.float32))
+
+
+def _from_binary(path: Path, max_words: int | None) -> Any:
+    from gensim.models import KeyedVectors
+    from gensim.models.fasttext import load_facebook_vectors
+
+    with path.open("rb") as file:
+        (magic,) = struct.unpack("<i", file.read(4))
+    if magic == FASTTEXT_MAGIC:
+        return load_facebook_vectors(str(path))
+    return KeyedVectors.load_word2vec_format(str(path), binary=True, limit=max_words)
+
+
+def _from_text(path: Path, max_words: int | None) -> Any:
+    from gensim.models import KeyedVectors
+
+    first = _first_line(path)
+    header = re.fullmatch(r"\d+ \d+", first.strip()) is not None
+    try:
+        return KeyedVectors.load_word2vec_format(str(path), no_header=not header, limit=max_words)
+    except ValueError:  # a word that holds a blank, as some of GloVe 840B do, or no vectors at all
+        return _split_from_the_right(path, header, max_words)
+
+
+def _split_from_the_right(path: Path, header: bool, max_words: int | None) -> Any:
+    from smart_open import open as open_text
+
+    words: list[str] = []
+    vectors: list[np.ndarray] = []
+    dimension = None
+    with open_text(str(path), encoding="utf-8") as lines:
+        if header:
+            dimension = int(next(lines).split()[1])
+        for number, line in enumerate(lines, start=1 + header):
+            if max_words is not None and len(words) >= max_words:
+                break
+            if dimension is None:
+                dimension = _trailing_numbers(line)
+            word, *values = line.rstrip().rsplit(" ", dimension)
+            try:
+                vectors.append(np.array(values, dtype=np.float32))
+                if len(values) != dimension or not word:
+                    raise ValueError(f"{len(values)} numbers")
+            except ValueError as error:
+                raise ValueError(f"line {number}: expected a word and {dimension} numbers, got {error}") from error
+            words.append(word)
+    return _keyed(words, np.stack(vectors) if vectors else np.zeros((0, 1), dtype=np.float32))
+
+
+def _trailing_numbers(line: str) -> int:
+    fields = line.split()
+    numbers = 0
+    while numbers < len(fields) - 1 and re.fullmatch(r"[-+]?\d*\.?\d+(?:e[-+]?\d+)?", fields[-1 - numbers]):
+        numbers += 1
+    if not numbers:
+        raise ValueError("line 1: expected a word and its numbers")
+    return numbers
+
+
+def _first_line(path: Path) -> str:
+    from smart_open import open as open_text
+
+    with open_text(str(path), encoding="utf-8") as lines:
+        return next(iter(lines), "")
+
+
+def _keyed(words: list[str], vectors: np.ndarray) -> Any:
+    from gensim.models import KeyedVectors
+
+    found = KeyedVectors(vector_size=vectors.shape[1])
+    found.add_vectors(words, vectors)
+    return found
+
+
+def _unpacked(path: Path, member: str | None, cache: Path) -> Path:
+    """A text file in a .zip, unpacked into the cache under the archive's own digest."""
+    with zipfile.ZipFile(path) as archive:
+        texts = [entry for entry in archive.namelist() if entry.endswith((".txt", ".vec"))]
+        chosen = [entry for entry in texts if member in (None, entry)]
+        if len(chosen) != 1:
+            raise ValueError(f"the archive holds {', '.join(texts) or 'no text file'}; name one, as {path.name}/FILE")
+        target = cache / "vectors" / f"{sha256(path)[:16]}-{Path(chosen[0]).name}"
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with (
+                archive.open(chosen[0]) as source,
+                tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as sink,  # another run may unpack it too
+            ):
+                shutil.copyfileobj(source, sink)
+            Path(sink.name).replace(target)
+    return target

@@ -1,0 +1,1 @@
+"""Tables and corpora in, tokens and labels out."""

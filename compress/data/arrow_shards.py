@@ -1,0 +1,40 @@
+"""Rows on disk as Arrow files: written once, memory-mapped and read at random afterwards, whatever their size."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute
+from datasets import Dataset, concatenate_datasets
+from transformers import PreTrainedTokenizerBase
+
+from compress.data.tokenization import Encoded, encoded_rows
+
+TOKENS = pa.list_(pa.int32())
+RECORD_ROWS = 1000
+
+
+def write_shard(table: pa.Table, path: Path) -> None:
+    """Write an Arrow stream atomically, in record batches of 1,000 rows, which read fast at random."""
+    partial = path.with_suffix(".partial")
+    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=RECORD_ROWS)
+    partial.replace(path)
+
+
+def read_shards(paths: Sequence[Path]) -> Dataset:
+    """The rows of all files, in the order of the paths, memory-mapped."""
+    return concatenate_datasets([Dataset.from_file(str(path)) for path in paths])
+
+
+def read_metadata(path: Path) -> dict[bytes, bytes]:
+    """What a shard's schema carries beside the columns."""
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+        return reader.schema.metadata or {}
+
+
+def encoded_shards(paths: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> Encoded:
+    """Token rows that were written as shards."""
+    rows = read_shards(paths)
+    lengths = pyarrow.compute.list_value_length(rows.data.column("input_ids")).to_numpy()
+    return encoded_rows(rows, lengths, tokenizer)

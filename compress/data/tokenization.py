@@ -1,0 +1,84 @@
+"""Texts to token rows."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from compress.data.columns import Split
+
+TOKEN_COLUMNS = ("input_ids", "token_type_ids")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Token rows: columns input_ids, token_type_ids where they are not all 0, and labels where known.
+
+    `lengths`: (rows,) tokens. The attention mask follows from the lengths, when rows are padded.
+    """
+
+    rows: Dataset
+    lengths: np.ndarray
+    input_names: list[str]
+    pad_token_id: int
+
+    def with_column(self, name: str, values: np.ndarray) -> "Encoded":
+        """The same rows with one more column: (rows,), such as labels, or (rows, classes), such as logits."""
+        cells = pa.array(values.ravel())
+        if values.ndim == 2:
+            cells = pa.FixedSizeListArray.from_arrays(cells, values.shape[1])
+        return replace(self, rows=self.rows.add_column(name, cells))
+
+    def take(self, numbers: np.ndarray) -> "Encoded":
+        """The rows of these numbers."""
+        return replace(self, rows=self.rows.select(numbers), lengths=self.lengths[numbers])
+
+    def without_column(self, name: str) -> "Encoded":
+        """The same rows less one column."""
+        return replace(self, rows=self.rows.remove_columns(name))
+
+
+def encode_split(split: Split, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Encoded:
+    """One row per example, cut to `max_length` tokens, unpadded, with its label."""
+    columns = tokenise_rows(split.texts, split.pairs, tokenizer, max_length=max_length)
+    rows = Dataset.from_dict({**columns, "labels": split.labels.tolist()})
+    return encoded_rows(rows, np.array([len(ids) for ids in columns["input_ids"]]), tokenizer)
+
+
+def tokenise_rows(
+    texts: list[str], pairs: list[str] | None, tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> dict[str, list[list[int]]]:
+    """The token columns of texts or pairs, cut to `max_length` tokens, unpadded."""
+    if not texts:
+        typed = pairs is not None and "token_type_ids" in tokenizer.model_input_names
+        return {"input_ids": [], **({"token_type_ids": []} if typed else {})}
+    tokens = tokenizer(texts, pairs, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
+    return {name: tokens[name] for name in tokens if name == "input_ids" or pairs is not None}
+
+
+def token_blocks(texts: list[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> list[list[int]]:
+    """Token ids of each text in blocks of `max_length` at most, each with its special tokens."""
+    if not texts:
+        return []
+    tokens = tokenizer(
+        texts,
+        truncation=True,
+        max_length=max_length,
+        padding=False,
+        return_overflowing_tokens=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    return tokens["input_ids"]
+
+
+def encoded_rows(rows: Dataset, lengths: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> Encoded:
+    """Rows that are tokenised already, with what the tokenizer knows of them."""
+    return Encoded(
+        rows=rows,
+        lengths=lengths,
+        input_names=[name for name in rows.column_names if name in TOKEN_COLUMNS],
+        pad_token_id=tokenizer.pad_token_id,
+    )

@@ -1,0 +1,1 @@
+"""TinyBERT's two stages: what is matched, and the loop that trains."""

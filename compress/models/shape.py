@@ -1,0 +1,61 @@
+"""The student's shape, and which teacher layers it learns from; loads neither torch nor transformers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from compress.common.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentShape:
+    """Layers, hidden width, feed-forward width and attention heads of a BERT."""
+
+    layers: int
+    width: int
+    ffn_width: int
+    heads: int
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise UserError(f"the student's {name} is {value}; expected at least 1")
+        if self.width % self.heads:
+            raise UserError(f"the student's width {self.width} is not a multiple of its heads {self.heads}")
+
+
+PRESETS = {
+    "tinybert4": StudentShape(layers=4, width=312, ffn_width=1200, heads=12),
+    "tinybert4-384": StudentShape(layers=4, width=384, ffn_width=1536, heads=12),
+    "tinybert6": StudentShape(layers=6, width=768, ffn_width=3072, heads=12),
+}
+
+LayerMap = Literal["uniform", "top", "bottom"] | Sequence[int]
+
+
+def map_layers(how: LayerMap, student_layers: int, teacher_layers: int) -> tuple[int, ...]:
+    """Teacher layer g(m), counted from 1, for each student layer m = 1..M. TinyBERT, section 3.1 and table 4.
+
+    "uniform": g(m) = m N / M, rounded to the nearest for any N and M; the last student layer learns from the last
+    teacher layer. "top": g(m) = m + N - M. "bottom": g(m) = m. Or the teacher layers themselves. Raises UserError.
+    """
+    if student_layers > teacher_layers:
+        raise UserError(
+            f"the student has {student_layers} layers, more than the teacher's {teacher_layers}", option="layers"
+        )
+    layers = range(1, student_layers + 1)
+    match how:
+        case "uniform":
+            return tuple(round(m * teacher_layers / student_layers) for m in layers)
+        case "top":
+            return tuple(m + teacher_layers - student_layers for m in layers)
+        case "bottom":
+            return tuple(layers)
+    named = tuple(int(layer) for layer in how)
+    if len(named) != student_layers or not all(1 <= layer <= teacher_layers for layer in named):
+        raise UserError(
+            f"got the layer map {list(named)}; expected {student_layers} teacher layers, one for each of the "
+            f"student's, from 1 to {teacher_layers}",
+            option="layer_map",
+        )
+    return named

@@ -1,0 +1,1 @@
+"""How closely an exported model agrees with torch."""

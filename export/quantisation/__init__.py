@@ -1,0 +1,1 @@
+"""Variants: lower precision for weights and activations."""

@@ -1,0 +1,86 @@
+"""What to set about a problem: the libraries name an option, and a command knows its recipe key or its flag."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from compress.common.errors import Option, Problem, UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """`key`: what is at fault, named before the problem. `advice`: what to do about it, added after the problem."""
+
+    key: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command by what its user can change: a recipe, and the flags that the command has (`--encoding`)."""
+
+    takes_recipe: bool
+    flags: Collection[str]
+
+
+IN_RECIPES: Mapping[Option, Remedy] = {
+    "attention_heads": Remedy(
+        advice="make student.heads equal, or set the stage's weights attention: 0 and relations: 1"
+    ),
+    "checkpoint": Remedy(key="student.checkpoint"),
+    "copied_layers": Remedy(
+        advice="use student.initialisation: projected, which fits any width up to the teacher's, or random"
+    ),
+    "corpus_column": Remedy(advice="name the right one in the key text"),
+    "data": Remedy(key="task.data"),
+    "encoding": Remedy(advice="name the right encoding, such as cp1252, as task.encoding"),
+    "heads": Remedy(advice="make student.heads equal, or use student.initialisation: random"),
+    "initialisation": Remedy(advice="use student.initialisation: random"),
+    "labels": Remedy(advice="name the data's classes in task.labels (integers: in their order)"),
+    "layer_map": Remedy(key="distill.layer_map"),
+    "layers": Remedy(key="student.layers"),
+    "learning_rate": Remedy(advice="lower its learning_rate"),
+    "masked_lm": Remedy(key="augment.masked_lm"),
+    "masked_lm_head": Remedy(
+        key="augment.masked_lm",
+        advice="name another model, or have a head trained: augment.masked_lm.train_head: {corpus: ...}",
+    ),
+    "metric": Remedy(advice="for classes choose another task.type or task.metric"),
+    "micro_batch_size": Remedy(
+        advice="lower the stage's micro_batch_size (the result stays the same) or task.max_length"
+    ),
+    "model": Remedy(advice="name it as teacher.base instead, and the teacher is fine-tuned from it"),
+    "precision": Remedy(key="training.precision"),
+    "splits": Remedy(key="task.splits"),
+    "stop_words": Remedy(key="augment.stop_words"),
+    "subset": Remedy(key="task.subset"),
+    "vectors": Remedy(key="augment.vectors"),
+    "vocabulary": Remedy(key="student.vocabulary", advice="leave the key out"),
+    "vocabulary_size": Remedy(key="student.vocabulary.size"),
+}
+
+BY_FLAGS: Mapping[Option, Remedy] = {
+    "encoding": Remedy(advice="name the right encoding, such as cp1252, with --encoding"),
+    "model": Remedy(advice="name one that is, such as the folder teacher/model or prediction/model of a run"),
+    "other_machine": Remedy(advice="--other-machine compares them all the same"),
+}
+
+
+def explained(error: UserError, command: Command) -> str:
+    """The error's problems, a line each, with what the command's user can set about them."""
+    return "\n".join(_explained(problem, command) for problem in error.problems)
+
+
+def flags_in(text: str) -> set[str]:
+    """The flags that a text names."""
+    return set(re.findall(r"--[a-z][a-z-]*", text))
+
+
+def _explained(problem: Problem, command: Command) -> str:
+    if problem.option is None:
+        return problem.text
+    remedy = (IN_RECIPES if command.takes_recipe else BY_FLAGS).get(problem.option, Remedy())
+    if not command.takes_recipe and not flags_in(remedy.advice) <= set(command.flags):
+        return problem.text
+    with_key = f"{remedy.key}: {problem.text}" if remedy.key else problem.text
+    return f"{with_key}; {remedy.advice}" if remedy.advice else with_key

@@ -1,0 +1,51 @@
+"""The task that a recipe describes, read from its data."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from bench.results.phrases import words_for
+from compress.data.tasks import Task, align_labels, load_task
+from compress.models import sources
+from pocketbert.data import quickstart_data
+from pocketbert.recipe.sections import Recipe
+
+
+def load_recipe_task(recipe: Recipe, console: Console) -> Task:
+    """The recipe's task, its labels in the order of the fine-tuned teacher's where there is one."""
+    section = recipe.task
+    data: str | Path = section.data
+    if section.data.startswith(quickstart_data.PREFIX):
+        data = quickstart_data.fetch(section.data)
+    task = load_task(
+        name=recipe.name,
+        task_type=section.task_type,
+        data=data,
+        subset=section.subset,
+        splits={str(split): source for split, source in section.splits.items()},
+        text=section.text,
+        label=section.label,
+        labels=section.labels,
+        encoding=section.encoding,
+        max_length=section.max_length,
+        max_rows=section.max_rows,
+        seed=recipe.seed,
+    )
+    rows = f"{len(task.train)} train, {len(task.dev)} dev, {len(task.test)} test rows"
+    console.print(f"[bold]{recipe.name}[/bold]: {escape(words_for(task.type).outputs(task.labels))}, {rows}")
+    for remark in remarks_on(recipe, task):
+        console.print(f"  [dim]{escape(remark)}[/dim]")
+    if recipe.teacher.model is not None:
+        task = align_labels(task, sources.label_names(recipe.teacher.model))
+    return task
+
+
+def remarks_on(recipe: Recipe, task: Task) -> list[str]:
+    """What the user should know about the data, and of keys that this recipe makes no use of."""
+    remarks = list(task.remarks)
+    if recipe.teacher.base is None:
+        remarks.append("no teacher.base was named: the fine-tuned teacher serves as base as well")
+    if recipe.teacher.model is not None and "fine_tune" in recipe.teacher.model_fields_set:
+        remarks.append("teacher.model is fine-tuned already: teacher.fine_tune is not used")
+    return remarks

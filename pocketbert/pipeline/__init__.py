@@ -1,0 +1,1 @@
+"""The run: its plan, the flow, the estimate and the results document."""

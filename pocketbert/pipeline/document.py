@@ -1,0 +1,68 @@
+"""results.json of a run: everything that the report shows, and the reports made from it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.results.document import Reproduce, Results, RunFacts, SplitSizes, StageResults, read_results, write_results
+from compress.common.errors import UserError
+from pocketbert import __version__
+from pocketbert.data.recipe_task import remarks_on
+from pocketbert.recipe.loading import to_yaml
+from pocketbert.stages.context import StageContext
+from pocketbert.stages.gate import GateResult
+from pocketbert.store.manifest import Planned
+
+REPORTS = ("report.html", "report.md")
+
+
+def write_reports(context: StageContext, plan: Sequence[Planned], verdict: GateResult) -> Results:
+    """Write results.json and the reports into the run's folder, unless they are there and say the same."""
+    results = results_of(context, plan, verdict)
+    folder = context.folder
+    if all((folder / name).is_file() for name in REPORTS) and _written_before(folder) == results:
+        return results
+    from bench.report import render
+
+    render.write_reports(results, folder)
+    write_results(results, folder)  # last: its presence says that the reports are of these figures
+    return results
+
+
+def results_of(context: StageContext, plan: Sequence[Planned], verdict: GateResult) -> Results:
+    """The document, from what the stages reported and the gate decided."""
+    recipe, task = context.recipe, context.task
+    records = {stage.name: context.records[stage.name] for stage in plan}
+    stages = StageResults.of_json({name: record.result for name, record in records.items()}, verdict.export)
+    return Results(
+        name=recipe.name,
+        metric=recipe.task.metric,
+        task_type=task.type,
+        stages=stages,
+        stage_seconds={name: record.seconds for name, record in records.items()},
+        run=RunFacts(
+            smoke=recipe.smoke,
+            selected_on_test=task.selected_on_test,
+            split_names={str(split): name for split, name in recipe.task.splits.items()},
+            num_rows=SplitSizes(train=len(task.train), dev=len(task.dev), test=len(task.test)),
+            most_common_label=context.kind.most_common_share(task.test.labels),
+            takes_pairs=task.train.pairs is not None,
+            student=recipe.student.shape,
+            remarks=remarks_on(recipe, task),
+            gate=verdict.not_shipped,
+        ),
+        reproduce=Reproduce(
+            command=f"pocketbert run {recipe.name}.yaml",
+            words=f"With PocketBERT {__version__} and the packages named below, the recipe saved as "
+            f"{recipe.name}.yaml, and the same data (sha256 {task.fingerprint()[:12]} over all rows). The seed is "
+            f"{recipe.seed}: on the same kind of processor the weights come out the same.",
+            recipe=to_yaml(recipe),
+        ),
+    )
+
+
+def _written_before(folder: Path) -> Results | None:
+    """What lies there; None where it cannot be read, and is to be written anew."""
+    try:
+        return read_results(folder)
+    except UserError:
+        return None

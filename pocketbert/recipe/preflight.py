@@ -1,0 +1,111 @@
+"""What can be known to fail from the models' configurations alone, told before the first stage instead of hours in."""
+
+from collections.abc import Mapping
+
+from compress.augmentation.words import load_stop_words
+from compress.common.errors import Problem, UserError, raise_any
+from compress.data.task_types import task_type
+from compress.models import sources
+from compress.models.architectures import capabilities_of
+from compress.models.compatibility import (
+    EncoderFacts,
+    attention_problems,
+    checkpoint_problems,
+    initialisation_problems,
+    layer_map_problems,
+    read_encoder,
+    relation_problems,
+    student_kind_problems,
+    weight_problems,
+)
+from compress.models.shape import StudentShape
+from pocketbert.recipe.augmentation import AugmentSection
+from pocketbert.recipe.sections import Recipe, masked_lm_of
+from pocketbert.recipe.training import LayerWiseSection, weights_in
+
+
+def check(recipe: Recipe) -> None:
+    """Compare teacher, student and limits with one another. Raises UserError with every mismatch, a line each."""
+    shape = recipe.student.shape
+    names = [name for name in (recipe.teacher.base, recipe.teacher.model) if name is not None]
+    encoders = {name: read_encoder(name) for name in names}
+    problems = [problem for name in encoders for problem in _mismatches(recipe, shape, name, encoders[name])]
+    if len(encoders) == 2:
+        base, model = encoders.values()
+        for what in ("width", "vocab_size", "heads"):
+            if getattr(base, what) != getattr(model, what):
+                text = f"teacher.base and teacher.model differ: {what} {getattr(base, what)} and {getattr(model, what)}"
+                problems.append(Problem(text=f"{text}; name the checkpoint that the model was fine-tuned from"))
+    if recipe.augment is not None:
+        problems += _about_masked_lm(recipe, recipe.augment)
+    raise_any(problems)
+
+
+def _mismatches(recipe: Recipe, shape: StudentShape, name: str, teacher: EncoderFacts) -> list[Problem]:
+    student, stages = recipe.student, recipe.distill
+    lengths = {"task.max_length": recipe.task.max_length}
+    if stages.general is not None:
+        lengths |= {"distill.general.max_length": stages.general.max_length}
+    problems = [
+        Problem(text=f"{key} is {length}; the teacher {name} has positions for {teacher.max_tokens} tokens")
+        for key, length in lengths.items()
+        if length > teacher.max_tokens
+    ]
+    layer_wise: dict[str, LayerWiseSection] = {"distill.intermediate": stages.intermediate}
+    if stages.general is not None:
+        layer_wise |= {"distill.general": stages.general}
+    problems += layer_map_problems(stages.layer_map, shape.layers, teacher.layers)
+    problems += _about_losses(shape, teacher, layer_wise)
+    if student.initialisation == "checkpoint":
+        return problems + _about_checkpoint(student.checkpoint or "", shape, teacher)
+    if student.initialisation == "random":
+        return problems
+    if capabilities_of(teacher.kind).weights_can_be_projected and teacher.activation != "gelu":
+        problems.append(Problem(text=f"the teacher {name} uses {teacher.activation}; export fuses gelu only"))
+    return problems + initialisation_problems(student.initialisation, shape, teacher)
+
+
+def _about_losses(
+    shape: StudentShape, teacher: EncoderFacts, layer_wise: Mapping[str, LayerWiseSection]
+) -> list[Problem]:
+    problems: list[Problem] = []
+    for key, stage in layer_wise.items():
+        for loss in ("hidden", "attention", "relations"):
+            problems += [
+                problem.within(f"{key}.{loss}") for problem in weight_problems(getattr(stage, loss), shape.layers)
+            ]
+        problems += [
+            problem.within(f"{key}.relation_heads")
+            for problem in relation_problems(stage.relation_heads, shape.width, teacher.width)
+        ]
+    if any(any(weights_in(stage.attention)) for stage in layer_wise.values()):
+        problems += attention_problems(shape.heads, teacher.heads)
+    return problems
+
+
+def _about_checkpoint(name: str, shape: StudentShape, teacher: EncoderFacts) -> list[Problem]:
+    checkpoint = read_encoder(name)
+    return student_kind_problems(name, checkpoint.kind) or checkpoint_problems(name, checkpoint, shape, teacher)
+
+
+def _about_masked_lm(recipe: Recipe, section: AugmentSection) -> list[Problem]:
+    name = masked_lm_of(recipe)
+    problems: list[Problem] = []
+    head = section.masked_lm.train_head
+    if head is None:
+        try:
+            sources.require_masked_lm_head(name)
+        except UserError as error:
+            problems += error.problems
+    limit = sources.max_tokens(sources.read_config(name))
+    if head is not None and head.max_length > limit:
+        text = f"{head.key}.max_length is {head.max_length}; {name} has positions for {limit} tokens"
+        problems.append(Problem(text=text))
+    try:
+        load_stop_words(section.stop_words)
+    except UserError as error:
+        problems += error.problems
+    if section.drop_flips_above is not None and not task_type(recipe.task.task_type).has_classes:
+        text = f"augment.drop_flips_above compares labels, and the metric {recipe.task.metric} is of a regression"
+        problems.append(Problem(text=f"{text}; leave it out"))
+    return problems

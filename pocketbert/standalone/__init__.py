@@ -1,0 +1,1 @@
+"""What works without a run: export, benchmarks, looks at data and machine."""

@@ -1,0 +1,39 @@
+"""`pocketbert curves`: a training stage of two runs side by side."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic_core import to_jsonable_python
+
+from bench.plots import report_plots
+from bench.plots.loss_curves import Curve, CurveComparison, curve_of, side_by_side
+from compress.common.errors import UserError
+from compress.common.files import write_json, write_text
+from compress.results import TrainingResult
+from pocketbert.store.manifest import read_manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StageResult:
+    """What the results of all stages that train have in common."""
+
+    training: TrainingResult | None = None
+
+
+def compare(first: Path, second: Path, *, stage: str, output: Path | None) -> CurveComparison:
+    """Both runs' losses. `output`: a folder for curves.svg and curves.json."""
+    curves = [_read(folder, stage) for folder in (first, second)]
+    comparison = CurveComparison(stage=stage, runs=curves, lines=side_by_side(*curves))
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_text(output / "curves.svg", report_plots.curves_together(curves, stage))
+        write_json(output / "curves.json", to_jsonable_python(comparison))
+    return comparison
+
+
+def _read(folder: Path, stage: str) -> Curve:
+    record = read_manifest(folder).get(stage)
+    training = None if record is None else record.result_as(_StageResult).training
+    if training is None or not training.history:
+        raise UserError(f"{folder}: holds no finished stage {stage!r} with a loss curve; expected the folder of a run")
+    return curve_of(folder.name, training.history)
