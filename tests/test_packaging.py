@@ -108,7 +108,9 @@ def test_started_where_other_packages_hide_ours_it_says_so(installed, hostile):
 
 def test_help_costs_little(installed, tmp_path):
     """What it loads, not how long it takes: the heavy libraries stay out."""
-    code = "import sys; from pocketbert.cli import app; app.main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+    code = (
+        "import sys; from pocketbert.cli import app; app.main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
