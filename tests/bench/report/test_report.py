@@ -1,0 +1,438 @@
+"""The report: the same figures in every part of it, and every part of it rendered."""
+
+import json
+from dataclasses import fields, replace
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+from jinja2 import nodes
+
+from bench.plots import report_plots
+from bench.report import parity_table, render, table
+from bench.report.caveats import cautions
+from bench.report.page import ReportPage, page_of
+from bench.report.render import html_of, markdown_of, write_reports
+from bench.report.sections import sections
+from bench.results.benchmark import TEXTS
+from bench.results.document import FORMAT_VERSION, Results, StageResults, read_results, results_schema, write_results
+from bench.results.measurements import Gpu, Ratio
+from compress.common.errors import UserError
+from compress.results import LabelDrift
+from example_results import (
+    BASELINE,
+    BENCH,
+    BUNDLE,
+    CUDA,
+    EXPORT,
+    FAILED,
+    PARITY,
+    RESULTS,
+    ROWS,
+    TEACHER,
+    summary,
+    with_bench,
+    with_row,
+    with_run,
+    with_stages,
+)
+
+
+def without_cautions() -> Results:
+    """A benchmark alone, of one model, that leaves nothing to doubt and out whatever can be left out."""
+    row = replace(
+        ROWS[TEACHER],
+        latency=summary(10.0, n=400, p99=30.0),
+        score=None,
+        score_interval=None,
+        latency_by_shape={},
+        speedup_by_shape={},
+        histogram=None,
+        size_by_part=None,
+        load=None,
+        threads=None,
+    )
+    bench = replace(
+        BENCH, rows=[row], absent=[], aa_control=None, text_lengths=None, ceilings=None, load=None, thread_counts=None
+    )
+    return Results(name="bare", metric="accuracy", task_type="classification", stages=StageResults(bench=bench))
+
+
+def test_the_table_shows_figures_and_what_was_not_measured():
+    of_run = table.of_benchmark(RESULTS)
+    assert of_run.cells[BUNDLE] == (
+        "student int8-dynamic, onnxruntime", "8.0 MB", "7.00 M", "0.850", "0.50", "0.75", "1.00",
+        "too few", "20.00 (18.00-22.00)", "2000",
+    )  # fmt: skip
+    assert "no CUDA here" in of_run.cells[FAILED]
+    assert of_run.cells[-1] == ("teacher, onnxruntime", "-", "-", "-", "not measured", *["-"] * 5)
+    assert {len(line) for line in of_run.cells} == {len(of_run.header)} == {len(table.HEADER)}
+    assert (
+        "accuracy (test)" in of_run.header
+        and "accuracy (dev)" in table.of_benchmark(with_run(selected_on_test=True)).header
+    )
+    assert "accuracy (--data)" in table.of_benchmark(replace(RESULTS, run=None)).header
+
+
+def test_the_report_is_one_file_that_asks_for_nothing(tmp_path):
+    write_reports(RESULTS, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for figure in ("97.7%", "x 20.0", "x 11.2", "0.850", "2 of 100", "less than 99.00%", "a &lt;i&gt; text"):
+        assert figure in page
+    assert "a &lt;b&gt; recipe" in page and "a <b> recipe" not in page
+    without_namespaces = page.replace("http://www.w3.org/", "")
+    assert "http" not in without_namespaces and "<script" not in page and "@import" not in page
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| student int8-dynamic, onnxruntime | 8.0 MB |" in text
+    assert "| model | 8 tokens | 128 tokens | 16 x 32 tokens |" in text
+    assert "| student int8-dynamic, onnxruntime | - | 2.00 ms, x20.0 | 0.50 ms, x20.0 |" in text
+    assert "| prediction | 40 | 12 s from step 20 on | 0.800 0.850 |" in text
+    assert "**97.7%** of the teacher's accuracy kept" in text
+    assert "student, torch fp32 against itself: 1.01" in text
+    assert (
+        "| int8-dynamic | distillation, in torch | onnxruntime and fusion | int8-dynamic weights | all together |"
+        in text
+    )
+    assert "| text to label | 5.00 (4.80-5.20) | 2.00 (1.90-2.10) | 2.00 (1.90-2.10) | 20.00 (18.00-22.00) |" in text
+    assert "| teacher fp32, onnxruntime | 9.00 (8.00-10.00) |" in text
+    assert "| 0.450 | 0.495 | 0.500 | 2.76 s | 250 ms | 2.00 s | 500 ms | 10 ms | 200.0 MB | 1.9 |" in text
+    assert (
+        "| 1 x 128 | 2.00 | 1.00 G | 500 G | 31% of int8 | products 60%, attention 35%, between operators 5% |" in text
+    )
+    assert "| 900 | 1200 | 700 | 2.0 | 12.0 | 600 |" in text and "| 90 | 120 | none, of 20 and more |" in text
+
+
+def test_the_ledger_tells_each_variant_in_a_row_and_in_words():
+    steps = parity_table.of_export(EXPORT)
+    assert [line[:2] for line in steps.cells] == [
+        ("torch, exported", "on the way"), ("and fused", "on the way"), ("int8-dynamic", "recommended"),
+        ("fp16", "failed"), ("fp16, CUDA", "-"),
+    ]  # fmt: skip
+    assert steps.cells[2] == (
+        "int8-dynamic", "recommended", "0.840", "-0.010 (-0.030 to +0.010)", "2 of 100", "0.03", "0.5", "0.1", "0.02",
+        "98%",
+    )  # fmt: skip
+    assert {len(line) for line in steps.cells} == {len(parity_table.HEADER)} and steps.header == parity_table.HEADER
+    failed = replace(
+        EXPORT.variants["int8-dynamic"],
+        failures=["too slow"],
+        other_providers={CUDA: replace(PARITY, requested_provider=CUDA)},
+    )
+    ((title, sentences),) = parity_table.explained(replace(EXPORT, variants={"int8-dynamic": failed}))
+    told = "\n".join(sentences)
+    assert title == "int8-dynamic: failed: too slow" and "NOT GOOD ENOUGH: too slow" in told
+    for part in ("(95 % interval -0.0300 to +0.0100, McNemar p 0.6), not significant", "3 of 64 labels change",
+                 "'a <i> text': expected 0.600 0.400, got 0.500 0.500", "(CUDA WAS ASKED FOR)",
+                 "logits would move by up to 0.1 and 1 of 100 labels change"):  # fmt: skip
+        assert part in told, part
+
+
+def test_the_report_tells_the_score_after_each_stage_under_the_names_of_the_splits(tmp_path):
+    results = replace(
+        with_run(split_names={"dev": "validation_matched", "test": "validation_mismatched"}),
+        stages=replace(RESULTS.stages, general=None),
+    )
+    write_reports(results, tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| accuracy | dev (validation_matched) | test (validation_mismatched) |" in text
+    assert "| student as it came, under the teacher's head | 0.600 | 0.610 |" in text
+    assert "| student after the prediction stage | 0.850 | 0.840 |" in text
+    assert "dev (validation_matched)" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "| student after general distillation, under the teacher's head |" in markdown_of(page_of(RESULTS))
+    unfit = replace(RESULTS.stages.intermediate, scores_before=None, scores=None)
+    results = replace(with_run(selected_on_test=True), stages=replace(RESULTS.stages, intermediate=unfit))
+    text = markdown_of(page_of(results))
+    assert "| teacher | 0.900 |" in text and "0.890" not in text and "under the teacher's head" not in text
+
+
+def test_the_report_says_how_to_use_and_make_again_and_what_to_doubt(tmp_path):
+    write_reports(with_run(smoke=True), tmp_path)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        for part in (
+            "bundles/int8-dynamic/predict.py",
+            "pocketbert run x.yaml",
+            "This was a smoke run",
+            "no CUDA device",
+        ):
+            assert part in text
+    assert '--pair "another text"' in markdown_of(page_of(with_run(takes_pairs=True)))
+
+
+def doubts(results: Results) -> str:
+    return "\n".join(cautions(results))
+
+
+def test_cautions_come_with_their_reason_and_only_then():
+    told = doubts(RESULTS)
+    assert "scores are of 100 rows, so each is known to about 10 points" in told
+    assert "probabilities moved by up to 0.1" in told and "student fp32, onnxruntime, CUDA was not measured" in told
+    assert "teacher, onnxruntime was not measured: its activation cannot be fused." in told
+    assert "no int8 dot product" in told and "int8-dynamic will be faster" in told
+    assert "fp16 is made for GPUs" in told and "fp16 will be faster" not in told
+    assert "smoke" not in told and "Other work" not in told and "most common label" not in told
+    assert "too few rows for a test split" in doubts(with_run(selected_on_test=True))
+    assert "would score 0.840, the best model here 0.870" in doubts(with_run(most_common_label=0.84))
+    assert cautions(without_cautions()) == []
+
+
+def test_cautions_look_at_the_floor_and_the_intervals():
+    assert "INVALID" not in doubts(RESULTS)
+    control = replace(BENCH.aa_control, ratio=Ratio(value=1.2, low=1.1, high=1.3), is_valid=False)
+    assert "INVALID: student, torch fp32 against itself came out 1.20 (1.10-1.30)" in doubts(
+        with_bench(aa_control=control)
+    )
+    gpu = Gpu(
+        name="a GPU", driver_version="1", memory_total="1 GiB", sm_clock="1 MHz", pstate="P0", temperature="30",
+        power_draw="9 W",
+    )  # fmt: skip
+    changes = {
+        BUNDLE: {"speedup": Ratio(value=20.0, low=5.0, high=22.0)},
+        BASELINE: {"label": "TF-IDF", "score": 0.86},
+    }
+    rows = [replace(row, **changes.get(row.id, {})) for row in ROWS if row.id != FAILED]
+    machine = replace(BENCH.machine, instructions=["avx512_vnni"], gpu=gpu)
+    told = doubts(with_bench(rows=rows, machine=machine))
+    assert "TF-IDF (0.860) does as well as student int8-dynamic, onnxruntime (0.850)" in told
+    assert "student int8-dynamic, onnxruntime is uncertain" in told
+    assert "CUDA" not in told and "dot product" not in told
+    told = doubts(with_row(BASELINE, label="TF-IDF", score=0.9))
+    assert "The teacher (0.870) is no better than TF-IDF (0.900)" in told
+
+
+def test_plots_are_svg_with_text_alternatives_and_ids_of_their_own():
+    scatter = report_plots.accuracy_against_latency(BENCH)
+    curve = report_plots.loss_curve(RESULTS.stages.prediction.training.history, "prediction")
+    seen = []
+    for svg in (scatter, curve):
+        root = ElementTree.fromstring(svg)
+        assert root.get("aria-label")
+        seen += [node.get("id") for node in root.iter() if node.get("id")]
+        assert "#000000" not in svg
+    assert len(seen) == len(set(seen)) > 10
+    assert report_plots.accuracy_against_latency(replace(BENCH, rows=[ROWS[FAILED]], aa_control=None)) is None
+
+
+def test_the_ceiling_is_that_of_the_weights_whatever_the_model_is_called():
+    def ceiling_of(**system: str) -> str:
+        bench = with_row(BUNDLE, **system).stages.bench
+        (limits,) = [each for each in sections(bench, None) if each.title.startswith("How close")]
+        (line,) = limits.tables[0].cells
+        assert line[0] == f"{system['label']}, onnxruntime"
+        return line[5]
+
+    assert ceiling_of(label="deployed", precision="int8", variant="int8-static") == "31% of int8"
+    assert ceiling_of(label="int8-trials", precision="fp32", variant="fp32") == "125% of fp32"
+    assert ceiling_of(label="small", precision="int4", variant="int4-weight") == "31% of int8"
+
+
+# -- every part of the report
+
+
+TITLES = {
+    "Where the speed comes from": with_row(BUNDLE, breakdown_by_input={TEXTS: []}),
+    "Against the others at their best": with_row(BUNDLE, comparisons_by_input={}),
+    "By length": with_bench(rows=[replace(row, latency_by_shape={}) for row in ROWS]),
+    "What is in a call, and what it takes to start": with_bench(rows=[replace(row, latency=None) for row in ROWS]),
+    "Size by part": with_bench(rows=[replace(row, size_by_part=None) for row in ROWS]),
+    "How close to this machine's limits": with_bench(ceilings=None),
+    "What more threads are worth": with_bench(thread_counts=None),
+    "Under load": with_bench(load=None),
+}
+
+
+def test_every_section_is_there_with_its_measurement_and_not_without():
+    titles = [section.title for section in sections(BENCH, "int8-dynamic")]
+    assert titles == list(TITLES)
+    for title, results in TITLES.items():
+        assert [each.title for each in sections(results.stages.bench, "int8-dynamic")] == [
+            other for other in titles if other != title
+        ]
+    assert [each.title for each in sections(BENCH, None)] == titles, "so has a benchmark alone"
+    of_another = [each.title for each in sections(BENCH, "fp32")]
+    assert of_another == titles[2:], "of a run, the speed-up of the recommended variant alone"
+
+
+MARKERS: dict[str, tuple[Any, str, str | None]] = {  # of a part of the page: without it, and what shows it
+    "num_rows": (None, "800 train, 100 dev, 100 test rows", None),
+    "tiles": ([], '<div class="tiles">', "**97.7%**"),
+    "gate": ([], "Not shipped", "## Not shipped"),
+    "cautions": ([], "Before you believe it", "## Before you believe it"),
+    "remarks": ([], "About the data", "## About the data"),
+    "scatter": (None, "the Pareto front", None),
+    "sections": ([], "Under load", "## Under load"),
+    "parity": (None, "On the 100 dev rows", "## Exported variants"),
+    "curves": ([], "<h2>Training</h2>", None),
+    "training": (table.Table(header=("stage",), cells=[]), "from step 20 on", "## Training"),
+    "after_stages": (table.Table(header=("",), cells=[]), "after the prediction stage", "after the prediction stage"),
+    "augmentation": ([], "label drift", "label drift"),
+    "use": ([], "predict.py &lt; lines.txt", "predict.py < lines.txt"),
+    "reproduce": (None, "Make it again", "## Make it again"),
+}
+
+
+@pytest.fixture(scope="module")
+def page() -> ReportPage:
+    return page_of(RESULTS)
+
+
+def test_the_page_holds_every_part(page):
+    always = {"name", "metric", "method", "rows", "machine"}
+    assert {field.name for field in fields(ReportPage)} == always | set(MARKERS)
+
+
+@pytest.mark.parametrize("part", MARKERS)
+def test_every_part_is_rendered_where_there_is_one_and_left_out_where_there_is_none(page, part):
+    nothing, in_html, in_markdown = MARKERS[part]
+    without = replace(page, **{part: nothing})
+    assert in_html in html_of(page) and in_html not in html_of(without)
+    if in_markdown is not None:
+        assert in_markdown in markdown_of(page) and in_markdown not in markdown_of(without)
+
+
+def test_parts_within_parts_are_left_out_alone(page):
+    no_recipe = replace(page, reproduce=replace(page.reproduce, recipe=None))
+    assert "with every default" in html_of(page) and "```yaml" in markdown_of(page)
+    assert "with every default" not in html_of(no_recipe) and "```yaml" not in markdown_of(no_recipe)
+    assert html_of(page).count("<details open>") == 1, "only the variant that failed"
+    no_plots = replace(page, sections=[replace(each, plots=[]) for each in page.sections])
+    assert html_of(page).count('class="plots"') == 1 + sum(bool(each.plots) for each in page.sections)
+    assert html_of(no_plots).count('class="plots"') == 1
+
+
+def test_a_benchmark_alone_has_a_report_of_what_it_has():
+    results = without_cautions()
+    bare = page_of(results)
+    assert html_of(bare) and markdown_of(bare)
+    nothing = [field.name for field in fields(bare) if not getattr(bare, field.name)]
+    missing = {*MARKERS} - {"sections", "training", "after_stages"}
+    assert set(nothing) == missing and bare.training.cells == bare.after_stages.cells == []
+    assert [each.title for each in bare.sections] == ["What is in a call, and what it takes to start"]
+
+
+def test_words_of_what_was_left_out_or_looks_otherwise():
+    of_gpu = Gpu(
+        name="a GPU", driver_version="1", memory_total="1 GiB", sm_clock="1 MHz", pstate="P0", temperature="30",
+        power_draw="9 W",
+    )  # fmt: skip
+    on_cuda = [replace(row, device="cuda") if row.id == TEACHER else row for row in ROWS]
+    cold = replace(ROWS[BUNDLE].cold_start, python_s=None)
+    rows = [replace(row, cold_start=cold) if row.id == BUNDLE else row for row in on_cuda]
+    text = markdown_of(
+        page_of(
+            with_bench(
+                machine=replace(BENCH.machine, gpu=of_gpu),
+                rows=rows,
+                texts_sha256=None,
+                protocol=replace(BENCH.protocol, restart_every=12),
+            )
+        )
+    )
+    assert "- GPU: a GPU, 1, 1 GiB, 1 MHz, P0, 30, 9 W" in text
+    assert "texts not taken, code efefefefefef" in text
+    assert "each in one process throughout" in text and "On CUDA inputs and logits stay on the device" in text
+    assert "| 0.450 | 0.495 | 0.500 | 2.51 s | - | 2.00 s | 500 ms | 10 ms |" in text
+    spread = replace(RESULTS.stages.augment, drift=LabelDrift(num_variants=9, mean_change=0.5, spread=2.0))
+    regression = replace(with_stages(augment=spread), task_type="regression")
+    assert "changes by 0.50 on average (its spread over the texts is 2.00)" in markdown_of(page_of(regression))
+    many = replace(RESULTS.stages.teacher.training, dev_scores=[0.1 * epoch for epoch in range(9)])
+    long = with_stages(teacher=replace(RESULTS.stages.teacher, training=many))
+    assert "| 0.000 ... 0.800 (epoch 9) ... 0.800 (9 epochs) |" in markdown_of(page_of(long))
+
+
+# -- the template names nothing that the page lacks: type checking does not see it
+
+
+def known(kind: Any) -> Any:
+    """A type without None."""
+    if get_origin(kind) in (Union, UnionType):
+        (kind,) = (each for each in get_args(kind) if each is not NoneType)
+    return kind
+
+
+def kind_of(node: nodes.Node, names: dict[str, Any]) -> Any:
+    """The type of an expression of the template."""
+    match node:
+        case nodes.Name():
+            return names[node.name]
+        case nodes.Getattr():
+            return get_type_hints(known(kind_of(node.node, names)))[node.attr]
+    return kind_of(node.node, names)  # a filter
+
+
+def num_checked(node: nodes.Node, names: dict[str, Any]) -> int:
+    """How many attributes stand below a node. Raises KeyError for one that its dataclass lacks."""
+    if isinstance(node, nodes.Getattr):
+        kind_of(node, names)
+        return 1
+    if isinstance(node, nodes.For):
+        element = get_args(known(kind_of(node.iter, names)))[0]
+        targets = [node.target] if isinstance(node.target, nodes.Name) else node.target.items
+        kinds = [element] if isinstance(node.target, nodes.Name) else get_args(element)
+        names = {**names, **dict(zip([target.name for target in targets], kinds, strict=True))}
+    return sum(num_checked(child, names) for child in node.iter_child_nodes())
+
+
+def test_every_name_in_the_template_is_a_field_of_the_page():
+    environment = render.template_environment()
+    source, _, _ = environment.loader.get_source(environment, render.TEMPLATE)
+    assert num_checked(environment.parse(source), {"page": ReportPage}) > 50
+    for wrong in ("{{ page.nothing }}", "{% for tile in page.tiles %}{{ tile.figures }}{% endfor %}", "{{ row.name }}"):
+        with pytest.raises(KeyError):
+            num_checked(environment.parse(wrong), {"page": ReportPage})
+
+
+# -- results.json
+
+
+def test_results_are_read_as_they_were_written(tmp_path):
+    write_results(RESULTS, tmp_path)
+    assert read_results(tmp_path) == RESULTS
+    content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    jsonschema.validate(content, results_schema())
+    for broken in (
+        {**content, "format_version": 4},
+        {**content, "stages": {}},
+        {**content, "metric": "bleu"},
+        {**content, "run": {**content["run"], "num_rows": 100}},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, results_schema())
+
+
+def test_results_that_cannot_be_read_are_refused_in_one_line_that_says_what_to_do(tmp_path):
+    write_results(RESULTS, tmp_path)
+    path = tmp_path / "results.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    bench = content["stages"]["bench"]
+    first, *others = bench["rows"]
+
+    def with_rows(*rows: dict[str, object]) -> dict[str, object]:
+        return {**content, "stages": {**content["stages"], "bench": {**bench, "rows": [*rows, *others]}}}
+
+    for changed, expected in (
+        ({**content, "format_version": 4}, f"got format version 4, expected {FORMAT_VERSION}; run the recipe or"),
+        ({"format_version": 3, "stages": {}}, "got format version 3"),
+        ({**content, "stages": {}}, "(stages.bench: Field required); run the recipe again"),
+        (with_rows({**first, "size_bytes": "large"}), "(stages.bench.rows.0.size_bytes: Input should be a valid int"),
+        (with_rows({key: first[key] for key in first if key != "role"}), "stages.bench.rows.0.role: Field required"),
+        (with_rows(first, first), "stages.bench: Value error, expected references to one row each"),
+        (
+            {**content, "stages": {**content["stages"], "bench": {**bench, "rows": [], "aa_control": None}}},
+            "expected at least one row",
+        ),
+        ([], "no readable results"),
+        ({"name": "a web app"}, "no readable results (KeyError: 'format_version')"),
+    ):
+        path.write_text(json.dumps(changed))
+        with pytest.raises(UserError) as refused:
+            read_results(tmp_path)
+        assert expected in str(refused.value) and "\n" not in str(refused.value)
+    path.unlink()
+    with pytest.raises(UserError, match="no such file; a run writes it when its last stage is done"):
+        read_results(tmp_path)
+    control = replace(BENCH.aa_control, id=99)
+    with pytest.raises(ValueError, match="references to one row each"):
+        replace(BENCH, aa_control=control)

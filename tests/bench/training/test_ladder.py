@@ -1,0 +1,88 @@
+"""The benchmark of training: that each configuration trains what it says; the figures are no matter of tests."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from bench.results.measurements import Ratio
+from bench.training import ladder
+from bench.training.ladder import (
+    FUSED,
+    LADDER,
+    OURS,
+    PLAIN,
+    PRECISION,
+    LadderTiming,
+    TrainingConfig,
+    TrainingWorkload,
+    WorkerSpec,
+)
+from bench.training.worker import Worker
+from compress.models.shape import StudentShape
+from tiny_bert import rows
+
+
+def work(teacher_folder, tokenizer) -> TrainingWorkload:
+    ids = tokenizer([text for text, _ in rows(24)], return_attention_mask=False)["input_ids"]
+    return TrainingWorkload(
+        teacher=str(teacher_folder),
+        shape=StudentShape(layers=2, width=16, ffn_width=32, heads=4),
+        rows=ids,
+        used_tokens=list(range(20)),
+        num_labels=2,
+        task_type="classification",
+        batch_size=8,
+        max_length=32,
+        epochs=4,
+    )
+
+
+@pytest.mark.parametrize("stage", ["intermediate", "prediction"])
+def test_configurations_train_in_processes_of_their_own(stage, teacher_folder, tokenizer):
+    workload = work(teacher_folder, tokenizer)
+    timings = ladder.measure(stage, [PLAIN, OURS], workload, rounds=2, num_threads=1)
+    assert [timing.error for timing in timings] == [None, None]
+    assert all(len(timing.seconds) == 2 and timing.peak_rss_bytes > 10**8 for timing in timings)
+    assert [len(timing.fill_s) for timing in timings] == [0, 2 if stage == "prediction" else 0]
+    plain, ours = ladder.rows_of(timings, workload)
+    assert plain.input_share > 0 and ours.input_share > 0
+    assert plain.speedup_over_plain == Ratio(value=1.0, low=1.0, high=1.0) and ours.speedup_over_plain.value > 0
+    json.dumps(asdict(plain))
+
+
+def test_a_configuration_that_cannot_run_says_why_and_the_others_go_on(teacher_folder, tokenizer):
+    broken = TrainingConfig(name="TextBrewer that is not there", engine="textbrewer")
+    workload = work(teacher_folder, tokenizer)
+    timings = ladder.measure("prediction", [broken, OURS], workload, rounds=2, num_threads=1)
+    assert "No module named 'textbrewer'" in timings[0].error and timings[1].error is None
+    first, second = ladder.rows_of(timings, workload)
+    assert first.error and first.examples_per_s is None
+    assert second.examples_per_s > 0 and second.speedup_over_plain is None
+
+
+def test_filling_the_cache_is_counted_over_the_epochs(teacher_folder, tokenizer):
+    workload = work(teacher_folder, tokenizer)
+    slow = LadderTiming(config=PLAIN, seconds=[8.0, 8.0], input_s=[0.1, 0.1])
+    cached = LadderTiming(config=OURS, seconds=[1.0, 1.0], fill_s=[4.0, 4.0], input_s=[0.1, 0.3])
+    row = ladder.rows_of([slow, cached], workload)[1]
+    assert row.speedup_over_plain.value == pytest.approx(8 / (1 + 4 / 4))
+    assert row.examples_per_s == pytest.approx(24 / 2)
+    assert row.input_share == pytest.approx(0.2 / 1.0)
+
+
+def test_the_embeddings_of_the_whole_data_set_are_trained(teacher_folder, tokenizer, tmp_path):
+    """The rows are drawn from a larger data set: its tokens have weights too, although no row uses them."""
+    workload = work(teacher_folder, tokenizer)
+    file = tmp_path / "workload.json"
+    file.write_text(json.dumps(asdict(replace(workload, rows=workload.rows[:2]))))
+    spec = WorkerSpec(workload=str(file), stage="prediction", config=replace(OURS, precision="fp32"), num_threads=1)
+    worker = Worker(asdict(spec))
+    in_rows = {0, *(token for row in workload.rows[:2] for token in row)}
+    assert in_rows < set(worker.used_tokens.tolist()) == in_rows | set(range(20)) < set(range(27))
+
+
+def test_the_ladders_begin_plain_and_end_with_ours():
+    for configs in LADDER.values():
+        assert configs[0] is PLAIN and PRECISION in configs and FUSED in configs and configs[-2] is OURS
+        assert len({config.name for config in configs}) == len(configs)

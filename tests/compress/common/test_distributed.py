@@ -1,0 +1,88 @@
+"""Two processes train as one does: the same batches, the same mean, the same weights."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tiny_runs import kill_at, recipe, weights
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+MOMENTS = (
+    ("teacher", "later epoch"),
+    ("general", "first epoch"),
+    ("intermediate", "later epoch"),
+    ("prediction", "later epoch"),
+)
+STEPS = Path(__file__).parents[2] / "helpers" / "steps_in_processes.py"
+
+
+def launched(num_processes: int, *command: object, **options: object) -> subprocess.Popen:
+    """The command under torchrun, in a process group of its own."""
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={num_processes}",
+            *map(str, command),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def finished(process: subprocess.Popen) -> str:
+    printed, told = process.communicate(timeout=600)
+    assert process.returncode == 0, told
+    return printed
+
+
+@pytest.mark.parametrize("objective", ["layers", "relations", "prediction"])
+def test_b07_five_steps_of_two_processes_give_the_weights_of_one(tmp_path, objective):
+    """33 rows in batches of 8: the last batch holds one row, so that one process has none of its own."""
+    found = []
+    for num_processes in (1, 2):
+        target = tmp_path / f"{num_processes}.safetensors"
+        finished(launched(num_processes, STEPS, objective, target))
+        found.append(load_file(target))
+    one, two = found
+    assert one.keys() == two.keys()
+    start = load_file(tmp_path / "1.start.safetensors")
+    assert max((one[name] - start[name]).abs().max().item() for name in one) > 1e-3
+    for name in one:
+        if name.endswith("key.bias"):
+            continue  # no softmax depends on it: its gradient is rounding, which Adam scales up
+        torch.testing.assert_close(two[name], one[name], atol=1e-6, rtol=0)
+
+
+@pytest.mark.slow
+def test_a_run_killed_under_two_processes_ends_with_the_weights_of_an_undisturbed_one(tmp_path, base_folder, reviews):
+    ends, num_kills = [], 0
+    for name, kills in (("whole", ()), ("killed", MOMENTS)):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = recipe(folder, base_folder, reviews)
+        environment = {**os.environ, "POCKETBERT_CACHE": str(folder / "cache")}
+        command = ("-m", "pocketbert", "run", path)
+        for stage, moment in kills:
+            process = launched(2, *command, cwd=folder, env=environment)
+            try:
+                kill_at(moment, stage, process, folder)  # torchrun ends the others
+            finally:
+                process.kill()
+                process.communicate()
+            num_kills += 1
+        told = finished(launched(2, *command, cwd=folder, env=environment))
+        assert told.count("bundle ") == 3 and told.count("report ") == 1, "one process alone tells the end"
+        ends.append(weights(folder / "runs" / "tiny"))
+        logged = (folder / "runs" / "tiny" / "log.txt").read_text()
+        assert logged.count("bench\n") == 1
+    assert ends[0] == ends[1] and num_kills == len(MOMENTS)

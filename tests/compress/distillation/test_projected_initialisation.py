@@ -1,0 +1,121 @@
+import pytest
+import torch
+from transformers import BertForSequenceClassification
+
+from compress.common.errors import UserError
+from compress.data.batching import PaddingCollator
+from compress.distillation import layer_outputs
+from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel
+from compress.distillation.projected_initialisation import low_rank, principal_subspace
+from compress.distillation.steps import initialise
+from compress.models.shape import StudentShape, map_layers
+from tiny_bert import config, encode_texts
+
+LABELS = ("negative", "positive")
+TEXTS = [
+    "the fine film was warm and lovely",
+    "a dull story and awful music it",
+    "the plot of the cast was very flat",
+] * 8
+
+
+def layer_loss(how: str, teacher, tokenizer, shape: StudentShape) -> dict[str, float]:
+    texts = encode_texts(TEXTS, tokenizer, max_length=32)
+    learner = initialise(how, shape, teacher, LABELS, texts, task_type="classification", seed=0)
+    batch = PaddingCollator(texts.pad_token_id)([texts.rows[0], texts.rows[1]])
+    mapped_layers = map_layers("uniform", shape.layers, 4)
+    with layer_outputs.exposing_attention(teacher):
+        mapped = layer_outputs.read(teacher, batch, layer_outputs.Wanted(hidden=True, scores=True)).of_layers(
+            mapped_layers
+        )
+    model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
+    with layer_outputs.exposing_attention(learner.student):
+        return {name: values.mean().item() for name, values in model(teacher=mapped, **batch).items()}
+
+
+def test_projected_weights_start_nearer_to_the_teacher_than_random_ones(teacher, tokenizer):
+    shape = StudentShape(layers=2, width=16, ffn_width=32, heads=4)
+    projected = layer_loss("projected", teacher, tokenizer, shape)
+    fresh = layer_loss("random", teacher, tokenizer, shape)
+    for name in ("embedding", "hidden", "attention"):
+        assert projected[name] < fresh[name], name
+    assert sum(projected.values()) < 0.7 * sum(fresh.values())
+
+
+def test_copied_layers_of_the_same_widths_lose_nothing_at_full_depth(teacher, tokenizer):
+    shape = StudentShape(layers=4, width=32, ffn_width=64, heads=4)
+    found = layer_loss("teacher_layers", teacher, tokenizer, shape)
+    assert found == pytest.approx(dict.fromkeys(found, 0.0), abs=1e-10)
+    assert set(found) == {"embedding", "hidden", "attention"}
+
+
+def test_the_basis_is_orthonormal_and_spans_the_states():
+    generator = torch.Generator().manual_seed(0)
+    low = torch.randn(500, 6, generator=generator) @ torch.randn(6, 20, generator=generator)
+    basis = principal_subspace([low], 6, seed=0)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(low @ basis @ basis.T, low, atol=1e-3, rtol=1e-3)
+
+
+def test_low_rank_is_exact_at_full_rank_and_better_on_real_inputs_than_plain_svd():
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(8, 8, generator=generator)
+    inputs = torch.randn(400, 8, generator=generator) @ torch.diag(torch.tensor([9.0, 5, 3, 1, 1, 0.5, 0.2, 0.1]))
+    moment = inputs.T @ inputs / 400
+    a, b = low_rank(matrix, 8, moment, moment)
+    torch.testing.assert_close(a @ b.T, matrix, atol=1e-3, rtol=1e-3)
+
+    def error(approximation: torch.Tensor) -> float:
+        return (inputs @ (approximation - matrix) @ inputs.T).square().mean().item()
+
+    a, b = low_rank(matrix, 3, moment, moment)
+    u, s, vh = torch.linalg.svd(matrix)
+    assert error(a @ b.T) < error(u[:, :3] @ torch.diag(s[:3]) @ vh[:3])
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"layers": 2, "width": 16, "ffn_width": 32, "heads": 2}, "the student has 2 heads, the teacher 4"),
+        ({"layers": 2, "width": 48, "ffn_width": 32, "heads": 4}, "width is 48, the teacher's 32"),
+        (
+            {"layers": 5, "width": 16, "ffn_width": 32, "heads": 4},
+            "the student has 5 layers, more than the teacher's 4",
+        ),
+    ],
+)
+def test_shapes_that_cannot_be_projected_are_refused(teacher, tokenizer, shape, message):
+    with pytest.raises(UserError, match=message):
+        initialise(
+            "projected",
+            StudentShape(**shape),
+            teacher,
+            LABELS,
+            encode_texts(TEXTS, tokenizer, max_length=32),
+            task_type="classification",
+            seed=0,
+        )
+
+
+def test_copying_layers_needs_equal_widths(teacher, tokenizer):
+    shape = StudentShape(layers=2, width=16, ffn_width=64, heads=4)
+    with pytest.raises(UserError, match="equal width: student 16, teacher 32"):
+        initialise(
+            "teacher_layers",
+            shape,
+            teacher,
+            LABELS,
+            encode_texts(TEXTS, tokenizer, max_length=32),
+            task_type="classification",
+            seed=0,
+        )
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path, teacher, tokenizer):
+    BertForSequenceClassification(config(num_hidden_layers=3)).save_pretrained(tmp_path)
+    shape = StudentShape(layers=2, width=32, ffn_width=64, heads=4)
+    texts = encode_texts(TEXTS, tokenizer, max_length=32)
+    with pytest.raises(UserError, match="has layers 3; expected 2"):
+        initialise(
+            "checkpoint", shape, teacher, LABELS, texts, task_type="classification", seed=0, checkpoint=str(tmp_path)
+        )

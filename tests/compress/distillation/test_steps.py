@@ -1,0 +1,123 @@
+"""The method's knobs: layer map, weights by layer, projections, relations, search."""
+
+import pytest
+import torch
+
+from compress.common.errors import UserError
+from compress.data.batching import PaddingCollator
+from compress.distillation import layer_outputs, objective, steps
+from compress.distillation.objective import DistillationModel, Objective
+from compress.distillation.training_loop import Schedule, Setting
+from compress.models.shape import LayerMap, StudentShape, map_layers
+from tiny_bert import LABELS, encode_texts, in_a_recipe, rows
+
+SHAPE = StudentShape(layers=2, width=16, ffn_width=32, heads=4)
+QUICK = Schedule(epochs=1, batch_size=16, learning_rate=1e-3, max_steps=3)
+
+
+@pytest.fixture
+def texts(tokenizer):
+    return encode_texts([text for text, _ in rows(60)], tokenizer, max_length=32)
+
+
+def losses_of(learner, teacher, texts, wanted: Objective, layer_map: LayerMap) -> dict[str, float]:
+    batch = PaddingCollator(0)([texts.rows[0], texts.rows[1]])
+    mapped = map_layers(layer_map, 2, 4)
+    model = DistillationModel(learner.student, learner.projections, wanted).eval()
+    with torch.no_grad(), layer_outputs.exposing_attention(learner.student, teacher):
+        theirs = layer_outputs.read(teacher, batch, wanted.reads).of_layers(mapped)
+        return {name: values.mean().item() for name, values in model(teacher=theirs, **batch).items()}
+
+
+def test_a_weight_for_each_layer_counts_that_layer_alone(teacher, texts):
+    learner = steps.initialise("random", SHAPE, teacher, LABELS, texts, task_type="classification", seed=0)
+    for name in ("hidden", "attention", "relations"):
+
+        def of(weights, name=name):
+            return losses_of(learner, teacher, texts, Objective(**{name: weights}), "uniform")[name]
+
+        first, second = of((1.0, 0.0)), of((0.0, 1.0))
+        assert first != pytest.approx(second)
+        assert of(1.0) == pytest.approx(first + second, rel=1e-5)
+        assert of((0.5, 3.0)) == pytest.approx(0.5 * first + 3 * second, rel=1e-5)
+
+
+def test_as_many_weights_as_layers_or_one():
+    assert objective.weighted_layers(2.0, 3) == [(0, 2.0), (1, 2.0), (2, 2.0)]
+    assert objective.weighted_layers((0.0, 1.0, 0.5), 3) == [(1, 1.0), (2, 0.5)]
+    with pytest.raises(UserError, match="got 2 weights for the 3 layers of the student; expected one or 3"):
+        objective.weighted_layers((1.0, 1.0), 3)
+
+
+def test_the_layer_map_chooses_what_is_learned_from(teacher, texts):
+    learner = steps.initialise("random", SHAPE, teacher, LABELS, texts, task_type="classification", seed=0)
+    found = {
+        str(how): losses_of(learner, teacher, texts, Objective(hidden=1.0), how)["hidden"]
+        for how in ("uniform", "top", "bottom", [1, 2], [2, 4])
+    }
+    assert found["bottom"] == found["[1, 2]"] and found["uniform"] == found["[2, 4]"]
+    assert len(set(found.values())) == 3
+
+
+def test_a_projection_for_each_layer_is_trained_and_kept(tmp_path, teacher, tokenizer, texts):
+    learner = steps.initialise(
+        "projected",
+        SHAPE,
+        teacher,
+        LABELS,
+        texts,
+        task_type="classification",
+        seed=0,
+        projection_per_layer=True,
+        layer_map="top",
+    )
+    first, second = (linear.weight.clone() for linear in learner.projections.hidden)
+    assert torch.equal(first, second)
+    wanted = Objective(hidden=(1.0, 0.0))
+    steps.distill_layers(
+        learner, teacher, texts, wanted, QUICK, Setting(title="layers", seed=0, checkpoints=tmp_path / "checkpoints")
+    )
+    after = [linear.weight for linear in learner.projections.hidden]
+    assert not torch.equal(after[0], first) and torch.equal(after[1], second)
+    learner.save_encoder(tmp_path / "model", tokenizer)
+    again = steps.load_learner(tmp_path / "model", LABELS, 32, task_type="classification", seed=0)
+    assert len(again.projections.hidden) == 2
+    assert torch.equal(again.projections.hidden[0].weight, after[0])
+
+
+def test_relations_serve_where_the_numbers_of_heads_differ(tmp_path, teacher, texts):
+    learner = steps.initialise(
+        "random",
+        StudentShape(layers=2, width=24, ffn_width=32, heads=2),
+        teacher,
+        LABELS,
+        texts,
+        task_type="classification",
+        seed=0,
+    )
+    setting = Setting(title="layers", seed=0, checkpoints=tmp_path)
+    with pytest.raises(UserError, match=r"head by head: the student has 2 heads, the teacher 4$") as told:
+        steps.distill_layers(learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, setting)
+    assert in_a_recipe(told.value).endswith("set the stage's weights attention: 0 and relations: 1")
+    before = losses_of(learner, teacher, texts, Objective(relations=(0.0, 1.0)), "uniform")["relations"]
+    schedule = Schedule(epochs=10, batch_size=16, learning_rate=3e-3)
+    steps.distill_layers(learner, teacher, texts, Objective(relations=(0.0, 1.0)), schedule, setting)
+    assert losses_of(learner, teacher, texts, Objective(relations=(0.0, 1.0)), "uniform")["relations"] < 0.7 * before
+
+
+def test_relation_heads_divide_both_widths():
+    assert objective.most_relation_heads(312, 768) == 24
+    assert objective.most_relation_heads(384, 768) == 48
+    assert objective.most_relation_heads(7, 9) == 1
+
+
+def test_what_no_mapped_layer_needs_of_the_teacher_is_not_computed(tmp_path, teacher, texts):
+    learner = steps.initialise(
+        "random", SHAPE, teacher, LABELS, texts, task_type="classification", seed=0, layer_map="bottom"
+    )
+    calls = []
+    handle = teacher.bert.encoder.layer[2].register_forward_hook(lambda *_: calls.append(1))
+    setting = Setting(title="layers", seed=0, checkpoints=tmp_path)
+    steps.distill_layers(learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, setting, layer_map="bottom")
+    handle.remove()
+    assert not calls and len(teacher.bert.encoder.layer) == 4

@@ -1,0 +1,199 @@
+import numpy as np
+import pytest
+import torch
+from transformers import BertForSequenceClassification, TrainingArguments
+
+from compress.common.errors import UserError
+from compress.data.batching import PaddingCollator
+from compress.data.columns import Split
+from compress.data.tokenization import encode_split
+from compress.distillation import layer_outputs
+from compress.distillation.callbacks import latest_checkpoint
+from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
+from compress.distillation.trainer import DistillationTrainer
+from compress.distillation.training_loop import Schedule, Setting, train
+from compress.distillation.used_embeddings import pieces_in
+from compress.models.inference import predict_logits
+from tiny_bert import config, encode_texts, in_a_recipe, rows
+
+
+def texts(count: int) -> list[str]:
+    return [text for text, _ in rows(count)]
+
+
+def student() -> BertForSequenceClassification:
+    torch.manual_seed(3)
+    return BertForSequenceClassification(
+        config(
+            num_hidden_layers=2,
+            hidden_size=16,
+            intermediate_size=32,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+    )
+
+
+def one_step(tmp_path, teacher, tokenizer, *, micro_batch_size: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
+    data = encode_texts(texts(8), tokenizer, max_length=32)
+    trainer = DistillationTrainer(
+        model=model,
+        teacher=teacher,
+        layer_map=(2, 4),
+        lengths=data.lengths,
+        batch_size=8,
+        micro_batch_size=micro_batch_size,
+        train_dataset=data.rows,
+        data_collator=PaddingCollator(0),
+        args=TrainingArguments(
+            output_dir=str(tmp_path),
+            num_train_epochs=1,
+            learning_rate=0.1,
+            optim="sgd",
+            max_grad_norm=0.0,
+            lr_scheduler_type="constant",
+            report_to=[],
+            save_strategy="no",
+            disable_tqdm=True,
+            use_cpu=True,
+            remove_unused_columns=False,
+        ),
+    )
+    with layer_outputs.exposing_attention(model.student, teacher):
+        trainer.train()
+    assert trainer.state.global_step == 1
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("micro_batch_size", [4, 3, 1])
+def test_micro_batches_step_as_one_batch_does(tmp_path, teacher, tokenizer, micro_batch_size):
+    whole = one_step(tmp_path, teacher, tokenizer, micro_batch_size=8)
+    parts = one_step(tmp_path, teacher, tokenizer, micro_batch_size=micro_batch_size)
+    assert whole.keys() == parts.keys()
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], atol=2e-6, rtol=1e-4)
+
+
+def test_the_teacher_neither_learns_nor_drops(tmp_path, teacher, tokenizer):
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    teacher.train()
+    one_step(tmp_path, teacher, tokenizer, micro_batch_size=8)
+    assert not teacher.training
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+def test_training_brings_every_loss_down(tmp_path, teacher, tokenizer):
+    model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
+    with layer_outputs.exposing_attention(model.student, teacher):
+        found = train(
+            model,
+            encode_texts(texts(200), tokenizer, max_length=32),
+            Schedule(epochs=12, batch_size=16, learning_rate=3e-3),
+            Setting(title="layers", seed=0, checkpoints=tmp_path / "checkpoints", tensorboard=tmp_path / "tensorboard"),
+            teacher=teacher,
+            layer_map=(2, 4),
+        )
+    first, last = found.history[0], found.history[-1]
+    for name in ("embedding", "hidden", "attention"):
+        assert last.parts[name] < first.parts[name]
+    assert found.num_steps == 12 * 13
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_the_student_ends_with_its_best_epoch(tmp_path, tokenizer):
+    scores = iter([0.5, 0.9, 0.7])
+    weights, logits = [], []
+
+    def evaluate(model) -> float:
+        weights.append({name: value.clone() for name, value in model.state_dict().items()})
+        logits.append(predict_logits(model, data))
+        return next(scores)
+
+    model = student()
+    lines = rows(40)
+    split = Split(texts=[t for t, _ in lines], pairs=None, labels=np.array([int(n == "positive") for _, n in lines]))
+    data = encode_split(split, tokenizer, max_length=32)
+    found = train(
+        DistillationModel(model, None, Objective(labels=1.0, task_type="classification")),
+        data,
+        Schedule(epochs=3, batch_size=16, learning_rate=1e-3),
+        Setting(title="labels", seed=0, checkpoints=tmp_path, precision="fp32"),
+        evaluate=evaluate,
+    )
+    assert found.best_epoch == 2 and found.dev_scores == [0.5, 0.9, 0.7]
+    ended = model.state_dict()
+    embedding = "bert.embeddings.word_embeddings.weight"
+    ended[embedding] = ended[embedding][pieces_in(data, len(ended[embedding]))]  # what is trained of it
+    assert all(torch.equal(value, weights[1][name]) for name, value in ended.items())
+    assert np.array_equal(predict_logits(model, data), logits[1]) and not np.array_equal(logits[1], logits[2])
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, teacher, tokenizer):
+    model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
+    model.projections.hidden[0].weight.data.fill_(float("nan"))
+    data = encode_texts(texts(400), tokenizer, max_length=32)
+    schedule = Schedule(epochs=1, batch_size=16, learning_rate=1e-3)
+    setting = Setting(title="layers", seed=0, checkpoints=tmp_path)
+    with (
+        pytest.raises(UserError, match="layers: the loss is nan at step") as told,
+        layer_outputs.exposing_attention(model.student, teacher),
+    ):
+        train(model, data, schedule, setting, teacher=teacher, layer_map=(2, 4))
+    assert in_a_recipe(told.value).endswith("; lower its learning_rate")
+
+
+def test_a_checkpoint_whose_save_was_cut_off_is_passed_over(tmp_path):
+    for step, mark in ((5, "complete"), (10, "model.safetensors"), (15, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if mark is not None:
+            (folder / mark).touch()
+    assert latest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
+
+
+def test_a_stage_cut_off_after_its_last_checkpoint_takes_no_step_more(tmp_path, tokenizer):
+    lines = rows(60)
+    split = Split(texts=[t for t, _ in lines], pairs=None, labels=np.array([int(n == "positive") for _, n in lines]))
+    data = encode_split(split, tokenizer, max_length=32)
+    schedule = Schedule(epochs=3, batch_size=16, learning_rate=1e-3, decay="constant_with_warmup", max_steps=6)
+    found = []
+    for _ in range(2):
+        model = student()
+        setting = Setting(title="labels", seed=0, checkpoints=tmp_path)
+        trained = train(
+            DistillationModel(model, None, Objective(labels=1.0, task_type="classification")),
+            data,
+            schedule,
+            setting,
+            evaluate=lambda _: 0.5,
+        )
+        found.append((model.state_dict(), trained.num_steps, trained.dev_scores))
+    (first, *told), (second, *told_again) = found
+    assert told == told_again == [6, [0.5, 0.5]]
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_max_steps_cuts_the_epochs_short_and_never_adds_any(tmp_path, tokenizer):
+    data = encode_texts(texts(32), tokenizer, max_length=32).with_column("labels", np.zeros(32, dtype=int))
+    for max_steps, expected in ((3, 3), (500, 4), (None, 4)):
+        schedule = Schedule(epochs=2, batch_size=16, learning_rate=1e-3, max_steps=max_steps)
+        setting = Setting(title="labels", seed=0, checkpoints=tmp_path / str(max_steps))
+        assert (
+            train(
+                DistillationModel(student(), None, Objective(labels=1.0, task_type="classification")),
+                data,
+                schedule,
+                setting,
+            ).num_steps
+            == expected
+        )
+
+
+def test_logits_come_in_the_order_of_the_rows_whatever_the_batches(teacher, tokenizer):
+    data = encode_texts(texts(50), tokenizer, max_length=32)
+    whole = predict_logits(teacher, data)
+    assert whole.shape == (50, 2)
+    np.testing.assert_allclose(predict_logits(teacher, data, tokens_at_once=50), whole, atol=1e-5)

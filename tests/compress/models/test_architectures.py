@@ -1,0 +1,150 @@
+"""Teachers of every architecture that can be one, and both kinds of student."""
+
+import shutil
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from compress.common.errors import UserError
+from compress.data.batching import PaddingCollator
+from compress.distillation import layer_outputs, steps
+from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel
+from compress.distillation.steps import initialise
+from compress.distillation.training_loop import Schedule, Setting
+from compress.models import loading
+from compress.models.architectures import ARCHITECTURES, TEACHERS
+from compress.models.layout import anatomy_of
+from compress.models.shape import StudentShape, map_layers
+from tiny_bert import LABELS, encode_texts, in_a_recipe, rows
+
+WITH_CARRIED_WEIGHTS = [kind for kind, can in ARCHITECTURES.items() if can.weights_can_be_projected]
+HALF = StudentShape(layers=2, width=16, ffn_width=32, heads=4)
+SAME = StudentShape(layers=4, width=32, ffn_width=64, heads=4)
+
+
+def classifier(kind: str, **options: object):
+    """A tiny one of random weights, large enough to matter."""
+    sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
+    if kind == "distilbert":
+        sizes = {"dim": 32, "n_heads": 4, "n_layers": 4, "hidden_dim": 64}
+    if kind in ("electra", "albert"):
+        sizes["embedding_size"] = options.pop("embedding_size", 24)
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        kind,
+        vocab_size=27,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+        num_labels=2,
+        **sizes,
+        **options,
+    )
+    return AutoModelForSequenceClassification.from_config(config).eval()
+
+
+@pytest.fixture
+def texts(tokenizer):
+    return encode_texts([text for text, _ in rows(80)], tokenizer, max_length=32)
+
+
+def layer_loss(learner, teacher, texts) -> float:
+    batch = PaddingCollator(0)([texts.rows[index] for index in range(16)])
+    with torch.no_grad(), layer_outputs.exposing_attention(teacher, learner.student):
+        theirs = layer_outputs.read(teacher, batch, INTERMEDIATE_LAYERS.reads).of_layers(
+            map_layers("uniform", learner.student.config.num_hidden_layers, 4)
+        )
+        model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
+        return sum(values.mean().item() for values in model(teacher=theirs, **batch).values())
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+@pytest.mark.parametrize("kind", TEACHERS)
+def test_the_layers_of_every_teacher_can_be_learned(tmp_path, texts, kind, architecture):
+    teacher = classifier(kind)
+    learner = initialise(
+        "random", HALF, teacher, LABELS, texts, task_type="classification", seed=0, architecture=architecture
+    )
+    assert learner.student.config.model_type == architecture
+    before = layer_loss(learner, teacher, texts)
+    steps.distill_layers(
+        learner,
+        teacher,
+        texts,
+        INTERMEDIATE_LAYERS,
+        Schedule(epochs=6, batch_size=16, learning_rate=3e-3),
+        Setting(title="layers", seed=0, checkpoints=tmp_path),
+    )
+    assert layer_loss(learner, teacher, texts) < 0.9 * before
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+@pytest.mark.parametrize("kind", WITH_CARRIED_WEIGHTS)
+def test_the_weights_of_every_teacher_can_be_projected(texts, kind, architecture):
+    teacher = classifier(kind)
+    losses = {
+        how: layer_loss(
+            initialise(
+                how, HALF, teacher, LABELS, texts, task_type="classification", seed=0, architecture=architecture
+            ),
+            teacher,
+            texts,
+        )
+        for how in ("projected", "random")
+    }
+    assert losses["projected"] < 0.85 * losses["random"], losses
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+@pytest.mark.parametrize("kind", WITH_CARRIED_WEIGHTS)
+def test_a_full_copy_answers_as_its_teacher_does(texts, kind, architecture):
+    """Embeddings, positions and layers stand where they belong: all hidden states are the teacher's."""
+    teacher = classifier(kind, **({"embedding_size": 32} if kind == "electra" else {}))
+    learner = initialise(
+        "teacher_layers", SAME, teacher, LABELS, texts, task_type="classification", seed=0, architecture=architecture
+    )
+    assert layer_loss(learner, teacher, texts) < 1e-10
+    if steps.can_take_head(learner.student, teacher):
+        steps.take_head(learner, teacher, texts, seed=0)
+        batch = PaddingCollator(0)([texts.rows[index] for index in range(8)])
+        with torch.no_grad():
+            torch.testing.assert_close(learner.student(**batch).logits, teacher(**batch).logits, atol=1e-5, rtol=1e-4)
+    else:
+        assert anatomy_of(teacher).head is None and kind in ("electra", "distilbert")
+
+
+def test_narrow_embeddings_can_be_projected_but_not_copied(texts):
+    with pytest.raises(UserError, match="equal embedding_width: student 32, teacher 24"):
+        initialise("teacher_layers", SAME, classifier("electra"), LABELS, texts, task_type="classification", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [("albert", "its layers share their weights"), ("modernbert", "rotary positions and gated")]
+)
+@pytest.mark.parametrize("how", ["projected", "teacher_layers"])
+def test_weights_that_cannot_be_carried_over_are_told_with_the_reason(texts, kind, why, how):
+    with pytest.raises(UserError, match=f"teacher is a {kind}, whose weights can't be carried over .*{why}") as told:
+        initialise(
+            how,
+            HALF if how == "projected" else SAME,
+            classifier(kind),
+            LABELS,
+            texts,
+            task_type="classification",
+            seed=0,
+        )
+    assert in_a_recipe(told.value).endswith("; use student.initialisation: random")
+
+
+def test_layers_are_compared_only_under_one_tokenizer(base_folder, teacher_folder, tmp_path):
+    loading.require_equal_tokenizers(str(base_folder), str(teacher_folder))
+    other = shutil.copytree(base_folder, tmp_path / "other")
+    content = (other / "tokenizer.json").read_text()
+    swapped = content.replace('"film": ', '"§": ').replace('"story": ', '"film": ').replace('"§": ', '"story": ')
+    assert swapped != content
+    (other / "tokenizer.json").write_text(swapped)
+    with pytest.raises(UserError, match=r"its tokenizer is another than that of .*; layers are compared token by"):
+        loading.require_equal_tokenizers(str(base_folder), str(other))

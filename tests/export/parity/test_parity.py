@@ -1,0 +1,344 @@
+"""What proves a variant: parity with torch, batch invariance, provider, gate; that planted faults are caught by it."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
+
+from compress.common.errors import UserError
+from compress.data.columns import Split
+from compress.data.task_types import task_type
+from compress.data.tasks import require_label_order
+from compress.data.tokenization import encode_split
+from compress.models import loading
+from compress.models.inference import predict_logits
+from export import gate
+from export.build_bundles import CPU, CUDA, EvaluationSplits, ExportOptions, Origin, build_candidates
+from export.bundle.bundle_json import read_bundle_info
+from export.bundle.runtime import Classifier
+from export.graph.rewriter import Graph
+from export.machine_facts import Machine
+from export.parity import comparison, session_report
+from export.parity.comparison import default_tolerance
+from export.parity.significance import paired_difference
+from export.quantisation.static_int8 import Static
+from export.quantisation.variants import VARIANTS, Variant
+from export.results import BatchInvariance, Parity, SessionReport
+from tiny_bert import LABELS, rows
+
+MEASURED = gate.GateInputs(
+    score=0.90, student_score=0.91, teacher_score=0.92, batch_shift=1e-8, size_bytes=10_000_000, latency_ms=2.0
+)
+CLASSES = task_type("classification")
+INVARIANT = BatchInvariance(num_rows=4, batch_shift=0.0, padding_shift=0.0, num_label_changes=0, example=None)
+SESSION = SessionReport(provider=CPU, nodes={CPU: 3}, low_precision=0.0, fused={})
+MACHINE = Machine(
+    cpu="one", architecture="x86_64", instructions=["avx2"], logical_cores=2, usable_cores=2, memory_bytes=2**34,
+    system="Linux", python="3.11", load_average=0.0, versions={},
+)  # fmt: skip
+
+
+def split(count: int, seed: int) -> Split:
+    found = rows(count, seed=seed)
+    labels = np.array([LABELS.index(label) for _, label in found])
+    return Split(texts=[text for text, _ in found], pairs=None, labels=labels)
+
+
+def options(*variants: Variant) -> ExportOptions:
+    return ExportOptions(
+        task_type="classification", metric="accuracy", max_length=32,
+        tolerances={variant: default_tolerance(variant) for variant in variants}, static=Static(),
+    )  # fmt: skip
+
+
+class Built:
+    """The candidates of the tiny classifier, and what torch says of the same rows."""
+
+    def __init__(self, folder: Path, model_folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.folder = folder
+        self.dev = split(150, seed=11)
+        self.model = loading.load_classifier(str(model_folder))
+        self.names = ("fp32", "fp16", "int8-dynamic", "int8-static")
+        self.reference = predict_logits(self.model, encode_split(self.dev, tokenizer, max_length=32))
+        self.steps: list[tuple[int, int, str]] = []
+        self.result = build_candidates(
+            self.model,
+            tokenizer,
+            folder,
+            splits=EvaluationSplits(dev=self.dev, test=split(40, seed=12), calibration=split(60, seed=13)),
+            options=options(*(VARIANTS[name] for name in self.names)),
+            origin=Origin(name="tiny", origin={}, versions={}, measured={}, machine=MACHINE),
+            on_progress=lambda *step: self.steps.append(step),
+        )
+
+    def compare(self, name: str, folder: Path | None = None, *, provider: str = CPU) -> Parity:
+        """A bundle compared with torch on the dev rows."""
+        bundle = folder or self.folder / name
+        return comparison.compare_with_torch(
+            bundle, self.reference, self.dev, "accuracy", LABELS, kind=CLASSES, provider=provider
+        )
+
+    def failures(self, name: str, folder: Path, *, provider: str = CPU) -> str:
+        """What forbids to ship a bundle, in one line."""
+        compared = self.compare(name, folder, provider=provider)
+        return "; ".join(comparison.failures(compared, default_tolerance(VARIANTS[name])))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, teacher_folder, tokenizer) -> Built:
+    return Built(tmp_path_factory.mktemp("built"), teacher_folder, tokenizer)
+
+
+# -- sound variants
+
+
+def test_each_step_is_compared_with_torch(built):
+    result = built.result
+    assert (result.metric, result.task_type) == ("accuracy", "classification")
+    assert result.steps is not None and set(result.variants) == set(built.names)
+    for step in (result.steps.exported, result.steps.fused):
+        assert step.max_logit_error < 1e-4 and step.num_label_flips == 0
+    fp32 = result.variants["fp32"]
+    assert not fp32.failures and fp32.parity.batch_invariance.is_invariant
+    assert fp32.parity.session.fused["Attention"] == 4 and fp32.parity.session.low_precision == 0
+    static = result.variants["int8-static"].parity
+    assert static.session.low_precision > 0.95 and static.batch_invariance.is_invariant
+    assert static.session.nodes.keys() == {CPU} and static.num_rows == 150
+    # onnxruntime's CPU provider has no fp16 products: it says so
+    assert result.variants["fp16"].parity.session.low_precision == 0
+    assert [step[:2] for step in built.steps] == [(done, 6) for done in range(7)]
+
+
+def test_the_proof_lies_in_the_bundle(built):
+    for name in built.names:
+        proof = read_bundle_info(built.folder / name).proof
+        assert proof is not None and proof.parity == built.result.variants[name].parity
+        assert proof.measured_on == MACHINE and proof.metric == "accuracy"
+        assert (proof.without_vnni is not None) == (name == "int8-static")
+    assert not list(built.folder.glob("*.onnx"))
+
+
+def test_dependence_on_the_batch_comes_with_the_text_that_changes_most(built):
+    dynamic = built.compare("int8-dynamic").batch_invariance
+    assert not dynamic.is_invariant and dynamic.batch_shift > 1e-5 and dynamic.padding_shift > 1e-5
+    assert dynamic.example is not None and dynamic.example.text in built.dev.texts
+    static = built.compare("int8-static").batch_invariance
+    assert static.is_invariant and static.example is None and static.num_rows == 150
+
+
+def test_a_label_that_changes_is_told_with_the_text(built):
+    logits = np.array([[2.0, 0.0], [0.0, 1.0], [0.1, 0.0], [0.0, 3.0]])
+    other = logits + np.array([[0.0, 0.0], [0.0, 0.0], [-0.2, 0.0], [0.0, 0.4]])
+    some = Split(texts=["a", "b", "c", "d"], pairs=None, labels=np.array([0, 1, 0, 1]))
+    compared = comparison.compare(
+        other, logits, some, "accuracy", kind=CLASSES,
+        batch_invariance=INVARIANT, requested_provider=CPU, session_report=SESSION,
+    )  # fmt: skip
+    assert compared.num_label_flips == 1 and compared.max_logit_error == pytest.approx(0.4)
+    assert compared.logit_error == pytest.approx(0.6 / 8 / logits.std())
+    assert compared.example.text == "c"
+    assert compared.example.expected[0] > 0.5 > compared.example.actual[0]
+    assert (compared.score, compared.torch_score) == (0.75, 1.0)
+    strict = comparison.Tolerance(logit_error=1.0, label_flips=0.0)
+    assert [reason.split()[0] for reason in comparison.failures(compared, strict)] == ["label_flips"]
+    assert comparison.failures(compared, comparison.Tolerance(logit_error=1.0, label_flips=0.25)) == []
+    broken = replace(compared, logit_error=float("nan"))
+    reasons = comparison.failures(broken, comparison.Tolerance(logit_error=9, label_flips=1))
+    assert [reason.split()[0] for reason in reasons] == ["logit_error"]
+
+
+def test_of_a_regression_the_row_furthest_off_is_told():
+    values = np.linspace(0.0, 5.0, 4)[:, None]
+    some = Split(texts=["a", "b", "c", "d"], pairs=None, labels=values[:, 0])
+    shift = np.array([[0.0], [0.1], [0.3], [0.0]])
+    compared = comparison.compare(
+        values + shift, values, some, "pearson_spearman", kind=task_type("regression"),
+        batch_invariance=INVARIANT, requested_provider=CPU, session_report=SESSION,
+    )  # fmt: skip
+    assert compared.example.text == "c" and compared.num_label_flips == 0
+
+
+# -- planted faults
+
+
+def planted(built: Built, name: str, tmp_path: Path) -> Path:
+    return shutil.copytree(built.folder / name, tmp_path / name)
+
+
+def test_a_wrong_label_order_is_caught(built, tmp_path):
+    folder = planted(built, "fp32", tmp_path)
+    manifest = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps({**manifest, "labels": manifest["labels"][::-1]}))
+    assert "label_flips 1 over the tolerance 0" in built.failures("fp32", folder)
+
+
+def test_a_model_with_its_labels_in_another_order_is_not_exported(tmp_path, teacher_folder, tokenizer):
+    model = loading.load_classifier(str(teacher_folder))
+    dev = split(60, seed=3)
+    encoded = encode_split(dev, tokenizer, max_length=32)
+    logits = predict_logits(model, encoded)
+    with torch.no_grad():  # so that it answers both
+        model.classifier.bias[0] -= float(np.median(logits[:, 0] - logits[:, 1]))
+    answers = CLASSES.decide(predict_logits(model, encoded))
+    turned = Split(texts=dev.texts, pairs=None, labels=1 - answers)
+    with pytest.raises(UserError, match="its outputs stand in another order than the labels: where it answers 'neg"):
+        build_candidates(
+            model, tokenizer, tmp_path, splits=EvaluationSplits(dev=turned), options=options(VARIANTS["fp32"]),
+            origin=Origin(name="turned", origin={}, versions={}, measured={}), on_progress=lambda *step: None,
+        )  # fmt: skip
+
+
+def test_three_labels_in_another_order_are_told_by_name():
+    labels = np.array([0, 1, 2] * 20)
+    meant = np.array([1, 2, 0])
+    answers = np.argsort(meant)[labels]
+    some = Split(texts=[""] * 60, pairs=None, labels=labels)
+    with pytest.raises(UserError, match="order of its outputs seems to be green, blue, red"):
+        require_label_order(some, answers, ("red", "green", "blue"), "a model", "classification")
+    require_label_order(some, labels, ("red", "green", "blue"), "a model", "classification")
+    unbalanced = Split(texts=[""] * 60, pairs=None, labels=np.array([0] * 54 + [1] * 6))
+    for answers in (np.ones(60, dtype=int), np.array([0] * 10 + [1] * 50)):
+        require_label_order(
+            unbalanced, answers, ("negative", "positive"), "a model that is merely bad", "classification"
+        )
+
+
+def test_a_swapped_tokenizer_is_caught(built, tmp_path):
+    folder = planted(built, "fp32", tmp_path)
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    words = content["model"]["vocab"]
+    content["model"]["vocab"] = {word: (index if index < 5 else 31 - index) for word, index in words.items()}
+    path.write_text(json.dumps(content))
+    assert "logit_error" in built.failures("fp32", folder)
+
+
+def test_a_ruined_layer_is_caught_with_an_example(built, tmp_path):
+    folder = planted(built, "int8-static", tmp_path)
+    graph = Graph(folder / "onnx" / "model.onnx")
+    product = graph.of_type("MatMulIntegerToFloat")[3]
+    ruined = graph.array(product.input[1]).copy()
+    np.random.default_rng(0).shuffle(ruined)
+    name = graph.add_constant("ruined", ruined)
+    product.input[1] = name
+    graph.save(folder / "onnx" / "model.onnx")
+    assert not built.failures("int8-static", built.folder / "int8-static")
+    compared = built.compare("int8-static", folder)
+    assert comparison.failures(compared, default_tolerance(VARIANTS["int8-static"]))
+    example = compared.example
+    assert example.text in built.dev.texts and abs(example.expected[0] - example.actual[0]) > 0.01
+
+
+def test_a_provider_that_fell_back_is_caught(built):
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
+        reasons = built.failures("fp32", built.folder / "fp32", provider=CUDA)
+    assert reasons == f"{CUDA} was asked for, {CPU} ran"
+
+
+def test_calibration_rows_that_are_dev_rows_are_caught(built, tmp_path, tokenizer):
+    some = built.dev.take(np.arange(3))
+    of_dev, of_test = (
+        EvaluationSplits(dev=built.dev, calibration=some),
+        EvaluationSplits(dev=split(9, seed=1), test=built.dev, calibration=some),
+    )
+    for held_out in (of_dev, of_test):
+        with pytest.raises(UserError, match="calibration: 3 of its 3 rows stand in dev or test too"):
+            build_candidates(
+                built.model, tokenizer, tmp_path, splits=held_out, options=options(VARIANTS["int8-static"]),
+                origin=Origin(name="", origin={}, versions={}, measured={}), on_progress=lambda *step: None,
+            )  # fmt: skip
+
+
+# -- the parts of it
+
+
+def test_the_session_tells_low_precision_by_the_share_of_multiplications(built):
+    bundle = Classifier(built.folder / "int8-static")
+    inputs = bundle.columns(bundle.encode(built.dev.texts[:1], None))
+    report = session_report.examine(built.folder / "int8-static" / "onnx" / "model.onnx", inputs, [CPU], {})
+    graph = Graph(built.folder / "int8-static" / "onnx" / "model.onnx")
+    quantised = [node.input[1] for node in graph.of_type("MatMulIntegerToFloat", "QAttention")]
+    low = sum(int(np.prod(graph.constants[name].dims)) for name in quantised)
+    all_of_them = low + sum(int(np.prod(graph.constants[node.input[1]].dims)) for node in graph.of_type("Gemm"))
+    assert report.low_precision == pytest.approx(low / all_of_them)
+    assert report.provider == CPU and sum(report.nodes.values()) > 20
+
+
+def test_a_paired_difference_is_less_uncertain_than_the_scores_themselves():
+    draw = np.random.default_rng(0)
+    labels = draw.integers(2, size=500)
+    theirs = np.where(draw.random(500) < 0.8, labels, 1 - labels)
+    ours = theirs.copy()
+    ours[:10] = 1 - labels[:10]  # ten more wrong, or as wrong as they were
+    difference = paired_difference("accuracy", labels, ours, theirs, kind=CLASSES, num_labels=2)
+    lost = int((theirs[:10] == labels[:10]).sum())
+    assert difference.value == pytest.approx(-lost / 500)
+    assert difference.p_value == pytest.approx(2 * 0.5**lost)
+    assert -0.04 < difference.low < difference.value < difference.high < 0
+    same = paired_difference("accuracy", labels, theirs, theirs, kind=CLASSES, num_labels=2)
+    assert (same.value, same.low, same.high, same.p_value) == (0, 0, 0, 1)
+    other = paired_difference("matthews", labels, ours, theirs, kind=CLASSES, num_labels=2)
+    assert other.p_value is None and other.low < other.value < other.high
+
+
+def test_a_sound_variant_passes_the_gate():
+    wanted = gate.Gate(student_share=0.98, teacher_share=0.97, batch_shift=1e-5, size_mb=10.0, latency_ms=2.0)
+    assert gate.failures(wanted, MEASURED) == []
+    assert gate.failures(gate.Gate(), MEASURED) == ["keeps 98.90% of its fp32 student's 0.9100, less than 99.00%"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "told"),
+    [
+        ({"teacher_share": 0.98}, {}, "keeps 97.83% of the teacher's 0.9200, less than 98.00%"),
+        ({"batch_shift": 1e-5}, {"batch_shift": 0.01}, "a probability moves by 0.01 in company, more than 1e-05"),
+        ({"size_mb": 9.9}, {}, "10.00 MB, more than 9.9"),
+        ({"latency_ms": 1.5}, {}, "2.000 ms from text to label, more than 1.5"),
+        ({"latency_ms": 1.5}, {"latency_ms": None}, "not timed, and may take 1.5 ms at most"),
+        (
+            {"student_share": 0.99},
+            {"score": float("nan")},
+            "keeps nan% of its fp32 student's 0.9100, less than 99.00%",
+        ),
+    ],
+)
+def test_the_gate_tells_each_limit_with_the_figure(limit, value, told):
+    assert gate.failures(gate.Gate(**{"student_share": None, **limit}), replace(MEASURED, **value)) == [told]
+
+
+def test_an_answer_that_is_no_number_is_not_invariant():
+    assert not replace(INVARIANT, padding_shift=float("nan")).is_invariant and INVARIANT.is_invariant
+    reasons = gate.failures(gate.Gate(batch_shift=1e-5), replace(MEASURED, score=0.91, batch_shift=np.nan))
+    assert reasons == ["a probability moves by nan in company, more than 1e-05"]
+    assert len(gate.failures(gate.Gate(), replace(MEASURED, score=np.nan, student_score=np.nan))) == 1
+
+
+def test_a_metric_of_nothing_keeps_no_share():
+    nothing = replace(MEASURED, student_score=0.0, teacher_score=-0.1)
+    assert gate.failures(gate.Gate(teacher_share=0.9), nothing) == []
+
+
+def test_recommended_is_the_fastest_then_the_smallest():
+    of = {"slow": (3.0, 5), "fast": (2.0, 20), "as fast and smaller": (2.05, 10), "untimed": (None, 1)}
+    passed = {name: replace(MEASURED, latency_ms=latency, size_bytes=size) for name, (latency, size) in of.items()}
+    assert gate.recommended(passed) == "as fast and smaller"
+    assert gate.recommended({"untimed": passed["untimed"]}) is None and gate.recommended({}) is None
+
+
+def test_the_gate_judges_the_model_that_runs(built):
+    """Scores of the candidates are those of their bundles' own answers."""
+    variant = built.result.variants["int8-static"]
+    answers = Classifier(built.folder / "int8-static").logits(built.dev.texts).argmax(axis=1)
+    assert variant.parity.score == pytest.approx((answers == built.dev.labels).mean())
+    assert variant.scores is not None and variant.scores.dev == variant.parity.score
+    assert variant.scores.test is not None and 0 <= variant.scores.test <= 1
+
+
+def test_the_torch_model_stays_as_it_was(built, teacher_folder):
+    fresh = BertForSequenceClassification.from_pretrained(teacher_folder)
+    assert all((a == b).all() for a, b in zip(fresh.parameters(), built.model.parameters(), strict=True))

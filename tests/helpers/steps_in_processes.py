@@ -1,0 +1,53 @@
+"""Started by test_processes under torchrun: five optimiser steps, whose weights the main process writes."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from transformers import BertForSequenceClassification
+
+from compress.common import distributed
+from compress.distillation import layer_outputs
+from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
+from compress.distillation.training_loop import Schedule, Setting, train
+from tiny_bert import config, encode_texts, rows, tokenizer
+
+
+def main(what: str, target: Path) -> None:
+    torch.manual_seed(0)
+    teacher = BertForSequenceClassification(config()).eval()
+    small = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 32}
+    student = BertForSequenceClassification(config(**small, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    data = encode_texts([text for text, _ in rows(33)], tokenizer.__wrapped__(), max_length=32)
+    data = data.with_column("teacher_logits", np.random.default_rng(0).normal(size=(33, 2)).astype(np.float32))
+    objective = {
+        "layers": INTERMEDIATE_LAYERS,
+        "relations": Objective(relations=(0.0, 1.0)),
+        "prediction": Objective(prediction=1.0, task_type="classification"),
+    }[what]
+    model = DistillationModel(student, Projections(16, 32) if objective.reads else None, objective)
+    if distributed.is_main():
+        save_file(plain(model), target.with_suffix(".start.safetensors"))
+    with layer_outputs.exposing_attention(student, teacher):
+        trained = train(
+            model,
+            data if objective.prediction else data.without_column("teacher_logits"),
+            Schedule(epochs=1, batch_size=8, learning_rate=1e-3, micro_batch_size=3),
+            Setting(title=what, seed=0, checkpoints=target.with_suffix(""), precision="fp32"),
+            teacher=teacher if objective.reads else None,
+            layer_map=(2, 4),
+        )
+    assert trained.num_steps == 5
+    if distributed.is_main():
+        save_file(plain(model), target)
+    distributed.leave()
+
+
+def plain(model: DistillationModel) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

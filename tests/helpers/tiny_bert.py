@@ -1,0 +1,78 @@
+"""What tests build their tiny models and tables from: a rule-made task whose words decide the label."""
+
+import csv
+import random
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from transformers import BertConfig, PreTrainedTokenizerFast
+
+from compress.common.errors import UserError
+from compress.data.tokenization import Encoded, encoded_rows, token_blocks
+from pocketbert.cli import remedies
+
+GOOD = ("fine", "lovely", "great", "warm")
+BAD = ("dull", "awful", "flat", "cold")
+NEUTRAL = ("the", "film", "story", "was", "a", "and", "very", "cast", "music", "plot", "with", "of", "it", "end")
+LABELS = ("negative", "positive")
+
+
+def sentence(draw: random.Random, positive: bool) -> str:
+    """A few neutral words with two that decide the label."""
+    words = draw.choices(NEUTRAL, k=draw.randint(3, 12)) + draw.choices(GOOD if positive else BAD, k=2)
+    draw.shuffle(words)
+    return " ".join(words)
+
+
+def rows(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """(text, label name), all texts different."""
+    draw = random.Random(seed)
+    found: dict[str, str] = {}
+    while len(found) < count:
+        positive = draw.random() < 0.5
+        found[sentence(draw, positive)] = LABELS[positive]
+    return list(found.items())
+
+
+def encode_texts(texts: list[str], tokenizer: PreTrainedTokenizerFast, *, max_length: int) -> Encoded:
+    """Texts as unlabelled token rows: what is longer than `max_length` goes on in further rows."""
+    blocks = token_blocks(texts, tokenizer, max_length=max_length)
+    return encoded_rows(Dataset.from_dict({"input_ids": blocks}), np.array([len(ids) for ids in blocks]), tokenizer)
+
+
+def in_a_recipe(error: UserError) -> str:
+    """What a command that takes a recipe prints of an error."""
+    return remedies.explained(error, remedies.Command(takes_recipe=True, flags=()))
+
+
+def write_csv(path: Path, header: tuple[str, ...], lines: list[tuple]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(lines)
+    return path
+
+
+def words_with_vectors(path: Path) -> Path:
+    """GloVe text: the tokenizer's words, and some that it does not know, with vectors of eight numbers."""
+    draw = random.Random(0)
+    words = [*GOOD, *NEUTRAL, "splendid", "movie", "actress", "42", "--"]
+    lines = [" ".join([word, *(f"{draw.gauss(0, 1):.4f}" for _ in range(8))]) for word in words]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def config(**changes: object) -> BertConfig:
+    values = {
+        "vocab_size": 27,
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.2,
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {label: index for index, label in enumerate(LABELS)},
+    }
+    return BertConfig(**{**values, **changes})

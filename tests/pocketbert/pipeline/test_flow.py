@@ -1,0 +1,297 @@
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+from bench.results.document import read_results
+from export.bundle.folder import verify_bundle
+from export.parity.predictors import TorchPredictor
+from pocketbert.cli import app
+from tiny_bert import LABELS, rows, write_csv
+from tiny_runs import ANY, STAGES, VARIANTS, kill_at, recipe, weights
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, base_folder, reviews):
+    """An undisturbed run: (its folder, the environment that repeats it, its recipe, what it printed)."""
+    tmp_path = tmp_path_factory.mktemp("finished")
+    path = recipe(tmp_path, base_folder, reviews)
+    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
+    found = run(path, tmp_path, environment)
+    assert found.returncode == 0, found.stderr
+    return tmp_path / "runs" / "tiny", environment, path, found
+
+
+def run(path: Path, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pocketbert", "run", str(path)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_a_run_leaves_bundles_a_report_and_the_table(finished):
+    folder, _, _, printed = finished
+    for name in ("recipe.yaml", "manifest.json", "results.json", "report.html", "report.md"):
+        assert (folder / name).is_file()
+    for variant in VARIANTS:
+        assert (folder / "bundles" / variant / "onnx" / "model.onnx").is_file()
+    for name in ("teacher, torch fp32", "student, torch fp32", "student int8-dynamic, onnxruntime", "TF-IDF"):
+        assert name in printed.stdout
+    assert "report" in printed.stdout and not (folder / ".partial" / "prediction").exists()
+    results = read_results(folder)
+    assert results.run.selected_on_test
+    assert any("selected on the same rows" in line for line in results.run.remarks)
+    assert list(results.stage_seconds) == [*STAGES[:3], "augment", *STAGES[3:], "export", "bench"]
+    assert all(stage is not None for stage in vars(results.stages).values())
+
+
+def test_the_student_learns_the_rule(finished):
+    stages = read_results(finished[0]).stages
+    assert stages.teacher.scores.test > 0.9
+    assert stages.prediction.scores.test > 0.8
+
+
+def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_path, base_folder, reviews):
+    path = recipe(tmp_path, base_folder, reviews)
+    changes = [
+        "distill.general=null",
+        "distill.layer_map=[1, 4]",
+        "distill.projection=per_layer",
+        "distill.intermediate.attention=[0, 1]",
+        "distill.intermediate.relations=0.5",
+        "distill.intermediate.micro_batch_size=5",
+        "distill.prediction.search={learning_rate: [1e-9, 3e-3], batch_size: [8, 16]}",
+        "distill.prediction.epochs=2",
+    ]
+    options = [part for change in changes for part in ("--set", change)]
+    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    stage = read_results(tmp_path / "runs" / "tiny").stages.prediction
+    points = {(point.learning_rate, point.batch_size): point.dev_score for point in stage.search}
+    assert set(points) == {(1e-9, 8), (1e-9, 16), (3e-3, 8), (3e-3, 16)}
+    assert stage.scores.dev == max(points.values()) == max(stage.training.dev_scores)
+    assert min(points.values()) == points[1e-9, 8] == stage.scores_before.dev
+
+
+def test_a_prediction_stage_that_only_harms_leaves_the_student_as_it_came(finished, tmp_path, base_folder, reviews):
+    """The student is the teacher itself, and learns at an absurd rate."""
+    whole = {"layers": 4, "width": 32, "ffn_width": 64, "heads": 4, "initialisation": "teacher_layers"}
+    path = recipe(tmp_path, base_folder, reviews, student=whole)
+    changes = ["distill.general=null", "distill.intermediate.max_steps=1", "distill.intermediate.learning_rate=1e-9"]
+    changes += ["distill.prediction.learning_rate=0.9", "distill.prediction.max_steps=5"]
+    options = [part for change in changes for part in ("--set", change)]
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
+    found = subprocess.run(command, cwd=tmp_path, env=finished[1], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    folder = tmp_path / "runs" / "tiny"
+    stage = read_results(folder).stages.prediction
+    assert max(stage.training.dev_scores) < stage.scores_before.dev
+    assert stage.training.best_epoch == 0 and stage.scores == stage.scores_before
+    assert "(none as good as before: kept as it was)" in (folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder, reviews):
+    path = recipe(tmp_path, base_folder, reviews)
+    options = ["--smoke", "--set", "student.architecture=roberta", "--set", "student.vocabulary={size: 24}"]
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
+    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    folder = tmp_path / "runs" / "tiny-smoke"
+    stages = read_results(folder).stages
+    vocabulary = stages.prediction.vocabulary
+    assert (vocabulary.num_tokens, vocabulary.num_tokens_before) == (24, 27)
+    assert len(Tokenizer.from_file(str(folder / "bundles" / "fp32" / "tokenizer.json")).get_vocab()) == 24
+    fused = stages.export.fused_nodes
+    assert fused == {"LayerNormalization": 1, "Attention": 2, "BiasGelu": 2, "SkipLayerNormalization": 4}
+    texts = [text for text, _ in rows(30, seed=9)]
+    student = TorchPredictor(folder / "prediction" / "model", max_length=32).logits(texts).argmax(axis=1)
+    predict = [sys.executable, "-I", str(folder / "bundles" / "fp32" / "predict.py")]
+    answers = subprocess.run(predict, input="\n".join(texts), capture_output=True, text=True, check=True).stdout
+    assert [json.loads(line)["label"] for line in answers.splitlines()] == [LABELS[index] for index in student]
+
+
+def test_a_second_run_does_nothing_and_says_so(finished):
+    folder, environment, path, _ = finished
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*.onnx")}
+    found = run(path, path.parent, environment)
+    assert found.returncode == 0 and "Nothing to do" in found.stderr
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.onnx")} == before
+    assert "teacher, torch fp32" in found.stdout
+
+
+def test_until_stops_after_a_stage_and_goes_on_from_there(finished, tmp_path):
+    """What the cache holds is linked; what comes after the stage is not begun."""
+    _, environment, path, _ = finished
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), "--output", str(tmp_path / "part"), "--until"]
+
+    def until(stage: str) -> subprocess.CompletedProcess:
+        return subprocess.run([*command, stage], cwd=path.parent, env=environment, capture_output=True, text=True)
+
+    done = until("general")
+    assert done.returncode == 0, done.stderr
+    folders = {folder.name for folder in (tmp_path / "part").iterdir() if folder.is_dir()}
+    assert {"teacher", "general"} <= folders and not {"intermediate", "augment", "export"} & folders
+    assert not (tmp_path / "part" / "results.json").exists() and "report" not in done.stdout
+    wrong = until("distillation")
+    assert wrong.returncode == 2 and "its stages are teacher, general, masked_lm, augment" in wrong.stderr
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("log.txt", "recipe.yaml")
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "full", "expected"),
+    [
+        (["task.label=nothing"], False, "no column 'nothing'"),
+        (["teacher.base=nowhere/at-all"], False, "nowhere/at-all: no model config could be read"),
+        (["distill.prediction.epochs=5"], True, "No space left on device; what is done stays"),
+    ],
+)
+def test_a_finished_run_outlives_mistakes_and_a_full_disk(finished, tmp_path, changes, full, expected):
+    """Moved to another place, it is also still done there."""
+    folder, environment, path, _ = finished
+    moved = tmp_path / "moved"
+    shutil.copytree(folder, moved, symlinks=True)
+    if full:
+        (moved / "log.txt").unlink()
+        (moved / "log.txt").symlink_to("/dev/full")
+    before = contents(moved)
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), "--output", str(moved)]
+    options = [part for change in changes for part in ("--set", change)]
+    found = subprocess.run([*command, *options], cwd=path.parent, env=environment, capture_output=True, text=True)
+    assert found.returncode == 2 and expected in found.stderr, found.stderr
+    assert len(before) > 30 and contents(moved) == before
+    if not full:
+        again = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True)
+        assert again.returncode == 0 and "Nothing to do" in again.stderr
+
+
+def test_the_bundle_answers_as_the_torch_student_does(finished):
+    folder = finished[0]
+    texts = [text for text, _ in rows(100, seed=9)]
+    student = TorchPredictor(folder / "prediction" / "model", max_length=32).logits(texts).argmax(axis=1)
+    predict = [sys.executable, "-I", str(folder / "bundles" / "fp32" / "predict.py")]
+    answers = subprocess.run(predict, input="\n".join(texts), capture_output=True, text=True, check=True).stdout
+    assert [json.loads(line)["label"] for line in answers.splitlines()] == [LABELS[index] for index in student]
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_and_epoch_it_ends_with_the_same_weights(finished, tmp_path, base_folder, reviews):
+    path = recipe(tmp_path, base_folder, reviews)
+    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "pocketbert", "run", str(path)]
+    num_kills = 0
+    moments = [(stage, moment) for stage in STAGES for moment in ("first epoch", "later epoch")]
+    moments.insert(4, ("masked_lm", "before any checkpoint"))
+    moments.insert(7, ("augment", "between shards"))
+    moments.insert(10, ("prediction", "before any checkpoint"))
+    for stage, moment in moments:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        try:
+            kill_at(moment, stage, process, tmp_path)
+        finally:
+            process.kill()
+            process.communicate()
+        num_kills += 1
+    assert num_kills == 13
+    found = run(path, tmp_path, environment)
+    assert found.returncode == 0, found.stderr
+    assert "prediction: resumes at step" in found.stderr
+    assert weights(tmp_path / "runs" / "tiny") == weights(finished[0])
+
+
+def test_the_recommended_variant_is_one_that_passed_and_its_bundle_says_so(finished):
+    folder = finished[0]
+    exported = read_results(folder).stages.export
+    chosen = exported.recommended
+    latencies = {name: variant.latency_ms for name, variant in exported.variants.items()}
+    assert latencies[chosen] <= 1.03 * min(latencies.values())
+    for name in VARIANTS:
+        manifest = json.loads((folder / "bundles" / name / "bundle.json").read_text())
+        assert manifest["recommended"] == (name == chosen)
+        assert manifest["measured"]["median ms from text to label, batch 1"] == round(latencies[name], 3)
+        assert verify_bundle(folder / "bundles" / name).num_changed == 0
+    assert f"{chosen}: recommended" in (folder / "report.html").read_text()
+
+
+def test_the_ledger_of_a_run_and_of_a_bundle_is_told(finished, capsys):
+    folder = finished[0]
+    assert app.main(["export", str(folder), "--explain"]) == 0
+    told = capsys.readouterr().out
+    for part in ("torch, exported", "and fused", "McNemar p", "in a mixed batch", "ran: ", "fused: Attention 2"):
+        assert part in told, part
+    assert app.main(["export", str(folder / "bundles" / "int8-static"), "--explain", "--json"]) == 0
+    proof = json.loads(capsys.readouterr().out)
+    run = json.loads((folder / "results.json").read_text())["stages"]["export"]
+    assert proof["variants"]["int8-static"]["parity"] == run["variants"]["int8-static"]["parity"]
+
+
+def test_a_required_variant_that_fails_ends_with_code_3_and_is_not_shipped(finished, base_folder, reviews):
+    """The same run with limits that no int8 model meets: training and export are not repeated."""
+    folder, environment, path, _ = finished
+    size_mb = (folder / "export" / "int8-static" / "onnx" / "model.onnx").stat().st_size / 1e6
+    changed = recipe(path.parent, base_folder, reviews, gate={"require": ["int8-static"], "size_mb": size_mb})
+    found = run(changed, path.parent, environment)
+    assert found.returncode == 3, found.stderr
+    assert "not shipped" in found.stderr and "MB, more than" in found.stderr
+    assert "prediction: done before" in found.stderr and "export: done before" in found.stderr
+    assert not list((folder / "bundles").iterdir())
+    assert "Not shipped" in (folder / "report.html").read_text()
+    impossible = {"variants": VARIANTS, "tolerance": {"int8-dynamic": {"logit_error": 0.0}, "int8-static": ANY}}
+    found = run(recipe(path.parent, base_folder, reviews, export=impossible), path.parent, environment)
+    assert found.returncode == 0, found.stderr
+    assert {bundle.name for bundle in (folder / "bundles").iterdir()} == {"fp32", "int8-static"}
+    assert "int8-dynamic: failed: logit_error" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"task": {"data": "nothing.csv", "max_length": 32}},
+            "error: task.data: nothing.csv is neither a file nor a folder",
+        ),
+        ({"student": {"preset": "tinybert9"}}, "student.preset"),
+        ({"studnet": {}}, "studnet: unknown key"),
+        ({"teacher": {}}, "name teacher.base"),
+        ({"gate": {"require": ["int3"]}}, "gate.require.0"),
+        ({"seed": "zero"}, "seed: "),
+    ],
+)
+def test_bad_recipes_end_in_a_line_and_code_2(tmp_path, base_folder, reviews, command, changes, message):
+    found = command("run", recipe(tmp_path, base_folder, reviews, **changes))
+    assert found.returncode == 2
+    assert message in found.stderr and "Traceback" not in found.stderr
+
+
+def test_all_mistakes_of_a_recipe_are_told_at_once(tmp_path, base_folder, reviews, command):
+    found = command("run", recipe(tmp_path, base_folder, reviews, seed="zero", studnet={}, student={"layers": 0}))
+    assert found.stderr.count("error: ") >= 3
+
+
+def test_a_teacher_with_other_labels_stops_before_any_training(tmp_path, teacher_folder, base_folder, command):
+    data = write_csv(
+        tmp_path / "stars.csv", ("text", "label"), [(f"the film {i}", f"{i % 3} stars") for i in range(60)]
+    )
+    found = command("run", recipe(tmp_path, base_folder, data, teacher={"model": str(teacher_folder)}))
+    assert found.returncode == 2 and "teacher and data disagree on the labels" in found.stderr
+
+
+def test_verify_tells_a_whole_bundle_from_a_damaged_one(finished, command, tmp_path):
+    bundle = finished[0] / "bundles" / "fp32"
+    found = command("verify", bundle)
+    assert found.returncode == 0 and "7 files as written; 16 golden examples" in found.stdout
+    found = command("verify", tmp_path)
+    assert found.returncode == 2 and "is no bundle" in found.stderr

@@ -1,0 +1,105 @@
+"""Every recipe that ships runs through all its stages, on local folders of the same layout as the Hub's."""
+
+import random
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+from rich.console import Console
+from transformers import BertModel
+
+from export.bundle.runtime import Classifier
+from pocketbert.pipeline.flow import prepare, run_recipe
+from pocketbert.recipe.loading import built_in, load_recipe
+from tiny_bert import config, rows, sentence, write_csv
+
+TWO = ["no", "yes"]
+GLUE = {  # subset: text columns, class names (None: a number)
+    "cola": (["sentence"], TWO),
+    "mnli": (["premise", "hypothesis"], ["entailment", "neutral", "contradiction"]),
+    "mrpc": (["sentence1", "sentence2"], TWO),
+    "qnli": (["question", "sentence"], TWO),
+    "qqp": (["question1", "question2"], TWO),
+    "rte": (["sentence1", "sentence2"], TWO),
+    "sst2": (["sentence"], TWO),
+    "stsb": (["sentence1", "sentence2"], None),
+}
+
+
+@pytest.fixture(scope="module")
+def glue(tmp_path_factory) -> Path:
+    """A copy of nyu-mll/glue in miniature: a folder per subset, named classes, unlabelled test splits."""
+    root = tmp_path_factory.mktemp("glue")
+    configs = []
+    for subset, (columns, names) in GLUE.items():
+        marks = ["_matched", "_mismatched"] if subset == "mnli" else [""]
+        splits = ["train", *(f"{split}{mark}" for split in ("validation", "test") for mark in marks)]
+        (root / subset).mkdir()
+        for number, split in enumerate(splits):
+            table(columns, names, 160 if split == "train" else 40, number, split.startswith("test")).to_parquet(
+                root / subset / f"{split}-00000-of-00001.parquet"
+            )
+        files = "".join(f"\n  - split: {split}\n    path: {subset}/{split}-*" for split in splits)
+        configs.append(f"- config_name: {subset}\n  data_files:{files}")
+    (root / "README.md").write_text("---\nconfigs:\n" + "\n".join(configs) + "\n---\n")
+    return root
+
+
+def table(columns: list[str], names: list[str] | None, count: int, seed: int, unlabelled: bool) -> datasets.Dataset:
+    draw = random.Random(seed)
+    labels = [draw.randrange(len(names)) if names else draw.uniform(0, 5) for _ in range(count)]
+    shown = [-1 if unlabelled else label for label in labels]
+    texts = {name: [sentence(draw, label > len(names or range(5)) / 3) for label in labels] for name in columns}
+    answer = datasets.ClassLabel(names=names) if names else datasets.Value("float32")
+    features = datasets.Features({**dict.fromkeys(columns, datasets.Value("string")), "label": answer})
+    return datasets.Dataset.from_dict({**texts, "label": shown}, features=features)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, tokenizer) -> Path:
+    """A checkpoint of which TinyBERT4 can be made: twelve heads, and as wide."""
+    folder = tmp_path_factory.mktemp("models") / "base"
+    torch.manual_seed(0)
+    shape = {"hidden_size": 312, "intermediate_size": 1200, "num_attention_heads": 12, "num_hidden_layers": 4}
+    BertModel(config(**shape, max_position_embeddings=128)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_there_are_ten_and_glue_is_whole():
+    assert len(built_in()) == 10
+    assert set(built_in()) == {*GLUE, "quickstart", "own-csv"}
+
+
+# one of pairs, one of values; all of them run in the recipes that are no GLUE task
+VARIANTS = {"mnli": "[fp32, int8-static]", "stsb": "[fp32, int8-static]"}
+
+
+@pytest.mark.parametrize("name", sorted(built_in()))
+def test_a_built_in_recipe_resolves_and_smokes(name, glue, base, tmp_path, monkeypatch):
+    monkeypatch.setenv("POCKETBERT_CACHE", str(tmp_path / "cache"))
+    changes = [f"teacher.base={base}"]
+    if name in GLUE:
+        changes += [
+            f"task.data={glue}",
+            "augment.masked_lm.train_head.corpus=[task]",
+            f"export.variants={VARIANTS.get(name, '[fp32]')}",
+        ]
+    else:
+        changes.append(f"task.data={write_csv(tmp_path / 'own.csv', ('text', 'label'), rows(200))}")
+    if name == "quickstart":
+        changes.append("distill.general.corpus=[task]")
+    recipe = load_recipe(name, changes=changes, smoke=True)
+    assert recipe.name == f"{name}-smoke"
+    outcome = run_recipe(recipe, prepare(recipe, Console(quiet=True)), tmp_path / "run", Console(quiet=True))
+    measured = [row for row in outcome.results.stages.bench.rows if row.device == "cpu" and not row.error]
+    scores = {row.name: row.score for row in measured}
+    assert len(scores) == 3 + len(recipe.export.variants) and all(score is not None for score in scores.values())
+    classifier = Classifier(tmp_path / "run" / "bundles" / "fp32")
+    pair = ["the film"] if recipe.task.text[1:] else None
+    (answer,) = classifier.predict(["the story was warm"], pair)
+    classes = GLUE[name][1] if name in GLUE else ["negative", "positive"]
+    assert answer["label"] in classes if classes else set(answer) == {"score"}
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "This was a smoke run" in page and "Make it again" in page
