@@ -29,8 +29,7 @@ from pocketbert.pipeline.plan import StageName, plan_of
 from pocketbert.recipe.augmentation import TrainHeadSection
 from pocketbert.recipe.sections import Recipe, masked_lm_of
 from pocketbert.recipe.training import GeneralSection, LayerWiseSection, StageSection
-from pocketbert.stages.layers import objective_of
-from pocketbert.stages.training import schedule_of
+from pocketbert.stages.training import objective_of, schedule_of
 from pocketbert.store.run_folder import recorded_seconds, state_of
 
 SAMPLED_TEXTS = 500

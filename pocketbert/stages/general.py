@@ -5,8 +5,7 @@ from compress.models import loading
 from compress.results import GeneralResult
 from pocketbert.data.corpora import texts_of
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.layers import new_learner, objective_of
-from pocketbert.stages.training import schedule_of, setting_of, token_blocks
+from pocketbert.stages.training import new_learner, objective_of, schedule_of, setting_of, token_blocks
 from pocketbert.store.workspace import Workspace
 
 

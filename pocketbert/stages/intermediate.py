@@ -3,8 +3,7 @@
 from compress.distillation import steps
 from compress.results import IntermediateResult, SplitScores
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.layers import load_learner, new_learner, objective_of, take_head
-from pocketbert.stages.training import schedule_of, setting_of
+from pocketbert.stages.training import load_learner, new_learner, objective_of, schedule_of, setting_of, take_head
 from pocketbert.store.workspace import Workspace
 
 

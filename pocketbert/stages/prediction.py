@@ -24,8 +24,7 @@ from compress.results import PredictionResult, SearchPoint, TrainingResult, Voca
 from pocketbert.data.corpora import error_context, texts_of
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.data import EncodedSplits
-from pocketbert.stages.layers import load_learner, take_head
-from pocketbert.stages.training import schedule_of, setting_of
+from pocketbert.stages.training import load_learner, schedule_of, setting_of, take_head
 from pocketbert.store.workspace import Workspace
 
 DRIFT_VARIANTS = 2000
