@@ -7,16 +7,16 @@ from pathlib import Path
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 
-from bench.analysis.operator_profile import profiles
+from bench.analysis.operator_profile import profile_operators
 from bench.analysis.provenance import digests
-from bench.analysis.roofline import ceilings
+from bench.analysis.roofline import measure_ceilings
 from bench.analysis.sizes import size_breakdown
-from bench.analysis.summary import aa_ratio, rows, speedup_breakdown, speedup_over, text_lengths
+from bench.analysis.summary import aa_ratio, benchmark_rows, speedup_breakdown, speedup_over, text_lengths
 from bench.measurement import machine, noise
-from bench.measurement.worker_process import ChildError
+from bench.measurement.worker_process import WorkerError
 from bench.results.benchmark import TEXTS, AbsentSystem, BenchmarkRow, BenchResult
 from bench.results.measurements import Ceilings, LoadResult, LoadTest, Profile, Protocol, ThreadSweep
-from bench.timing.latency import Samples, measure
+from bench.timing.latency import Samples, time_systems
 from bench.timing.load import measure_load
 from bench.timing.systems import Contender, Lineup, Shape, Workload, files_of, shape_name, with_aa_control
 from bench.timing.thread_sweep import counts_up_to, measure_threads
@@ -52,9 +52,9 @@ def run_benchmark(
     console: Console,
 ) -> BenchResult:
     """Measure with a progress bar, and keep the raw samples where there is a file for them."""
-    here, watch = machine.describe(), noise.Watch()
+    here, watch = machine.describe(), noise.NoiseMonitor()
     with progress_bar("benchmark", console) as on_progress:
-        samples = measure(with_aa_control(lineup.contenders), workload, protocol, on_progress=on_progress)
+        samples = time_systems(with_aa_control(lineup.contenders), workload, protocol, on_progress=on_progress)
     noise_meanwhile = watch.noise()
     if samples_file is not None:
         write_json(samples_file, to_jsonable_python(samples))
@@ -98,7 +98,7 @@ def _timed_rows(
     own = samples[: len(lineup.contenders)]  # without the A/A control, which comes last
     inputs = (TEXTS, *map(shape_name, workload.grid))
     breakdowns = {each.end: each for each in lineup.breakdowns}
-    timed = rows(
+    timed = benchmark_rows(
         own,
         sizes=[sum(file.stat().st_size for file in files_of(each)) for each in lineup.contenders],
         workload=workload,
@@ -138,15 +138,15 @@ def _roofline(lineup: Lineup, protocol: Protocol, console: Console) -> _Roofline
     measured: dict[int, list[Profile]] = {}
     with progress_bar("limits", console) as on_progress:
         try:
-            here = ceilings(protocol.num_threads)
-        except ChildError as error:
+            here = measure_ceilings(protocol.num_threads)
+        except WorkerError as error:
             console.print(f"  this machine's limits are left out: {error}")
             return None
         on_progress(1, 1 + len(bundles))
         for done, (place, bundle) in enumerate(bundles.items(), start=2):
             try:
-                measured[place] = profiles(Path(bundle.path), LIMIT_SHAPES, protocol.num_threads)
-            except ChildError:
+                measured[place] = profile_operators(Path(bundle.path), LIMIT_SHAPES, protocol.num_threads)
+            except WorkerError:
                 continue  # the bundle's row says why it can't run
             finally:
                 on_progress(done, 1 + len(bundles))

@@ -6,7 +6,7 @@ from statistics import median
 
 from bench.measurement.stats import speed_ratio
 from bench.results.measurements import Machine, Protocol, Ratio
-from bench.timing.latency import measure
+from bench.timing.latency import time_systems
 from bench.timing.systems import Contender, Workload
 
 SLOWDOWN = 0.10  # of the copy that should be detected
@@ -32,7 +32,7 @@ class SelfCheck:
     machine: Machine | None = None
 
 
-def check(
+def run_self_check(
     contender: Contender,
     workload: Workload,
     protocol: Protocol,
@@ -67,7 +67,9 @@ def check(
 
 
 def _ratio(first: Contender, second: Contender, workload: Workload, protocol: Protocol) -> Ratio:
-    samples = measure([first, second], replace(workload, labels=None, grid=()), replace(protocol, throughput_texts=1))
+    samples = time_systems(
+        [first, second], replace(workload, labels=None, grid=()), replace(protocol, throughput_texts=1)
+    )
     for sample in samples:
         if sample.error:
             raise RuntimeError(sample.error)

@@ -21,13 +21,13 @@ from compress.models.inference import predict_logits
 from export.bundle.bundle_json import BundleInfo, BundleProof, Golden
 from export.bundle.folder import finish_bundle, golden_examples, write_bundle
 from export.bundle.runtime import Classifier
-from export.graph.fusion import Encoder, fuse
+from export.graph.fusion import EncoderShape, fuse
 from export.graph.to_onnx import export_onnx
 from export.machine_facts import Machine
 from export.parity import comparison
-from export.quantisation.calibration import Inputs, inputs_alone, require_apart
+from export.quantisation.calibration import Inputs, require_disjoint, unpadded_inputs
 from export.quantisation.quantize import build_variant
-from export.quantisation.static_int8 import Static
+from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import FOR_GPU, Variant
 from export.quantisation.vnni_emulation import can_saturate, saturating
 from export.results import ExportResult, ExportSteps, Parity, Saturation, VariantResult, VariantScores
@@ -74,11 +74,11 @@ class ExportOptions:
     metric: Metric
     max_length: int
     tolerances: Mapping[Variant, comparison.Tolerance]
-    static: Static
+    static: StaticOptions
     gpu_provider: str | None = None
 
 
-def build_candidates(
+def build_bundles(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
@@ -99,7 +99,7 @@ def build_candidates(
     source = _Source(
         model=model,
         tokenizer=tokenizer,
-        labels=loading.label_names(model),
+        labels=loading.label_names_of_model(model),
         dev_logits=predict_logits(model, encoded),
         splits=splits,
         options=options,
@@ -109,7 +109,7 @@ def build_candidates(
     require_label_order(splits.dev, answers, source.labels, origin.name, options.task_type)
     raw, fused = folder / "raw.onnx", folder / "fused.onnx"
     export_onnx(model, raw, takes_token_types="token_type_ids" in tokenizer.model_input_names)
-    encoder = Encoder.of(model.config)
+    encoder = EncoderShape.of(model.config)
     fused_nodes = fuse(raw, fused, encoder, fuses_embeddings=True)
     total = 2 + len(options.tolerances)
     on_progress(0, total, "the exported graph")
@@ -160,8 +160,8 @@ def _calibration(
                 f"{calibrated[0]} takes the ranges of its activations from calibration rows, and there are none"
             )
         return []
-    require_apart(splits.calibration, [splits.dev, *([splits.test] if splits.test is not None else [])])
-    return inputs_alone(splits.calibration, tokenizer, max_length) if calibrated else []
+    require_disjoint(splits.calibration, [splits.dev, *([splits.test] if splits.test is not None else [])])
+    return unpadded_inputs(splits.calibration, tokenizer, max_length) if calibrated else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +301,6 @@ def _failures(measurements: _Measurements, tolerance: comparison.Tolerance) -> l
     elsewhere = [
         f"{provider}: {reason}"
         for provider, each in measurements.other_providers.items()
-        for reason in comparison.failures(each, tolerance)
+        for reason in comparison.tolerance_failures(each, tolerance)
     ]
-    return [*comparison.failures(measurements.parity, tolerance), *elsewhere]
+    return [*comparison.tolerance_failures(measurements.parity, tolerance), *elsewhere]

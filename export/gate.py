@@ -36,7 +36,7 @@ class GateInputs:
     latency_ms: float | None
 
 
-def failures(gate: Gate, inputs: GateInputs) -> list[str]:
+def gate_failures(gate: Gate, inputs: GateInputs) -> list[str]:
     """Every limit that a variant is over, in words with both figures."""
     reasons = []
     for share, whole, who in (

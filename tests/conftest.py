@@ -26,7 +26,7 @@ from compress.augmentation.candidates import Candidates
 from compress.augmentation.masked_lm import MaskedLM
 from compress.augmentation.word_vectors import load_vectors
 from compress.augmentation.words import load_stop_words
-from export.graph.fusion import Encoder
+from export.graph.fusion import EncoderShape
 from export.graph.to_onnx import export_onnx
 from tiny_bert import BAD, GOOD, NEUTRAL, config, rows, words_with_vectors, write_csv
 
@@ -106,9 +106,9 @@ def raw_graph(tmp_path_factory: pytest.TempPathFactory, teacher_folder: Path) ->
 
 
 @pytest.fixture(scope="session")
-def encoder() -> Encoder:
+def encoder() -> EncoderShape:
     """What fusion must know of it."""
-    return Encoder.of(config())
+    return EncoderShape.of(config())
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from statistics import median
 
-from bench.measurement.worker_process import Child, as_record, serve
+from bench.measurement.worker_process import WorkerProcess, as_record, serve_requests
 from bench.results.measurements import OperatorTime, Profile
 from bench.timing.engines import synthetic
 from bench.timing.systems import Shape, shape_name
@@ -28,9 +28,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 OTHERS, BETWEEN = "other operators", "between operators"
 
 
-def profiles(path: Path, shapes: Sequence[Shape], num_threads: int) -> list[Profile]:
-    """For each shape: the time of a call, its parts and its operations. Raises ChildError."""
-    with closing(Child("bench.analysis.operator_profile", path.name, num_threads=num_threads)) as child:
+def profile_operators(path: Path, shapes: Sequence[Shape], num_threads: int) -> list[Profile]:
+    """For each shape: the time of a call, its parts and its operations. Raises WorkerError."""
+    with closing(WorkerProcess("bench.analysis.operator_profile", path.name, num_threads=num_threads)) as child:
         child.ask("load", path=str(path), num_threads=num_threads)
         return [as_record(Profile, child.ask("profile", batch=batch, length=length)) for batch, length in shapes]
 
@@ -110,4 +110,4 @@ def _operations(node: NodeEvent) -> float:
 
 
 if __name__ == "__main__":
-    serve(Profiler)
+    serve_requests(Profiler)

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import numpy as np
 
-from bench.measurement.worker_process import Child, as_record, serve
+from bench.measurement.worker_process import WorkerProcess, as_record, serve_requests
 from bench.results.measurements import Ceilings, ProductCeiling
 
 LARGE = 2048  # rows and columns: enough that only multiplying counts
@@ -17,9 +17,9 @@ REPEATS = 12
 BANDWIDTH_BYTES = 2**28  # more than any cache
 
 
-def ceilings(num_threads: int) -> Ceilings:
-    """The fastest products by precision, and memory's bandwidth. Raises ChildError."""
-    with closing(Child("bench.analysis.roofline", "ceilings", num_threads=num_threads)) as child:
+def measure_ceilings(num_threads: int) -> Ceilings:
+    """The fastest products by precision, and memory's bandwidth. Raises WorkerError."""
+    with closing(WorkerProcess("bench.analysis.roofline", "ceilings", num_threads=num_threads)) as child:
         return as_record(Ceilings, child.ask("load", num_threads=num_threads))
 
 
@@ -101,4 +101,4 @@ def _fastest(call: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    serve(Measurement)
+    serve_requests(Measurement)

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from bench.measurement.stats import Processes, flattened, rate, speed_ratio, summarise
 from bench.results.benchmark import TEXTS, AAControl, BenchmarkRow, Comparison, SpeedupStep, TextLengths
-from bench.results.measurements import ColdStart, Histogram
+from bench.results.measurements import ColdStart, LatencyHistogram
 from bench.timing.latency import Samples
 from bench.timing.systems import Breakdown, Contender, Workload
 from compress.data.metrics import Metric
@@ -105,7 +105,7 @@ def _padding(lengths: np.ndarray) -> float:
     return float(1 - lengths.sum() / sum(len(batch) * batch.max() for batch in batches))
 
 
-def rows(
+def benchmark_rows(
     samples: Sequence[Samples],
     *,
     sizes: Sequence[int],
@@ -192,11 +192,11 @@ def _row(
     )
 
 
-def _histogram(seconds: Processes) -> Histogram:
+def _histogram(seconds: Processes) -> LatencyHistogram:
     logs = np.log10(flattened(seconds) * 1e3) * BARS_PER_DECADE
     edges = np.arange(np.floor(logs.min()), np.floor(logs.max()) + 2)
     counts, _ = np.histogram(logs, edges)
-    return Histogram(edges_ms=(10 ** (edges / BARS_PER_DECADE)).tolist(), counts=counts.tolist())
+    return LatencyHistogram(edges_ms=(10 ** (edges / BARS_PER_DECADE)).tolist(), counts=counts.tolist())
 
 
 def _median_cold_start(starts: Sequence[ColdStart]) -> ColdStart:

@@ -16,12 +16,12 @@ from compress.data.tasks import Task
 STRENGTHS = (1.0, 3.0, 10.0, 30.0)
 
 
-def floor_name(task: Task) -> str:
+def baseline_name(task: Task) -> str:
     """What the floor is called in the table."""
     return words_for(task.type).floor
 
 
-def fit_floor(task: Task, path: Path) -> None:
+def fit_baseline(task: Task, path: Path) -> None:
     """Fit on train, choose the regularisation on dev, save."""
     candidates = [_fit(task, strength) for strength in STRENGTHS]
     best = max(candidates, key=lambda model: model.score(joined(task.dev), task.dev.labels))

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Literal
 
 from bench.measurement.stats import speed_ratio
-from bench.measurement.worker_process import Child, as_record
+from bench.measurement.worker_process import WorkerProcess, as_record
 from bench.results.measurements import Machine, Ratio
 
 
@@ -159,7 +159,7 @@ class AugmentationLadder:
     samples: list[AugmentationTiming]
 
 
-def measure(
+def time_augmentation(
     texts: Sequence[str],
     options: AugmentationOptions,
     *,
@@ -176,11 +176,11 @@ def measure(
     """
     timings = [AugmentationTiming(method=method) for method in METHODS]
     parts = [list(texts[number::rounds]) for number in range(rounds)]
-    children: list[Child] = []
+    children: list[WorkerProcess] = []
     draw = random.Random(seed)
     try:
         for method in METHODS:
-            child = Child("bench.augmentation.worker", method.name, num_threads=num_threads)
+            child = WorkerProcess("bench.augmentation.worker", method.name, num_threads=num_threads)
             children.append(child)
             spec = WorkerSpec(method=method, options=options, cache=cache, num_threads=num_threads)
             child.ask("load", spec=spec)
@@ -224,7 +224,7 @@ def measure_memory(
     """Peak memory of writing the variants of so many texts, each in a fresh process."""
     measured = []
     for size in sizes:
-        child = Child("bench.augmentation.worker", f"{size} texts", num_threads=num_threads)
+        child = WorkerProcess("bench.augmentation.worker", f"{size} texts", num_threads=num_threads)
         try:
             child.ask("load", spec=WorkerSpec(method=OURS, options=options, cache=cache, num_threads=num_threads))
             measured.append(as_record(AugmentationMemory, child.ask("write", texts=list(texts[:size]))))
@@ -233,8 +233,8 @@ def measure_memory(
     return measured
 
 
-def rows_of(timings: Sequence[AugmentationTiming]) -> list[AugmentationRow]:
-    """The figures of each method. `timings`: from `measure`, in the order of METHODS."""
+def augmentation_rows(timings: Sequence[AugmentationTiming]) -> list[AugmentationRow]:
+    """The figures of each method. `timings`: from `time_augmentation`, in the order of METHODS."""
     plain, first_written = (timings[METHODS.index(baseline)] for baseline in (PLAIN, FIRST_WRITTEN))
     return [
         AugmentationRow(

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from compress.augmentation.candidates import Candidates, Found, Place, Source, chosen
+from compress.augmentation.candidates import Candidates, Source, TextCandidates, WordSlot, select_candidates
 from compress.augmentation.masked_lm import STEP, MaskedLM
 from compress.augmentation.words import Word, words_of
 from compress.models.sources import max_tokens
 
 
 @torch.no_grad()
-def one_at_a_time(candidates: Candidates, texts: Sequence[str]) -> list[Found]:
+def one_at_a_time(candidates: Candidates, texts: Sequence[str]) -> list[TextCandidates]:
     """As `Candidates.of`, a word after another."""
     offered = []
     for text in texts:
@@ -27,9 +27,9 @@ def one_at_a_time(candidates: Candidates, texts: Sequence[str]) -> list[Found]:
         for word in words:
             if word.replaceable and (ranked := _ranked(candidates, text, word)):
                 pieces, source = ranked
-                if kept := chosen(text[word.start : word.end], pieces, candidates.count):
-                    places.append(Place(word.start, word.end, kept, source))
-        offered.append(Found(len(words), sum(word.replaceable for word in words), tuple(places)))
+                if kept := select_candidates(text[word.start : word.end], pieces, candidates.count):
+                    places.append(WordSlot(word.start, word.end, kept, source))
+        offered.append(TextCandidates(len(words), sum(word.replaceable for word in words), tuple(places)))
     return offered
 
 

@@ -11,12 +11,12 @@ import torch
 
 from bench.augmentation import reference
 from bench.augmentation.ladder import AugmentationMemory, RoundReply, RoundTiming, WordCandidates, WorkerSpec
-from bench.measurement.worker_process import as_record, serve
+from bench.measurement.worker_process import as_record, serve_requests
 from bench.timing.worker import peak_rss_bytes
 from compress.augmentation import dataset
-from compress.augmentation.candidates import Candidates, Found
+from compress.augmentation.candidates import Candidates, TextCandidates
 from compress.augmentation.masked_lm import MaskedLM
-from compress.augmentation.sampling import draw_variants
+from compress.augmentation.sampling import sample_augmented_texts
 from compress.augmentation.word_vectors import Vectors, load_vectors
 from compress.augmentation.words import load_stop_words
 from compress.data.columns import Split
@@ -74,23 +74,25 @@ class Worker:
     def write(self, texts: list[str]) -> AugmentationMemory:
         """Write the variants of so many texts."""
         before = peak_rss_bytes()
-        draw = dataset.Draw(variants=self.options.variants, probability=self.options.probability, seed=0)
+        draw = dataset.SamplingOptions(variants=self.options.variants, probability=self.options.probability, seed=0)
         with tempfile.TemporaryDirectory() as folder:
             split = Split(texts=texts, pairs=None, labels=np.zeros(len(texts), dtype=int))
-            counts = dataset.augment(split, self.candidates, draw, Path(folder))
+            counts = dataset.augment_dataset(split, self.candidates, draw, Path(folder))
         return AugmentationMemory(
             num_texts=len(texts), num_rows=counts.rows, before_bytes=before, peak_rss_bytes=peak_rss_bytes()
         )
 
-    def _candidates_of(self, texts: Sequence[str]) -> list[Found]:
+    def _candidates_of(self, texts: Sequence[str]) -> list[TextCandidates]:
         if self.kind == "ours":
             return self.candidates.of(texts, self.candidates.nearest_words(texts))
         return reference.one_at_a_time(self.candidates, texts)
 
-    def _drawn(self, text: str, offered: Found) -> int:
+    def _drawn(self, text: str, offered: TextCandidates) -> int:
         """How many variants a text gets."""
         options = self.options
-        drawn = draw_variants(text, offered.places, count=options.variants, probability=options.probability, seed=0)
+        drawn = sample_augmented_texts(
+            text, offered.places, count=options.variants, probability=options.probability, seed=0
+        )
         return len(drawn.variants)
 
     def _first_written(self, texts: Sequence[str]) -> list[list[list[str]]]:
@@ -109,7 +111,7 @@ class Worker:
         return len(seen) - 1
 
 
-def _from_masked_lm(offered: Sequence[Found]) -> list[WordCandidates]:
+def _from_masked_lm(offered: Sequence[TextCandidates]) -> list[WordCandidates]:
     return [
         WordCandidates(text=number, start=place.start, candidates=list(place.candidates))
         for number, each in enumerate(offered)
@@ -119,4 +121,4 @@ def _from_masked_lm(offered: Sequence[Found]) -> list[WordCandidates]:
 
 
 if __name__ == "__main__":
-    serve(Worker)
+    serve_requests(Worker)

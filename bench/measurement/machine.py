@@ -39,7 +39,7 @@ def describe() -> Machine:
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         load_average=round(psutil.getloadavg()[0], 2),
-        settings=noise.settings(),
+        settings=noise.machine_settings(),
         gpu=cuda_device(),
         versions=package_versions(),
     )

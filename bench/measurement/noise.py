@@ -15,7 +15,7 @@ BUSY_CORES = 0.15  # of other programs before the benchmark, from which on a cau
 STOLEN = 0.02  # share of the time, likewise
 
 
-class Watch:
+class NoiseMonitor:
     """Listens for a second, then counts until `noise` is read."""
 
     def __init__(self, listen_s: float = LISTEN_S, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,7 +34,7 @@ class Watch:
         )
 
 
-def settings() -> MachineSettings:
+def machine_settings() -> MachineSettings:
     """What the system is set to."""
     return MachineSettings(
         governor=read_text(CPUS / "cpu0/cpufreq/scaling_governor"),

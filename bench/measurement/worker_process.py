@@ -13,11 +13,11 @@ Record = TypeVar("Record")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-class ChildError(RuntimeError):
+class WorkerError(RuntimeError):
     """A child process could not do what it was asked."""
 
 
-class Child:
+class WorkerProcess:
     """A process that runs `module`; this side of the pipe. Between commands it sleeps in a read.
 
     `path`: further folders to import from. `python`: another interpreter than this one, of an environment of its own.
@@ -45,7 +45,7 @@ class Child:
     def ask(self, operation: str, **arguments: Any) -> Any:
         """Send a command, sleep until it is answered. Dataclasses among the arguments are sent as objects of JSON.
 
-        Raises ChildError.
+        Raises WorkerError.
         """
         self.send(operation, **arguments)
         return self.receive()
@@ -60,14 +60,14 @@ class Child:
             pass  # `receive` reports it
 
     def receive(self) -> Any:
-        """Sleep until the command sent is answered. Raises ChildError."""
+        """Sleep until the command sent is answered. Raises WorkerError."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise ChildError(f"{self.name}: its process ended (exit code {self.process.wait()})")
+            raise WorkerError(f"{self.name}: its process ended (exit code {self.process.wait()})")
         reply = json.loads(line)
         if "error" in reply:
-            raise ChildError(f"{self.name}: {reply['error']}")
+            raise WorkerError(f"{self.name}: {reply['error']}")
         return reply["ok"]
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class Child:
                 pipe.close()
 
 
-def serve(load: Callable[..., Any]) -> None:
+def serve_requests(load: Callable[..., Any]) -> None:
     """The child's side: answer commands until standard input ends.
 
     The command `load` makes the worker; every other command is a method of it. A worker has `facts()`.

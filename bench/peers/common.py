@@ -51,7 +51,7 @@ class Description:
 Make = Callable[[Job, Path], dict[str, str] | None]
 
 
-def convert(peer: str, variants: Mapping[str, Make], packages: Sequence[str]) -> None:
+def run_conversion(peer: str, variants: Mapping[str, Make], packages: Sequence[str]) -> None:
     """The command line of a peer's module: make each variant, and write to outcomes.json None or why there is none.
 
     A variant's folder holds the model's files, tokenizer.json and peer.json, a `Description`. A `Make` writes the

@@ -124,7 +124,7 @@ def environment(peer: Peer, folder: Path) -> Path:
     return python
 
 
-def convert(
+def convert_in_environment(
     peer: Peer, python: Path, model: Path, rows: Sequence[Sequence[str]], output: Path, max_length: int
 ) -> dict[str, Path | str]:
     """Have the peer make its variants of a fine-tuned BERT: by label, the folder of each, or why there is none.

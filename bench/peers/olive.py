@@ -49,7 +49,7 @@ FP32 = {"conversion": {"type": "OnnxConversion"}, "optimisation": {"type": "OrtT
 INT8 = {**FP32, "quantisation": {"type": "OnnxDynamicQuantization"}}
 
 if __name__ == "__main__":
-    common.convert(
+    common.run_conversion(
         "Olive",
         {
             "Olive fp32": functools.partial(_workflow, passes=FP32),

@@ -79,7 +79,7 @@ def _int8(job: Job, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    common.convert(
+    common.run_conversion(
         "OpenVINO",
         {"OpenVINO fp32": _fp32, "OpenVINO bf16": _bf16, "OpenVINO int8": _int8},
         ("openvino", "nncf", "torch", "transformers"),

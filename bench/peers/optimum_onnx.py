@@ -40,7 +40,7 @@ def _int8(job: Job, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    common.convert(
+    common.run_conversion(
         "optimum-onnx",
         {"optimum-onnx O3": _o3, "optimum-onnx int8": _int8},
         ("optimum-onnx", "optimum", "onnx", "onnxruntime", "torch", "transformers"),

@@ -105,7 +105,7 @@ def loss_curve(history: Sequence[LossEntry], title: str) -> str:
         return svg(figure, f"Loss curves of the {title} stage")
 
 
-def curves_together(curves: Sequence[Curve], title: str) -> str:
+def compared_loss_curves(curves: Sequence[Curve], title: str) -> str:
     """The summed loss of the same stage in several runs; a file of its own."""
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(5.6, 3.6))

@@ -18,7 +18,7 @@ MORE_CORES = 0.3  # busy than there are threads: what no measuring error explain
 LARGE_SHIFT = 1e-3  # of a probability, by the other texts of its batch
 
 
-def cautions(results: Results) -> list[str]:
+def caveats_of(results: Results) -> list[str]:
     """One sentence or two for each reason to doubt; empty when there is none."""
     bench = results.stages.bench
     return [

@@ -25,7 +25,7 @@ class ResultsComparison:
     remarks: list[str]
 
 
-def compare(first: Results, second: Results, *, other_machine: bool) -> ResultsComparison:
+def compare_results(first: Results, second: Results, *, other_machine: bool) -> ResultsComparison:
     """The rows that both results have; they are the same where all is the same that says what was measured.
 
     Speed is that against each run's own first row, so that it is compared where both have the same. Raises UserError

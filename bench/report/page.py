@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from bench.plots import report_plots
 from bench.report import augmentation_summary, parity_table, table
-from bench.report.caveats import cautions
-from bench.report.section import Section
+from bench.report.caveats import caveats_of
+from bench.report.section import ReportSection
 from bench.report.sections import sections
 from bench.report.table import Table
 from bench.results.benchmark import BenchmarkRow, BenchResult
@@ -64,7 +64,7 @@ class ReportPage:
     method: str
     rows: Table
     scatter: str | None
-    sections: list[Section]
+    sections: list[ReportSection]
     parity: ParityPart | None
     curves: list[str]
     training: Table
@@ -86,10 +86,10 @@ def page_of(results: Results) -> ReportPage:
         num_rows=None if run is None else run.num_rows,
         tiles=_tiles(stages),
         gate=[] if run is None else run.gate,
-        cautions=cautions(results),
+        cautions=caveats_of(results),
         remarks=[] if run is None else run.remarks,
         method=_method(bench),
-        rows=table.of_benchmark(results),
+        rows=table.benchmark_table(results),
         scatter=report_plots.accuracy_against_latency(bench),
         sections=sections(bench, _recommended(stages)),
         parity=_parity(results),
@@ -205,12 +205,12 @@ def _parity(results: Results) -> ParityPart | None:
         return None
     return ParityPart(
         num_rows=run.num_rows.dev,
-        table=parity_table.of_export(exported),
+        table=parity_table.parity_table(exported),
         meanings=list(parity_table.MEANINGS),
         explained=[
             Sentences(title=title, sentences=sentences, is_open=bool(variant.failures))
             for (title, sentences), variant in zip(
-                parity_table.explained(exported), exported.variants.values(), strict=True
+                parity_table.explain_variants(exported), exported.variants.values(), strict=True
             )
         ],
     )

@@ -34,7 +34,7 @@ MEANINGS = (
 )
 
 
-def of_export(exported: ExportResult) -> Table:
+def parity_table(exported: ExportResult) -> Table:
     """One row per step from torch to what ships: the graph as exported, after fusion, and each variant."""
     cells = [
         (title, verdict.partition(":")[0], *_figures(parity, words_for(exported.task_type)))
@@ -43,7 +43,7 @@ def of_export(exported: ExportResult) -> Table:
     return Table(header=HEADER, cells=cells)
 
 
-def explained(exported: ExportResult) -> list[tuple[str, list[str]]]:
+def explain_variants(exported: ExportResult) -> list[tuple[str, list[str]]]:
     """Each variant with sentences on all its results, under its name and verdict."""
     return [
         (f"{name}: {_verdict(exported, name)}", list(_sentences(variant, exported)))

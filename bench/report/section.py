@@ -9,7 +9,7 @@ from bench.results.benchmark import TEXTS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class ReportSection:
     """A part of the report. `plots`: SVG."""
 
     title: str
@@ -23,7 +23,7 @@ def place_name(place: str) -> str:
     return "text to label" if place == TEXTS else place.replace("x", " x ")
 
 
-def as_markdown(parts: Sequence[Section]) -> list[str]:
+def as_markdown(parts: Sequence[ReportSection]) -> list[str]:
     """The sections without their plots."""
     lines = []
     for section in parts:

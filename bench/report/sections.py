@@ -4,7 +4,7 @@ from typing import assert_never
 
 from bench.plots import report_plots, speed_plots
 from bench.report import serving, table
-from bench.report.section import Section, place_name
+from bench.report.section import ReportSection, place_name
 from bench.report.table import Table
 from bench.results.benchmark import TEXTS, BenchmarkRow, BenchResult, Precision, SpeedupStep
 from bench.results.measurements import Ceilings, ColdStart, Profile
@@ -14,7 +14,7 @@ ALONE, TOKENISED, ALL = BOUNDARIES
 COLD_PARTS = ("Python", "imports", "loading", "first answer")
 
 
-def sections(bench: BenchResult, recommended: str | None) -> list[Section]:
+def sections(bench: BenchResult, recommended: str | None) -> list[ReportSection]:
     """Those that have something to report. `recommended`: the variant that is; None for a benchmark alone."""
     makers = (
         _breakdown(bench, recommended),
@@ -34,12 +34,12 @@ def _is_asked_for(row: BenchmarkRow, recommended: str | None) -> bool:
     return recommended is None or (row.role == "student" and row.variant == recommended)
 
 
-def _breakdown(bench: BenchResult, recommended: str | None) -> Section | None:
+def _breakdown(bench: BenchResult, recommended: str | None) -> ReportSection | None:
     """Where the recommended variant's speed comes from; without a run, that of each that was taken apart."""
     rows = [row for row in bench.rows if row.breakdown_by_input.get(TEXTS) and _is_asked_for(row, recommended)]
     if not rows:
         return None
-    return Section(
+    return ReportSection(
         title="Where the speed comes from",
         words="From the teacher in torch to the variant: the parts multiply to the whole. First text to label on the "
         "task's own lengths, then the model alone on texts x tokens. Intervals: 95 %.",
@@ -74,7 +74,7 @@ def _step_name(step: SpeedupStep, row: BenchmarkRow) -> str:
     assert_never(step.step)
 
 
-def _comparisons(bench: BenchResult, recommended: str | None) -> Section | None:
+def _comparisons(bench: BenchResult, recommended: str | None) -> ReportSection | None:
     tables = []
     for row in bench.rows:
         by_input = {
@@ -91,14 +91,14 @@ def _comparisons(bench: BenchResult, recommended: str | None) -> Section | None:
             tables.append(Table(header=(f"{row.name} against", *map(place_name, by_input)), cells=cells))
     if not tables:
         return None
-    return Section(
+    return ReportSection(
         title="Against the others at their best",
         words="How many times as fast, with 95 % intervals: above 1 is faster than the other.",
         tables=tables,
     )
 
 
-def _by_length(bench: BenchResult) -> Section | None:
+def _by_length(bench: BenchResult) -> ReportSection | None:
     by_shape = table.by_shape(bench)
     if not by_shape.cells:
         return None
@@ -106,7 +106,7 @@ def _by_length(bench: BenchResult) -> Section | None:
     on_gpu = ""
     if any(row.device == "cuda" and row.latency_by_shape for row in bench.rows):
         on_gpu = " On CUDA inputs and logits stay on the device, without copies; text to label has the copies in it."
-    return Section(
+    return ReportSection(
         title="By length",
         words="The model alone, its inputs ready: median milliseconds, and how many times as fast as the first row."
         + on_gpu,
@@ -115,7 +115,7 @@ def _by_length(bench: BenchResult) -> Section | None:
     )
 
 
-def _in_detail(bench: BenchResult) -> Section | None:
+def _in_detail(bench: BenchResult) -> ReportSection | None:
     cells = [_detail(row) for row in bench.rows if row.latency is not None]
     if not cells:
         return None
@@ -128,7 +128,7 @@ def _in_detail(bench: BenchResult) -> Section | None:
             f"{lengths.longest:.0f} at most. At batch 1 none is padded; of batches of 32, {lengths.padding:.0%} "
             f"would be padding, of batches of like length {lengths.padding_sorted:.0%}."
         )
-    return Section(
+    return ReportSection(
         title="What is in a call, and what it takes to start",
         words="Median milliseconds of the same calls, by what is counted: the model alone; with its tokenizer; from "
         "text to label. Cold start: from the start of a new process to its first answer, files in the system's cache. "
@@ -162,14 +162,14 @@ def _cold(start: ColdStart | None) -> tuple[str, ...]:
     return tuple("-" if seconds is None else _seconds(seconds) for seconds in parts)
 
 
-def _sizes(bench: BenchResult) -> Section | None:
+def _sizes(bench: BenchResult) -> ReportSection | None:
     plot = speed_plots.sizes_by_part(bench.rows)
     if plot is None:
         return None
-    return Section(title="Size by part", words="What lies on disk, in decimal megabytes.", plots=[plot])
+    return ReportSection(title="Size by part", words="What lies on disk, in decimal megabytes.", plots=[plot])
 
 
-def _roofline(bench: BenchResult) -> Section | None:
+def _roofline(bench: BenchResult) -> ReportSection | None:
     ceilings = bench.ceilings
     if ceilings is None:
         return None
@@ -178,7 +178,7 @@ def _roofline(bench: BenchResult) -> Section | None:
     by_shape: dict[str, list[tuple[str, Profile]]] = {}
     for row, profile in profiled:
         by_shape.setdefault(profile.shape, []).append((f"{row.name}, {profile.shape}", profile))
-    return Section(
+    return ReportSection(
         title="How close to this machine's limits",
         words=f"Measured here with {ceilings.num_threads} threads: products of large matrices, in 10^9 operations "
         f"a second: {products}; memory {ceilings.gigabytes_per_s:.0f} GB/s, read and written. Operations are those "

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench.plots import speed_plots
 from bench.report import table
-from bench.report.section import Section
+from bench.report.section import ReportSection
 from bench.report.table import Table
 from bench.results.benchmark import BenchmarkRow, BenchResult
 from bench.results.measurements import LoadResult, ThreadPoint
 
 
-def threads(bench: BenchResult) -> Section | None:
+def threads(bench: BenchResult) -> ReportSection | None:
     """Each system with each number of threads; None where that was not measured."""
     if bench.thread_counts is None:
         return None
@@ -18,7 +18,7 @@ def threads(bench: BenchResult) -> Section | None:
     counts = [str(count) for count in bench.thread_counts]
     header = ("model", *(f"{count} thread{'s' * (count != '1')}" for count in counts))
     swept = [row for row in bench.rows if row.threads is not None]
-    return Section(
+    return ReportSection(
         title="What more threads are worth",
         words="From text to label, median milliseconds, and times as fast as itself with the fewest threads; then "
         "texts a second with all at hand; then times as fast as the first model with as many threads. Every model with "
@@ -52,14 +52,14 @@ def _speedup_over_first_at(point: ThreadPoint) -> str:
     return "-" if point.speedup_over_first is None else f"x{table.ratio(point.speedup_over_first)}"
 
 
-def load(bench: BenchResult) -> Section | None:
+def load(bench: BenchResult) -> ReportSection | None:
     """Rates of texts, and those at which the bound held; None where that was not measured."""
     test = bench.load
     if test is None:
         return None
     plot = speed_plots.latency_under_load(bench.rows, test.bound_ms)
     bound = f"99 of 100 within {test.bound_ms:g} ms"
-    return Section(
+    return ReportSection(
         title="Under load",
         words=f"Texts a second. One at a time: each of {test.processes} processes (threads: "
         f"{bench.protocol.num_threads} each) answers the next text as soon as the last is done. All at hand: in "

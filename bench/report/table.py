@@ -19,7 +19,7 @@ class Table:
     cells: list[tuple[str, ...]]
 
 
-def of_benchmark(results: Results) -> Table:
+def benchmark_table(results: Results) -> Table:
     """One row for each system, the absent ones last."""
     bench = results.stages.bench
     cells = [*map(_cells, bench.rows), *map(_absent_cells, bench.absent)]

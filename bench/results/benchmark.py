@@ -7,7 +7,7 @@ from typing import Literal
 from bench.results.measurements import (
     Ceilings,
     ColdStart,
-    Histogram,
+    LatencyHistogram,
     LoadResult,
     LoadTest,
     Machine,
@@ -111,7 +111,7 @@ class BenchmarkRow(System):
     speedup_by_shape: dict[str, Ratio] = field(default_factory=dict)
     texts_per_s: float | None = None
     cores_used: float | None = None
-    histogram: Histogram | None = None
+    histogram: LatencyHistogram | None = None
     cold_start: ColdStart | None = None
     num_cold_starts: int = 0
     process: ProcessFacts | None = None

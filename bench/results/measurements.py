@@ -79,7 +79,7 @@ class Ratio:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Histogram:
+class LatencyHistogram:
     """How many calls, text to label, took between one edge and the next; milliseconds, the same edges for all rows."""
 
     edges_ms: list[float]

@@ -62,14 +62,14 @@ class LoadedModel:
 def load(spec: ModelSpec, num_threads: int) -> Runner:
     """The runner of a contender. Raises what its library raises."""
     if spec.module is not None:
-        return Encoder(spec, _peer(spec, spec.module, num_threads))
+        return TokenModelRunner(spec, _peer(spec, spec.module, num_threads))
     match spec.engine:
         case "torch":
-            return Encoder(spec, _torch(spec, num_threads))
+            return TokenModelRunner(spec, _torch(spec, num_threads))
         case "onnxruntime":
-            return Encoder(spec, _bundle(spec, num_threads))
+            return TokenModelRunner(spec, _bundle(spec, num_threads))
         case "scikit-learn":
-            return Floor(spec, num_threads)
+            return BaselineRunner(spec, num_threads)
         case "openvino":
             raise ValueError("openvino runs the models of peers alone, which name their module")
 
@@ -82,7 +82,7 @@ def synthetic(predictor: Any, length: int) -> Any:
     return words
 
 
-class Encoder:
+class TokenModelRunner:
     """A model over tokens."""
 
     def __init__(self, spec: ModelSpec, model: LoadedModel) -> None:
@@ -136,10 +136,10 @@ class Encoder:
         if self.spec.engine != "onnxruntime" or self.spec.module is not None:
             return None
         from export.bundle.runtime import session_config, with_options
-        from export.parity.session_report import examine
+        from export.parity.session_report import report_session
 
         bundle = self.predictor
-        return examine(
+        return report_session(
             Path(self.spec.path) / "onnx" / "model.onnx",
             bundle.columns([synthetic(bundle, DIAGNOSED_TOKENS)]),
             with_options([self.facts.ran_on]),
@@ -147,7 +147,7 @@ class Encoder:
         )
 
 
-class Floor:
+class BaselineRunner:
     """TF-IDF and logistic regression."""
 
     def __init__(self, spec: ModelSpec, num_threads: int) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from bench.measurement.worker_process import Child, ChildError, as_record
+from bench.measurement.worker_process import WorkerError, WorkerProcess, as_record
 from bench.results.measurements import ColdStart, ProcessFacts, Protocol
 from bench.timing.engines import BOUNDARIES
 from bench.timing.messages import WorkerFacts
-from bench.timing.systems import Contender, Shape, Workload, rows_of, shape_name
+from bench.timing.systems import Contender, Shape, Workload, select_texts, shape_name
 from export.results import SessionReport
 
 SETTLE_S = 0.005  # until the threads of the one before have stopped to spin
@@ -48,9 +48,11 @@ class Samples:
         processes[-1].append(seconds)
 
 
-def child_for(contender: Contender, protocol: Protocol) -> Child:
+def start_worker(contender: Contender, protocol: Protocol) -> WorkerProcess:
     """A worker process for one contender."""
-    return Child("bench.timing.worker", contender.name, num_threads=protocol.num_threads, python=contender.python)
+    return WorkerProcess(
+        "bench.timing.worker", contender.name, num_threads=protocol.num_threads, python=contender.python
+    )
 
 
 def loading(contender: Contender, workload: Workload, protocol: Protocol) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def loading(contender: Contender, workload: Workload, protocol: Protocol) -> dic
     }
 
 
-def measure(
+def time_systems(
     contenders: Sequence[Contender],
     workload: Workload,
     protocol: Protocol,
@@ -112,10 +114,10 @@ class _Entry:
     def __init__(self, contender: Contender, workload: Workload, protocol: Protocol) -> None:
         self.contender, self.workload, self.protocol = contender, workload, protocol
         self.samples = Samples(contender=contender)
-        self.running: Child | None = None
+        self.running: WorkerProcess | None = None
 
     @property
-    def worker(self) -> Child:
+    def worker(self) -> WorkerProcess:
         assert self.running is not None, "started before it is visited"
         return self.running
 
@@ -127,7 +129,7 @@ class _Entry:
         """Go on in a new process."""
         self.close()
         started = time.perf_counter()
-        self.running = child_for(self.contender, self.protocol)
+        self.running = start_worker(self.contender, self.protocol)
         answer = self.worker.ask("load", **loading(self.contender, self.workload, self.protocol))
         seconds = time.perf_counter() - started
         facts = self._note(answer)
@@ -152,7 +154,7 @@ class _Entry:
         self._note(self.worker.ask("facts"))
         try:
             session = self.worker.ask("diagnose")
-        except ChildError:
+        except WorkerError:
             return  # what was measured counts all the same
         self.samples.session = None if session is None else as_record(SessionReport, session)
 
@@ -208,7 +210,7 @@ class _Tour:
                 if entry.samples.error is None:
                     time.sleep(SETTLE_S)
                     part(entry)
-            except ChildError as error:
+            except WorkerError as error:
                 entry.samples.error = str(error)
             if reports_each:
                 self.report(1)
@@ -225,11 +227,11 @@ def _parts_of_a_round(
     """What every contender is asked in turn: some texts, some more, each shape of the grid, texts in bulk."""
     size = protocol.texts_per_visit
     sample = draw.sample(range(len(workload.texts)), min(protocol.texts_per_round, len(workload.texts)))
-    bulk = rows_of(workload, draw.choices(range(len(workload.texts)), k=protocol.throughput_texts))
+    bulk = select_texts(workload, draw.choices(range(len(workload.texts)), k=protocol.throughput_texts))
     visits = [sample[start : start + size] for start in range(0, len(sample), size)]
     return [
         *(
-            partial(_Entry.texts, rows=rows_of(workload, chosen), warm=is_first and number == 0)
+            partial(_Entry.texts, rows=select_texts(workload, chosen), warm=is_first and number == 0)
             for number, chosen in enumerate(visits)
         ),
         *(partial(_Entry.shape, shape=shape) for shape in workload.grid),

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from bench.measurement.stats import summarise
-from bench.measurement.worker_process import Child, ChildError
+from bench.measurement.worker_process import WorkerError, WorkerProcess
 from bench.results.measurements import LoadResult, LoadTest, Probe, Protocol
-from bench.timing.latency import child_for, loading
-from bench.timing.systems import Contender, Workload, rows_of
+from bench.timing.latency import loading, start_worker
+from bench.timing.systems import Contender, Workload, select_texts
 
 HEAD_START_S = 0.05  # from the command until all processes wait for it
 LEAST_RISE = 1.05  # rates nearer than that make no difference
@@ -51,7 +51,7 @@ def _under_load(server: "_Server", load: LoadTest, *, on_step: Callable[[int], N
             probes.append(server.probe(rate))
             on_step(2 + len(probes))
         result = replace(result, highest=highest(probes))
-    except ChildError as error:
+    except WorkerError as error:
         result = replace(result, error=str(error))
     finally:
         server.stop()
@@ -81,17 +81,17 @@ class _Server:
 
     def __init__(self, contender: Contender, workload: Workload, protocol: Protocol, load: LoadTest) -> None:
         self.contender, self.workload, self.protocol, self.load = contender, workload, protocol, load
-        self.workers: list[Child] = []
+        self.workers: list[WorkerProcess] = []
         self.draw = random.Random(protocol.seed)
 
     def start(self) -> None:
         """Load and warm up every process."""
         for _ in range(self.load.processes):
-            worker = child_for(self.contender, self.protocol)
+            worker = start_worker(self.contender, self.protocol)
             self.workers.append(worker)
             worker.send("load", **loading(self.contender, self.workload, self.protocol))
         self._answers()
-        rows = rows_of(self.workload, self._drawn(32))
+        rows = select_texts(self.workload, self._drawn(32))
         for worker in self.workers:
             worker.ask("texts", **rows, warm=True)
 
@@ -105,7 +105,7 @@ class _Server:
         begin = time.monotonic() + HEAD_START_S
         for worker in self.workers:
             worker.send(
-                "closed_loop", **rows_of(self.workload, self._drawn(256)), seconds=self.load.closed_s, begin=begin
+                "closed_loop", **select_texts(self.workload, self._drawn(256)), seconds=self.load.closed_s, begin=begin
             )
         return sum(len(latencies) for latencies in self._answers()) / self.load.closed_s
 
@@ -114,7 +114,7 @@ class _Server:
         drawn = self._drawn(self.load.offline_texts)
         started = time.monotonic()
         for number, worker in enumerate(self.workers):
-            worker.send("throughput", **rows_of(self.workload, drawn[number :: len(self.workers)]))
+            worker.send("throughput", **select_texts(self.workload, drawn[number :: len(self.workers)]))
         self._answers()
         return len(drawn) / (time.monotonic() - started)
 
@@ -130,7 +130,7 @@ class _Server:
         begin = time.monotonic() + HEAD_START_S * (1 + count / 10_000)
         for number, worker in enumerate(self.workers):
             mine = [index for index in range(count) if dealt[index] == number]
-            rows = rows_of(self.workload, [drawn[index] for index in mine])
+            rows = select_texts(self.workload, [drawn[index] for index in mine])
             worker.send("serve", **rows, due_s=[due[index] for index in mine], begin=begin)
         latency = summarise([self._answers()])
         assert latency.p99_ms is not None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 # Times are of the monotonic clock, which all processes of a machine share.
 
 
-def serve(
+def answer_arrivals(
     calls: Sequence[Callable[[], object]],
     due_s: Sequence[float],
     begin: float,

@@ -20,7 +20,7 @@ GRID_BATCH_LENGTH = 32  # of the texts in the grid's batches
 GRID: tuple[Shape, ...] = (*((1, length) for length in GRID_LENGTHS), (16, GRID_BATCH_LENGTH))
 
 
-def shape_of(name: str) -> Shape:
+def parse_shape(name: str) -> Shape:
     """The shape that "16x32" names: 16 texts of 32 tokens. Raises UserError for anything else."""
     batch, _, length = name.partition("x")
     if not (batch.isdecimal() and length.isdecimal() and int(batch) > 0 and int(length) > 3):
@@ -131,7 +131,7 @@ class Workload:
     grid: Sequence[Shape] = GRID
 
 
-def rows_of(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | None]:
+def select_texts(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | None]:
     """Some of the texts, and their pairs where there are any, as the workers take them."""
     return {
         "texts": [workload.texts[i] for i in index],

@@ -7,7 +7,7 @@ import psutil
 
 from bench.measurement.stats import rate, speed_ratio, summarise
 from bench.results.measurements import Protocol, ThreadPoint, ThreadSweep
-from bench.timing.latency import Samples, measure
+from bench.timing.latency import Samples, time_systems
 from bench.timing.systems import Contender, Workload
 
 
@@ -26,7 +26,7 @@ def measure_threads(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ThreadSweep]:
     """Text to label and throughput of each contender with each of `counts` threads."""
-    samples = measure(
+    samples = time_systems(
         contenders, replace(workload, labels=None, grid=()), protocol, threads=counts, on_progress=on_progress
     )
     by_count = {count: samples[place * len(contenders) :][: len(contenders)] for place, count in enumerate(counts)}

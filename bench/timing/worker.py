@@ -11,7 +11,7 @@ from itertools import cycle, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.measurement.worker_process import serve
+from bench.measurement.worker_process import serve_requests
 from bench.timing import engines, open_loop
 from bench.timing.messages import ModelSpec, WorkerFacts
 
@@ -132,7 +132,7 @@ class Worker:
 
     def serve(self, texts: list[str], pairs: list[str] | None, due_s: list[float], begin: float) -> list[float]:
         """Answer texts that arrive at `due_s` after `begin`: the latency of each, from when it was due."""
-        return open_loop.serve(self._answers(texts, pairs), due_s, begin)
+        return open_loop.answer_arrivals(self._answers(texts, pairs), due_s, begin)
 
     def closed_loop(self, texts: list[str], pairs: list[str] | None, seconds: float, begin: float) -> list[float]:
         """Answer one text after the other from `begin` on: the latency of each."""
@@ -146,4 +146,4 @@ class Worker:
 
 
 if __name__ == "__main__":
-    serve(Worker)
+    serve_requests(Worker)

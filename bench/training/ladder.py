@@ -10,7 +10,7 @@ from statistics import median
 from typing import Literal
 
 from bench.measurement.stats import speed_ratio
-from bench.measurement.worker_process import Child, ChildError
+from bench.measurement.worker_process import WorkerError, WorkerProcess
 from bench.results.measurements import Machine, Ratio
 from compress.data.task_types import TaskTypeName
 from compress.models.shape import StudentShape
@@ -152,7 +152,7 @@ class TrainingLadder:
     stages: dict[Stage, LadderStage]
 
 
-def measure(
+def time_training(
     stage: Stage,
     configs: Sequence[TrainingConfig],
     workload: TrainingWorkload,
@@ -168,7 +168,7 @@ def measure(
     One round beforehand is not counted. `peer_path`: where TextBrewer is installed.
     """
     timings = [LadderTiming(config=config) for config in configs]
-    children: dict[int, Child] = {}
+    children: dict[int, WorkerProcess] = {}
     draw = random.Random(seed)
     done, total = 0, len(configs) * (rounds + 2)
     with tempfile.TemporaryDirectory() as folder:
@@ -177,7 +177,9 @@ def measure(
 
         def start(index: int) -> None:
             path = () if peer_path is None else (str(peer_path),)
-            children[index] = Child("bench.training.worker", configs[index].name, num_threads=num_threads, path=path)
+            children[index] = WorkerProcess(
+                "bench.training.worker", configs[index].name, num_threads=num_threads, path=path
+            )
             spec = WorkerSpec(workload=str(file), stage=stage, config=configs[index], num_threads=num_threads)
             children[index].ask("load", spec=spec)
 
@@ -199,7 +201,7 @@ def measure(
                 try:
                     if timings[index].error is None:
                         part(index)
-                except ChildError as error:
+                except WorkerError as error:
                     timings[index] = replace(timings[index], error=str(error))
                 on_progress(done := done + 1, total)
 
@@ -214,7 +216,7 @@ def measure(
     return timings
 
 
-def rows_of(timings: Sequence[LadderTiming], workload: TrainingWorkload) -> list[LadderRow]:
+def training_rows(timings: Sequence[LadderTiming], workload: TrainingWorkload) -> list[LadderRow]:
     """The figures of each configuration, in the same order."""
     epoch_seconds = {timing.config: timing.epoch_seconds(workload.epochs) for timing in timings}
     return [

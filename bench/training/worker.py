@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainerCallback
 
-from bench.measurement.worker_process import as_record, serve
+from bench.measurement.worker_process import as_record, serve_requests
 from bench.timing.worker import peak_rss_bytes
 from bench.training.ladder import TrainingWorkload, WorkerSpec
-from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator, Rows, read_rows
-from compress.data.tokenization import Encoded
+from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator, WeightedRows, read_rows
+from compress.data.tokenization import TokenDataset
 from compress.distillation import layer_outputs, training_loop
 from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
-from compress.distillation.used_embeddings import only_used_rows, pieces_in
+from compress.distillation.used_embeddings import only_used_rows, tokens_in
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.models.precision import Precision, autocast
@@ -50,13 +50,13 @@ class Worker:
         self.layer_map = map_layers(
             "uniform", self.student.config.num_hidden_layers, self.teacher.config.num_hidden_layers
         )
-        self.data = Encoded(
+        self.data = TokenDataset(
             rows=Dataset.from_dict({"input_ids": self.workload.rows}),
             lengths=np.array([len(row) for row in self.workload.rows]),
             input_names=["input_ids"],
             pad_token_id=self.teacher.config.pad_token_id,
         )
-        in_rows = pieces_in(self.data, self.student.config.vocab_size)
+        in_rows = tokens_in(self.data, self.student.config.vocab_size)
         self.used_tokens = np.union1d(in_rows, np.asarray(self.workload.used_tokens, dtype=in_rows.dtype))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         if self.config.engine == "textbrewer":
@@ -65,7 +65,7 @@ class Worker:
             self.peer = textbrewer.Peer(self.teacher, self.student, self.stage, self.layer_map)
         self.exposed = ExitStack()
         if self.stage == "intermediate" and self.config.engine != "textbrewer":
-            self.exposed.enter_context(layer_outputs.exposing_attention(self.teacher, self.student))
+            self.exposed.enter_context(layer_outputs.capture_attention_scores(self.teacher, self.student))
         elif self.config.outputs == "all":
             for model in (self.teacher, self.student):
                 model.set_attn_implementation("eager")  # the only one that gives attentions
@@ -82,7 +82,9 @@ class Worker:
         batches: Iterable[Any] = self._batches(data)
         if self.config.engine == "ours":
             sampler = LengthBucketedBatchSampler(data.lengths, batch_size=self.workload.batch_size, seed=0)
-            batches = DataLoader(Rows(data.rows), batch_sampler=sampler, collate_fn=PaddingCollator(data.pad_token_id))
+            batches = DataLoader(
+                WeightedRows(data.rows), batch_sampler=sampler, collate_fn=PaddingCollator(data.pad_token_id)
+            )
         started = time.perf_counter()
         for _ in batches:
             pass
@@ -103,7 +105,7 @@ class Worker:
 
     # -- our trainer
 
-    def _train_ours(self, data: Encoded) -> float:
+    def _train_ours(self, data: TokenDataset) -> float:
         layers = self.stage == "intermediate"
         objective = INTERMEDIATE_LAYERS if layers else Objective(prediction=1.0, task_type=self.workload.task_type)
         clock = _Clock()
@@ -116,7 +118,7 @@ class Worker:
                 training_loop.Schedule(
                     epochs=2 if self.config.compiled else 1, batch_size=self.workload.batch_size, learning_rate=1e-5
                 ),
-                training_loop.Setting(
+                training_loop.TrainContext(
                     title="bench",
                     seed=0,
                     checkpoints=Path(folder),
@@ -133,7 +135,7 @@ class Worker:
 
     # -- the plain loop
 
-    def _batches(self, data: Encoded) -> Iterator[dict[str, Tensor]]:
+    def _batches(self, data: TokenDataset) -> Iterator[dict[str, Tensor]]:
         size = self.workload.batch_size
         if self.config.padding == "bucketed":
             numbers = list(LengthBucketedBatchSampler(data.lengths, batch_size=size, seed=0))
@@ -149,7 +151,7 @@ class Worker:
                     batch[name] = nn.functional.pad(batch[name], (0, short), value=fill)
             yield {name: value.to(self.device) for name, value in batch.items()}
 
-    def _train_plainly(self, data: Encoded) -> float:
+    def _train_plainly(self, data: TokenDataset) -> float:
         """The procedure of the original scripts: each batch through both models, squared errors, AdamW."""
         self.student.train()
         for module in (self.student, self.teacher, self.projections):
@@ -180,12 +182,12 @@ class Worker:
         scores = [mse(ours.scores[m - 1], theirs.scores[layer - 1]) for m, layer in layers[1:]]
         return loss + torch.stack(scores).sum()
 
-    def _everything(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> layer_outputs.Taps:
+    def _everything(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> layer_outputs.LayerOutputs:
         if self.config.outputs == "used":
             return layer_outputs.read(model, batch, INTERMEDIATE_LAYERS.reads)
         output = model(**batch, output_hidden_states=True, output_attentions=True)
         scores = tuple(layer.scores for layer in output.attentions)
-        return layer_outputs.Taps(last=output.hidden_states[-1], hidden=output.hidden_states, scores=scores)
+        return layer_outputs.LayerOutputs(last=output.hidden_states[-1], hidden=output.hidden_states, scores=scores)
 
     def _logit_loss(self, batch: dict[str, Tensor], logits: Tensor | None) -> Tensor:
         all_outputs = self.config.outputs == "all"
@@ -216,4 +218,4 @@ class _Clock(TrainerCallback):
 
 
 if __name__ == "__main__":
-    serve(Worker)
+    serve_requests(Worker)

@@ -13,7 +13,7 @@ FORMS = 4  # in which a vocabulary may hold a word: good, Good, GOOD and the lik
 TEXTS_AT_ONCE = 2000
 
 
-class Place(NamedTuple):
+class WordSlot(NamedTuple):
     """`text[start:end]` may be replaced by one of the candidates, which come from `source`. They stand in the order of
     the alphabet, so that the draw depends on which they are and not on how nearly equal their scores are.
     """
@@ -24,12 +24,12 @@ class Place(NamedTuple):
     source: Source
 
 
-class Found(NamedTuple):
+class TextCandidates(NamedTuple):
     """Of one text: `num_words` in it, `num_replaceable` (no stop words), and the places that have candidates."""
 
     num_words: int
     num_replaceable: int
-    places: tuple[Place, ...]
+    places: tuple[WordSlot, ...]
 
 
 class _Read(NamedTuple):
@@ -74,7 +74,7 @@ class Candidates:
         nearest: dict[str, list[str]],
         *,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> list[Found]:
+    ) -> list[TextCandidates]:
         """The candidates for each text. `nearest`: from `nearest_words`, of these texts and maybe more."""
         all_read = self._read(texts)
         queries: dict[Query, int] = {}
@@ -94,9 +94,9 @@ class Candidates:
                     ranked = self.masked_lm.written(pieces, but=read.tokenised.piece(word))
                 elif _in_parts(word, read):
                     ranked, source = nearest.get(written.lower(), ()), "vectors"
-                if kept := chosen(written, ranked, self.count):
-                    places.append(Place(word.start, word.end, kept, source))
-            found.append(Found(read.num_words, len(read.words), tuple(places)))
+                if kept := select_candidates(written, ranked, self.count):
+                    places.append(WordSlot(word.start, word.end, kept, source))
+            found.append(TextCandidates(read.num_words, len(read.words), tuple(places)))
         return found
 
     def _read(self, texts: Sequence[str]) -> list[_Read]:
@@ -106,7 +106,7 @@ class Candidates:
         return [_Read(len(words), some, read) for words, some, read in zip(all_words, open_, tokenised, strict=True)]
 
 
-def chosen(word: str, ranked: Sequence[str], count: int) -> tuple[str, ...]:
+def select_candidates(word: str, ranked: Sequence[str], count: int) -> tuple[str, ...]:
     """The first `count` of the ranked words, each in one form and not the word itself, by the alphabet.
 
     In capitals, or with a capital first, where the word is so.

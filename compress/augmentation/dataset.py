@@ -13,12 +13,12 @@ import pyarrow as pa
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from compress.augmentation.candidates import Candidates, Found
-from compress.augmentation.sampling import Variant, draw_variants
+from compress.augmentation.candidates import Candidates, TextCandidates
+from compress.augmentation.sampling import AugmentedText, sample_augmented_texts
 from compress.common import distributed
-from compress.data.arrow_shards import TOKENS, encoded_shards, read_metadata, read_shards, write_shard
+from compress.data.arrow_shards import TOKENS, read_metadata, read_shards, token_dataset_of_shards, write_shard
 from compress.data.columns import Split
-from compress.data.tokenization import Encoded, tokenise_rows
+from compress.data.tokenization import TokenDataset, tokenise_rows
 from compress.results import AugmentationCounts
 
 SHARD_TEXTS = 1000
@@ -31,7 +31,7 @@ REPLACED = pa.list_(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
+class SamplingOptions:
     """`variants`: how many of each text (of a pair, of each of its two). `probability`: of a word's replacement."""
 
     variants: int
@@ -39,10 +39,10 @@ class Draw:
     seed: int
 
 
-def augment(
+def augment_dataset(
     split: Split,
     candidates: Candidates,
-    draw: Draw,
+    draw: SamplingOptions,
     folder: Path,
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -76,7 +76,7 @@ def augment(
             variants, counts = _vary(split, shard, found, uses, draw)
             _write(split, variants, counts, paths[number])
         on_progress(before + len(shard), len(texts))
-    distributed.gathered(None)  # wait for the others' shards
+    distributed.all_gather(None)  # wait for the others' shards
     counted = (json.loads(read_metadata(path)[COUNTS]) for path in shards_in(folder))
     return sum((AugmentationCounts(**counts) for counts in counted), AugmentationCounts())
 
@@ -86,7 +86,7 @@ def _write_originals(split: Split, folder: Path) -> None:
         path = folder / f"originals-{start // SHARD_ROWS:05}.arrow"
         if not path.exists():
             rows = range(start, min(start + SHARD_ROWS, len(split)))
-            unchanged = [(row, -1, Variant(split.texts[row], ())) for row in rows]
+            unchanged = [(row, -1, AugmentedText(split.texts[row], ())) for row in rows]
             _write(split, unchanged, AugmentationCounts(rows=len(unchanged)), path)
 
 
@@ -102,12 +102,12 @@ def _uses(split: Split) -> dict[str, list[tuple[int, int]]]:
 def _vary(
     split: Split,
     texts: Sequence[str],
-    found: Sequence[Found],
+    found: Sequence[TextCandidates],
     uses: dict[str, list[tuple[int, int]]],
-    draw: Draw,
-) -> tuple[list[tuple[int, int, Variant]], AugmentationCounts]:
+    draw: SamplingOptions,
+) -> tuple[list[tuple[int, int, AugmentedText]], AugmentationCounts]:
     """(row, which text of it, its variant) of some texts wherever they stand."""
-    made: list[tuple[int, int, Variant]] = []
+    made: list[tuple[int, int, AugmentedText]] = []
     counts = AugmentationCounts()
     for text, (num_words, num_replaceable, places) in zip(texts, found, strict=True):
         sources = [place.source for place in places]
@@ -120,7 +120,7 @@ def _vary(
         )
         for row, which in uses[text]:
             beside = "" if split.pairs is None else f"{which}{(split.pairs, split.texts)[which][row]}"
-            drawn = draw_variants(
+            drawn = sample_augmented_texts(
                 text, places, count=draw.variants, probability=draw.probability, seed=draw.seed, beside=beside
             )
             made += [(row, which, variant) for variant in drawn.variants]
@@ -136,7 +136,9 @@ def _vary(
     return made, counts
 
 
-def _write(split: Split, rows: Sequence[tuple[int, int, Variant]], counts: AugmentationCounts, path: Path) -> None:
+def _write(
+    split: Split, rows: Sequence[tuple[int, int, AugmentedText]], counts: AugmentationCounts, path: Path
+) -> None:
     numbers = [row for row, _, _ in rows]
     texts = [variant.text if which < 1 else split.texts[row] for row, which, variant in rows]
     columns = {"text": pa.array(texts, type=pa.string())}
@@ -153,15 +155,15 @@ def _write(split: Split, rows: Sequence[tuple[int, int, Variant]], counts: Augme
     write_shard(table.replace_schema_metadata({COUNTS: json.dumps(asdict(counts))}), path)
 
 
-def tokenise(
+def tokenise_dataset(
     texts: Path,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     *,
     max_length: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Encoded:
-    """The rows that `augment` wrote to `texts`, as token rows in the same order, kept in `folder`; resumable."""
+) -> TokenDataset:
+    """The rows of `augment_dataset` in `texts`, tokenised in the same order and kept in `folder`. Resumable."""
     folder.mkdir(parents=True, exist_ok=True)
     sources = shards_in(texts)
     for number, source in enumerate(sources):
@@ -176,8 +178,8 @@ def tokenise(
                 target,
             )
         on_progress(number + 1, len(sources))
-    distributed.gathered(None)
-    return encoded_shards(shards_in(folder), tokenizer)
+    distributed.all_gather(None)
+    return token_dataset_of_shards(shards_in(folder), tokenizer)
 
 
 def _tokens(rows: dict[str, list], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> pa.Table:
@@ -185,17 +187,17 @@ def _tokens(rows: dict[str, list], tokenizer: PreTrainedTokenizerBase, *, max_le
     return pa.table({name: pa.array(cells, type=TOKENS) for name, cells in columns.items()})
 
 
-class Made(NamedTuple):
-    """Of each row that `augment` wrote, (rows,): the number of the row it comes from, and whether it is a variant."""
+class RowOrigins(NamedTuple):
+    """Where each row of `augment_dataset` comes from, (rows,): its source row, and whether it is augmented."""
 
     row: np.ndarray
     is_variant: np.ndarray
 
 
-def origins_of(folder: Path) -> Made:
+def origins_of(folder: Path) -> RowOrigins:
     """Where each row comes from. The first rows are the originals, in their order."""
     rows = read_shards(shards_in(folder)).data
-    return Made(rows.column("row").to_numpy(), rows.column("varied").to_numpy() >= 0)
+    return RowOrigins(rows.column("row").to_numpy(), rows.column("varied").to_numpy() >= 0)
 
 
 def shards_in(folder: Path) -> list[Path]:

@@ -14,8 +14,8 @@ from compress.augmentation.words import Word
 from compress.data.batching import PaddingCollator
 from compress.models.architectures import capabilities_of
 from compress.models.inference import TOKENS_AT_ONCE, batches_of_like_length
-from compress.models.layout import anatomy_of
-from compress.models.precision import Precision, autocast, cast_once
+from compress.models.layout import encoder_modules
+from compress.models.precision import Precision, autocast, low_precision_copy
 
 STEP = 1e-4  # to which scores are rounded: of equal ones the lower number goes first
 
@@ -50,7 +50,7 @@ class MaskedLM:
     ) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.precision: Precision = precision
-        self.model = nn.Module.to(cast_once(model, precision), self.device).eval()
+        self.model = nn.Module.to(low_precision_copy(model, precision), self.device).eval()
         self.tokenizer = tokenizer
         self.words = whole_words(tokenizer, model.config.vocab_size)
         self._pieces = {number: piece for piece, number in tokenizer.get_vocab().items()}
@@ -120,7 +120,7 @@ class MaskedLM:
             batch = [queries[number] for number in numbers]
             inputs = collate([{"input_ids": query.tokens} for query in batch])
             positions = torch.tensor([[query.position] for query in batch], device=self.device)
-            with autocast(self.precision), reading_only(self.model, positions):
+            with autocast(self.precision), logits_at(self.model, positions):
                 logits = self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
             for marked in {query.marked for query in batch}:
                 rows = [row for row, query in enumerate(batch) if query.marked == marked]
@@ -143,7 +143,7 @@ def ranked(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def reading_only(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
+def logits_at(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
     """Inside, the head of `model` sees only these positions of each row, (rows, count): its logits are
     (rows, count, pieces). Of the last layer the feed-forward part too, where we know the architecture.
     """
@@ -157,7 +157,7 @@ def reading_only(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
 
     encoder: Any = model.base_model
     if capabilities_of(model.config.model_type).post_layer_norm:
-        norm = anatomy_of(model).layers[-1].attention_norm
+        norm = encoder_modules(model).layers[-1].attention_norm
         hook = norm.register_forward_hook(lambda _, __, states: narrowed(states))
     else:
         hook = encoder.register_forward_hook(narrow_output)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from compress.augmentation.masked_lm import reading_only
+from compress.augmentation.masked_lm import logits_at
 from compress.data.batching import PaddingCollator, read_rows
-from compress.data.tokenization import Encoded
+from compress.data.tokenization import TokenDataset
 from compress.distillation import layer_outputs
-from compress.distillation.training_loop import Schedule, Setting, train
+from compress.distillation.training_loop import Schedule, TrainContext, train
 from compress.models.inference import TOKENS_AT_ONCE, batches_of_like_length
 from compress.models.precision import Precision, autocast
 from compress.results import MaskedLMAccuracy, TrainingResult
@@ -31,7 +31,7 @@ class MaskedLanguageModel(nn.Module):
     With `frozen` the encoder stays as it is, and the head alone learns.
     """
 
-    reads = layer_outputs.Wanted()
+    reads = layer_outputs.RequestedOutputs()
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, frozen: bool, seed: int) -> None:
         super().__init__()
@@ -62,16 +62,16 @@ class MaskedLanguageModel(nn.Module):
 
     def forward(self, *, input_ids: Tensor, attention_mask: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
         """Tokens as they are, (batch, positions). Returns loss name -> loss (batch,)."""
-        positions, counts = drawn_positions(input_ids, attention_mask, self.special_ids, seed=self.seed)
+        positions, counts = masked_positions(input_ids, attention_mask, self.special_ids, seed=self.seed)
         truth = input_ids.gather(1, positions)
         shown = input_ids.scatter(1, positions, torch.where(counts, self.mask_token_id, truth))
-        with reading_only(self.student, positions):
+        with logits_at(self.student, positions):
             logits = self.student(input_ids=shown, attention_mask=attention_mask).logits
         losses = functional.cross_entropy(logits.float().transpose(1, 2), truth, reduction="none")
         return {"masked": (losses * counts).sum(dim=1) / counts.sum(dim=1).clamp(min=1)}
 
 
-def drawn_positions(
+def masked_positions(
     tokens: Tensor, mask: Tensor, special_ids: list[int], *, seed: int, share: float = MASKED_SHARE
 ) -> tuple[Tensor, Tensor]:
     """A share of each row's positions, special pieces apart, at least one: (rows, most), and which of them count.
@@ -80,8 +80,8 @@ def drawn_positions(
     """
     open_ = mask.bool() & ~torch.isin(tokens, torch.tensor(special_ids, device=tokens.device))
     places = torch.arange(tokens.shape[1], device=tokens.device)
-    row = _mixed((tokens * open_ * (2 * places + 1)).sum(dim=1, keepdim=True) + seed)
-    keys = (_mixed(row + places) & (2**52 - 1)).double().masked_fill(~open_, torch.inf)
+    row = _hash64((tokens * open_ * (2 * places + 1)).sum(dim=1, keepdim=True) + seed)
+    keys = (_hash64(row + places) & (2**52 - 1)).double().masked_fill(~open_, torch.inf)
     available = open_.sum(dim=1, keepdim=True)
     wanted = torch.minimum((available * share).round().long().clamp(min=1), available)
     most = max(1, int(wanted.max()))
@@ -89,7 +89,7 @@ def drawn_positions(
     return positions, torch.arange(most, device=tokens.device) < wanted
 
 
-def _mixed(values: Tensor) -> Tensor:
+def _hash64(values: Tensor) -> Tensor:
     """A hash of 64-bit integers, after splitmix64 (Steele, Lea and Flood 2014), with arithmetic shifts."""
     values = values + -7046029254386353131
     values = (values ^ (values >> 30)) * -4658895280553007687
@@ -100,10 +100,10 @@ def _mixed(values: Tensor) -> Tensor:
 def train_head(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    data: Encoded,
-    held_out: Encoded,
+    data: TokenDataset,
+    held_out: TokenDataset,
     schedule: Schedule,
-    setting: Setting,
+    setting: TrainContext,
     *,
     frozen: bool,
 ) -> TrainingResult:
@@ -122,7 +122,7 @@ def train_head(
 def accuracy(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    held_out: Encoded,
+    held_out: TokenDataset,
     *,
     precision: Precision = "fp32",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -142,7 +142,7 @@ def accuracy(
     for numbers in batches_of_like_length(order, lengths * ASKED_A_ROW, TOKENS_AT_ONCE[device.type]):
         batch = {name: value.to(device) for name, value in collate(read_rows(held_out.rows, numbers)).items()}
         tokens, mask = batch["input_ids"], batch["attention_mask"]
-        positions, counts = drawn_positions(tokens, mask, tokenizer.all_special_ids, seed=0, share=1.0)
+        positions, counts = masked_positions(tokens, mask, tokenizer.all_special_ids, seed=0, share=1.0)
         rows, place = counts[:, :ASKED_A_ROW].nonzero(as_tuple=True)
         if not len(rows):  # special pieces alone
             continue
@@ -150,7 +150,7 @@ def accuracy(
         tokens, mask = tokens[rows], mask[rows]
         truth = tokens.gather(1, asked)
         shown = tokens.scatter(1, asked, tokenizer.mask_token_id)
-        with autocast(precision), reading_only(model, asked):
+        with autocast(precision), logits_at(model, asked):
             logits = model(input_ids=shown, attention_mask=mask).logits[:, 0]
         best = logits.topk(max(TOP)).indices == truth
         for count in TOP:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compress.augmentation.candidates import Place, Source
+from compress.augmentation.candidates import Source, WordSlot
 
-DRAWN_AT_MOST = 5  # times as many as wanted, before a text is held to have no more
+MOST_DRAWS = 5  # times as many as wanted, before a text is held to have no more
 
 
 class Replacement(NamedTuple):
@@ -20,23 +20,23 @@ class Replacement(NamedTuple):
     source: Source
 
 
-class Variant(NamedTuple):
+class AugmentedText(NamedTuple):
     """A text with some of its words replaced."""
 
     text: str
     replaced: tuple[Replacement, ...]
 
 
-class Drawn(NamedTuple):
+class SampledTexts(NamedTuple):
     """`variants`: all different, none equal to the text. `num_again`: draws that gave one of those again."""
 
-    variants: list[Variant]
+    variants: list[AugmentedText]
     num_again: int
 
 
-def draw_variants(
-    text: str, places: Sequence[Place], *, count: int, probability: float, seed: int, beside: str = ""
-) -> Drawn:
+def sample_augmented_texts(
+    text: str, places: Sequence[WordSlot], *, count: int, probability: float, seed: int, beside: str = ""
+) -> SampledTexts:
     """Up to `count` variants: each word of `places` replaced with `probability`, by a candidate drawn uniformly.
 
     The numbers come from a counter-based generator (Philox; Salmon et al. 2011) keyed by (seed, text, the text
@@ -44,24 +44,24 @@ def draw_variants(
     again, until five times as many were drawn as were wanted.
     """
     if not places or not count or not probability:
-        return Drawn([], 0)
-    numbers = _generator(seed, text, beside).random((DRAWN_AT_MOST, count, len(places), 2))
+        return SampledTexts([], 0)
+    numbers = _generator(seed, text, beside).random((MOST_DRAWS, count, len(places), 2))
     sizes = np.array([len(place.candidates) for place in places])
     picks = np.where(numbers[..., 0] < probability, (numbers[..., 1] * sizes).astype(np.int64), -1)
-    seen: dict[str, Variant] = {}
+    seen: dict[str, AugmentedText] = {}
     num_again = 0
     for pick in picks.reshape(-1, len(places)).tolist():
         if len(seen) == count:
             break
-        variant = replaced(text, places, pick)
+        variant = apply_replacements(text, places, pick)
         if variant.text == text or variant.text in seen:
             num_again += 1
         else:
             seen[variant.text] = variant
-    return Drawn(list(seen.values()), num_again)
+    return SampledTexts(list(seen.values()), num_again)
 
 
-def replaced(text: str, places: Sequence[Place], picks: Sequence[int]) -> Variant:
+def apply_replacements(text: str, places: Sequence[WordSlot], picks: Sequence[int]) -> AugmentedText:
     """The text with the candidates that are picked, by number, in their places; -1 leaves a word as it is."""
     parts, made = [], []
     end_of_last = length = 0
@@ -73,7 +73,7 @@ def replaced(text: str, places: Sequence[Place], picks: Sequence[int]) -> Varian
         length += len(before) + len(new)
         made.append(Replacement(length - len(new), length, text[place.start : place.end], place.source))
         end_of_last = place.end
-    return Variant("".join([*parts, text[end_of_last:]]), tuple(made))
+    return AugmentedText("".join([*parts, text[end_of_last:]]), tuple(made))
 
 
 def _generator(seed: int, text: str, beside: str) -> np.random.Generator:

@@ -35,7 +35,7 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def from_main(value: Value) -> Value:
+def broadcast_from_main(value: Value) -> Value:
     """The main process's value, in every process. All must call it; values are pickled."""
     if count() == 1:
         return value
@@ -44,7 +44,7 @@ def from_main(value: Value) -> Value:
     return box[0]
 
 
-def gathered(value: Value) -> list[Value]:
+def all_gather(value: Value) -> list[Value]:
     """The values of all processes in the order of their ranks, in every process. All must call it."""
     if count() == 1:
         return [value]
@@ -64,9 +64,9 @@ def main_first() -> Iterator[None]:
             yield
             through = True
         finally:
-            from_main(through)
+            broadcast_from_main(through)
     else:
-        if not from_main(False):
+        if not broadcast_from_main(False):
             raise SystemExit(2)
         yield
 
@@ -79,7 +79,7 @@ def leave() -> bool:
     if count() == 1:
         return True
     was_main = is_main()
-    from_main(None)  # none may be gone while another still talks to it
+    broadcast_from_main(None)  # none may be gone while another still talks to it
     _end()
     for name in LAUNCHED_BY:
         os.environ.pop(name, None)

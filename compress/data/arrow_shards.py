@@ -8,7 +8,7 @@ import pyarrow.compute
 from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
-from compress.data.tokenization import Encoded, encoded_rows
+from compress.data.tokenization import TokenDataset, token_dataset
 
 TOKENS = pa.list_(pa.int32())
 RECORD_ROWS = 1000
@@ -33,8 +33,8 @@ def read_metadata(path: Path) -> dict[bytes, bytes]:
         return reader.schema.metadata or {}
 
 
-def encoded_shards(paths: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> Encoded:
+def token_dataset_of_shards(paths: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> TokenDataset:
     """Token rows that were written as shards."""
     rows = read_shards(paths)
     lengths = pyarrow.compute.list_value_length(rows.data.column("input_ids")).to_numpy()
-    return encoded_rows(rows, lengths, tokenizer)
+    return token_dataset(rows, lengths, tokenizer)

@@ -19,7 +19,7 @@ class LengthBucketedBatchSampler(Sampler[list[int]]):
 
     `share`: (rank, number of processes); the processes divide every batch among them. `micro_batch_size`: rows that a
     process takes at once; every step then has `micro_batches` parts, of like size. Where a part would be empty it holds
-    the complement ~row of a row, to be counted as none (see `Rows`): all processes must compute equally often.
+    the complement ~row of a row, to be counted as none (see `WeightedRows`): all processes must compute equally often.
     """
 
     drop_last = False
@@ -73,7 +73,7 @@ def read_rows(rows: datasets.Dataset, numbers: Sequence[int] | np.ndarray) -> li
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
-class Rows(Dataset[TokenRow]):
+class WeightedRows(Dataset[TokenRow]):
     """Rows by their numbers. ~number is the same row with `counts` 0: it is computed, and counts as no example."""
 
     def __init__(self, rows: datasets.Dataset) -> None:

@@ -66,7 +66,7 @@ def check_cells(table: "pd.DataFrame", text: Sequence[str], label: str, *, where
             )
 
 
-def names_in(column: "pd.Series", *, where: str) -> list[str]:
+def label_names_of(column: "pd.Series", *, where: str) -> list[str]:
     """The classes of a column: whole numbers in their order, anything else in that of the alphabet."""
     values = sorted({str(value).strip() for value in column})
     if len(values) > max(50, len(column) // 5):
@@ -79,7 +79,7 @@ def names_in(column: "pd.Series", *, where: str) -> list[str]:
     return values
 
 
-def indices_in(
+def label_indices_of(
     columns: Mapping[str, "pd.Series"], names: tuple[str, ...], *, by_position: bool, where: str
 ) -> dict[str, np.ndarray]:
     """The label columns of all splits as positions in `names`, (rows,) each.
@@ -103,7 +103,7 @@ def indices_in(
     return labels
 
 
-def numbers_in(columns: Mapping[str, "pd.Series"], *, where: str) -> dict[str, np.ndarray]:
+def label_values_of(columns: Mapping[str, "pd.Series"], *, where: str) -> dict[str, np.ndarray]:
     """The label columns of all splits as finite numbers, (rows,) float64 each."""
     for split, column in columns.items():
         for row, value in enumerate(column, start=1):

@@ -119,7 +119,7 @@ class Classification:
         return count >= 2
 
     def label_names(self, column: "pd.Series", *, known: Sequence[str] | None, where: str) -> tuple[str, ...]:
-        names = tuple(known or columns.names_in(column, where=where))
+        names = tuple(known or columns.label_names_of(column, where=where))
         if not self.has_outputs(len(names)):
             raise UserError(
                 f"{where}: column {column.name!r} holds {len(names)} class ({', '.join(names)}); expected at least two"
@@ -129,7 +129,7 @@ class Classification:
     def read_labels(
         self, cells: Mapping[str, "pd.Series"], names: tuple[str, ...], *, by_position: bool, where: str
     ) -> dict[str, np.ndarray]:
-        return columns.indices_in(cells, names, by_position=by_position, where=where)
+        return columns.label_indices_of(cells, names, by_position=by_position, where=where)
 
     def groups(self, labels: np.ndarray) -> np.ndarray:
         return labels
@@ -204,7 +204,7 @@ class Regression:
     def read_labels(
         self, cells: Mapping[str, "pd.Series"], names: tuple[str, ...], *, by_position: bool, where: str
     ) -> dict[str, np.ndarray]:
-        return columns.numbers_in(cells, where=where)
+        return columns.label_values_of(cells, where=where)
 
     def groups(self, labels: np.ndarray) -> np.ndarray:
         """One group: any draw will do."""

@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from compress.common import distributed
 from compress.common.errors import UserError
 from compress.common.files import write_json
-from compress.data.arrow_shards import TOKENS, encoded_shards, write_shard
-from compress.data.tokenization import Encoded, token_blocks
+from compress.data.arrow_shards import TOKENS, token_dataset_of_shards, write_shard
+from compress.data.tokenization import TokenDataset, split_into_blocks
 
 SHARD_ROWS = 50_000
 TEXTS_AT_ONCE = 500
@@ -29,14 +29,14 @@ class _Record:
     complete: bool = False
 
 
-def pack(
+def write_token_blocks(
     texts: Iterable[str],
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     *,
     max_length: int,
     on_progress: Callable[[int], None] = lambda num_texts: None,
-) -> Encoded:
+) -> TokenDataset:
     """Cut each document into blocks of `max_length` tokens, special ones included, and keep them in `folder`.
 
     No block holds parts of two documents; the last of a document is as short as it comes. Cut off and called again, the
@@ -44,8 +44,8 @@ def pack(
     """
     if distributed.is_main():
         _write(texts, tokenizer, folder, max_length, on_progress)
-    distributed.from_main(None)  # wait until it is written
-    return encoded_shards([folder / name for name in _read(folder).shards], tokenizer)
+    distributed.broadcast_from_main(None)  # wait until it is written
+    return token_dataset_of_shards([folder / name for name in _read(folder).shards], tokenizer)
 
 
 def _write(
@@ -85,7 +85,7 @@ def _shards(
     blocks: list[list[int]] = []
     num_texts = 0
     while batch := list(islice(texts, TEXTS_AT_ONCE)):
-        blocks += token_blocks(batch, tokenizer, max_length=max_length)
+        blocks += split_into_blocks(batch, tokenizer, max_length=max_length)
         num_texts += len(batch)
         if len(blocks) >= SHARD_ROWS:
             yield num_texts, blocks

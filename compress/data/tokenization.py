@@ -13,7 +13,7 @@ TOKEN_COLUMNS = ("input_ids", "token_type_ids")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoded:
+class TokenDataset:
     """Token rows: columns input_ids, token_type_ids where they are not all 0, and labels where known.
 
     `lengths`: (rows,) tokens. The attention mask follows from the lengths, when rows are padded.
@@ -24,27 +24,27 @@ class Encoded:
     input_names: list[str]
     pad_token_id: int
 
-    def with_column(self, name: str, values: np.ndarray) -> "Encoded":
+    def with_column(self, name: str, values: np.ndarray) -> "TokenDataset":
         """The same rows with one more column: (rows,), such as labels, or (rows, classes), such as logits."""
         cells = pa.array(values.ravel())
         if values.ndim == 2:
             cells = pa.FixedSizeListArray.from_arrays(cells, values.shape[1])
         return replace(self, rows=self.rows.add_column(name, cells))
 
-    def take(self, numbers: np.ndarray) -> "Encoded":
+    def take(self, numbers: np.ndarray) -> "TokenDataset":
         """The rows of these numbers."""
         return replace(self, rows=self.rows.select(numbers), lengths=self.lengths[numbers])
 
-    def without_column(self, name: str) -> "Encoded":
+    def without_column(self, name: str) -> "TokenDataset":
         """The same rows less one column."""
         return replace(self, rows=self.rows.remove_columns(name))
 
 
-def encode_split(split: Split, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Encoded:
+def encode_split(split: Split, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> TokenDataset:
     """One row per example, cut to `max_length` tokens, unpadded, with its label."""
     columns = tokenise_rows(split.texts, split.pairs, tokenizer, max_length=max_length)
     rows = Dataset.from_dict({**columns, "labels": split.labels.tolist()})
-    return encoded_rows(rows, np.array([len(ids) for ids in columns["input_ids"]]), tokenizer)
+    return token_dataset(rows, np.array([len(ids) for ids in columns["input_ids"]]), tokenizer)
 
 
 def tokenise_rows(
@@ -58,7 +58,7 @@ def tokenise_rows(
     return {name: tokens[name] for name in tokens if name == "input_ids" or pairs is not None}
 
 
-def token_blocks(texts: list[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> list[list[int]]:
+def split_into_blocks(texts: list[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> list[list[int]]:
     """Token ids of each text in blocks of `max_length` at most, each with its special tokens."""
     if not texts:
         return []
@@ -74,9 +74,9 @@ def token_blocks(texts: list[str], tokenizer: PreTrainedTokenizerBase, *, max_le
     return tokens["input_ids"]
 
 
-def encoded_rows(rows: Dataset, lengths: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> Encoded:
+def token_dataset(rows: Dataset, lengths: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> TokenDataset:
     """Rows that are tokenised already, with what the tokenizer knows of them."""
-    return Encoded(
+    return TokenDataset(
         rows=rows,
         lengths=lengths,
         input_names=[name for name in rows.column_names if name in TOKEN_COLUMNS],

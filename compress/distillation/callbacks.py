@@ -29,7 +29,7 @@ def latest_checkpoint(folder: Path) -> str | None:
             if path not in complete:
                 shutil.rmtree(path, ignore_errors=True)
         found = str(complete[-1]) if complete else None
-    return distributed.from_main(found)
+    return distributed.broadcast_from_main(found)
 
 
 def _step(checkpoint: Path) -> int:
@@ -41,7 +41,7 @@ class Checkpoints(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called when the trainer has written one."""
-        distributed.gathered(None)  # wait for all
+        distributed.all_gather(None)  # wait for all
         if not distributed.is_main():
             return
         newest = Path(args.output_dir) / f"checkpoint-{state.global_step}"
@@ -77,7 +77,9 @@ class BestEpoch(TrainerCallback):
         """
         if state.global_step == 0:
             return
-        self.scores = distributed.from_main(json.loads(self.record.read_text()) if self.record.exists() else [])
+        self.scores = distributed.broadcast_from_main(
+            json.loads(self.record.read_text()) if self.record.exists() else []
+        )
         if len(self.scores) < self._ended(state):
             self._score(model)
 
@@ -93,7 +95,7 @@ class BestEpoch(TrainerCallback):
 
     def restore(self, student: PreTrainedModel) -> None:
         """Load the best epoch's weights back into the student."""
-        distributed.from_main(None)  # wait until they are written
+        distributed.broadcast_from_main(None)  # wait until they are written
         load_model(student, str(self.path))
 
     def _score(self, model: TrainingModule) -> None:

@@ -19,7 +19,7 @@ from compress.common.errors import UserError
 SCORES = "pocketbert_scores"
 
 
-class Attended(NamedTuple):
+class AttentionInternals(NamedTuple):
     """What a layer's attention compared, each (batch, heads, positions, head width), and its scores before the mask.
 
     `scores`: (batch, heads, queries, keys).
@@ -40,21 +40,21 @@ def _attention_returning_scores(
     scaling: float | None = None,
     dropout: float = 0.0,
     **_: object,
-) -> tuple[Tensor, Attended]:
+) -> tuple[Tensor, AttentionInternals]:
     """Eager attention. Returns the context (batch, positions, heads, head width), and what it came from."""
     scores = torch.matmul(query, key.transpose(2, 3)) * (scaling or query.shape[-1] ** -0.5)
     masked = scores if attention_mask is None else scores + attention_mask
     weights = nn.functional.dropout(nn.functional.softmax(masked, dim=-1), p=dropout, training=module.training)
     context = torch.matmul(weights, value).transpose(1, 2).contiguous()
-    return context, Attended(scores, query, key, value)
+    return context, AttentionInternals(scores, query, key, value)
 
 
 AttentionInterface.register(SCORES, _attention_returning_scores)
 AttentionMaskInterface.register(SCORES, eager_mask)
 
 
-class Wanted(NamedTuple):
-    """What is to be read. `scores` and `vectors` can be had inside `exposing_attention` only."""
+class RequestedOutputs(NamedTuple):
+    """What is to be read. `scores` and `vectors` can be had inside `capture_attention_scores` only."""
 
     hidden: bool = False
     scores: bool = False
@@ -65,7 +65,7 @@ class Wanted(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taps:
+class LayerOutputs:
     """One forward pass, tapped; what was not wanted is empty.
 
     `hidden`: embedding output, then each layer's output, each (batch, positions, width).
@@ -78,9 +78,9 @@ class Taps:
     scores: tuple[Tensor, ...] = ()
     vectors: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
 
-    def of_layers(self, layers: Sequence[int]) -> "Taps":
+    def of_layers(self, layers: Sequence[int]) -> "LayerOutputs":
         """The embedding output, and of the layers only those named, counted from 1."""
-        return Taps(
+        return LayerOutputs(
             last=self.last,
             hidden=tuple(self.hidden[layer] for layer in (0, *layers)) if self.hidden else (),
             scores=tuple(self.scores[layer - 1] for layer in layers) if self.scores else (),
@@ -89,7 +89,7 @@ class Taps:
 
 
 @contextmanager
-def attending(implementation: str, *models: PreTrainedModel) -> Iterator[None]:
+def using_attention(implementation: str, *models: PreTrainedModel) -> Iterator[None]:
     """Inside, these models compute attention by this implementation; afterwards as before."""
     before = [model.config._attn_implementation for model in models]
     try:
@@ -102,12 +102,12 @@ def attending(implementation: str, *models: PreTrainedModel) -> Iterator[None]:
 
 
 @contextmanager
-def exposing_attention(*models: PreTrainedModel) -> Iterator[None]:
+def capture_attention_scores(*models: PreTrainedModel) -> Iterator[None]:
     """Inside, these models can be read with their scores and vectors; afterwards they compute attention as before.
 
     Raises UserError for an architecture that does not use transformers' AttentionInterface.
     """
-    with attending(SCORES, *models):
+    with using_attention(SCORES, *models):
         for model in models:
             if model.base_model.config._attn_implementation != SCORES:  # type: ignore[union-attr]
                 raise UserError(
@@ -138,14 +138,14 @@ def first_layers_only(model: PreTrainedModel, num_layers: int) -> Iterator[None]
         setattr(parent, name, layers)
 
 
-def read(model: PreTrainedModel, inputs: dict[str, Tensor], wanted: Wanted) -> Taps:
+def read(model: PreTrainedModel, inputs: dict[str, Tensor], wanted: RequestedOutputs) -> LayerOutputs:
     """Run the encoder of `model` (without its head) on `inputs` and return its taps."""
     encoder: Any = model.base_model
     attended = wanted.scores or wanted.vectors
     assert not attended or encoder.config._attn_implementation == SCORES
     output = encoder(**inputs, output_hidden_states=wanted.hidden, output_attentions=attended)
-    layers: Sequence[Attended] = output.attentions if attended else ()
-    return Taps(
+    layers: Sequence[AttentionInternals] = output.attentions if attended else ()
+    return LayerOutputs(
         last=output.last_hidden_state,
         hidden=output.hidden_states if wanted.hidden else (),
         scores=tuple(layer.scores for layer in layers) if wanted.scores else (),

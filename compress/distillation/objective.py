@@ -40,9 +40,9 @@ class Objective:
         assert self.task_type or not (self.prediction or self.labels), "losses of logits depend on the task type"
 
     @property
-    def reads(self) -> layer_outputs.Wanted:
+    def reads(self) -> layer_outputs.RequestedOutputs:
         """What must be read from both models."""
-        return layer_outputs.Wanted(
+        return layer_outputs.RequestedOutputs(
             hidden=bool(self.embedding) or _any(self.hidden),
             scores=_any(self.attention),
             vectors=_any(self.relations),
@@ -89,7 +89,7 @@ class TrainingModule(Protocol):
     student: PreTrainedModel
 
     @property
-    def reads(self) -> layer_outputs.Wanted:
+    def reads(self) -> layer_outputs.RequestedOutputs:
         """What must be read from the teacher."""
 
     def forward(self, *args: Any, **inputs: Any) -> dict[str, Tensor]:
@@ -112,13 +112,13 @@ class DistillationModel(nn.Module):
         self.objective = objective
 
     @property
-    def reads(self) -> layer_outputs.Wanted:
+    def reads(self) -> layer_outputs.RequestedOutputs:
         """What must be read from both models."""
         return self.objective.reads
 
     def forward(
         self,
-        teacher: layer_outputs.Taps | None = None,
+        teacher: layer_outputs.LayerOutputs | None = None,
         teacher_logits: Tensor | None = None,
         labels: Tensor | None = None,
         **inputs: Tensor,
@@ -144,7 +144,7 @@ class DistillationModel(nn.Module):
         return dict(parts)
 
     def _layer_losses(
-        self, ours: layer_outputs.Taps, theirs: layer_outputs.Taps, mask: Tensor
+        self, ours: layer_outputs.LayerOutputs, theirs: layer_outputs.LayerOutputs, mask: Tensor
     ) -> list[tuple[str, Tensor]]:
         objective, projections = self.objective, self.projections
         num_layers = self.student.config.num_hidden_layers

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from compress.common.errors import raise_any
 from compress.distillation import layer_outputs
 from compress.models.compatibility import EncoderFacts, initialisation_problems
-from compress.models.layout import Anatomy, Layer, anatomy_of
+from compress.models.layout import EncoderModules, Layer, encoder_modules
 
 Batch = dict[str, Tensor]
 
@@ -53,7 +53,7 @@ def project_teacher(
     raise_any(initialisation_problems("projected", shape, EncoderFacts.of_config(teacher.config.to_dict())))
     nn.Module.to(student, "cpu").eval()
     nn.Module.to(teacher, "cpu").eval()
-    ours, theirs = anatomy_of(student), anatomy_of(teacher)
+    ours, theirs = encoder_modules(student), encoder_modules(teacher)
     recorded = _record(teacher, theirs, batches)
     mapped = [recorded.hidden[0], *(recorded.hidden[layer] for layer in layer_map)]
     projection = principal_subspace(mapped, student.config.hidden_size, seed=seed)
@@ -87,7 +87,7 @@ def principal_subspace(states: Sequence[Tensor], width: int, *, seed: int) -> Te
     return (top @ rotation).float()
 
 
-def _record(teacher: PreTrainedModel, anatomy: Anatomy, batches: Sequence[Batch]) -> _Recorded:
+def _record(teacher: PreTrainedModel, anatomy: EncoderModules, batches: Sequence[Batch]) -> _Recorded:
     layers = anatomy.layers
     hidden: list[list[Tensor]] = [[] for _ in range(len(layers) + 1)]
     attention_output: list[list[Tensor]] = [[] for _ in layers]
@@ -98,7 +98,7 @@ def _record(teacher: PreTrainedModel, anatomy: Anatomy, batches: Sequence[Batch]
             _captured([layer.attention_norm for layer in layers], outputs=True) as attended,
             _captured([layer.second for layer in layers], outputs=False) as active,
         ):
-            tapped = layer_outputs.read(teacher, batch, layer_outputs.Wanted(hidden=True))
+            tapped = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True))
         for store, value in zip(hidden, tapped.hidden, strict=True):
             store.append(value[real])
         for store, value in zip(attention_output, attended, strict=True):
@@ -143,7 +143,7 @@ def _set(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
     linear.bias.copy_(bias)
 
 
-def _project_embeddings(ours: Anatomy, theirs: Anatomy, projection: Tensor) -> None:
+def _project_embeddings(ours: EncoderModules, theirs: EncoderModules, projection: Tensor) -> None:
     """Word, position and type embeddings; a constant that the teacher adds goes into the types."""
     ours.word.weight.copy_(theirs.wide(theirs.word.weight) @ projection)
     ours.positions().copy_((theirs.wide(theirs.positions()) @ projection)[: len(ours.positions())])
@@ -244,10 +244,10 @@ def project_head(
     into the bias of the output. Both heads must be of the form that `anatomy.Head` describes.
     """
     nn.Module.to(teacher, "cpu").eval()
-    ours, theirs = anatomy_of(student).head, anatomy_of(teacher).head
+    ours, theirs = encoder_modules(student).head, encoder_modules(teacher).head
     assert ours is not None and theirs is not None
     first_tokens = torch.cat(
-        [layer_outputs.read(teacher, batch, layer_outputs.Wanted()).last[:, 0] for batch in batches]
+        [layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs()).last[:, 0] for batch in batches]
     )
     units = theirs.dense(first_tokens).tanh()
     importance = units.std(dim=0) * theirs.out.weight.norm(dim=0)

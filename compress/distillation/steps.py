@@ -13,11 +13,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from compress.common.errors import raise_any
 from compress.data.batching import PaddingCollator, read_rows
 from compress.data.task_types import TaskTypeName
-from compress.data.tokenization import Encoded
+from compress.data.tokenization import TokenDataset
 from compress.distillation import layer_outputs
 from compress.distillation.objective import DistillationModel, Objective, Projections
 from compress.distillation.projected_initialisation import project_head, project_teacher
-from compress.distillation.training_loop import Schedule, Setting, train
+from compress.distillation.training_loop import Schedule, TrainContext, train
 from compress.models import loading
 from compress.models.architectures import capabilities_of
 from compress.models.compatibility import (
@@ -29,7 +29,7 @@ from compress.models.compatibility import (
     student_kind_problems,
     weight_problems,
 )
-from compress.models.layout import anatomy_of
+from compress.models.layout import encoder_modules
 from compress.models.shape import LayerMap, StudentShape, map_layers
 from compress.models.sources import locate
 from compress.models.student import Architecture, copy_teacher_layers, new_student
@@ -40,7 +40,7 @@ PROJECTIONS_FILE = "projections.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learner:
+class StudentWithProjections:
     """A student on its way, and the projections that layer-wise stages train along with it."""
 
     student: PreTrainedModel
@@ -54,11 +54,11 @@ class Learner:
 
 def load_learner(
     folder: Path, labels: tuple[str, ...], teacher_width: int, *, task_type: TaskTypeName, seed: int
-) -> Learner:
-    """Read back what `Learner.save_encoder` wrote, under a head with random weights."""
+) -> StudentWithProjections:
+    """Read back what `StudentWithProjections.save_encoder` wrote, under a head with random weights."""
     torch.manual_seed(seed)
     student = _load_student(str(folder), labels, task_type)
-    return Learner(student=student, projections=_load_projections(folder, student, teacher_width))
+    return StudentWithProjections(student=student, projections=_load_projections(folder, student, teacher_width))
 
 
 def _load_projections(folder: Path, student: PreTrainedModel, teacher_width: int) -> Projections:
@@ -75,7 +75,7 @@ def initialise(
     shape: StudentShape,
     teacher: PreTrainedModel,
     labels: tuple[str, ...],
-    calibration: Encoded,
+    calibration: TokenDataset,
     *,
     task_type: TaskTypeName,
     seed: int,
@@ -84,7 +84,7 @@ def initialise(
     dropout: float = 0.0,
     architecture: Architecture = "bert",
     checkpoint: str | None = None,
-) -> Learner:
+) -> StudentWithProjections:
     """A student before any training. `calibration`: the rows that projected initialisation looks at."""
     torch.manual_seed(seed)
     mapped = map_layers(layer_map, shape.layers, teacher.config.num_hidden_layers)
@@ -99,7 +99,7 @@ def initialise(
             learned = _load_projections(folder, student, teacher.config.hidden_size)
             if len(learned.hidden) == num_hidden:
                 projections = learned
-        return Learner(student=student, projections=projections)
+        return StudentWithProjections(student=student, projections=projections)
     student = new_student(shape, teacher, labels, task_type=task_type, dropout=dropout, architecture=architecture)
     match how:
         case "projected":
@@ -110,19 +110,21 @@ def initialise(
             projections.start_from(torch.eye(shape.width))
         case "random":
             pass
-    return Learner(student=student, projections=projections)
+    return StudentWithProjections(student=student, projections=projections)
 
 
-def can_take_head(student: PreTrainedModel, teacher: PreTrainedModel) -> bool:
+def can_init_head_from_teacher(student: PreTrainedModel, teacher: PreTrainedModel) -> bool:
     """Whether the teacher's head can be cut down to the student's width: of the same form, the student no wider."""
     if student.config.hidden_size > teacher.config.hidden_size:
         return False
     if not capabilities_of(teacher.config.model_type).has_takeable_head:
         return False
-    return anatomy_of(teacher).head is not None and anatomy_of(student).head is not None
+    return encoder_modules(teacher).head is not None and encoder_modules(student).head is not None
 
 
-def take_head(learner: Learner, teacher: PreTrainedModel, calibration: Encoded, *, seed: int) -> None:
+def init_head_from_teacher(
+    learner: StudentWithProjections, teacher: PreTrainedModel, calibration: TokenDataset, *, seed: int
+) -> None:
     """Start the student's head from that of the fine-tuned teacher, through W_h as learned so far, in place."""
     project_head(
         learner.student,
@@ -133,12 +135,12 @@ def take_head(learner: Learner, teacher: PreTrainedModel, calibration: Encoded, 
 
 
 def distill_layers(
-    learner: Learner,
+    learner: StudentWithProjections,
     teacher: PreTrainedModel,
-    data: Encoded,
+    data: TokenDataset,
     objective: Objective,
     schedule: Schedule,
-    setting: Setting,
+    setting: TrainContext,
     *,
     layer_map: LayerMap = "uniform",
 ) -> TrainingResult:
@@ -154,7 +156,7 @@ def distill_layers(
     raise_any(problems)
     mapped = map_layers(layer_map, ours.layers, theirs.layers)
     exposed = [learner.student, teacher] if objective.reads.scores or objective.reads.vectors else []
-    with layer_outputs.exposing_attention(*exposed), layer_outputs.first_layers_only(teacher, max(mapped)):
+    with layer_outputs.capture_attention_scores(*exposed), layer_outputs.first_layers_only(teacher, max(mapped)):
         return train(
             DistillationModel(learner.student, learner.projections, objective),
             data,
@@ -168,10 +170,10 @@ def distill_layers(
 def distill_logits(
     student: PreTrainedModel,
     teacher_logits: np.ndarray,
-    data: Encoded,
+    data: TokenDataset,
     objective: Objective,
     schedule: Schedule,
-    setting: Setting,
+    setting: TrainContext,
     evaluate: Callable[[PreTrainedModel], float],
     *,
     epoch_rows: int | None = None,
@@ -192,9 +194,9 @@ def distill_logits(
 
 def fine_tune(
     model: PreTrainedModel,
-    data: Encoded,
+    data: TokenDataset,
     schedule: Schedule,
-    setting: Setting,
+    setting: TrainContext,
     evaluate: Callable[[PreTrainedModel], float],
     *,
     task_type: TaskTypeName,
@@ -219,7 +221,7 @@ def _facts_of(model: PreTrainedModel) -> EncoderFacts:
     return EncoderFacts.of_config(model.config.to_dict())
 
 
-def calibration_batches(data: Encoded, seed: int, *, batch_size: int = 32) -> Sequence[dict[str, torch.Tensor]]:
+def calibration_batches(data: TokenDataset, seed: int, *, batch_size: int = 32) -> Sequence[dict[str, torch.Tensor]]:
     """A few thousand tokens of the data, drawn by the seed, in batches of like length."""
     order = np.random.default_rng(seed).permutation(len(data.lengths))
     enough = int(np.searchsorted(np.cumsum(np.array(data.lengths)[order]), CALIBRATION_TOKENS)) + 1

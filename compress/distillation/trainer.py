@@ -10,10 +10,10 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from compress.common import distributed
-from compress.data.batching import LengthBucketedBatchSampler, Rows
+from compress.data.batching import LengthBucketedBatchSampler, WeightedRows
 from compress.distillation import layer_outputs
 from compress.distillation.objective import TrainingModule
-from compress.models.precision import Precision, cast_once
+from compress.models.precision import Precision, low_precision_copy
 
 
 class DistillationTrainer(Trainer):
@@ -54,12 +54,12 @@ class DistillationTrainer(Trainer):
         self.teacher: Any = None
         if teacher is not None:
             precision: Precision = "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32"
-            self.teacher = cast_once(teacher, precision).eval().requires_grad_(False).to(self.args.device)
+            self.teacher = low_precision_copy(teacher, precision).eval().requires_grad_(False).to(self.args.device)
 
     def get_train_dataloader(self) -> DataLoader:
         """Length-bucketed batches, which depend on (seed, epoch) alone; this process's share of each."""
         loader = DataLoader(
-            Rows(self.train_dataset),
+            WeightedRows(self.train_dataset),
             batch_sampler=self.sampler,
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
@@ -99,7 +99,7 @@ class DistillationTrainer(Trainer):
         super().log(logs, start_time)
 
     @torch.no_grad()
-    def _teacher_taps(self, inputs: dict[str, Tensor]) -> layer_outputs.Taps:
+    def _teacher_taps(self, inputs: dict[str, Tensor]) -> layer_outputs.LayerOutputs:
         assert self.teacher is not None
         tokens = {name: value for name, value in inputs.items() if name not in ("labels", "teacher_logits")}
         with self.accelerator.autocast():  # the trainer casts what it trains, and nothing else

@@ -21,13 +21,13 @@ from compress.common import distributed
 from compress.common.errors import UserError
 from compress.common.progress import ProgressBar
 from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator
-from compress.data.tokenization import Encoded
+from compress.data.tokenization import TokenDataset
 from compress.distillation import layer_outputs
 from compress.distillation.callbacks import BestEpoch, Checkpoints, Progress, latest_checkpoint
 from compress.distillation.objective import TrainingModule
 from compress.distillation.trainer import DistillationTrainer
-from compress.distillation.used_embeddings import only_used_rows, pieces_in
-from compress.models.precision import HALF, Precision, chosen
+from compress.distillation.used_embeddings import only_used_rows, tokens_in
+from compress.models.precision import HALF, Precision, resolve_precision
 from compress.results import LossEntry, TrainingResult
 
 LOG_EVERY_STEPS = 20
@@ -66,7 +66,7 @@ def rows_seen(lengths: np.ndarray, schedule: Schedule, *, seed: int) -> np.ndarr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class TrainContext:
     """Under what name a stage trains, from which seed, how it computes, and where it leaves what.
 
     `checkpoints`: when the folder holds a complete one, training goes on from there. `tensorboard`: its event files.
@@ -84,9 +84,9 @@ class Setting:
 
 def train(
     model: TrainingModule,
-    data: Encoded,
+    data: TokenDataset,
     schedule: Schedule,
-    setting: Setting,
+    setting: TrainContext,
     *,
     teacher: PreTrainedModel | None = None,
     layer_map: tuple[int, ...] = (),
@@ -115,7 +115,7 @@ def train(
     started = time.perf_counter()
     embedding: AbstractContextManager = nullcontext()
     if not whole_embedding:
-        embedding = only_used_rows(model.student, pieces_in(data, model.student.config.vocab_size))
+        embedding = only_used_rows(model.student, tokens_in(data, model.student.config.vocab_size))
     attention = fastest_attention(model.student, data.lengths, setting.precision)
     with bar, embedding, attention:
         trainer = DistillationTrainer(
@@ -151,8 +151,8 @@ def fastest_attention(model: PreTrainedModel, lengths: np.ndarray, precision: Pr
     On a CPU in bf16, the backward pass of torch's own attention takes 2 to 10 times as long as plain products do.
     """
     slow = model.config._attn_implementation == "sdpa" and not torch.cuda.is_available()
-    if slow and chosen(precision) == "bf16" and np.quantile(lengths, 0.9) <= PLAIN_ATTENTION_UP_TO:
-        return layer_outputs.attending("eager", model)
+    if slow and resolve_precision(precision) == "bf16" and np.quantile(lengths, 0.9) <= PLAIN_ATTENTION_UP_TO:
+        return layer_outputs.using_attention("eager", model)
     return nullcontext()
 
 
@@ -178,9 +178,9 @@ def _run(
         raise
 
 
-def arguments(schedule: Schedule, num_steps: int, setting: Setting, model: TrainingModule) -> TrainingArguments:
+def arguments(schedule: Schedule, num_steps: int, setting: TrainContext, model: TrainingModule) -> TrainingArguments:
     """A stage's options as the trainer takes them."""
-    precision = chosen(setting.precision)
+    precision = resolve_precision(setting.precision)
     made = TrainingArguments(
         output_dir=str(setting.checkpoints),
         num_train_epochs=schedule.epochs,

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from compress.data.tokenization import Encoded
+from compress.data.tokenization import TokenDataset
 
 
-def pieces_in(data: Encoded, vocab_size: int) -> np.ndarray:
+def tokens_in(data: TokenDataset, vocab_size: int) -> np.ndarray:
     """The numbers of the pieces that the rows use, in order, (pieces,)."""
     seen = np.zeros(vocab_size, dtype=bool)
     seen[data.pad_token_id] = True
@@ -26,7 +26,7 @@ def pieces_in(data: Encoded, vocab_size: int) -> np.ndarray:
     return np.flatnonzero(seen)
 
 
-class UsedRows(nn.Module):
+class PartialEmbedding(nn.Module):
     """A word embedding with weights for some pieces; the rows of all others stay as they are in `whole`.
 
     In training mode it knows the pieces in `used` alone. What does not change is no buffer: data-parallel training
@@ -44,7 +44,7 @@ class UsedRows(nn.Module):
         self.place = place
         self.rest = whole.weight.detach()
 
-    def _apply(self, fn: Any, *options: Any, **more: Any) -> "UsedRows":
+    def _apply(self, fn: Any, *options: Any, **more: Any) -> "PartialEmbedding":
         self.place, self.rest = fn(self.place), fn(self.rest)
         return super()._apply(fn, *options, **more)
 
@@ -61,7 +61,7 @@ class UsedRows(nn.Module):
 def only_used_rows(model: PreTrainedModel, used: np.ndarray) -> Iterator[None]:
     """Inside, only these rows of the model's word embedding are weights; afterwards the embedding is whole again."""
     whole: Any = model.get_input_embeddings()
-    part = UsedRows(whole, used).train(model.training)
+    part = PartialEmbedding(whole, used).train(model.training)
     model.set_input_embeddings(part)
     try:
         yield

@@ -96,7 +96,7 @@ def read_encoder(name: str) -> EncoderFacts:
         raise error.within(name) from error
 
 
-def carrying_problems(kind: str) -> list[Problem]:
+def projection_problems(kind: str) -> list[Problem]:
     """Whether a student can start from the weights of a teacher of this architecture."""
     capabilities = capabilities_of(kind)
     if capabilities.weights_can_be_projected:
@@ -114,7 +114,7 @@ def initialisation_problems(how: Initialisation, shape: StudentShape, teacher: E
     """Whether a student of this shape can get its first weights from the teacher."""
     if how in ("random", "checkpoint"):
         return []
-    if problems := carrying_problems(teacher.kind):
+    if problems := projection_problems(teacher.kind):
         return problems
     if how == "teacher_layers":
         widths = {

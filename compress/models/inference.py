@@ -9,8 +9,8 @@ from transformers import PreTrainedModel
 
 from compress.common import distributed
 from compress.data.batching import PaddingCollator, read_rows
-from compress.data.tokenization import Encoded
-from compress.models.precision import Precision, autocast, cast_once
+from compress.data.tokenization import TokenDataset
+from compress.models.precision import Precision, autocast, low_precision_copy
 
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 2**15}
 
@@ -18,7 +18,7 @@ TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 2**15}
 @torch.no_grad()
 def predict_logits(
     model: PreTrainedModel,
-    encoded: Encoded,
+    encoded: TokenDataset,
     *,
     tokens_at_once: int | None = None,
     precision: Precision = "fp32",
@@ -31,7 +31,7 @@ def predict_logits(
     """
     training = model.training
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    answering = nn.Module.to(cast_once(model, precision), device).eval()
+    answering = nn.Module.to(low_precision_copy(model, precision), device).eval()
     by_length = np.argsort(encoded.lengths, kind="stable")[distributed.rank() :: distributed.count()]
     found: list[np.ndarray] = []
     collate = PaddingCollator(encoded.pad_token_id)
@@ -44,7 +44,7 @@ def predict_logits(
         found.append(logits.float().cpu().numpy())
         on_progress(done := done + len(numbers), len(by_length))
     model.train(training)
-    shares = distributed.gathered((by_length, np.concatenate(found) if found else None))
+    shares = distributed.all_gather((by_length, np.concatenate(found) if found else None))
     gathered = np.concatenate([values for _, values in shares if values is not None])
     return gathered[np.argsort(np.concatenate([rows for rows, _ in shares]), kind="stable")]
 

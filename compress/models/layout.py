@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from compress.common.errors import raise_any
 from compress.models.architectures import capabilities_of
-from compress.models.compatibility import carrying_problems
+from compress.models.compatibility import projection_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Head:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anatomy:
+class EncoderModules:
     """An encoder's weights. `word`, `position`, `token_type`: embeddings (pieces, positions or types; width).
 
     `first_position`: the row of `position` that the first token takes. `widening`: what carries ELECTRA's narrow
@@ -69,14 +69,14 @@ class Anatomy:
         return self.token_type.weight
 
 
-def anatomy_of(model: PreTrainedModel) -> Anatomy:
+def encoder_modules(model: PreTrainedModel) -> EncoderModules:
     """The weights of an encoder, or of the one inside a classifier. Raises UserError for another architecture."""
     kind = model.config.model_type
-    raise_any(carrying_problems(kind))
+    raise_any(projection_problems(kind))
     encoder: Any = model.base_model
     whole: Any = model
     if kind == "distilbert":
-        return Anatomy(
+        return EncoderModules(
             word=encoder.embeddings.word_embeddings,
             position=encoder.embeddings.position_embeddings,
             first_position=0,
@@ -87,7 +87,7 @@ def anatomy_of(model: PreTrainedModel) -> Anatomy:
             head=None,  # its activation is ReLU
         )
     shifted = capabilities_of(kind).positions_behind_padding
-    return Anatomy(
+    return EncoderModules(
         word=encoder.embeddings.word_embeddings,
         position=encoder.embeddings.position_embeddings,
         first_position=model.config.pad_token_id + 1 if shifted else 0,

@@ -102,7 +102,7 @@ def load_masked_lm(name: str, *, new_head: bool = False) -> PreTrainedModel:
     return _load_weights(AutoModelForMaskedLM, name, with_head=not new_head).eval()
 
 
-def label_names(model: PreTrainedModel) -> tuple[str, ...]:
+def label_names_of_model(model: PreTrainedModel) -> tuple[str, ...]:
     """The model's class names in the order of its logits."""
     names: Any = model.config.id2label
     return tuple(names[index] for index in range(len(names)))

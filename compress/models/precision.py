@@ -19,7 +19,7 @@ def machine_has_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def chosen(wanted: Precision) -> Precision:
+def resolve_precision(wanted: Precision) -> Precision:
     """What `auto` means on this machine: bf16 where it has it, else fp16 on a GPU and fp32 on a CPU.
 
     Raises UserError for fp16 without a GPU.
@@ -34,16 +34,16 @@ def chosen(wanted: Precision) -> Precision:
 
 def autocast(wanted: Precision) -> torch.autocast:
     """A context in which products are taken in that precision."""
-    dtype = HALF.get(chosen(wanted))
+    dtype = HALF.get(resolve_precision(wanted))
     return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", dtype=dtype, enabled=dtype is not None)
 
 
-def cast_once(model: Any, wanted: Precision) -> Any:
+def low_precision_copy(model: Any, wanted: Precision) -> Any:
     """A copy of a model that is not trained, for use under `autocast`: the same answers.
 
     Its linear maps are cast already; autocast would cast the weights anew in each call. In fp32 the model itself.
     """
-    dtype = HALF.get(chosen(wanted))
+    dtype = HALF.get(resolve_precision(wanted))
     if dtype is None:
         return model
     copied = copy.deepcopy(model)

@@ -14,7 +14,7 @@ from compress.data.task_types import TaskTypeName, type_of_model
 from compress.models.architectures import capabilities_of
 
 PACKAGE_PREFIX = "package:"
-BESIDE_WEIGHTS = ("config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
+FILES_WITH_WEIGHTS = ("config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model")
 NOT_READ = (  # of a model's folder: what loading a model or its tokenizer never looks at
     ".*", "*.md", "LICENSE*", "NOTICE*", "*.partial", "*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot",
@@ -85,11 +85,11 @@ def file_identity(name: str, *, key: str) -> str:
 def model_files(folder: Path) -> list[Path]:
     """What it takes to load the model, of all that lies in the folder: config, tokenizer, one form of the weights."""
     weights = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-    beside = {path for pattern in BESIDE_WEIGHTS for path in folder.glob(pattern)}
+    beside = {path for pattern in FILES_WITH_WEIGHTS for path in folder.glob(pattern)}
     return [*weights, *sorted(beside)]
 
 
-def label_names(name: str) -> tuple[str, ...]:
+def label_names_in_config(name: str) -> tuple[str, ...]:
     """The class names of a fine-tuned model, in the order of its logits, from its config.json."""
     names = read_config(name).get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
     return tuple(names[index] for index in sorted(names, key=int))
@@ -97,7 +97,7 @@ def label_names(name: str) -> tuple[str, ...]:
 
 def task_type_of(name: str) -> TaskTypeName:
     """The task type of a fine-tuned model, from its config.json."""
-    return type_of_model(read_config(name).get("problem_type"), label_names(name))
+    return type_of_model(read_config(name).get("problem_type"), label_names_in_config(name))
 
 
 def is_classifier(name: str) -> bool:

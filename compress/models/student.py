@@ -10,7 +10,7 @@ from compress.common.errors import raise_any
 from compress.data import task_types
 from compress.data.task_types import TaskTypeName
 from compress.models.compatibility import EncoderFacts, initialisation_problems
-from compress.models.layout import Layer, anatomy_of
+from compress.models.layout import Layer, encoder_modules
 from compress.models.shape import StudentShape
 from compress.models.sources import max_tokens
 
@@ -66,7 +66,7 @@ def copy_teacher_layers(student: PreTrainedModel, teacher: PreTrainedModel, laye
     """
     shape = EncoderFacts.of_config(student.config.to_dict()).shape
     raise_any(initialisation_problems("teacher_layers", shape, EncoderFacts.of_config(teacher.config.to_dict())))
-    ours, theirs = anatomy_of(student), anatomy_of(teacher)
+    ours, theirs = encoder_modules(student), encoder_modules(teacher)
     ours.word.load_state_dict(theirs.word.state_dict())
     ours.positions().copy_(theirs.positions()[: len(ours.positions())])
     assert ours.token_type is not None

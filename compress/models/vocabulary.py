@@ -137,7 +137,7 @@ def _renumbered(part: Any, numbers: dict[str, int]) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
+class PrunedVocabulary:
     """A cut vocabulary. `kept`: (pieces,) the old number of each piece that stays, in the order of the new ones.
 
     `coverage`: the share of the texts' tokens that are kept as they were.
@@ -148,14 +148,14 @@ class Cut:
     coverage: float
 
 
-def cut_vocabulary(
+def prune_vocabulary(
     tokenizer: PreTrainedTokenizerBase,
     task_texts: Sequence[str],
     corpus: Iterable[str],
     *,
     size: int | None = None,
     coverage: float | None = None,
-) -> Cut:
+) -> PrunedVocabulary:
     """Keep the pieces that the task's texts use, and of the others those that the corpus uses most.
 
     `size`: how many pieces to keep at most; pieces of the task go first where not all fit. Or `coverage`: as many of
@@ -191,7 +191,7 @@ def cut_vocabulary(
     numbers = np.array(sorted(vocabulary[piece] for piece in kept))
     used = task + general
     stays = sum(count for number, count in used.items() if names[number] in kept)
-    return Cut(
+    return PrunedVocabulary(
         tokenizer=_rebuilt(tokenizer, file, {names[old]: new for new, old in enumerate(numbers.tolist())}),
         kept=numbers,
         coverage=stays / max(1, used.total()),
@@ -199,7 +199,7 @@ def cut_vocabulary(
 
 
 @torch.no_grad()
-def cut_embedding(model: PreTrainedModel, cut: Cut) -> None:
+def prune_embedding(model: PreTrainedModel, cut: PrunedVocabulary) -> None:
     """Keep the embedding's rows of the pieces that stay, in place."""
     old: Any = model.get_input_embeddings()
     pad = cut.tokenizer.pad_token_id

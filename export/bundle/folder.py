@@ -60,7 +60,7 @@ def finish_bundle(
     _seal(folder, info)
 
 
-def note_verdict(folder: Path, *, recommended: bool, measured: Mapping[str, int | float]) -> None:
+def record_verdict(folder: Path, *, recommended: bool, measured: Mapping[str, int | float]) -> None:
     """Add to a bundle what is known once it is timed: whether it is the one to take, and further figures."""
     info = read_bundle_info(folder)
     _seal(folder, replace(info, recommended=recommended, measured={**info.measured, **measured}))

@@ -20,7 +20,7 @@ class FusionError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoder:
+class EncoderShape:
     """What fusion must know of a classifier's encoder."""
 
     model_type: str
@@ -29,7 +29,7 @@ class Encoder:
     hidden_size: int
 
     @classmethod
-    def of(cls, config: PretrainedConfig) -> "Encoder":
+    def of(cls, config: PretrainedConfig) -> "EncoderShape":
         """As a configuration has it."""
         return cls(
             model_type=config.model_type,
@@ -39,7 +39,7 @@ class Encoder:
         )
 
 
-def expected_fusions(encoder: Encoder, attention: Attention, *, fuses_embeddings: bool = False) -> dict[str, int]:
+def expected_fusions(encoder: EncoderShape, attention: Attention, *, fuses_embeddings: bool = False) -> dict[str, int]:
     """Fused nodes of a classifier: BERT, DistilBERT, ELECTRA, RoBERTa, XLM-R or CamemBERT.
 
     RoBERTa and its kin count their positions from the tokens, so that their embeddings are not fused with their
@@ -56,7 +56,12 @@ def expected_fusions(encoder: Encoder, attention: Attention, *, fuses_embeddings
 
 
 def fuse(
-    source: Path, target: Path, encoder: Encoder, *, attention: Attention = "Attention", fuses_embeddings: bool = False
+    source: Path,
+    target: Path,
+    encoder: EncoderShape,
+    *,
+    attention: Attention = "Attention",
+    fuses_embeddings: bool = False,
 ) -> dict[str, int]:
     """Write the fused graph and return its fused-node counts.
 

@@ -10,7 +10,7 @@ from export.graph.rewriter import Graph, attribute
 
 
 @dataclass(frozen=True, kw_only=True)
-class Product:
+class ConstantMatMul:
     """A MatMul, a Gemm, or the one product of Q, K and V in an Attention: input (..., rows) by weights (rows, columns).
 
     `bias`: the constant that this node itself adds, of a Gemm and an Attention.
@@ -23,7 +23,7 @@ class Product:
     bias: str | None
 
 
-def products(graph: Graph, *, without_last: bool = True) -> Iterator[Product]:
+def constant_matmuls(graph: Graph, *, without_last: bool = True) -> Iterator[ConstantMatMul]:
     """Every product with constant weights, in order. `without_last`: but for the one that makes the logits.
 
     That one is small, and what it gets wrong goes straight into the answer.
@@ -38,10 +38,10 @@ def products(graph: Graph, *, without_last: bool = True) -> Iterator[Product]:
         if node.op_type == "Gemm" and attribute(node, "transB", 0):
             weights = weights.T
         bias = node.input[2] if node.op_type != "MatMul" and len(node.input) > 2 else None
-        yield Product(node=node, input=node.input[0], name=node.input[1], weights=weights, bias=bias)
+        yield ConstantMatMul(node=node, input=node.input[0], name=node.input[1], weights=weights, bias=bias)
 
 
-def take_bias(graph: Graph, product: Product) -> str | None:
+def take_bias(graph: Graph, product: ConstantMatMul) -> str | None:
     """The constant added to a product: its own, or that of the operator behind it, which then adds it no longer."""
     if product.bias is not None:
         return product.bias

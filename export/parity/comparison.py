@@ -48,7 +48,7 @@ def default_tolerance(variant: Variant) -> Tolerance:
     return max(parts, key=lambda part: part.logit_error)
 
 
-def failures(parity: Parity, tolerance: Tolerance) -> list[str]:
+def tolerance_failures(parity: Parity, tolerance: Tolerance) -> list[str]:
     """What forbids shipping the model as an export of torch's, each reason in words; empty where nothing does."""
     errors = {"logit_error": parity.logit_error, "label_flips": parity.num_label_flips / parity.num_rows}
     reasons = [
@@ -81,7 +81,7 @@ def compare_with_torch(
     logits = classifier.logits(rows.texts, rows.pairs)
     if set(classifier.labels) == set(labels):
         logits = logits[:, [classifier.labels.index(name) for name in labels]]
-    return compare(
+    return parity_of_logits(
         logits,
         reference,
         rows,
@@ -89,7 +89,7 @@ def compare_with_torch(
         kind=kind,
         batch_invariance=batch_invariance,
         requested_provider=provider,
-        session=session_report.examine(
+        session=session_report.report_session(
             bundle / "onnx" / "model.onnx",
             classifier.columns(classifier.encode(rows.texts[:1], rows.pairs and rows.pairs[:1])),
             runtime.with_options([provider]),
@@ -98,7 +98,7 @@ def compare_with_torch(
     )
 
 
-def compare(
+def parity_of_logits(
     logits: np.ndarray,
     reference: np.ndarray,
     rows: Split,

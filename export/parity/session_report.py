@@ -21,7 +21,7 @@ FUSED = (
 )  # fmt: skip
 
 
-def examine(
+def report_session(
     model: Path,
     inputs: Mapping[str, np.ndarray],
     providers: Sequence[str | tuple[str, dict[str, str]]],

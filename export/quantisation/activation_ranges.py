@@ -11,7 +11,7 @@ import onnxruntime
 BINS = 4096
 
 
-class Histogram:
+class ActivationHistogram:
     """Counts of values on a grid that widens as they come: whenever one lies outside, two bins are made one.
 
     `low`, `high`: the smallest and largest value seen, exactly.
@@ -43,7 +43,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Range:
+class ActivationRange:
     """What an activation is quantised between, 0 included: uint8, value = scale * (number - zero_point)."""
 
     low: float
@@ -62,7 +62,7 @@ class Range:
 
 def measure_ranges(
     graph: Path, tensors: Iterable[str], batches: Iterable[Mapping[str, np.ndarray]], *, share: float = 1.0
-) -> dict[str, Range]:
+) -> dict[str, ActivationRange]:
     """The range of each named tensor of a graph over the batches. `share`: of the values that must lie inside; 1: all
     (min-max).
     """
@@ -70,12 +70,12 @@ def measure_ranges(
     names = list(dict.fromkeys(tensors))
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    seen = {name: Histogram() for name in names}
+    seen = {name: ActivationHistogram() for name in names}
     for batch in batches:
         for name, values in zip(names, session.run(names, dict(batch)), strict=True):
             seen[name].add(values)
     found = {}
     for name, histogram in seen.items():
         low, high = (histogram.low, histogram.high) if share == 1.0 else histogram.between(share)
-        found[name] = Range(low=min(low, 0.0), high=max(high, 0.0))
+        found[name] = ActivationRange(low=min(low, 0.0), high=max(high, 0.0))
     return found

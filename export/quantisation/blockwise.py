@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from export.graph.matmuls import products
+from export.graph.matmuls import constant_matmuls
 from export.graph.rewriter import OPSET, Graph, attribute, node
 
 EMBEDDING_BLOCKS = {8: 512, 4: 64}
@@ -89,7 +89,7 @@ def quantise_weights(graph: Graph, bits: int) -> int:
     batch. Needs attention as MultiHeadAttention, else Q, K and V stay as they are.
     """
     block = WEIGHT_BLOCKS[bits]
-    found = list(products(graph))
+    found = list(constant_matmuls(graph))
     for product in found:
         rows, columns = product.weights.shape
         numbers, scales = quantise_blocks(product.weights.T, bits, block)

@@ -25,7 +25,7 @@ def calibration_rows(train: Split, *, task_type: TaskTypeName, seed: int, count:
     return train.take(np.sort(in_turn[:count]))
 
 
-def require_apart(calibration: Split, held_out: Sequence[Split]) -> None:
+def require_disjoint(calibration: Split, held_out: Sequence[Split]) -> None:
     """Raise UserError where a calibration row stands in a held-out split too."""
     shared = set(calibration.rows()) & {row for split in held_out for row in split.rows()}
     if shared:
@@ -35,7 +35,7 @@ def require_apart(calibration: Split, held_out: Sequence[Split]) -> None:
         )
 
 
-def inputs_alone(rows: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Inputs]:
+def unpadded_inputs(rows: Split, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Inputs]:
     """What the model takes for each row by itself, unpadded: int64 (1, positions)."""
     takes_types = "token_type_ids" in tokenizer.model_input_names
     found = []

@@ -10,11 +10,11 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from export.graph.fusion import Attention, Encoder, fuse
+from export.graph.fusion import Attention, EncoderShape, fuse
 from export.graph.optimisation import keep_first_position, split_residual_norms
 from export.graph.rewriter import Graph
 from export.quantisation.blockwise import quantise_embeddings, quantise_weights
-from export.quantisation.static_int8 import Static, quantise_products
+from export.quantisation.static_int8 import StaticOptions, quantise_matmuls
 from export.quantisation.variants import Embedding, Variant
 
 EMBEDDING_BITS: dict[Embedding, int] = {"int8": 8, "int4": 4}
@@ -24,15 +24,15 @@ def build_variant(
     variant: Variant,
     raw: Path,
     target: Path,
-    encoder: Encoder,
+    encoder: EncoderShape,
     calibration: Sequence[Mapping[str, np.ndarray]] = (),
-    static: Static | None = None,
+    static: StaticOptions | None = None,
 ) -> None:
     """Write a variant of an exported graph. `calibration`: inputs from which calibrated ones take their ranges.
 
     `static`: how those do; its `bits` are the variant's own.
     """
-    static = static or Static()
+    static = static or StaticOptions()
     match variant.weights:
         case "fp32":
             fp32(raw, target, encoder)
@@ -54,7 +54,7 @@ def build_variant(
         graph.save(target)
 
 
-def fp32(raw: Path, target: Path, encoder: Encoder, *, attention: Attention = "Attention") -> None:
+def fp32(raw: Path, target: Path, encoder: EncoderShape, *, attention: Attention = "Attention") -> None:
     """The fused graph, made lean. It is what all variants for CPUs are made from."""
     fuse(raw, target, encoder, attention=attention)
     graph = Graph(target)
@@ -63,7 +63,7 @@ def fp32(raw: Path, target: Path, encoder: Encoder, *, attention: Attention = "A
     graph.save(target)
 
 
-def fp16(raw: Path, target: Path, encoder: Encoder) -> None:
+def fp16(raw: Path, target: Path, encoder: EncoderShape) -> None:
     """All in fp16 but inputs and logits, for GPUs: with every fusion that the CUDA provider has a kernel for."""
     fuse(raw, target, encoder, fuses_embeddings=True)
     graph = Graph(target)
@@ -74,7 +74,7 @@ def fp16(raw: Path, target: Path, encoder: Encoder) -> None:
     model.save_model_to_file(str(target))
 
 
-def int8_dynamic(raw: Path, target: Path, encoder: Encoder, *, reduced: bool = False) -> None:
+def int8_dynamic(raw: Path, target: Path, encoder: EncoderShape, *, reduced: bool = False) -> None:
     """Weights int8, activations uint8 with a scale found per tensor at run time.
 
     That one scale serves all texts of a batch, so answers depend on their neighbours: run texts one by one.
@@ -99,7 +99,11 @@ def int8_dynamic(raw: Path, target: Path, encoder: Encoder, *, reduced: bool = F
 
 
 def fixed_ranges(
-    raw: Path, target: Path, encoder: Encoder, calibration: Sequence[Mapping[str, np.ndarray]], static: Static
+    raw: Path,
+    target: Path,
+    encoder: EncoderShape,
+    calibration: Sequence[Mapping[str, np.ndarray]],
+    static: StaticOptions,
 ) -> None:
     """Weights int8, activations uint8 between what calibration saw: answers do not depend on the batch.
 
@@ -107,11 +111,11 @@ def fixed_ranges(
     """
     lean = target.with_suffix(".fp32.onnx")
     fp32(raw, lean, encoder)
-    quantise_products(lean, calibration, target, static)
+    quantise_matmuls(lean, calibration, target, static)
     lean.unlink()
 
 
-def weights_only(raw: Path, target: Path, encoder: Encoder, *, bits: int) -> None:
+def weights_only(raw: Path, target: Path, encoder: EncoderShape, *, bits: int) -> None:
     """Weights in 8 or 4 bits by blocks, activations quantised row by row as they come: the least error, not the least
     time.
     """

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from export.graph.matmuls import Product, products, take_bias
+from export.graph.matmuls import ConstantMatMul, constant_matmuls, take_bias
 from export.graph.rewriter import Graph, attribute, node
-from export.quantisation.activation_ranges import Range, measure_ranges
+from export.quantisation.activation_ranges import ActivationRange, measure_ranges
 from export.quantisation.blockwise import stored_in_4_bits
 
 FULL = 127
@@ -20,7 +20,7 @@ REDUCED = 64  # two products of it and 255 together stay within 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Static:
+class StaticOptions:
     """How ranges are taken and weights are stored.
 
     `share`: of the activations' values that must lie inside their range; 1: all (min-max). `bits`: of stored weights, 8
@@ -32,14 +32,16 @@ class Static:
     reduced: bool = False
 
 
-def quantise_products(path: Path, batches: Iterable[Mapping[str, np.ndarray]], target: Path, options: Static) -> int:
+def quantise_matmuls(
+    path: Path, batches: Iterable[Mapping[str, np.ndarray]], target: Path, options: StaticOptions
+) -> int:
     """Write the model at `path` with every product but the last in int8; returns how many there are.
 
     A product becomes QuantizeLinear with a constant scale and zero point, and MatMulIntegerToFloat (or QAttention), its
     weights int8 with a scale for each column, its bias added in the same operator.
     """
     graph = Graph(path)
-    found = list(products(graph))
+    found = list(constant_matmuls(graph))
     ranges = measure_ranges(path, [product.input for product in found], batches, share=options.share)
     for product in found:
         _quantise(graph, product, ranges[product.input], options)
@@ -47,7 +49,7 @@ def quantise_products(path: Path, batches: Iterable[Mapping[str, np.ndarray]], t
     return len(found)
 
 
-def _quantise(graph: Graph, product: Product, measured: Range, options: Static) -> None:
+def _quantise(graph: Graph, product: ConstantMatMul, measured: ActivationRange, options: StaticOptions) -> None:
     quantised = f"{product.input}_uint8"
     step = graph.add_constant(f"{product.input}_scale", measured.scale)
     zero = graph.add_constant(f"{product.input}_zero_point", measured.zero_point)
@@ -69,7 +71,7 @@ def _quantise(graph: Graph, product: Product, measured: Range, options: Static) 
     graph.replace(product.node, [multiplied])
 
 
-def _weights(graph: Graph, product: Product, options: Static) -> tuple[str, np.ndarray]:
+def _weights(graph: Graph, product: ConstantMatMul, options: StaticOptions) -> tuple[str, np.ndarray]:
     """The int8 tensor of a product's weights, and its scales (columns,)."""
     limit = REDUCED if options.reduced else FULL
     if options.bits == 4:

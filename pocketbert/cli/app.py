@@ -27,7 +27,7 @@ from pocketbert.cli.options import (
     Output,
     RecipeName,
     Smoke,
-    printed,
+    print_result,
     stderr_console,
 )
 
@@ -88,11 +88,11 @@ def run(
     if outcome is None:  # the main one of several processes goes on
         return
     if as_json and outcome.results is not None:
-        printed(outcome.results, as_json, printing.table)
+        print_result(outcome.results, as_json, printing.table)
     else:
         if not outcome.num_built:
             console.print("[green]Nothing to do: every stage was done before.[/green]")
-        printed(outcome, as_json, printing.outcome)
+        print_result(outcome, as_json, printing.outcome)
     for line in outcome.not_shipped:
         console.print(f"[red]not shipped[/red] {escape(line)}")
     if outcome.not_shipped:
@@ -122,7 +122,7 @@ def check(
             output or Path("runs") / loaded.name,
             on_stage=lambda stage: status.update(f"timing a few steps: {stage}"),
         )
-    printed(plan, as_json, printing.plan)
+    print_result(plan, as_json, printing.plan)
 
 
 @app.command(epilog="Example:\n\n    pocketbert general reviews.yaml --output runs/general-english")
@@ -172,9 +172,13 @@ def augment(
         folder = make_variants(loaded, prepare(loaded, console), output or Path("runs") / loaded.name, console)
     if folder is None:  # another process prints it
         return
-    from pocketbert.standalone.augmentation_preview import look_at
+    from pocketbert.standalone.augmentation_preview import preview_augmentation
 
-    printed(look_at(folder, task_type=loaded.task.task_type, count=show, seed=loaded.seed), as_json, printing.augmented)
+    print_result(
+        preview_augmentation(folder, task_type=loaded.task.task_type, count=show, seed=loaded.seed),
+        as_json,
+        printing.augmented,
+    )
 
 
 app.add_typer(tool_commands.commands)
@@ -195,20 +199,20 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         if debug:
             raise
-        return _tell(remedies.explained(error, _command_of(arguments)), EXIT_BAD_INPUT)
+        return _print_error(remedies.with_remedy(error, _command_of(arguments)), EXIT_BAD_INPUT)
     except OSError as error:
         if debug:
             raise
         where = f"{error.filename}: " if error.filename else ""
         advice = "; what is done stays: free some room and run the same command again" if error.errno == ENOSPC else ""
-        return _tell(f"{where}{error.strerror or error}{advice}", EXIT_BAD_INPUT)
+        return _print_error(f"{where}{error.strerror or error}{advice}", EXIT_BAD_INPUT)
     except Exception as error:
         if debug:
             raise
         if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
-            return _tell(NO_ONNXRUNTIME, EXIT_BAD_INPUT)
+            return _print_error(NO_ONNXRUNTIME, EXIT_BAD_INPUT)
         reason = " ".join(str(error).split()) or "no reason given"
-        return _tell(
+        return _print_error(
             f"a fault of PocketBERT's: {type(error).__name__}: {reason}; run the command again with --debug and report "
             "what it prints; what is done stays",
             EXIT_FAULT,
@@ -226,7 +230,7 @@ def _command_of(arguments: list[str]) -> remedies.Command:
     )
 
 
-def _tell(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     who = "" if distributed.is_main() else f"process {distributed.rank()}: "
     for line in message.splitlines():
         print(f"error: {who}{line}", file=sys.stderr)

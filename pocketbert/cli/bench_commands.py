@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compress.common.errors import UserError
-from pocketbert.cli.options import AsJson, Changes, Encoding, Label, RecipeName, Texts, Threads, printed, stderr_console
+from pocketbert.cli.options import (
+    AsJson,
+    Changes,
+    Encoding,
+    Label,
+    RecipeName,
+    Texts,
+    Threads,
+    print_result,
+    stderr_console,
+)
 
 if TYPE_CHECKING:
     from bench.results.document import Results
@@ -72,9 +82,9 @@ def bench(
     """Time models side by side; no recipe needed."""
     from bench.results.measurements import LoadTest
     from pocketbert.cli import printing
-    from pocketbert.standalone.bench_folders import Question, of_folders, of_itself
+    from pocketbert.standalone.bench_folders import FolderBenchOptions, bench_folders, bench_self_check
 
-    question = Question(
+    question = FolderBenchOptions(
         data=data,
         text=text or ["text"],
         label=label,
@@ -90,10 +100,10 @@ def bench(
     if check_itself is not None:
         if len(paths) > 1:
             raise UserError(f"--check {check_itself}: got {len(paths)} folders; expected one, to compare with itself")
-        result = of_itself(paths[0], question, runs=check_itself, output=output, console=stderr_console())
-        printed(result, as_json, printing.validity)
+        result = bench_self_check(paths[0], question, runs=check_itself, output=output, console=stderr_console())
+        print_result(result, as_json, printing.validity)
         return
-    results = of_folders(paths, question, device=device, compiled=compiled, output=output, console=stderr_console())
+    results = bench_folders(paths, question, device=device, compiled=compiled, output=output, console=stderr_console())
     _print_results(results, as_json, output)
 
 
@@ -118,11 +128,11 @@ def bench_training(
     from pocketbert.cli import printing
     from pocketbert.pipeline.flow import prepare
     from pocketbert.recipe.loading import load_recipe
-    from pocketbert.standalone.bench_training import measure
+    from pocketbert.standalone.bench_training import bench_training as time_recipe
 
     console = stderr_console()
     loaded = load_recipe(recipe, changes=changes or ())
-    ladder = measure(
+    ladder = time_recipe(
         loaded,
         prepare(loaded, console),
         num_rows=rows,
@@ -133,7 +143,7 @@ def bench_training(
         output=output,
         console=console,
     )
-    printed(ladder, as_json, printing.training)
+    print_result(ladder, as_json, printing.training)
 
 
 @commands.command(
@@ -154,11 +164,11 @@ def bench_augment(
     from pocketbert.cli import printing
     from pocketbert.pipeline.flow import prepare
     from pocketbert.recipe.loading import load_recipe
-    from pocketbert.standalone.bench_augmentation import measure
+    from pocketbert.standalone.bench_augmentation import bench_augmentation
 
     console = stderr_console()
     loaded = load_recipe(recipe, changes=changes or ())
-    ladder = measure(
+    ladder = bench_augmentation(
         loaded,
         prepare(loaded, console),
         num_rows=rows,
@@ -167,7 +177,7 @@ def bench_augment(
         output=output,
         console=console,
     )
-    printed(ladder, as_json, printing.augmentation)
+    print_result(ladder, as_json, printing.augmentation)
 
 
 @commands.command(
@@ -200,10 +210,10 @@ def bench_peers(
 
     The environments are made from the package index when they are first needed.
     """
-    from pocketbert.standalone.bench_folders import Question
-    from pocketbert.standalone.bench_peers import of_peers
+    from pocketbert.standalone.bench_folders import FolderBenchOptions
+    from pocketbert.standalone.bench_peers import bench_peers
 
-    question = Question(
+    question = FolderBenchOptions(
         data=data,
         text=text or ["text"],
         label=label,
@@ -213,7 +223,7 @@ def bench_peers(
         restart_every=restart_every,
         grid=grid or (),
     )
-    results = of_peers(
+    results = bench_peers(
         model,
         bundles,
         question,
@@ -245,19 +255,19 @@ def bench_shapes(
 ) -> None:
     """Size and speed of the shapes in TinyBERT's Table 1, beside the paper's figures; weights are random."""
     from pocketbert.cli import printing
-    from pocketbert.standalone.bench_folders import Question
-    from pocketbert.standalone.bench_shapes import of_shapes
+    from pocketbert.standalone.bench_folders import FolderBenchOptions
+    from pocketbert.standalone.bench_shapes import bench_shapes
 
-    question = Question(num_threads=threads, rounds=rounds, restart_every=restart_every, grid=grid or ())
-    results = of_shapes(shape or (), question, output=output, console=stderr_console())
+    question = FolderBenchOptions(num_threads=threads, rounds=rounds, restart_every=restart_every, grid=grid or ())
+    results = bench_shapes(shape or (), question, output=output, console=stderr_console())
     _print_results(results, as_json, output)
     if not as_json:
-        printing.beside_paper(results.shapes)
+        printing.published_shapes(results.shapes)
 
 
 def _print_results(results: "Results", as_json: bool, output: Path | None) -> None:
     from pocketbert.cli import printing
 
-    printed(results, as_json, printing.table)
+    print_result(results, as_json, printing.table)
     if output is not None and not as_json:
         printing.path("report", output / "report.html")

@@ -30,7 +30,7 @@ Encoding = Annotated[str, typer.Option(help="Text encoding of the tables, such a
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each; default: all usable cores")]
 
 
-def printed(value: Value, as_json: bool, show: Callable[[Value], None]) -> None:
+def print_result(value: Value, as_json: bool, show: Callable[[Value], None]) -> None:
     """Print a dataclass as one JSON document, or as `show` does."""
     if as_json:
         from pydantic_core import to_jsonable_python

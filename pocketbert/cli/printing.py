@@ -20,7 +20,7 @@ from bench.results.phrases import words_for
 from bench.self_check import SelfCheck
 from bench.training.ladder import LadderRow, TrainingLadder
 from export.results import ExportResult
-from pocketbert.pipeline.flow import Outcome
+from pocketbert.pipeline.flow import RunResult
 from pocketbert.pipeline.forecast import RunForecast
 from pocketbert.standalone.doctor import DoctorReport
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # it loads torch
 PIPE_WIDTH = 1000  # no name is cut where no screen limits the width
 
 
-def outcome(run: Outcome) -> None:
+def outcome(run: RunResult) -> None:
     """A run's table, and where to find what."""
     if run.results is not None:
         table(run.results)
@@ -44,7 +44,7 @@ def outcome(run: Outcome) -> None:
 def table(results: Results) -> None:
     """The benchmark's rows."""
     bench = results.stages.bench
-    _cells(bench_table.of_benchmark(results))
+    _cells(bench_table.benchmark_table(results))
     failed = [(row.name, row.error) for row in bench.rows if row.error]
     for name, reason in (*failed, *((absent.name, absent.reason) for absent in bench.absent)):
         if len(reason) > bench_table.SHORT_REASON:
@@ -67,12 +67,12 @@ def variants(exported: ExportResult) -> None:
     _table(("variant", "size", "score", "torch", "label flips", "bundle"), lines)
 
 
-def explained(exported: ExportResult) -> None:
+def explain_variants(exported: ExportResult) -> None:
     """The parity ledger: its table, what each column means, and every result of each variant."""
-    _cells(parity_table.of_export(exported))
+    _cells(parity_table.parity_table(exported))
     for what, meaning in parity_table.MEANINGS:
         _line(f"{what}: {meaning}")
-    for title, sentences in parity_table.explained(exported):
+    for title, sentences in parity_table.explain_variants(exported):
         _line(f"\n{title}")
         for sentence in sentences:
             _line(f"  {sentence}")
@@ -87,7 +87,7 @@ def compared(comparison: ResultsComparison) -> None:
         _line(remark)
 
 
-def beside_paper(shapes: Sequence[ShapeComparison]) -> None:
+def published_shapes(shapes: Sequence[ShapeComparison]) -> None:
     """Table 1's sizes and speeds, and those measured here."""
     _line("TinyBERT's Table 1, and here: operations at 128 tokens; times as fast as BERT-base (on a K80; 1 x 128 here)")
     _table(

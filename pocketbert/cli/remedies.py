@@ -66,7 +66,7 @@ BY_FLAGS: Mapping[Option, Remedy] = {
 }
 
 
-def explained(error: UserError, command: Command) -> str:
+def with_remedy(error: UserError, command: Command) -> str:
     """The error's problems, a line each, with what the command's user can set about them."""
     return "\n".join(_explained(problem, command) for problem in error.problems)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from compress.common.errors import UserError
-from pocketbert.cli.options import EXIT_FAULT, EXIT_GATE, AsJson, Encoding, Label, Texts, printed, stderr_console
+from pocketbert.cli.options import EXIT_FAULT, EXIT_GATE, AsJson, Encoding, Label, Texts, print_result, stderr_console
 
 commands = typer.Typer()
 
@@ -25,9 +25,9 @@ def new(
     encoding: Encoding = "utf-8",
 ) -> None:
     """Write a commented recipe for a table of your own, after looking at its columns, labels and lengths."""
-    from pocketbert.recipe.new_recipe import draft
+    from pocketbert.recipe.new_recipe import propose_recipe
 
-    found = draft(table, text=text, label=label, teacher=teacher, encoding=encoding)
+    found = propose_recipe(table, text=text, label=label, teacher=teacher, encoding=encoding)
     target = output or Path(f"{found.name}.yaml")
     try:
         with target.open("x", encoding="utf-8") as file:
@@ -51,7 +51,10 @@ def schema(
     from pocketbert.recipe.sections import Recipe
 
     schemas = {
-        "recipe": lambda: {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()},
+        "recipe": lambda: {
+            "$schema": "https://json-schema.org/propose_recipe/2020-12/schema",
+            **Recipe.model_json_schema(),
+        },
         "results": results_schema,
     }
     if of not in schemas:
@@ -131,7 +134,7 @@ def export(
     from pocketbert.standalone.export_model import ExportRequest, export_model, parity_of
 
     if explain and data is None:
-        printed(parity_of(Path(model)), as_json, printing.explained)
+        print_result(parity_of(Path(model)), as_json, printing.explain_variants)
         return
     if data is None:
         raise UserError(
@@ -154,7 +157,7 @@ def export(
         output=output or Path("bundles") / Path(model).absolute().name,
         console=stderr_console(),
     )
-    printed(exported, as_json, printing.explained if explain else printing.variants)
+    print_result(exported, as_json, printing.explain_variants if explain else printing.variants)
     if any(variant_result.failures for variant_result in exported.variants.values()):
         raise typer.Exit(EXIT_GATE)
 
@@ -175,9 +178,9 @@ def curves(
 ) -> None:
     """Compare the loss curves of two runs: how many steps of the second are one step of the first worth?"""
     from pocketbert.cli import printing
-    from pocketbert.standalone.compare_curves import compare
+    from pocketbert.standalone.compare_curves import compare_curves
 
-    printed(compare(first, second, stage=stage, output=output), as_json, printing.curves)
+    print_result(compare_curves(first, second, stage=stage, output=output), as_json, printing.curves)
     if output is not None and not as_json:
         printing.path("plot", output / "curves.svg")
 
@@ -216,14 +219,14 @@ def report(
     """Write a run's report anew from its results.json, and show it; or compare two runs."""
     import webbrowser
 
-    from bench.report.comparison import compare
+    from bench.report.comparison import compare_results
     from bench.report.render import write_reports
     from bench.results.document import read_results
     from pocketbert.cli import printing
 
     if other is not None:
-        comparison = compare(read_results(folder), read_results(other), other_machine=other_machine)
-        printed(comparison, as_json, printing.compared)
+        comparison = compare_results(read_results(folder), read_results(other), other_machine=other_machine)
+        print_result(comparison, as_json, printing.compared)
         return
     write_reports(read_results(folder), folder)
     page = (folder / "report.html").absolute()
@@ -236,7 +239,7 @@ def report(
 def doctor(as_json: AsJson = False) -> None:
     """What this machine and this installation can do: instructions, GPU, providers, versions, free disk."""
     from pocketbert.cli import printing
-    from pocketbert.standalone.doctor import examine
+    from pocketbert.standalone.doctor import examine_machine
 
-    found = examine(Path.cwd())
-    printed(found, as_json, printing.machine)
+    found = examine_machine(Path.cwd())
+    print_result(found, as_json, printing.machine)

@@ -37,7 +37,7 @@ def load_recipe_task(recipe: Recipe, console: Console) -> Task:
     for remark in remarks_on(recipe, task):
         console.print(f"  [dim]{escape(remark)}[/dim]")
     if recipe.teacher.model is not None:
-        task = align_labels(task, sources.label_names(recipe.teacher.model))
+        task = align_labels(task, sources.label_names_in_config(recipe.teacher.model))
     return task
 
 

@@ -10,12 +10,12 @@ from pocketbert.data.recipe_task import remarks_on
 from pocketbert.recipe.loading import to_yaml
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.gate import GateResult
-from pocketbert.store.manifest import Planned
+from pocketbert.store.manifest import StagePlan
 
 REPORTS = ("report.html", "report.md")
 
 
-def write_reports(context: StageContext, plan: Sequence[Planned], verdict: GateResult) -> Results:
+def write_reports(context: StageContext, plan: Sequence[StagePlan], verdict: GateResult) -> Results:
     """Write results.json and the reports into the run's folder, unless they are there and say the same."""
     results = results_of(context, plan, verdict)
     folder = context.folder
@@ -28,7 +28,7 @@ def write_reports(context: StageContext, plan: Sequence[Planned], verdict: GateR
     return results
 
 
-def results_of(context: StageContext, plan: Sequence[Planned], verdict: GateResult) -> Results:
+def results_of(context: StageContext, plan: Sequence[StagePlan], verdict: GateResult) -> Results:
     """The document, from what the stages reported and the gate decided."""
     recipe, task = context.recipe, context.task
     records = {stage.name: context.records[stage.name] for stage in plan}

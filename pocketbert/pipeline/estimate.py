@@ -15,10 +15,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bench.results.document import SplitSizes
 from compress.augmentation.mlm_head import train_head
 from compress.data.tasks import Task
-from compress.data.tokenization import Encoded, encode_split, encoded_rows, token_blocks
+from compress.data.tokenization import TokenDataset, encode_split, split_into_blocks, token_dataset
 from compress.distillation import steps
 from compress.distillation.objective import Objective, Projections
-from compress.distillation.training_loop import Schedule, Setting
+from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.models.student import new_student
@@ -98,8 +98,8 @@ class _Training:
 
     sections: Sequence[StageSection]
     num_rows: int
-    train: Callable[[Schedule, Setting], object]
-    passes: Sequence[tuple[PreTrainedModel, Encoded, int]] = ()
+    train: Callable[[Schedule, TrainContext], object]
+    passes: Sequence[tuple[PreTrainedModel, TokenDataset, int]] = ()
 
     @property
     def num_steps(self) -> int:
@@ -117,14 +117,14 @@ class _Training:
         with TemporaryDirectory() as folder:
             for steps in (FIRST_STEPS, FIRST_STEPS + TIMED_STEPS):
                 schedule = replace(schedule_of(section), epochs=steps, max_steps=steps)
-                setting = Setting(title="timing", seed=0, checkpoints=Path(folder) / str(steps), console=QUIET)
+                setting = TrainContext(title="timing", seed=0, checkpoints=Path(folder) / str(steps), console=QUIET)
                 started = time.perf_counter()
                 self.train(schedule, setting)
                 elapsed.append(time.perf_counter() - started)
         return max(0.0, elapsed[1] - elapsed[0]) / TIMED_STEPS
 
 
-def _seconds_a_row(model: PreTrainedModel, sample: Encoded) -> float:
+def _seconds_a_row(model: PreTrainedModel, sample: TokenDataset) -> float:
     started = time.perf_counter()
     predict_logits(model, sample)
     return (time.perf_counter() - started) / len(sample.lengths)
@@ -140,16 +140,16 @@ def _trainings(
     texts = rows.without_column("labels")
     num_augmented = 0 if recipe.augment is None else recipe.augment.variants * (1 if task.train.pairs is None else 2)
     num_rows = len(task.train) * (1 + num_augmented)
-    learner = steps.Learner(
+    learner = steps.StudentWithProjections(
         student=student, projections=Projections(student.config.hidden_size, teacher.config.hidden_size)
     )
     held_out = len(task.dev) + len(task.test)
     precision = recipe.training.precision
 
-    def setting_for(setting: Setting) -> Setting:
+    def setting_for(setting: TrainContext) -> TrainContext:
         return replace(setting, precision=precision)
 
-    def layers(section: LayerWiseSection, data: Encoded) -> Callable[[Schedule, Setting], object]:
+    def layers(section: LayerWiseSection, data: TokenDataset) -> Callable[[Schedule, TrainContext], object]:
         return lambda schedule, setting: steps.distill_layers(
             learner,
             teacher,
@@ -160,14 +160,14 @@ def _trainings(
             layer_map=recipe.distill.layer_map,
         )
 
-    def logits(schedule: Schedule, setting: Setting) -> object:
+    def logits(schedule: Schedule, setting: TrainContext) -> object:
         values = np.zeros((len(texts.lengths), len(task.labels)), dtype=np.float32)
         objective = Objective(prediction=1.0, task_type=task.type)
         return steps.distill_logits(
             student, values, texts, objective, schedule, setting_for(setting), _unscored, epoch_rows=num_rows
         )
 
-    def labels(schedule: Schedule, setting: Setting) -> object:
+    def labels(schedule: Schedule, setting: TrainContext) -> object:
         return steps.fine_tune(teacher, rows, schedule, setting_for(setting), _unscored, task_type=task.type)
 
     intermediate, prediction = recipe.distill.intermediate, recipe.distill.prediction
@@ -217,16 +217,16 @@ def _blocks(
     task: Task,
     tokenizer: PreTrainedTokenizerBase,
     letters_a_token: float,
-) -> tuple[Encoded, int]:
+) -> tuple[TokenDataset, int]:
     """Token blocks of the first texts of a corpus, and about how many the whole makes: long texts make several."""
     with error_context(section):
         lengths = [len(text) for text in islice(texts_of(section, task), MOST_TEXTS_READ)]
-        ids = token_blocks(
+        ids = split_into_blocks(
             list(islice(texts_of(section, task), SAMPLED_TEXTS)), tokenizer, max_length=section.max_length
         )
     rows = Dataset.from_dict({"input_ids": ids})
     num_blocks = sum(1 + int(length / (section.max_length * letters_a_token)) for length in lengths)
-    return encoded_rows(rows, np.array([len(each) for each in ids]), tokenizer), num_blocks
+    return token_dataset(rows, np.array([len(each) for each in ids]), tokenizer), num_blocks
 
 
 def _first_weights(recipe: Recipe) -> str:

@@ -31,7 +31,7 @@ from pocketbert.recipe.loading import to_yaml
 from pocketbert.recipe.sections import Recipe
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.gate import apply_gate
-from pocketbert.store.manifest import Planned, StageRecord
+from pocketbert.store.manifest import StagePlan, StageRecord
 from pocketbert.store.run_folder import PARTIAL, Run, cache_folder
 from pocketbert.store.workspace import Workspace
 
@@ -40,7 +40,7 @@ ALONE: tuple[StageName, ...] = ("export", "bench")  # what one process does afte
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class RunResult:
     """How a run ended. `results`: the content of results.json; None where it stopped before its last stage.
 
     `not_shipped`: variants that had to pass the gate and did not; empty when all is well.
@@ -58,13 +58,13 @@ def prepare(recipe: Recipe, console: Console) -> Task:
     Of several processes the main one goes first: the others then find what it downloaded.
     """
     with distributed.main_first():
-        preflight.check(recipe)
+        preflight.check_models(recipe)
         return load_recipe_task(recipe, console)
 
 
 def run_recipe(
     recipe: Recipe, task: Task, folder: Path, console: Console, *, until: str | None = None
-) -> Outcome | None:
+) -> RunResult | None:
     """Bring a run folder to the state that the recipe describes: do what is missing, leave the rest.
 
     `task`: as `prepare` gives it. `until`: the last stage to do; the gate and the report are then left out. Several
@@ -82,12 +82,12 @@ def run_recipe(
             if stage.name in ALONE:
                 do(stage, run, context)
         if until is not None:
-            return Outcome(folder=folder, results=None, num_built=run.num_built, not_shipped=[])
+            return RunResult(folder=folder, results=None, num_built=run.num_built, not_shipped=[])
         verdict = apply_gate(
             context, Workspace(output=run.folder / "bundles", checkpoints=run.folder / PARTIAL / "gate")
         )
         results = write_reports(context, plan, verdict)
-        return Outcome(folder=folder, results=results, num_built=run.num_built, not_shipped=verdict.not_shipped)
+        return RunResult(folder=folder, results=results, num_built=run.num_built, not_shipped=verdict.not_shipped)
 
 
 def make_general(recipe: Recipe, task: Task, folder: Path, console: Console) -> Path | None:
@@ -107,7 +107,7 @@ def make_variants(recipe: Recipe, task: Task, folder: Path, console: Console) ->
 
 
 def _make(
-    recipe: Recipe, task: Task, plan: Sequence[Planned], made: Path, folder: Path, console: Console
+    recipe: Recipe, task: Task, plan: Sequence[StagePlan], made: Path, folder: Path, console: Console
 ) -> Path | None:
     with _open_run(recipe, folder, console) as run:
         context = StageContext(recipe, task, run.folder, run.records, console)
@@ -116,7 +116,7 @@ def _make(
         return made if distributed.leave() else None
 
 
-def do(stage: Planned, run: Run, context: StageContext) -> StageRecord:
+def do(stage: StagePlan, run: Run, context: StageContext) -> StageRecord:
     """Do a stage of the plan, unless it was done before."""
     return run.stage(stage, partial(_build, stage.name, context))
 
@@ -159,7 +159,7 @@ def _build(name: StageName, context: StageContext, workspace: Workspace) -> obje
     assert_never(name)
 
 
-def _stages_until(plan: Sequence[Planned], until: str | None) -> Sequence[Planned]:
+def _stages_until(plan: Sequence[StagePlan], until: str | None) -> Sequence[StagePlan]:
     """The plan up to and including a stage. Raises UserError where the recipe does not have that stage."""
     names = [stage.name for stage in plan]
     if until is None:

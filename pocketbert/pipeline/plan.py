@@ -19,10 +19,10 @@ from compress.models import sources
 from pocketbert.data.corpora import identities
 from pocketbert.recipe.sections import Recipe, augmentation_of, masked_lm_of
 from pocketbert.recipe.training import StageSection
-from pocketbert.store.manifest import Planned, planned
+from pocketbert.store.manifest import StagePlan, stage_plan
 
 StageName = Literal["teacher", "general", "masked_lm", "augment", "intermediate", "prediction", "export", "bench"]
-Plan = list[Planned[StageName]]
+Plan = list[StagePlan[StageName]]
 Inputs = dict[str, JsonValue]
 
 # Raise a stage's version where its earlier results must not serve any more, though neither options nor code say so.
@@ -70,7 +70,7 @@ def plan_of(recipe: Recipe, task: Task) -> Plan:
     return [*stages, intermediate, prediction, export, bench]
 
 
-def _teacher(recipe: Recipe, depends: "_Dependencies") -> Planned[StageName]:
+def _teacher(recipe: Recipe, depends: "_Dependencies") -> StagePlan[StageName]:
     return _stage("teacher", depends.teacher(), shared=True, computes=recipe.teacher.model is None)
 
 
@@ -86,7 +86,7 @@ def general_plan(recipe: Recipe, task: Task) -> Plan:
     return [_general(recipe, depends, _teacher(recipe, depends))]
 
 
-def _general(recipe: Recipe, depends: "_Dependencies", teacher: Planned[StageName]) -> Planned[StageName]:
+def _general(recipe: Recipe, depends: "_Dependencies", teacher: StagePlan[StageName]) -> StagePlan[StageName]:
     # when the fine-tuned teacher serves as base too, its place in the flow matters
     after = [] if recipe.teacher.base else [teacher]
     return _stage("general", depends.general(), after=after, shared=True)
@@ -100,7 +100,7 @@ def augmentation_plan(recipe: Recipe, task: Task) -> Plan:
     return [*_asked_to_filter(recipe, teacher), *_augmentation(recipe, depends, teacher)]
 
 
-def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: Planned[StageName]) -> Plan:
+def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: StagePlan[StageName]) -> Plan:
     if recipe.augment is None:
         return []
     trained = recipe.augment.masked_lm.train_head is not None
@@ -109,7 +109,7 @@ def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: Planned[Sta
     return [*heads, _stage("augment", depends.augment(), after=before, shared=True)]
 
 
-def _asked_to_filter(recipe: Recipe, teacher: Planned[StageName]) -> Plan:
+def _asked_to_filter(recipe: Recipe, teacher: StagePlan[StageName]) -> Plan:
     return [teacher] if recipe.augment is not None and recipe.augment.drop_flips_above is not None else []
 
 
@@ -117,10 +117,10 @@ def _stage(
     name: StageName,
     options: Inputs,
     *,
-    after: Sequence[Planned[StageName]] = (),
+    after: Sequence[StagePlan[StageName]] = (),
     shared: bool = False,
     computes: bool = True,
-) -> Planned[StageName]:
+) -> StagePlan[StageName]:
     """A stage with all that its result depends on: its options, and what computes it.
 
     `computes`: whether the order of additions, and so the number of threads, reaches the files that it leaves.
@@ -134,7 +134,7 @@ def _stage(
         "code": {source: code_digest(ROOT / source) for source in code_files},
         "threads": machine.torch_threads() if computes else None,
     }
-    return planned(name, inputs, after=after, shared=shared)
+    return stage_plan(name, inputs, after=after, shared=shared)
 
 
 def _version(package: str) -> str | None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
-from pocketbert.recipe.training import CorpusSection, Section, StageSection
+from pocketbert.recipe.training import CorpusSection, RecipeSection, StageSection
 
 
 class TrainHeadSection(CorpusSection, StageSection):
@@ -17,7 +17,7 @@ class TrainHeadSection(CorpusSection, StageSection):
     frozen: bool = Field(False, description="Leave the encoder as it is, and train the head alone: faster, weaker")
 
 
-class MaskedLMSection(Section):
+class MaskedLMSection(RecipeSection):
     """The masked language model that says what could stand in a word's place."""
 
     model: str | None = Field(
@@ -28,7 +28,7 @@ class MaskedLMSection(Section):
     )
 
 
-class AugmentSection(Section):
+class AugmentSection(RecipeSection):
     """TinyBERT's data augmentation: variants of the train texts for both stages of task distillation."""
 
     masked_lm: MaskedLMSection = Field(MaskedLMSection(), description="For words that are one piece to it")

@@ -19,8 +19,8 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from compress.common.errors import UserError
 from export.quantisation.variants import VARIANTS
 from pocketbert.recipe.sections import ExportSection, Recipe
-from pocketbert.recipe.smoke import shrunk
-from pocketbert.recipe.training import Section
+from pocketbert.recipe.smoke import smoke_recipe
+from pocketbert.recipe.training import RecipeSection
 
 KeyPath = tuple[str | int, ...]
 EXPECTED = {
@@ -87,16 +87,16 @@ def load_recipe(name: str, *, changes: Sequence[str] = (), smoke: bool = False) 
         path = known[name]
     source = _read(path)
     for change in changes:
-        _lay_over(source, change)
+        _apply_override(source, change)
     try:
         recipe = Recipe.model_validate(source.content)
     except ValidationError as error:
         for entry in error.errors():
             source.tell(*_in_words(entry))
-    _hold_sections_together(source)
+    _check_cross_section(source)
     if source.mistakes:
         raise UserError("\n".join(mistake for _, mistake in sorted(source.mistakes, key=itemgetter(0))))
-    return shrunk(recipe) if smoke or recipe.smoke else recipe
+    return smoke_recipe(recipe) if smoke or recipe.smoke else recipe
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -150,7 +150,7 @@ def _locate(node: Node, path: KeyPath, source: _Source, seen: set[int]) -> None:
             _locate(value, (*path, index), source, seen)
 
 
-def _lay_over(source: _Source, change: str) -> None:
+def _apply_override(source: _Source, change: str) -> None:
     """Apply one --set."""
     dotted, equals, text = change.partition("=")
     path = tuple(dotted.strip().split("."))
@@ -173,7 +173,7 @@ def _lay_over(source: _Source, change: str) -> None:
     source.places[path] = f"--set {change}"
 
 
-def _hold_sections_together(source: _Source) -> None:
+def _check_cross_section(source: _Source) -> None:
     """Tell where one section contradicts another, whatever else is wrong."""
 
     def value(section: str, key: str, default: Any) -> Any:
@@ -202,7 +202,7 @@ def _in_words(entry: Any) -> tuple[KeyPath, str]:
             field = _annotation_at(path[:-1]).model_fields[path[-1]]
             return path, "missing" + (f"; expected: {field.description}" if field.description else "")
         case "extra_forbidden":
-            return path, f"unknown key; {_meant(path)}"
+            return path, f"unknown key; {_suggestion(path)}"
         case "value_error":
             return path, message.removeprefix("Value error, ")
         case "string_pattern_mismatch":
@@ -214,7 +214,7 @@ def _in_words(entry: Any) -> tuple[KeyPath, str]:
     return path, f"{got}; {message[0].lower()}{message[1:]}"
 
 
-def _meant(path: KeyPath) -> str:
+def _suggestion(path: KeyPath) -> str:
     """What an unknown key may have been meant for: one of its neighbours, or the same key in another section."""
     key, section = str(path[-1]), _annotation_at(path[:-1])
     siblings = list(section.model_fields) if section is not None else []
@@ -241,13 +241,13 @@ def _annotation_at(path: KeyPath) -> Any:
     return _section_in(annotation)
 
 
-def _section_in(annotation: Any) -> type[Section] | None:
+def _section_in(annotation: Any) -> type[RecipeSection] | None:
     """The section class of an annotation such as `GeneralSection | None`."""
     choices = [annotation, *get_args(annotation)]
-    return next((choice for choice in choices if isinstance(choice, type) and issubclass(choice, Section)), None)
+    return next((choice for choice in choices if isinstance(choice, type) and issubclass(choice, RecipeSection)), None)
 
 
-def _keys(section: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def _keys(section: type[RecipeSection], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The paths of all keys that a recipe may have."""
     for name, known in section.model_fields.items():
         yield (*path, name)

@@ -36,7 +36,7 @@ LOOKED_AT = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
+class NewRecipe:
     """A recipe as text, and what was seen in the table, a line each."""
 
     name: str
@@ -44,14 +44,14 @@ class Draft:
     seen: list[str]
 
 
-def draft(
+def propose_recipe(
     path: Path,
     *,
     text: Sequence[str] | None = None,
     label: str | None = None,
     teacher: str | None = None,
     encoding: str = "utf-8",
-) -> Draft:
+) -> NewRecipe:
     """Look at a table's columns, labels and lengths, and fill in the template. Raises UserError where it can't tell."""
     table = tables.read_file(path, encoding=encoding)
     label = label or _label_column(table, path)
@@ -86,7 +86,7 @@ def draft(
     yaml.dump(content, buffer)
     head = f"# Distils a classifier of {path.name}. Look through it, then: pocketbert check, pocketbert run.\n"
     body = buffer.getvalue().partition("\n")[2]
-    return Draft(
+    return NewRecipe(
         name=name,
         recipe=head + body,
         seen=[

@@ -24,7 +24,7 @@ from pocketbert.recipe.sections import Recipe, masked_lm_of
 from pocketbert.recipe.training import LayerWiseSection, weights_in
 
 
-def check(recipe: Recipe) -> None:
+def check_models(recipe: Recipe) -> None:
     """Compare teacher, student and limits with one another. Raises UserError with every mismatch, a line each."""
     shape = recipe.student.shape
     names = [name for name in (recipe.teacher.base, recipe.teacher.model) if name is not None]

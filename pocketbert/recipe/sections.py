@@ -11,7 +11,7 @@ from compress.data.task_types import TaskTypeName, task_type, type_for_metric
 from compress.models.shape import PRESETS, StudentShape
 from export.quantisation.variants import DEFAULT_VARIANTS, VARIANTS
 from pocketbert.recipe.augmentation import AugmentSection
-from pocketbert.recipe.training import DistillSection, FineTuneSection, Names, Section, TrainingSection
+from pocketbert.recipe.training import DistillSection, FineTuneSection, Names, RecipeSection, TrainingSection
 
 if TYPE_CHECKING:
     VariantName = str
@@ -25,7 +25,7 @@ def _without_default(schema: dict[str, JsonValue]) -> None:
     schema.pop("default")
 
 
-class TaskSection(Section):
+class TaskSection(RecipeSection):
     """The labelled data."""
 
     data: str = Field(description="A local file, a folder with train/dev/test files, a Hub name, or builtin:NAME")
@@ -83,7 +83,7 @@ class TaskSection(Section):
         return self
 
 
-class TeacherSection(Section):
+class TeacherSection(RecipeSection):
     """`base`: not fine-tuned; `model`: fine-tuned on the task. One of them is enough."""
 
     base: str | None = Field(
@@ -101,7 +101,7 @@ class TeacherSection(Section):
         return self
 
 
-class VocabularySection(Section):
+class VocabularySection(RecipeSection):
     """How far the vocabulary is cut, before the prediction stage; special pieces and single characters always stay.
 
     The pieces that the task's train texts use go first, then those that distill.general.corpus uses most.
@@ -119,7 +119,7 @@ class VocabularySection(Section):
         return self
 
 
-class StudentSection(Section):
+class StudentSection(RecipeSection):
     """The student's shape, by preset or by its four numbers, and where its first weights come from."""
 
     preset: Literal["tinybert4", "tinybert4-384", "tinybert6"] | None = Field(
@@ -165,14 +165,14 @@ class StudentSection(Section):
         return StudentShape(layers=self.layers, width=self.width, ffn_width=self.ffn_width, heads=self.heads)
 
 
-class ToleranceSection(Section):
+class ToleranceSection(RecipeSection):
     """How far a variant may be from the torch student on dev and still ship."""
 
     logit_error: Annotated[float, Field(ge=0)] | None = Field(None, description="Mean error / spread of the logits")
     label_flips: Share | None = Field(None, description="Share of rows whose label changes")
 
 
-class ExportSection(Section):
+class ExportSection(RecipeSection):
     """The variants to build."""
 
     variants: Annotated[list[VariantName], Field(min_length=1)] = Field(
@@ -204,7 +204,7 @@ class ExportSection(Section):
         return self
 
 
-class BenchSection(Section):
+class BenchSection(RecipeSection):
     """How much is measured."""
 
     threads: PositiveInt | None = Field(
@@ -228,7 +228,7 @@ class BenchSection(Section):
     )
 
 
-class GateSection(Section):
+class GateSection(RecipeSection):
     """What a variant must reach to be shipped, on dev; and which must, or the command ends with exit code 3."""
 
     require: list[VariantName] = Field([], description="Variants that must be good enough")
@@ -241,7 +241,7 @@ class GateSection(Section):
     latency_ms: PositiveFloat | None = Field(None, description="Median from text to label, here, at batch 1")
 
 
-class Recipe(Section):
+class Recipe(RecipeSection):
     """One run."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(

@@ -3,18 +3,18 @@
 from typing import TypeVar
 
 from pocketbert.recipe.sections import Recipe, grid_lengths
-from pocketbert.recipe.training import FineTuneSection, Section, StageSection
+from pocketbert.recipe.training import FineTuneSection, RecipeSection, StageSection
 
 MARK = "-smoke"
 ROWS, TEXTS, TOKENS, VARIANTS, CALIBRATION_ROWS = 200, 200, 32, 2, 32
 EPOCHS, STEPS, BATCH_SIZE = 1, 4, 8
 ROUNDS, WARM_UP_S = 2, 0.2
 
-AnySection = TypeVar("AnySection", bound=Section)
+AnySection = TypeVar("AnySection", bound=RecipeSection)
 AnyStage = TypeVar("AnyStage", bound=StageSection)
 
 
-def shrunk(recipe: Recipe) -> Recipe:
+def smoke_recipe(recipe: Recipe) -> Recipe:
     """The same stages, models and student with few rows, short texts and a few steps; shrinking twice changes nothing.
 
     Nothing is required of the result: it shows that the recipe runs, not how good it would be.

@@ -18,7 +18,7 @@ from pydantic import (
 Weight = Annotated[float, Field(ge=0)]
 
 
-class Section(BaseModel):
+class RecipeSection(BaseModel):
     """A part of the recipe: unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -75,7 +75,7 @@ LayerMap = Annotated[
 ]
 
 
-class StageSection(Section):
+class StageSection(RecipeSection):
     """How one training stage runs."""
 
     epochs: PositiveInt = Field(description="Passes over the data")
@@ -125,7 +125,7 @@ def weights_in(weights: float | list[float]) -> list[float]:
     return weights if isinstance(weights, list) else [weights]
 
 
-class CorpusSection(Section):
+class CorpusSection(RecipeSection):
     """Running text. `key`: where in a recipe the section stands."""
 
     key: ClassVar[str]
@@ -154,7 +154,7 @@ class IntermediateSection(LayerWiseSection):
     epochs: PositiveInt = 20
 
 
-class SearchSection(Section):
+class SearchSection(RecipeSection):
     """The grid that the paper searches for the prediction stage; the best on dev is kept."""
 
     learning_rate: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = [1e-5, 2e-5, 3e-5]
@@ -180,7 +180,7 @@ class PredictionSection(StageSection):
         return [self.model_copy(update={"learning_rate": rate, "batch_size": size}) for rate, size in grid]
 
 
-class DistillSection(Section):
+class DistillSection(RecipeSection):
     """The stages of distillation; without `general` the student starts from the fine-tuned teacher."""
 
     layer_map: LayerMap = Field("uniform", description="Which teacher layer each student layer learns from")
@@ -192,7 +192,7 @@ class DistillSection(Section):
     prediction: PredictionSection = PredictionSection()
 
 
-class TrainingSection(Section):
+class TrainingSection(RecipeSection):
     """How all training stages compute."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

@@ -28,12 +28,12 @@ def augment_data(context: StageContext, workspace: Workspace) -> AugmentResult:
     recipe, task = context.recipe, context.task
     section = augmentation_of(recipe)
     candidates = load_candidates(context)
-    draw = dataset.Draw(variants=section.variants, probability=section.probability, seed=recipe.seed)
+    draw = dataset.SamplingOptions(variants=section.variants, probability=section.probability, seed=recipe.seed)
     texts, tokens = workspace.kept("texts"), workspace.kept("tokens")
     with progress_bar("augment, texts", context.console) as on_progress:
-        counts = dataset.augment(task.train, candidates, draw, texts, on_progress=on_progress)
+        counts = dataset.augment_dataset(task.train, candidates, draw, texts, on_progress=on_progress)
     with progress_bar("augment, shards to tokens", context.console) as on_progress:
-        rows = dataset.tokenise(
+        rows = dataset.tokenise_dataset(
             texts, context.data.tokenizer, tokens, max_length=task.max_length, on_progress=on_progress
         )
     drift = None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.analysis.tfidf_baseline import fit_floor, floor_name
+from bench.analysis.tfidf_baseline import baseline_name, fit_baseline
 from bench.benchmark import BenchOptions, run_benchmark
 from bench.measurement import machine
 from bench.results.benchmark import AbsentSystem, BenchResult, Device, System
@@ -20,7 +20,7 @@ def benchmark_run(context: StageContext, workspace: Workspace) -> BenchResult:
     """Fit the baseline, time everything in one interleaved benchmark, and keep the samples in the stage's folder."""
     recipe, task = context.recipe, context.task
     floor = workspace.output / "tfidf.joblib"
-    fit_floor(task, floor)
+    fit_baseline(task, floor)
     bound = recipe.bench.latency_bound_ms
     return run_benchmark(
         _lineup(context, floor),
@@ -74,7 +74,7 @@ def _lineup(context: StageContext, floor: Path) -> Lineup:
     on_cpu = [each for each in bundles if each.system.device == "cpu"]
     teacher_on_cpu = [each for each in teacher if each.system.device == "cpu"]
     fp32 = next((each for each in on_cpu if each.system.variant == "fp32"), None)
-    baseline = System(label=floor_name(context.task), role="baseline", engine="scikit-learn")
+    baseline = System(label=baseline_name(context.task), role="baseline", engine="scikit-learn")
     not_exported = exported.teacher_not_exported
     return Lineup(
         contenders=[*teacher, *student, *bundles, Contender(system=baseline, path=str(floor))],

@@ -8,11 +8,11 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress.augmentation import dataset
-from compress.data.arrow_shards import encoded_shards
+from compress.data.arrow_shards import token_dataset_of_shards
 from compress.data.columns import Split
 from compress.data.task_types import task_type
 from compress.data.tasks import Task
-from compress.data.tokenization import Encoded, encode_split
+from compress.data.tokenization import TokenDataset, encode_split
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import SplitScores
@@ -23,9 +23,9 @@ from pocketbert.recipe.sections import Recipe
 class EncodedSplits:
     """The task as token rows."""
 
-    train: Encoded
-    dev: Encoded
-    test: Encoded
+    train: TokenDataset
+    dev: TokenDataset
+    test: TokenDataset
 
 
 class TaskData:
@@ -61,16 +61,16 @@ class TaskData:
         return EncodedSplits(train=train, dev=dev, test=test)
 
     @property
-    def original_texts(self) -> Encoded:
+    def original_texts(self) -> TokenDataset:
         """Train's texts without their labels."""
         return self.encoded.train.without_column("labels")
 
     @cached_property
-    def training_texts(self) -> Encoded:
+    def training_texts(self) -> TokenDataset:
         """What both stages of task distillation train on: train's texts, augmented where the recipe says so."""
         if self.recipe.augment is None:
             return self.original_texts
-        return encoded_shards(dataset.shards_in(self.folder / "augment" / "tokens"), self.tokenizer)
+        return token_dataset_of_shards(dataset.shards_in(self.folder / "augment" / "tokens"), self.tokenizer)
 
     def scores(self, model: PreTrainedModel, encoded: EncodedSplits | None = None) -> SplitScores:
         """The metric on dev and test. `encoded`: the splits, where the model's tokens are not the teacher's."""

@@ -12,11 +12,11 @@ from compress.common.progress import ProgressBar
 from compress.data.columns import Split
 from compress.models import loading
 from compress.results import TeacherResult
-from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_candidates, cuda_provider
+from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_bundles, cuda_provider
 from export.graph.fusion import FusionError
 from export.parity.comparison import Tolerance, default_tolerance
 from export.quantisation.calibration import calibration_rows
-from export.quantisation.static_int8 import Static
+from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS, Variant
 from export.results import ExportResult
 from pocketbert.recipe.sections import ExportSection
@@ -34,7 +34,7 @@ def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
     calibration = calibration_rows(task.train, task_type=task.type, seed=recipe.seed, count=section.calibration_rows)
     teacher_score = context.result("teacher", TeacherResult).scores.test
     with ProgressBar("export", context.console) as bar:
-        exported = build_candidates(
+        exported = build_bundles(
             loading.load_classifier(student),
             loading.load_tokenizer(student),
             workspace.output,
@@ -71,7 +71,7 @@ def _export_teacher(context: StageContext, folder: Path, calibration: Split) -> 
     folder.mkdir()
     try:
         with ProgressBar("export", context.console) as bar:
-            build_candidates(
+            build_bundles(
                 loading.load_classifier(teacher),
                 loading.load_tokenizer(teacher),
                 folder,
@@ -99,7 +99,7 @@ def _options(context: StageContext, tolerances: dict[Variant, Tolerance]) -> Exp
         metric=context.recipe.task.metric,
         max_length=context.task.max_length,
         tolerances=tolerances,
-        static=Static(share=section.range_share, reduced=section.reduce_range),
+        static=StaticOptions(share=section.range_share, reduced=section.reduce_range),
         gpu_provider=cuda_provider() if machine.cuda_device() is not None else None,
     )
 

@@ -52,7 +52,7 @@ def judge(recipe: Recipe, exported: ExportResult, teacher_score: float, rows: Se
     for name, variant in exported.variants.items():
         latency_ms = _latency_ms(rows, name)
         inputs = gate_inputs(variant, teacher_score, latency_ms)
-        failures = [*variant.failures, *gate.failures(limits, inputs)]
+        failures = [*variant.failures, *gate.gate_failures(limits, inputs)]
         variants[name] = replace(variant, failures=failures, latency_ms=latency_ms)
         if not failures:
             passed[name] = inputs
@@ -86,7 +86,7 @@ def _latency_ms(rows: Sequence[BenchmarkRow], variant: str) -> float | None:
 
 def _ship(judged: ExportResult, passed: Sequence[str], candidates: Path, bundles: Path) -> None:
     """Copy the bundles that passed, with the verdict in them; remove those that no longer pass."""
-    from export.bundle.folder import note_verdict  # loads transformers
+    from export.bundle.folder import record_verdict  # loads transformers
 
     bundles.mkdir(exist_ok=True)
     for stale in bundles.iterdir():
@@ -97,7 +97,7 @@ def _ship(judged: ExportResult, passed: Sequence[str], candidates: Path, bundles
         shutil.copytree(candidates / name, partial)
         latency_ms = judged.variants[name].latency_ms
         timed = {} if latency_ms is None else {"median ms from text to label, batch 1": round(latency_ms, 3)}
-        note_verdict(partial, recommended=name == judged.recommended, measured=timed)
+        record_verdict(partial, recommended=name == judged.recommended, measured=timed)
         if target.is_dir() and _digests(partial) == _digests(target):
             shutil.rmtree(partial)
             continue

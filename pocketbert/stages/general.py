@@ -5,7 +5,7 @@ from compress.models import loading
 from compress.results import GeneralResult
 from pocketbert.data.corpora import texts_of
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.training import new_learner, objective_of, schedule_of, setting_of, token_blocks
+from pocketbert.stages.training import corpus_blocks, initial_student, objective_of, schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
 
@@ -18,15 +18,15 @@ def distill_general(context: StageContext, workspace: Workspace) -> GeneralResul
     loading.require_equal_tokenizers(*named)
     tokenizer = loading.load_tokenizer(named[0])
     corpus = texts_of(section, context.task)
-    texts = token_blocks(context, workspace, corpus, section, tokenizer, at_least=section.batch_size)
-    learner = new_learner(context, base, texts)
+    texts = corpus_blocks(context, workspace, corpus, section, tokenizer, at_least=section.batch_size)
+    learner = initial_student(context, base, texts)
     training = steps.distill_layers(
         learner,
         base,
         texts,
         objective_of(section),
         schedule_of(section),
-        setting_of(context, workspace, "general"),
+        train_context_of(context, workspace, "general"),
         layer_map=context.recipe.distill.layer_map,
     )
     workspace.save(lambda output: learner.save_encoder(output / "model", tokenizer))

@@ -3,16 +3,23 @@
 from compress.distillation import steps
 from compress.results import IntermediateResult, SplitScores
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.training import load_learner, new_learner, objective_of, schedule_of, setting_of, take_head
+from pocketbert.stages.training import (
+    init_head,
+    initial_student,
+    load_student,
+    objective_of,
+    schedule_of,
+    train_context_of,
+)
 from pocketbert.store.workspace import Workspace
 
 
 def distill_intermediate(context: StageContext, workspace: Workspace) -> IntermediateResult:
     """Train the general student, or a new one, on the fine-tuned teacher's layers; save its encoder and projections."""
     if context.recipe.distill.general is None:
-        learner = new_learner(context, context.data.teacher, context.data.original_texts)
+        learner = initial_student(context, context.data.teacher, context.data.original_texts)
     else:
-        learner = load_learner(context, "general")
+        learner = load_student(context, "general")
     section = context.recipe.distill.intermediate
     before = _scores_under_teachers_head(context, learner)
     training = steps.distill_layers(
@@ -21,7 +28,7 @@ def distill_intermediate(context: StageContext, workspace: Workspace) -> Interme
         context.data.training_texts,
         objective_of(section),
         schedule_of(section),
-        setting_of(context, workspace, "intermediate"),
+        train_context_of(context, workspace, "intermediate"),
         layer_map=context.recipe.distill.layer_map,
     )
     workspace.save(lambda output: learner.save_encoder(output / "model", context.data.tokenizer))
@@ -29,6 +36,6 @@ def distill_intermediate(context: StageContext, workspace: Workspace) -> Interme
     return IntermediateResult(training=training, scores_before=before, scores=after)
 
 
-def _scores_under_teachers_head(context: StageContext, learner: steps.Learner) -> SplitScores | None:
+def _scores_under_teachers_head(context: StageContext, learner: steps.StudentWithProjections) -> SplitScores | None:
     """What the encoder is worth so far: the metric under the teacher's head, cut to its width; None without."""
-    return context.data.scores(learner.student) if take_head(context, learner) else None
+    return context.data.scores(learner.student) if init_head(context, learner) else None

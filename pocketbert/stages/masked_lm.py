@@ -15,7 +15,7 @@ from compress.results import MaskedLMResult
 from pocketbert.data.corpora import error_context, texts_of
 from pocketbert.recipe.sections import masked_lm_of
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.training import schedule_of, setting_of, token_blocks
+from pocketbert.stages.training import corpus_blocks, schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
 HELD_OUT_EVERY, HELD_OUT_BLOCKS = 50, 1000
@@ -39,11 +39,13 @@ def train_masked_lm(context: StageContext, workspace: Workspace) -> MaskedLMResu
         every = enumerate(texts_of(section, context.task))
         return (text for number, text in every if (number % HELD_OUT_EVERY == 0) == held_out)
 
-    kept = token_blocks(context, workspace, texts(held_out=True), section, tokenizer, kept_as="held_out")
-    data = token_blocks(context, workspace, texts(held_out=False), section, tokenizer, at_least=section.batch_size)
+    kept = corpus_blocks(context, workspace, texts(held_out=True), section, tokenizer, kept_as="held_out")
+    data = corpus_blocks(context, workspace, texts(held_out=False), section, tokenizer, at_least=section.batch_size)
     order = np.random.default_rng(recipe.seed).permutation(len(kept.lengths))
     kept = kept.take(np.sort(order[:HELD_OUT_BLOCKS]))
-    setting = replace(setting_of(context, workspace, "masked_lm"), compiled=False)  # its hooks are not for compiling
+    setting = replace(
+        train_context_of(context, workspace, "masked_lm"), compiled=False
+    )  # its hooks are not for compiling
     training = mlm_head.train_head(model, tokenizer, data, kept, schedule_of(section), setting, frozen=section.frozen)
     workspace.save(lambda output: loading.save_model(model, tokenizer, output / "model"))
     with progress_bar("masked_lm, held-out text", context.console) as on_progress:

@@ -13,18 +13,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress.augmentation import dataset
 from compress.common.progress import progress_bar
-from compress.data.tokenization import Encoded
+from compress.data.tokenization import TokenDataset
 from compress.distillation import steps
 from compress.distillation.objective import Objective
 from compress.distillation.training_loop import rows_seen
 from compress.models import loading
 from compress.models.inference import predict_logits
-from compress.models.vocabulary import Cut, cut_embedding, cut_vocabulary
+from compress.models.vocabulary import PrunedVocabulary, prune_embedding, prune_vocabulary
 from compress.results import PredictionResult, SearchPoint, TrainingResult, VocabularyResult
 from pocketbert.data.corpora import error_context, texts_of
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.data import EncodedSplits
-from pocketbert.stages.training import load_learner, schedule_of, setting_of, take_head
+from pocketbert.stages.training import init_head, load_student, schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
 DRIFT_VARIANTS = 2000
@@ -37,13 +37,13 @@ class _StudentData:
 
     tokenizer: PreTrainedTokenizerBase
     encoded: EncodedSplits
-    texts: Encoded
+    texts: TokenDataset
 
 
 def distill_prediction(context: StageContext, workspace: Workspace) -> PredictionResult:
     """Train the student on the teacher's logits of the task's texts, and save it: it is then complete."""
-    learner = load_learner(context, "intermediate")
-    take_head(context, learner)
+    learner = load_student(context, "intermediate")
+    init_head(context, learner)
     student = learner.student
     data, vocabulary = _student_data(context, workspace, student)
     before = context.data.scores(student, data.encoded)
@@ -72,31 +72,31 @@ def _student_data(
             tokenizer=context.data.tokenizer, encoded=context.data.encoded, texts=context.data.training_texts
         ), None
     cut = workspace.decide(lambda: _cut_vocabulary(context))
-    cut_embedding(student, cut)
+    prune_embedding(student, cut)
     encoded = context.data.encoded_with(cut.tokenizer)
     if context.recipe.augment is None:
         texts = encoded.train.without_column("labels")
     else:
         rows = context.folder / "augment" / "texts"
         length = context.task.max_length
-        texts = dataset.tokenise(rows, cut.tokenizer, workspace.kept("tokens"), max_length=length)
+        texts = dataset.tokenise_dataset(rows, cut.tokenizer, workspace.kept("tokens"), max_length=length)
     result = VocabularyResult(
         num_tokens=len(cut.kept), num_tokens_before=len(context.data.tokenizer), coverage=cut.coverage
     )
     return _StudentData(tokenizer=cut.tokenizer, encoded=encoded, texts=texts), result
 
 
-def _cut_vocabulary(context: StageContext) -> Cut:
+def _cut_vocabulary(context: StageContext) -> PrunedVocabulary:
     """The tokens that the task's train texts use, and those that the general corpus (or the task) uses most."""
     wanted, general = context.recipe.student.vocabulary, context.recipe.distill.general
     assert wanted is not None
     train = [*context.task.train.texts, *(context.task.train.pairs or [])]
     corpus = iter(()) if general is None else islice(texts_of(general, context.task), MOST_TEXTS_COUNTED)
     with error_context(general) if general is not None else nullcontext():
-        return cut_vocabulary(context.data.tokenizer, train, corpus, size=wanted.size, coverage=wanted.coverage)
+        return prune_vocabulary(context.data.tokenizer, train, corpus, size=wanted.size, coverage=wanted.coverage)
 
 
-def _rows_seen(context: StageContext, texts: Encoded) -> np.ndarray:
+def _rows_seen(context: StageContext, texts: TokenDataset) -> np.ndarray:
     """The rows that the stage will train on, over all points of its search."""
     points = context.recipe.distill.prediction.points
     seen = [rows_seen(texts.lengths, schedule_of(point), seed=context.recipe.seed) for point in points]
@@ -144,7 +144,7 @@ def _search(
     Where no epoch reaches `score_before`, the student stays as it was, and the best epoch is 0.
     """
     section = context.recipe.distill.prediction
-    setting = setting_of(context, workspace, "prediction")
+    setting = train_context_of(context, workspace, "prediction")
     evaluate: Callable[[PreTrainedModel], float] = partial(context.data.dev_score, encoded=data.encoded)
     objective = Objective(prediction=1.0, temperature=section.temperature, task_type=context.task.type)
     start = _weights_of(student)

@@ -8,7 +8,7 @@ from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import TeacherResult
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.training import schedule_of, setting_of
+from pocketbert.stages.training import schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
 
@@ -26,7 +26,7 @@ def make_teacher(context: StageContext, workspace: Workspace) -> TeacherResult:
             model,
             context.data.encoded.train,
             schedule_of(section.fine_tune),
-            setting_of(context, workspace, "teacher"),
+            train_context_of(context, workspace, "teacher"),
             context.data.dev_score,
             task_type=context.task.type,
         )

@@ -7,11 +7,11 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress.common.errors import UserError
-from compress.data.token_blocks import pack
-from compress.data.tokenization import Encoded
+from compress.data.token_blocks import write_token_blocks
+from compress.data.tokenization import TokenDataset
 from compress.distillation import steps
 from compress.distillation.objective import LayerWeights, Objective
-from compress.distillation.training_loop import Schedule, Setting
+from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models import loading
 from pocketbert.data.corpora import error_context
 from pocketbert.recipe.augmentation import TrainHeadSection
@@ -20,7 +20,7 @@ from pocketbert.stages.context import StageContext
 from pocketbert.store.workspace import Workspace
 
 
-def token_blocks(
+def corpus_blocks(
     context: StageContext,
     workspace: Workspace,
     corpus: Iterable[str],
@@ -29,10 +29,10 @@ def token_blocks(
     *,
     kept_as: str = "blocks",
     at_least: int = 1,
-) -> Encoded:
+) -> TokenDataset:
     """Running text as token blocks on disk. Raises UserError where it makes fewer than `at_least`."""
     with error_context(section):
-        texts = pack(
+        texts = write_token_blocks(
             corpus,
             tokenizer,
             workspace.kept(kept_as),
@@ -47,10 +47,10 @@ def token_blocks(
     return texts
 
 
-def setting_of(context: StageContext, workspace: Workspace, title: str) -> Setting:
+def train_context_of(context: StageContext, workspace: Workspace, title: str) -> TrainContext:
     """How a stage of this run trains, under the name that `title` gives its progress and curves."""
     training = context.recipe.training
-    return Setting(
+    return TrainContext(
         title=title,
         seed=context.recipe.seed,
         checkpoints=workspace.checkpoints,
@@ -66,7 +66,9 @@ def schedule_of(section: StageSection) -> Schedule:
     return Schedule(**{field.name: getattr(section, field.name) for field in fields(Schedule)})
 
 
-def new_learner(context: StageContext, teacher: PreTrainedModel, texts: Encoded) -> steps.Learner:
+def initial_student(
+    context: StageContext, teacher: PreTrainedModel, texts: TokenDataset
+) -> steps.StudentWithProjections:
     """The student before any training, as the recipe says. `texts`: what projected initialisation looks at."""
     student = context.recipe.student
     if student.checkpoint is not None:
@@ -88,19 +90,21 @@ def new_learner(context: StageContext, teacher: PreTrainedModel, texts: Encoded)
     )
 
 
-def load_learner(context: StageContext, stage: str) -> steps.Learner:
+def load_student(context: StageContext, stage: str) -> steps.StudentWithProjections:
     """The student as a layer-wise stage left it."""
     folder: Path = context.folder / stage / "model"
     width = context.data.teacher.config.hidden_size
     return steps.load_learner(folder, context.task.labels, width, task_type=context.task.type, seed=context.recipe.seed)
 
 
-def take_head(context: StageContext, learner: steps.Learner) -> bool:
+def init_head(context: StageContext, learner: steps.StudentWithProjections) -> bool:
     """Start the student's head from the teacher's, where it can be; else it has random weights."""
     random = context.recipe.student.initialisation == "random"
-    can = not random and steps.can_take_head(learner.student, context.data.teacher)
+    can = not random and steps.can_init_head_from_teacher(learner.student, context.data.teacher)
     if can:
-        steps.take_head(learner, context.data.teacher, context.data.original_texts, seed=context.recipe.seed)
+        steps.init_head_from_teacher(
+            learner, context.data.teacher, context.data.original_texts, seed=context.recipe.seed
+        )
     return can
 
 

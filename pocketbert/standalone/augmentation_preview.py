@@ -62,7 +62,7 @@ class AugmentationPreview:
     summary: list[tuple[str, str]]
 
 
-def look_at(folder: Path, *, task_type: TaskTypeName, count: int, seed: int) -> AugmentationPreview:
+def preview_augmentation(folder: Path, *, task_type: TaskTypeName, count: int, seed: int) -> AugmentationPreview:
     """`count` variants, drawn by the seed, and the stage's figures. `folder`: the augment stage's."""
     rows = read_shards(dataset.shards_in(folder / "texts"))
     origins = dataset.origins_of(folder / "texts")

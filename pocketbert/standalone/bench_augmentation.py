@@ -19,7 +19,7 @@ from pocketbert.store.run_folder import cache_folder
 TIMES_AS_MANY = 20  # texts for the second look at the memory
 
 
-def measure(
+def bench_augmentation(
     recipe: Recipe,
     task: Task,
     *,
@@ -57,7 +57,7 @@ def measure(
     here, cache = machine.describe(), str(cache_folder())
     threads = num_threads or machine.usable_cores()
     with progress_bar("augmentation", console) as on_progress:
-        timings = ladder.measure(
+        timings = ladder.time_augmentation(
             drawn[:num_rows],
             options,
             cache=cache,
@@ -75,7 +75,7 @@ def measure(
         rounds=rounds,
         num_threads=threads,
         options=options,
-        rows=ladder.rows_of(timings),
+        rows=ladder.augmentation_rows(timings),
         memory=memory,
         samples=timings,
     )

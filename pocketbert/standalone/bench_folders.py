@@ -15,8 +15,8 @@ from bench.report.render import write_reports
 from bench.results.benchmark import Device
 from bench.results.document import Reproduce, Results, StageResults, write_results
 from bench.results.measurements import LoadTest, Protocol
-from bench.self_check import SelfCheck, check
-from bench.timing.systems import GRID, Contender, Lineup, Workload, contenders_at, shape_of
+from bench.self_check import SelfCheck, run_self_check
+from bench.timing.systems import GRID, Contender, Lineup, Workload, contenders_at, parse_shape
 from compress.common.errors import UserError
 from compress.common.files import write_json
 from compress.common.progress import progress_bar
@@ -42,7 +42,7 @@ class ModelOutputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class FolderBenchOptions:
     """What is measured, of whichever models.
 
     `data`: a labelled table, for accuracy and real lengths, with its columns and its text encoding; without one,
@@ -75,7 +75,7 @@ class Question:
 
     def workload(self, outputs: ModelOutputs, *, takes_pairs: bool = False) -> Workload:
         """On what: every row of the table, or made up sentences and no score. `outputs`: those of all models."""
-        shapes = tuple(map(shape_of, dict.fromkeys(self.grid))) or GRID
+        shapes = tuple(map(parse_shape, dict.fromkeys(self.grid))) or GRID
         if self.data is None:
             texts = made_up_texts(200)
             return Workload(texts=texts, pairs=texts[::-1] if takes_pairs else None, grid=shapes)
@@ -120,9 +120,9 @@ class Question:
         return [*parts, "--restart-every", str(protocol.restart_every)]
 
 
-def of_folders(
+def bench_folders(
     paths: Sequence[Path],
-    question: Question,
+    question: FolderBenchOptions,
     *,
     device: str,
     compiled: bool,
@@ -142,7 +142,7 @@ def of_folders(
         for where in devices
         for contender in contenders_at(path, device=where, label=_short_name(path, paths), compiled=compiled)
     ]
-    return of_contenders(
+    return bench_contenders(
         Lineup(contenders=contenders),
         question,
         name=" against ".join(_short_name(path, paths) for path in paths),
@@ -152,9 +152,9 @@ def of_folders(
     )
 
 
-def of_contenders(
+def bench_contenders(
     lineup: Lineup,
-    question: Question,
+    question: FolderBenchOptions,
     *,
     name: str,
     command: Sequence[str],
@@ -195,7 +195,9 @@ def of_contenders(
     return results
 
 
-def of_itself(path: Path, question: Question, *, runs: int, output: Path | None, console: Console) -> SelfCheck:
+def bench_self_check(
+    path: Path, question: FolderBenchOptions, *, runs: int, output: Path | None, console: Console
+) -> SelfCheck:
     """Whether this machine's figures can be trusted: a model against itself `runs` times, and half as often against a
     slower copy. The result goes to output/validity.json too.
     """
@@ -203,7 +205,7 @@ def of_itself(path: Path, question: Question, *, runs: int, output: Path | None,
     outputs = ModelOutputs() if question.data is None else _common_outputs([contender])
     workload = question.workload(outputs, takes_pairs=_takes_pairs(contender))
     with progress_bar("against itself", console) as on_progress:
-        measured = check(
+        measured = run_self_check(
             contender, workload, question.protocol(), runs=runs, slowed_runs=runs // 2, on_progress=on_progress
         )
     result = replace(measured, machine=machine.describe())
@@ -237,7 +239,7 @@ def made_up_texts(count: int) -> list[str]:
 
 def outputs_of(model: str) -> ModelOutputs:
     """Those of a Hugging Face folder."""
-    return ModelOutputs(labels=sources.label_names(model), task_type=sources.task_type_of(model))
+    return ModelOutputs(labels=sources.label_names_in_config(model), task_type=sources.task_type_of(model))
 
 
 def _takes_pairs(contender: Contender) -> bool:

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from bench.peers.environments import PEERS, Peer, PeerError, convert, environment
+from bench.peers.environments import PEERS, Peer, PeerError, convert_in_environment, environment
 from bench.results.benchmark import AbsentSystem, System
 from bench.results.document import Results
 from bench.timing.systems import Contender, Lineup, contenders_at
@@ -16,14 +16,14 @@ from compress.common.progress import progress_bar
 from compress.models import sources
 from export.bundle.bundle_json import read_bundle_info
 from export.quantisation.calibration import calibration_rows
-from pocketbert.standalone.bench_folders import Question, existing, of_contenders, outputs_of
+from pocketbert.standalone.bench_folders import FolderBenchOptions, bench_contenders, existing, outputs_of
 from pocketbert.store.run_folder import cache_folder
 
 
-def of_peers(
+def bench_peers(
     model: Path,
     bundles: Sequence[Path],
-    question: Question,
+    question: FolderBenchOptions,
     *,
     calibration: Path,
     names: Sequence[str],
@@ -64,7 +64,7 @@ def of_peers(
         parts = ["bench-peers", str(model), *map(str, bundles), "--calibration", str(calibration)]
         if question.data is None:  # with it, its own options say how both tables are read
             parts += question.table_options()
-        return of_contenders(
+        return bench_contenders(
             Lineup(
                 contenders=[*in_torch, *ours, *theirs],
                 absent=absent,
@@ -98,7 +98,7 @@ def _converted(
             except PeerError as error:
                 absent += [AbsentSystem(name=variant.label, reason=str(error)) for variant in peer.variants]
                 continue
-            outcomes = convert(peer, python, model, rows, folder, max_length)
+            outcomes = convert_in_environment(peer, python, model, rows, folder, max_length)
             for variant in peer.variants:
                 outcome = outcomes[variant.label]
                 if isinstance(outcome, str):

@@ -31,12 +31,12 @@ from compress.data.task_types import Classification
 from compress.data.tokenization import encode_split
 from compress.models.inference import predict_logits
 from compress.models.loading import num_parameters, save_model
-from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_candidates
+from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_bundles
 from export.parity.comparison import default_tolerance
 from export.quantisation.calibration import calibration_rows
-from export.quantisation.static_int8 import Static
+from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS
-from pocketbert.standalone.bench_folders import MADE_UP_WORDS, Question, made_up_texts, of_contenders
+from pocketbert.standalone.bench_folders import MADE_UP_WORDS, FolderBenchOptions, bench_contenders, made_up_texts
 
 VOCABULARY = 30522  # pieces, as BERT's
 MAX_LENGTH = 128
@@ -88,7 +88,9 @@ def shape(name: str) -> PreTrainedModel:
     )
 
 
-def of_shapes(names: Sequence[str], question: Question, *, output: Path | None, console: Console) -> Results:
+def bench_shapes(
+    names: Sequence[str], question: FolderBenchOptions, *, output: Path | None, console: Console
+) -> Results:
     """Each shape in torch, and TinyBERT's and BERT-base also as bundles; in `shapes` the rows of Table 1, compared with
     what was counted and timed here.
 
@@ -116,7 +118,7 @@ def of_shapes(names: Sequence[str], question: Question, *, output: Path | None, 
                     for contender in contenders_at(folder, label=f"{name}{RANDOM} {folder.name}")
                 ]
         lineup = _lineup(in_torch, bundled)
-        results = of_contenders(
+        results = bench_contenders(
             lineup,
             question,
             name="The shapes of TinyBERT's Table 1, with random weights",
@@ -165,7 +167,7 @@ def _bundles(name: str, model: PreTrainedModel, tokenizer: BertTokenizer, folder
     others = Split(texts=texts[ROWS:], pairs=None, labels=np.arange(ROWS) % 2)
     folder.mkdir()
     with ProgressBar(f"{name} as bundles", console) as bar:
-        build_candidates(
+        build_bundles(
             model,
             tokenizer,
             folder,
@@ -177,7 +179,7 @@ def _bundles(name: str, model: PreTrainedModel, tokenizer: BertTokenizer, folder
                 metric="accuracy",
                 max_length=MAX_LENGTH,
                 tolerances={VARIANTS[variant]: default_tolerance(VARIANTS[variant]) for variant in BUNDLED_AS},
-                static=Static(),
+                static=StaticOptions(),
             ),
             origin=Origin(
                 name=f"{name}{RANDOM}", origin={"weights": "random"}, versions=machine.package_versions(), measured={}

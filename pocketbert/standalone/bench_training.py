@@ -14,12 +14,12 @@ from compress.common.files import write_json
 from compress.common.progress import progress_bar
 from compress.data.tasks import Task
 from compress.data.tokenization import encode_split
-from compress.distillation.used_embeddings import pieces_in
+from compress.distillation.used_embeddings import tokens_in
 from compress.models import loading
 from pocketbert.recipe.sections import Recipe
 
 
-def measure(
+def bench_training(
     recipe: Recipe,
     task: Task,
     *,
@@ -53,7 +53,7 @@ def measure(
             teacher=teacher,
             shape=recipe.student.shape,
             rows=whole.rows[drawn]["input_ids"],
-            used_tokens=pieces_in(whole, len(tokenizer)).tolist(),
+            used_tokens=tokens_in(whole, len(tokenizer)).tolist(),
             num_labels=len(task.labels),
             task_type=task.type,
             batch_size=section.batch_size,
@@ -64,7 +64,7 @@ def measure(
         if peer_path is not None:
             configs.append(ladder.TEXTBREWER)
         with progress_bar(stage, console) as on_progress:
-            timings = ladder.measure(
+            timings = ladder.time_training(
                 stage,
                 configs,
                 workload,
@@ -75,7 +75,7 @@ def measure(
                 on_progress=on_progress,
             )
         stages[stage] = ladder.LadderStage(
-            rows=ladder.rows_of(timings, workload),
+            rows=ladder.training_rows(timings, workload),
             samples=timings,
             mean_tokens=float(np.mean(whole.lengths[drawn])),
             max_length=task.max_length,

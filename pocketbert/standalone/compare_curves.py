@@ -20,13 +20,13 @@ class _StageResult:
     training: TrainingResult | None = None
 
 
-def compare(first: Path, second: Path, *, stage: str, output: Path | None) -> CurveComparison:
+def compare_curves(first: Path, second: Path, *, stage: str, output: Path | None) -> CurveComparison:
     """Both runs' losses. `output`: a folder for curves.svg and curves.json."""
     curves = [_read(folder, stage) for folder in (first, second)]
     comparison = CurveComparison(stage=stage, runs=curves, lines=side_by_side(*curves))
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        write_text(output / "curves.svg", report_plots.curves_together(curves, stage))
+        write_text(output / "curves.svg", report_plots.compared_loss_curves(curves, stage))
         write_json(output / "curves.json", to_jsonable_python(comparison))
     return comparison
 

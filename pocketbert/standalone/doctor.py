@@ -33,7 +33,7 @@ class DoctorReport:
     problems: list[str]
 
 
-def examine(folder: Path) -> DoctorReport:
+def examine_machine(folder: Path) -> DoctorReport:
     """Look at this machine. `folder`: where runs would be written."""
     import torch
 

@@ -20,11 +20,11 @@ from compress.models import loading, sources
 from compress.models.architectures import ARCHITECTURES
 from compress.models.compatibility import read_encoder
 from export import gate
-from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_candidates, cuda_provider
+from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_bundles, cuda_provider
 from export.bundle.bundle_json import read_bundle_info
 from export.parity.comparison import default_tolerance
 from export.quantisation.calibration import calibration_rows
-from export.quantisation.static_int8 import Static
+from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS, Variant
 from export.results import ExportResult, VariantResult
 from pocketbert.stages.gate import gate_inputs
@@ -69,7 +69,7 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
     for variant in variants:
         if (output / variant.name).exists():
             raise UserError(f"{output / variant.name}: is there already; remove it or choose another --output")
-    names = sources.label_names(model)
+    names = sources.label_names_in_config(model)
     scored_as = task_type(type_for_metric(metric))
     if metric not in kind.metrics or not kind.has_outputs(len(names)):
         raise UserError(
@@ -94,7 +94,7 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
     output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=output, prefix=".partial-") as partial, ProgressBar("export", console) as bar:
         work = Path(partial)
-        exported = build_candidates(
+        exported = build_bundles(
             loading.load_classifier(model),
             loading.load_tokenizer(model),
             work,
@@ -104,7 +104,7 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
                 metric=metric,
                 max_length=max_length,
                 tolerances={variant: default_tolerance(variant) for variant in variants},
-                static=Static(reduced=request.reduce_range),
+                static=StaticOptions(reduced=request.reduce_range),
                 gpu_provider=cuda_provider() if machine.cuda_device() is not None else None,
             ),
             origin=Origin(
@@ -119,7 +119,7 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
         limits = gate.Gate(student_share=request.student_share)
         judged = {}
         for name, variant_result in exported.variants.items():
-            failures = [*variant_result.failures, *gate.failures(limits, gate_inputs(variant_result, None, None))]
+            failures = [*variant_result.failures, *gate.gate_failures(limits, gate_inputs(variant_result, None, None))]
             bundle = None
             if not failures:
                 (work / name).rename(output / name)

@@ -50,7 +50,7 @@ class StageRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned(Generic[Name]):
+class StagePlan(Generic[Name]):
     """A stage before it is done. The fingerprint stands for all that its result depends on, earlier stages included.
 
     `inputs`: the plain values behind it. `shared`: the result is kept in the cache, where other runs find it by its
@@ -63,10 +63,12 @@ class Planned(Generic[Name]):
     shared: bool = False
 
 
-def planned(name: Name, inputs: Inputs, *, after: Sequence[Planned[Name]] = (), shared: bool = False) -> Planned[Name]:
+def stage_plan(
+    name: Name, inputs: Inputs, *, after: Sequence[StagePlan[Name]] = (), shared: bool = False
+) -> StagePlan[Name]:
     """`inputs`: what the result depends on, as plain values. `after`: earlier stages whose results go in."""
     content: dict[str, JsonValue] = {**inputs, "after": {str(earlier.name): earlier.fingerprint for earlier in after}}
-    return Planned(name=name, fingerprint=fingerprint_of({"stage": name, **content}), inputs=content, shared=shared)
+    return StagePlan(name=name, fingerprint=fingerprint_of({"stage": name, **content}), inputs=content, shared=shared)
 
 
 def fingerprint_of(content: object) -> str:

@@ -17,7 +17,7 @@ from compress.common.errors import UserError
 from compress.common.files import files_in, sha256, write_json
 from pocketbert.store.manifest import (
     Name,
-    Planned,
+    StagePlan,
     StageRecord,
     first_difference,
     read_manifest,
@@ -75,16 +75,16 @@ class Run:
         (self.folder / ".pid").unlink(missing_ok=True)
         self._lock.release()
 
-    def stage(self, stage: Planned[Name], build: Build) -> StageRecord:
+    def stage(self, stage: StagePlan[Name], build: Build) -> StageRecord:
         """Do a stage, unless the manifest and the files prove that this very one was done.
 
         Of several processes the main one decides; all of them build.
         """
         if self._follows:
             return _follow(build)
-        return distributed.from_main(self._do(stage, build))
+        return distributed.broadcast_from_main(self._do(stage, build))
 
-    def _do(self, stage: Planned[Name], build: Build) -> StageRecord:
+    def _do(self, stage: StagePlan[Name], build: Build) -> StageRecord:
         name, fingerprint = stage.name, stage.fingerprint
         record = self.records.get(name)
         target, reason = self.folder / name, None
@@ -105,7 +105,7 @@ class Run:
         shutil.rmtree(self.folder / PARTIAL / name, ignore_errors=True)
         return record
 
-    def _shared(self, stage: Planned[Name], build: Build, reason: str | None) -> StageRecord:
+    def _shared(self, stage: StagePlan[Name], build: Build, reason: str | None) -> StageRecord:
         name, fingerprint = stage.name, stage.fingerprint
         entry, proof = _in_cache(name, fingerprint)
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ class Run:
         return record
 
     def _build(
-        self, stage: Planned[Name], build: Build, target: Path, partial: Path, reason: str | None
+        self, stage: StagePlan[Name], build: Build, target: Path, partial: Path, reason: str | None
     ) -> StageRecord:
         """Build in `partial`, and move the complete result to the target. Checkpoints of other options are dropped.
 
@@ -142,7 +142,7 @@ class Run:
         output.mkdir()
         self.announce(f"[bold]{stage.name}[/bold]")
         started = time.perf_counter()
-        result = build(distributed.from_main(Workspace(output=output, checkpoints=partial / "checkpoints")))
+        result = build(distributed.broadcast_from_main(Workspace(output=output, checkpoints=partial / "checkpoints")))
         seconds = time.perf_counter() - started
         self.announce(f"[dim]{stage.name}: took {seconds:.0f} s[/dim]")
         files = {path.relative_to(output).as_posix(): sha256(path) for path in files_in(output)}
@@ -160,7 +160,7 @@ class Run:
 
 def _follow(build: Build) -> StageRecord:
     """What every process but the main one does: build where that one builds, and take over its record."""
-    while isinstance(sent := distributed.from_main(None), Workspace):
+    while isinstance(sent := distributed.broadcast_from_main(None), Workspace):
         build(sent)
     assert isinstance(sent, StageRecord)
     return sent
@@ -172,7 +172,7 @@ def recorded_seconds(folder: Path, stage: str) -> float | None:
     return None if record is None else record.seconds
 
 
-def state_of(stage: Planned[Name], folder: Path) -> str:
+def state_of(stage: StagePlan[Name], folder: Path) -> str:
     """What running would find of a stage in a run folder: "done", "in the cache", "begun" or "to do"."""
     record = read_manifest(folder).get(stage.name)
     if (

@@ -31,24 +31,24 @@ class Workspace:
         """The main process calls `write(output)`; all wait until it has."""
         if distributed.is_main():
             write(self.output)
-        distributed.from_main(None)
+        distributed.broadcast_from_main(None)
 
     def decide(self, compute: Callable[[], Value]) -> Value:
         """The main process computes, and all get its value."""
         if distributed.is_main():
-            return distributed.from_main(compute())
-        return distributed.from_main(None)  # type: ignore[return-value]  # the main one's value takes its place
+            return distributed.broadcast_from_main(compute())
+        return distributed.broadcast_from_main(None)  # type: ignore[return-value]  # the main one's value takes its place
 
     def computed_once(self, name: str, compute: Callable[[], "np.ndarray"]) -> "np.ndarray":
         """An array that all processes compute together, kept until the stage is done for a run that is cut off."""
         import numpy as np
 
         path = self.kept(name).with_suffix(".npy")
-        if distributed.from_main(not path.exists()):
+        if distributed.broadcast_from_main(not path.exists()):
             array = compute()
             if distributed.is_main():
                 partial = path.with_suffix(".partial.npy")
                 np.save(partial, array)
                 partial.rename(path)
-            distributed.from_main(None)  # wait until it is written
+            distributed.broadcast_from_main(None)  # wait until it is written
         return np.load(path)

@@ -9,15 +9,14 @@ import jsonschema
 import numpy as np
 import pytest
 
-from bench.analysis.summary import aa_ratio, speedup_breakdown, speedup_over
-from bench.analysis.summary import rows as rows_of
+from bench.analysis.summary import aa_ratio, benchmark_rows, speedup_breakdown, speedup_over
 from bench.measurement.stats import speed_ratio, summarise, verdict
 from bench.results.benchmark import System
 from bench.results.document import results_schema
 from bench.results.measurements import Protocol, Ratio
-from bench.self_check import check
+from bench.self_check import run_self_check
 from bench.timing import worker
-from bench.timing.latency import Samples, measure
+from bench.timing.latency import Samples, time_systems
 from bench.timing.systems import Breakdown, Contender, Workload, breakdown_of, contenders_at, with_aa_control
 from compress.common.errors import UserError
 from tiny_bert import rows, write_csv
@@ -130,13 +129,13 @@ def test_ratios_are_against_the_first_row_of_the_same_device():
 
     samples = [sample("cpu", 0.010), sample("cuda", 0.004), sample("cpu", 0.002), sample("cuda", 0.001)]
     options = {"workload": Workload(texts=[]), "metric": "accuracy", "num_throughput_texts": 8}
-    found = rows_of(samples, sizes=[1] * 4, **options)
+    found = benchmark_rows(samples, sizes=[1] * 4, **options)
     assert [row.speedup.value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
     assert [row.speedup_by_shape["1x8"].value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
     assert [row.id for row in found] == [0, 1, 2, 3]
 
     dead = Samples(contender=samples[0].contender, texts_s=[[[0.01]]], error="out of memory")
-    found = rows_of([dead, samples[2]], sizes=[1] * 2, **options)
+    found = benchmark_rows([dead, samples[2]], sizes=[1] * 2, **options)
     assert found[0].error == "out of memory" and found[0].latency is None
     assert found[1].speedup is None and found[1].latency.n == 6
 
@@ -156,7 +155,7 @@ def measured(teacher_folder, base_folder):
         Contender(system=System(label="nothing there", role="model", engine="onnxruntime"), path="/nowhere"),
     ]
     progress = []
-    found = measure(contenders, workload, QUICK, on_progress=lambda done, total: progress.append((done, total)))
+    found = time_systems(contenders, workload, QUICK, on_progress=lambda done, total: progress.append((done, total)))
     steps, totals = zip(*progress, strict=True)
     assert len(set(totals)) == 1 and list(steps) == sorted(set(steps)), "the bar moves, and never back"
     assert steps[0] > 0 and steps[-1] == totals[0], "it ends full, those that failed included"
@@ -226,7 +225,7 @@ def test_the_benchmark_is_held_against_itself(teacher_folder):
     texts = [text for text, _ in rows(30)]
     (model,) = contenders_at(teacher_folder)
     steps = []
-    result = check(
+    result = run_self_check(
         model, Workload(texts=texts), replace(QUICK, rounds=2), runs=2, slowed_runs=1,
         on_progress=lambda done, total: steps.append((done, total)),
     )  # fmt: skip
@@ -235,7 +234,7 @@ def test_the_benchmark_is_held_against_itself(teacher_folder):
     assert result.num_detected == sum(ratio.high < 1 for ratio in result.slowed_ratios)
     gone = replace(model, system=replace(model.system, engine="onnxruntime"), path="/nowhere")
     with pytest.raises(RuntimeError, match="no readable bundle"):
-        check(gone, Workload(texts=texts), QUICK, runs=1, slowed_runs=0)
+        run_self_check(gone, Workload(texts=texts), QUICK, runs=1, slowed_runs=0)
 
 
 def test_a_contender_that_cannot_run_says_why_and_the_others_go_on(measured):

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig, BertForSequenceClassification
 
-from bench.analysis.operator_profile import operator_breakdown, profiles
+from bench.analysis.operator_profile import operator_breakdown, profile_operators
 from bench.analysis.sizes import size_breakdown
-from bench.analysis.summary import rows as rows_of
-from bench.report.caveats import cautions
+from bench.analysis.summary import benchmark_rows
+from bench.report.caveats import caveats_of
 from bench.results.benchmark import System
 from bench.results.document import Results
 from bench.results.measurements import Noise, Protocol
-from bench.timing.latency import measure
+from bench.timing.latency import time_systems
 from bench.timing.systems import Contender, Workload, contenders_at
 from compress.common.files import size_bytes
 from compress.models import sources
@@ -66,8 +66,8 @@ def labelled(contender: Contender, label: str) -> Contender:
 def told(contenders: list[Contender], protocol: Protocol = QUICK) -> str:
     """The cautions of a real benchmark of these."""
     workload = Workload(texts=TEXTS, grid=())
-    samples = measure(contenders, workload, protocol)
-    found = rows_of(
+    samples = time_systems(contenders, workload, protocol)
+    found = benchmark_rows(
         samples, sizes=[1] * len(samples), workload=workload, metric="accuracy",
         num_throughput_texts=protocol.throughput_texts,
     )  # fmt: skip
@@ -75,7 +75,7 @@ def told(contenders: list[Contender], protocol: Protocol = QUICK) -> str:
 
 
 def doubts(results: Results) -> str:
-    return "\n".join(cautions(results))
+    return "\n".join(caveats_of(results))
 
 
 def test_the_precision_of_a_bundle_is_that_of_its_manifest_wherever_it_lies(unfused, tmp_path):
@@ -143,7 +143,7 @@ def test_a_contender_that_keeps_more_cores_busy_than_it_has_threads_is_told():
 def test_threads_that_the_environment_asks_for_do_not_count(unfused, monkeypatch):
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(variable, "7")
-    samples = measure([*contenders_at(unfused)], Workload(texts=TEXTS, grid=()), QUICK)
+    samples = time_systems([*contenders_at(unfused)], Workload(texts=TEXTS, grid=()), QUICK)
     process = samples[0].process
     assert process.num_threads == 1 and process.priority == os.getpriority(os.PRIO_PROCESS, 0)
 
@@ -163,7 +163,7 @@ def test_a_busy_machine_is_told():
 
 
 def test_a_profile_tells_where_the_time_goes(unfused):
-    (found,) = profiles(unfused, [(2, 16)], 1)
+    (found,) = profile_operators(unfused, [(2, 16)], 1)
     assert found.shape == "2x16" and found.ms > 0
     by_name = {part.name: part for part in found.parts}
     hidden, ffn, layers = 32, 64, 4

@@ -14,7 +14,7 @@ from compress.common.errors import UserError
 from compress.data.columns import Split
 from export.bundle import runtime
 from export.bundle.bundle_json import BundleInfo, BundleProof, Golden, read_bundle_info, write_bundle_info
-from export.bundle.folder import finish_bundle, golden_examples, note_verdict, verify_bundle, write_bundle
+from export.bundle.folder import finish_bundle, golden_examples, record_verdict, verify_bundle, write_bundle
 from export.bundle.runtime import Classifier, session_config
 from export.graph.to_onnx import export_onnx
 from export.machine_facts import Gpu, Machine, MachineSettings
@@ -155,7 +155,7 @@ def test_a_regression_that_answers_otherwise_does_not_verify(tmp_path, teacher_f
 
 def test_a_verdict_is_added_to_a_bundle_that_still_verifies(bundles, tmp_path):
     folder = shutil.copytree(bundles["int8-static"], tmp_path / "copy")
-    note_verdict(folder, recommended=True, measured={"median ms": 1.5})
+    record_verdict(folder, recommended=True, measured={"median ms": 1.5})
     assert verify_bundle(folder).num_changed == 0
     noted = read_bundle_info(folder)
     assert noted.recommended and noted.measured == {"dev accuracy": 0.5, "median ms": 1.5}

@@ -21,7 +21,7 @@ from bench.results.document import Reproduce, Results, RunFacts, SplitSizes, Sta
 from bench.results.measurements import (
     Ceilings,
     ColdStart,
-    Histogram,
+    LatencyHistogram,
     LoadResult,
     LoadTest,
     Machine,
@@ -174,7 +174,7 @@ def row(row_id: int, system: System, size_bytes: int, score: float | None, media
         speedup_by_shape={"1x128": ratio(times), "16x32": ratio(times)},
         texts_per_s=1000 / median,
         cores_used=1.9,
-        histogram=Histogram(edges_ms=[median * 0.9, median, median * 1.1], counts=[20, 10]),
+        histogram=LatencyHistogram(edges_ms=[median * 0.9, median, median * 1.1], counts=[20, 10]),
         cold_start=ColdStart(python_s=0.25, import_s=2.0, load_s=0.5, first_answer_s=0.01),
         num_cold_starts=4,
         process=ProcessFacts(

@@ -11,7 +11,7 @@ from transformers import BertForSequenceClassification
 from compress.common import distributed
 from compress.distillation import layer_outputs
 from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
-from compress.distillation.training_loop import Schedule, Setting, train
+from compress.distillation.training_loop import Schedule, TrainContext, train
 from tiny_bert import config, encode_texts, rows, tokenizer
 
 
@@ -30,12 +30,12 @@ def main(what: str, target: Path) -> None:
     model = DistillationModel(student, Projections(16, 32) if objective.reads else None, objective)
     if distributed.is_main():
         save_file(plain(model), target.with_suffix(".start.safetensors"))
-    with layer_outputs.exposing_attention(student, teacher):
+    with layer_outputs.capture_attention_scores(student, teacher):
         trained = train(
             model,
             data if objective.prediction else data.without_column("teacher_logits"),
             Schedule(epochs=1, batch_size=8, learning_rate=1e-3, micro_batch_size=3),
-            Setting(title=what, seed=0, checkpoints=target.with_suffix(""), precision="fp32"),
+            TrainContext(title=what, seed=0, checkpoints=target.with_suffix(""), precision="fp32"),
             teacher=teacher if objective.reads else None,
             layer_map=(2, 4),
         )

@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from compress.common.errors import UserError
-from compress.data.tokenization import Encoded, encoded_rows, token_blocks
+from compress.data.tokenization import TokenDataset, split_into_blocks, token_dataset
 from pocketbert.cli import remedies
 
 GOOD = ("fine", "lovely", "great", "warm")
@@ -35,15 +35,15 @@ def rows(count: int, seed: int = 0) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def encode_texts(texts: list[str], tokenizer: PreTrainedTokenizerFast, *, max_length: int) -> Encoded:
+def encode_texts(texts: list[str], tokenizer: PreTrainedTokenizerFast, *, max_length: int) -> TokenDataset:
     """Texts as unlabelled token rows: what is longer than `max_length` goes on in further rows."""
-    blocks = token_blocks(texts, tokenizer, max_length=max_length)
-    return encoded_rows(Dataset.from_dict({"input_ids": blocks}), np.array([len(ids) for ids in blocks]), tokenizer)
+    blocks = split_into_blocks(texts, tokenizer, max_length=max_length)
+    return token_dataset(Dataset.from_dict({"input_ids": blocks}), np.array([len(ids) for ids in blocks]), tokenizer)
 
 
 def in_a_recipe(error: UserError) -> str:
     """What a command that takes a recipe prints of an error."""
-    return remedies.explained(error, remedies.Command(takes_recipe=True, flags=()))
+    return remedies.with_remedy(error, remedies.Command(takes_recipe=True, flags=()))
 
 
 def write_csv(path: Path, header: tuple[str, ...], lines: list[tuple]) -> Path:

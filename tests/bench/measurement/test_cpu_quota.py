@@ -109,4 +109,4 @@ def test_without_affinity_all_cores_count_up_to_the_quota(monkeypatch):
 
 def test_the_settings_report_the_same_quota(monkeypatch):
     monkeypatch.setattr(noise, "quota_cores", lambda: 1.5)
-    assert noise.settings().quota_cores == 1.5
+    assert noise.machine_settings().quota_cores == 1.5

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from bench.measurement import noise
-from bench.measurement.noise import Noise, Watch
+from bench.measurement.noise import Noise, NoiseMonitor
 
 
 class Machine:
@@ -39,8 +39,8 @@ def machine(monkeypatch, tmp_path) -> Machine:
     return Machine(monkeypatch, tmp_path)
 
 
-def watch(machine: Machine) -> Watch:
-    return Watch(listen_s=0.5, clock=lambda: machine.now)
+def watch(machine: Machine) -> NoiseMonitor:
+    return NoiseMonitor(listen_s=0.5, clock=lambda: machine.now)
 
 
 def test_other_programs_are_counted_in_cores_before_the_benchmark_begins(machine):

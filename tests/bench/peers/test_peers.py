@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from bench.peers.common import Description
-from bench.peers.environments import PEERS, PeerError, convert, environment
+from bench.peers.environments import PEERS, PeerError, convert_in_environment, environment
 from bench.results.benchmark import System
 from bench.results.measurements import Protocol
-from bench.timing.latency import measure
+from bench.timing.latency import time_systems
 from bench.timing.systems import Contender, Workload
 from pocketbert.standalone.bench_shapes import PAPER, shape
 from tiny_bert import LABELS, rows
@@ -31,7 +31,7 @@ def test_an_environment_that_cannot_be_built_says_why(tmp_path, monkeypatch):
 def test_a_conversion_that_fails_says_why_for_every_variant(name, tmp_path, teacher_folder):
     """In an environment without the peer."""
     peer = PEERS[name]
-    found = convert(peer, Path(sys.executable), teacher_folder, [("good",)], tmp_path, 32)
+    found = convert_in_environment(peer, Path(sys.executable), teacher_folder, [("good",)], tmp_path, 32)
     assert set(found) == {variant.label for variant in peer.variants}
     assert all(isinstance(reason, str) and "Error" in reason for reason in found.values()), found
     assert json.loads((tmp_path / "calibration.json").read_text()) == [["good"]]
@@ -67,7 +67,7 @@ def test_a_peers_model_is_timed_and_scored_in_a_process_of_its_own(tmp_path, tea
     )
     workload = Workload(texts=[text for text, _ in rows(10)], labels=[0] * 10, num_labels=2, grid=[(2, 8)])
     protocol = Protocol(num_threads=1, rounds=1, texts_per_round=3, throughput_texts=4, warm_up_s=0.1)
-    ours, theirs = measure([plain, peer], workload, protocol)
+    ours, theirs = time_systems([plain, peer], workload, protocol)
     assert theirs.error is None and theirs.predictions == ours.predictions and theirs.lengths == ours.lengths
     assert theirs.process.num_threads == 1 and theirs.process.ran_on == "CPUExecutionProvider"
     assert theirs.process.versions == {"onnx": "1.0"} and theirs.session is None and list(theirs.shapes_s) == ["2x8"]

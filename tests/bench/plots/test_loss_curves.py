@@ -7,7 +7,7 @@ from pydantic_core import to_jsonable_python
 from bench.plots.loss_curves import CurveComparison, curve_of, side_by_side, steps_to_reach
 from compress.common.errors import UserError
 from compress.results import GeneralResult, LossEntry, TrainingResult
-from pocketbert.standalone.compare_curves import compare
+from pocketbert.standalone.compare_curves import compare_curves
 from pocketbert.store.manifest import StageRecord, write_manifest
 
 
@@ -50,11 +50,11 @@ def test_two_run_folders_are_compared_and_drawn(tmp_path):
         run_folder(tmp_path / "projected", history(3.0, 1.0)),
         run_folder(tmp_path / "random", history(9.0, 3.0)),
     )
-    comparison = compare(first, second, stage="general", output=tmp_path / "out")
+    comparison = compare_curves(first, second, stage="general", output=tmp_path / "out")
     assert comparison.lines[0].steps_of_second == 40
     drawn = (tmp_path / "out" / "curves.svg").read_text()
     assert drawn.startswith("<?xml") and ">projected<" in drawn and ">random<" in drawn
     written = (tmp_path / "out" / "curves.json").read_text()
     assert TypeAdapter(CurveComparison).validate_json(written) == comparison
     with pytest.raises(UserError, match="no finished stage 'teacher'"):
-        compare(first, second, stage="teacher", output=None)
+        compare_curves(first, second, stage="teacher", output=None)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bench.report.comparison import HEADER, compare
+from bench.report.comparison import HEADER, compare_results
 from bench.results.document import Results, write_results
 from bench.results.measurements import Ratio
 from compress.common.errors import UserError
@@ -31,7 +31,7 @@ def changed(**row: Any) -> Results:
 
 
 def line_of(second: Results, *, other_machine: bool = False) -> Compared:
-    comparison = compare(RESULTS, second, other_machine=other_machine)
+    comparison = compare_results(RESULTS, second, other_machine=other_machine)
     (line,) = [cells for cells in comparison.cells if cells[0] == MODEL]
     assert len(line) == len(HEADER)
     return Compared(difference=line[3], change=line[6], sizes=line[7:], remarks=comparison.remarks)
@@ -57,7 +57,7 @@ def test_other_machines_are_compared_only_when_told_to():
     machine = replace(BENCH.machine, cpu="Another", versions={"torch": "2.14.0"})
     other = with_bench(machine=machine)
     with pytest.raises(UserError, match="cpu: A processor and Another"):
-        compare(RESULTS, other, other_machine=False)
+        compare_results(RESULTS, other, other_machine=False)
     remarks = line_of(other, other_machine=True).remarks
     assert remarks == ["OTHER MACHINES: cpu: A processor and Another", "other versions: torch 2.13.0 and 2.14.0"]
 
@@ -65,17 +65,17 @@ def test_other_machines_are_compared_only_when_told_to():
 def test_nothing_in_common_is_told():
     others = with_bench(rows=[replace(row, label=f"another {row.label}") for row in ROWS])
     with pytest.raises(UserError, match="no model of the same name"):
-        compare(RESULTS, others, other_machine=False)
+        compare_results(RESULTS, others, other_machine=False)
     other = replace(with_bench(metric="f1"), name="another")
     with pytest.raises(UserError, match="another: scored by f1, a <b> recipe by accuracy"):
-        compare(RESULTS, other, other_machine=False)
-    comparison = compare(RESULTS, changed(label="something else"), other_machine=False)
+        compare_results(RESULTS, other, other_machine=False)
+    comparison = compare_results(RESULTS, changed(label="something else"), other_machine=False)
     assert comparison.remarks == [f"only in a <b> recipe: {MODEL}", "only in another: something else, onnxruntime"]
 
 
 def test_a_model_is_the_same_where_all_is_that_says_what_was_measured():
     """Two variants that their users call the same are not compared with one another."""
-    comparison = compare(RESULTS, changed(variant="int8-static"), other_machine=False)
+    comparison = compare_results(RESULTS, changed(variant="int8-static"), other_machine=False)
     assert MODEL not in [line[0] for line in comparison.cells]
     assert comparison.remarks == [f"only in a <b> recipe: {MODEL}", f"only in another: {MODEL}"]
 

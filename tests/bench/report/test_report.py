@@ -12,7 +12,7 @@ from jinja2 import nodes
 
 from bench.plots import report_plots
 from bench.report import parity_table, render, table
-from bench.report.caveats import cautions
+from bench.report.caveats import caveats_of
 from bench.report.page import ReportPage, page_of
 from bench.report.render import html_of, markdown_of, write_reports
 from bench.report.sections import sections
@@ -61,7 +61,7 @@ def without_cautions() -> Results:
 
 
 def test_the_table_shows_figures_and_what_was_not_measured():
-    of_run = table.of_benchmark(RESULTS)
+    of_run = table.benchmark_table(RESULTS)
     assert of_run.cells[BUNDLE] == (
         "student int8-dynamic, onnxruntime", "8.0 MB", "7.00 M", "0.850", "0.50", "0.75", "1.00",
         "too few", "20.00 (18.00-22.00)", "2000",
@@ -71,9 +71,9 @@ def test_the_table_shows_figures_and_what_was_not_measured():
     assert {len(line) for line in of_run.cells} == {len(of_run.header)} == {len(table.HEADER)}
     assert (
         "accuracy (test)" in of_run.header
-        and "accuracy (dev)" in table.of_benchmark(with_run(selected_on_test=True)).header
+        and "accuracy (dev)" in table.benchmark_table(with_run(selected_on_test=True)).header
     )
-    assert "accuracy (--data)" in table.of_benchmark(replace(RESULTS, run=None)).header
+    assert "accuracy (--data)" in table.benchmark_table(replace(RESULTS, run=None)).header
 
 
 def test_the_report_is_one_file_that_asks_for_nothing(tmp_path):
@@ -105,7 +105,7 @@ def test_the_report_is_one_file_that_asks_for_nothing(tmp_path):
 
 
 def test_the_ledger_tells_each_variant_in_a_row_and_in_words():
-    steps = parity_table.of_export(EXPORT)
+    steps = parity_table.parity_table(EXPORT)
     assert [line[:2] for line in steps.cells] == [
         ("torch, exported", "on the way"), ("and fused", "on the way"), ("int8-dynamic", "recommended"),
         ("fp16", "failed"), ("fp16, CUDA", "-"),
@@ -120,7 +120,7 @@ def test_the_ledger_tells_each_variant_in_a_row_and_in_words():
         failures=["too slow"],
         other_providers={CUDA: replace(PARITY, requested_provider=CUDA)},
     )
-    ((title, sentences),) = parity_table.explained(replace(EXPORT, variants={"int8-dynamic": failed}))
+    ((title, sentences),) = parity_table.explain_variants(replace(EXPORT, variants={"int8-dynamic": failed}))
     told = "\n".join(sentences)
     assert title == "int8-dynamic: failed: too slow" and "NOT GOOD ENOUGH: too slow" in told
     for part in ("(95 % interval -0.0300 to +0.0100, McNemar p 0.6), not significant", "3 of 64 labels change",
@@ -162,7 +162,7 @@ def test_the_report_says_how_to_use_and_make_again_and_what_to_doubt(tmp_path):
 
 
 def doubts(results: Results) -> str:
-    return "\n".join(cautions(results))
+    return "\n".join(caveats_of(results))
 
 
 def test_cautions_come_with_their_reason_and_only_then():
@@ -175,7 +175,7 @@ def test_cautions_come_with_their_reason_and_only_then():
     assert "smoke" not in told and "Other work" not in told and "most common label" not in told
     assert "too few rows for a test split" in doubts(with_run(selected_on_test=True))
     assert "would score 0.840, the best model here 0.870" in doubts(with_run(most_common_label=0.84))
-    assert cautions(without_cautions()) == []
+    assert caveats_of(without_cautions()) == []
 
 
 def test_cautions_look_at_the_floor_and_the_intervals():

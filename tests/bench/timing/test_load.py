@@ -8,7 +8,7 @@ from bench.results.measurements import LoadTest, Probe, Protocol, Summary
 from bench.timing import open_loop
 from bench.timing.load import highest, measure_load, rates
 from bench.timing.systems import Contender, Workload, contenders_at
-from pocketbert.standalone.bench_folders import Question
+from pocketbert.standalone.bench_folders import FolderBenchOptions
 from tiny_bert import rows
 
 QUICK = Protocol(num_threads=1, warm_up_s=0.1)
@@ -40,7 +40,7 @@ def test_latency_counts_from_when_a_text_was_due_not_from_when_its_turn_came():
     """Two come at once, then one much later: the second waits for the first, the third for none."""
     clock, answered = Clock(), []
     calls = [clock.answering(0.25, answered, name) for name in "abc"]
-    latencies = open_loop.serve(calls, [0.0, 0.0, 2.0], clock.now + 1, clock=clock, sleep=clock.sleep)
+    latencies = open_loop.answer_arrivals(calls, [0.0, 0.0, 2.0], clock.now + 1, clock=clock, sleep=clock.sleep)
     assert latencies == [0.25, 0.5, 0.25] and answered == ["a", "b", "c"]
     assert clock.slept == [1.0, 1.5], "until the first is due, and from the second's answer until the third is"
 
@@ -49,7 +49,7 @@ def test_texts_that_come_after_their_time_are_not_waited_for():
     """The processes were told too late to begin: what was due before they read it has waited all the same."""
     clock, answered = Clock(), []
     calls = [clock.answering(0.25, answered, name) for name in "ab"]
-    assert open_loop.serve(calls, [0.0, 0.5], clock.now - 4, clock=clock, sleep=clock.sleep) == [4.25, 4.0]
+    assert open_loop.answer_arrivals(calls, [0.0, 0.5], clock.now - 4, clock=clock, sleep=clock.sleep) == [4.25, 4.0]
     assert clock.slept == []
 
 
@@ -79,9 +79,11 @@ def test_the_rates_close_in_on_the_highest_that_holds():
 def test_the_processes_of_a_load_part_the_cores(monkeypatch):
     monkeypatch.setattr(machine, "usable_cores", lambda: 8)
     load = LoadTest(bound_ms=10, processes=3)
-    assert Question().protocol().num_threads == 8 and Question(load=load).protocol().num_threads == 2
-    assert Question(load=load, num_threads=5).protocol().num_threads == 5
-    assert Question(load=LoadTest(bound_ms=10, processes=20)).protocol().num_threads == 1
+    assert (
+        FolderBenchOptions().protocol().num_threads == 8 and FolderBenchOptions(load=load).protocol().num_threads == 2
+    )
+    assert FolderBenchOptions(load=load, num_threads=5).protocol().num_threads == 5
+    assert FolderBenchOptions(load=LoadTest(bound_ms=10, processes=20)).protocol().num_threads == 1
 
 
 def test_models_are_measured_under_load(teacher_folder):

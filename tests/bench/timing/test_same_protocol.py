@@ -12,7 +12,7 @@ from bench.measurement import worker_process
 from bench.results.benchmark import System
 from bench.results.measurements import Protocol
 from bench.timing import engines, latency
-from bench.timing.latency import measure
+from bench.timing.latency import time_systems
 from bench.timing.messages import ModelFacts, WorkerFacts
 from bench.timing.systems import Contender, Workload
 from tiny_bert import rows
@@ -80,7 +80,7 @@ def treatment(monkeypatch, contenders: list[Contender]) -> list[str]:
     monkeypatch.setattr(worker_process, "subprocess", popen)
     monkeypatch.setattr(latency.time, "sleep", lambda seconds: None)
     marked = [replace(each, path=str(number)) for number, each in enumerate(contenders)]
-    samples = measure(marked, WORKLOAD, PROTOCOL)
+    samples = time_systems(marked, WORKLOAD, PROTOCOL)
     assert [sample.error for sample in samples] == [None] * len(contenders)
     given: list[list[object]] = [[] for _ in contenders]
     for process in started:
@@ -117,10 +117,10 @@ def test_a_favour_in_what_is_loaded_would_be_seen(monkeypatch, favour):
 
 
 def test_a_favour_in_the_process_would_be_seen(monkeypatch):
-    plain = latency.child_for
+    plain = latency.start_worker
     monkeypatch.setattr(
         latency,
-        "child_for",
+        "start_worker",
         lambda contender, protocol: plain(
             contender, replace(protocol, num_threads=protocol.num_threads + (contender.system.engine == "onnxruntime"))
         ),

@@ -41,11 +41,11 @@ def work(teacher_folder, tokenizer) -> TrainingWorkload:
 @pytest.mark.parametrize("stage", ["intermediate", "prediction"])
 def test_configurations_train_in_processes_of_their_own(stage, teacher_folder, tokenizer):
     workload = work(teacher_folder, tokenizer)
-    timings = ladder.measure(stage, [PLAIN, OURS], workload, rounds=2, num_threads=1)
+    timings = ladder.time_training(stage, [PLAIN, OURS], workload, rounds=2, num_threads=1)
     assert [timing.error for timing in timings] == [None, None]
     assert all(len(timing.seconds) == 2 and timing.peak_rss_bytes > 10**8 for timing in timings)
     assert [len(timing.fill_s) for timing in timings] == [0, 2 if stage == "prediction" else 0]
-    plain, ours = ladder.rows_of(timings, workload)
+    plain, ours = ladder.training_rows(timings, workload)
     assert plain.input_share > 0 and ours.input_share > 0
     assert plain.speedup_over_plain == Ratio(value=1.0, low=1.0, high=1.0) and ours.speedup_over_plain.value > 0
     json.dumps(asdict(plain))
@@ -54,9 +54,9 @@ def test_configurations_train_in_processes_of_their_own(stage, teacher_folder, t
 def test_a_configuration_that_cannot_run_says_why_and_the_others_go_on(teacher_folder, tokenizer):
     broken = TrainingConfig(name="TextBrewer that is not there", engine="textbrewer")
     workload = work(teacher_folder, tokenizer)
-    timings = ladder.measure("prediction", [broken, OURS], workload, rounds=2, num_threads=1)
+    timings = ladder.time_training("prediction", [broken, OURS], workload, rounds=2, num_threads=1)
     assert "No module named 'textbrewer'" in timings[0].error and timings[1].error is None
-    first, second = ladder.rows_of(timings, workload)
+    first, second = ladder.training_rows(timings, workload)
     assert first.error and first.examples_per_s is None
     assert second.examples_per_s > 0 and second.speedup_over_plain is None
 
@@ -65,7 +65,7 @@ def test_filling_the_cache_is_counted_over_the_epochs(teacher_folder, tokenizer)
     workload = work(teacher_folder, tokenizer)
     slow = LadderTiming(config=PLAIN, seconds=[8.0, 8.0], input_s=[0.1, 0.1])
     cached = LadderTiming(config=OURS, seconds=[1.0, 1.0], fill_s=[4.0, 4.0], input_s=[0.1, 0.3])
-    row = ladder.rows_of([slow, cached], workload)[1]
+    row = ladder.training_rows([slow, cached], workload)[1]
     assert row.speedup_over_plain.value == pytest.approx(8 / (1 + 4 / 4))
     assert row.examples_per_s == pytest.approx(24 / 2)
     assert row.input_share == pytest.approx(0.2 / 1.0)

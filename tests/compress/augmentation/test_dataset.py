@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bench.augmentation.reference import one_at_a_time
 from compress.augmentation import dataset
-from compress.augmentation.candidates import Candidates, Place, chosen
-from compress.augmentation.sampling import draw_variants, replaced
+from compress.augmentation.candidates import Candidates, WordSlot, select_candidates
+from compress.augmentation.sampling import apply_replacements, sample_augmented_texts
 from compress.augmentation.word_vectors import load_vectors
 from compress.augmentation.words import in_case_of, load_stop_words, words_of
 from compress.common import distributed
@@ -123,9 +123,9 @@ def test_nearest_words_are_those_of_highest_cosine(table, tmp_path):
 
 
 def test_each_candidate_comes_in_one_form_and_never_the_word_itself():
-    assert chosen("good", ["fine", "Fine", "GOOD", "FINE", "nice", "warm"], 3) == ("fine", "nice", "warm")
-    assert chosen("Good", ["fine", "Fine", "nice"], 3) == ("Fine", "Nice")
-    assert chosen("good", ["Good"], 3) == ()
+    assert select_candidates("good", ["fine", "Fine", "GOOD", "FINE", "nice", "warm"], 3) == ("fine", "nice", "warm")
+    assert select_candidates("Good", ["fine", "Fine", "nice"], 3) == ("Fine", "Nice")
+    assert select_candidates("good", ["Good"], 3) == ()
 
 
 def test_the_piece_that_was_masked_is_no_candidate_where_the_tokenizer_drops_its_accent(candidates):
@@ -144,15 +144,15 @@ def test_words_behind_the_limit_stay(candidates):
 # -- which variants
 
 PLACES = (
-    Place(4, 8, ("cast", "plot", "story"), "masked_lm"),
-    Place(13, 17, ("cold", "dull"), "vectors"),
+    WordSlot(4, 8, ("cast", "plot", "story"), "masked_lm"),
+    WordSlot(13, 17, ("cold", "dull"), "vectors"),
 )
 TEXT = "the film was fine"
 
 
 def test_about_p_of_the_words_are_replaced_each_candidate_equally_often():
     words: dict[str, int] = {}
-    drawn = [draw_variants(TEXT, PLACES, count=1, probability=0.4, seed=seed).variants for seed in range(3000)]
+    drawn = [sample_augmented_texts(TEXT, PLACES, count=1, probability=0.4, seed=seed).variants for seed in range(3000)]
     variants = [variant for made in drawn for variant in made]
     assert len(variants) == pytest.approx(3000 * (1 - 0.36**5), abs=20)
     for variant in variants:
@@ -167,14 +167,14 @@ def test_about_p_of_the_words_are_replaced_each_candidate_equally_often():
 
 
 def test_variants_are_all_there_are_where_more_were_wanted():
-    drawn = draw_variants(TEXT, PLACES, count=30, probability=0.5, seed=0)
+    drawn = sample_augmented_texts(TEXT, PLACES, count=30, probability=0.5, seed=0)
     texts = [variant.text for variant in drawn.variants]
     assert len(texts) == len(set(texts)) == 4 * 3 - 1 and TEXT not in texts
     assert drawn.num_again == 5 * 30 - len(texts)
 
 
 def test_spans_of_replacements_are_those_of_the_new_words():
-    variant = replaced(TEXT, PLACES, [2, 0])
+    variant = apply_replacements(TEXT, PLACES, [2, 0])
     assert variant.text == "the story was cold"
     assert [(variant.text[r.start : r.end], r.was, r.source) for r in variant.replaced] == [
         ("story", "film", "masked_lm"), ("cold", "fine", "vectors"),
@@ -183,15 +183,15 @@ def test_spans_of_replacements_are_those_of_the_new_words():
 
 @given(text=st.text() | st.sampled_from(AWKWARD))
 def test_a_text_of_which_nothing_is_replaced_is_the_text(text):
-    places = [Place(word.start, word.end, ("x",), "masked_lm") for word in words_of(text, frozenset())]
-    assert replaced(text, places, [-1] * len(places)).text == text
-    assert draw_variants(text, places, count=5, probability=0.0, seed=0).variants == []
+    places = [WordSlot(word.start, word.end, ("x",), "masked_lm") for word in words_of(text, frozenset())]
+    assert apply_replacements(text, places, [-1] * len(places)).text == text
+    assert sample_augmented_texts(text, places, count=5, probability=0.0, seed=0).variants == []
 
 
 @given(text=st.text() | st.sampled_from(AWKWARD), seed=st.integers(0, 2**32 - 1))
 def test_only_the_replaced_words_change(text, seed):
-    places = [Place(word.start, word.end, ("x", "yy"), "masked_lm") for word in words_of(text, ENGLISH)]
-    for variant in draw_variants(text, places, count=3, probability=0.7, seed=seed).variants:
+    places = [WordSlot(word.start, word.end, ("x", "yy"), "masked_lm") for word in words_of(text, ENGLISH)]
+    for variant in sample_augmented_texts(text, places, count=3, probability=0.7, seed=seed).variants:
         assert variant.replaced
         back, end_of_last = "", 0
         for each in variant.replaced:
@@ -202,7 +202,7 @@ def test_only_the_replaced_words_change(text, seed):
 
 # -- the whole
 
-DRAW = dataset.Draw(variants=3, probability=0.4, seed=1)
+DRAW = dataset.SamplingOptions(variants=3, probability=0.4, seed=1)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -210,7 +210,9 @@ DRAW = dataset.Draw(variants=3, probability=0.4, seed=1)
 def test_with_p_0_the_texts_come_back_from_the_files_and_nothing_else(candidates, texts):
     for pairs in (None, texts[::-1]):
         with tempfile.TemporaryDirectory() as folder:
-            counts = dataset.augment(split_of(texts, pairs), candidates, replace(DRAW, probability=0.0), Path(folder))
+            counts = dataset.augment_dataset(
+                split_of(texts, pairs), candidates, replace(DRAW, probability=0.0), Path(folder)
+            )
             made = written(Path(folder))
         assert [row["text"] for row in made] == texts and [row["varied"] for row in made] == [-1] * len(texts)
         assert pairs is None or [row["pair"] for row in made] == pairs
@@ -219,7 +221,9 @@ def test_with_p_0_the_texts_come_back_from_the_files_and_nothing_else(candidates
 
 def test_awkward_texts_go_through_and_come_out_as_they_were(candidates, tmp_path):
     split = split_of(AWKWARD)
-    counts = dataset.augment(split, candidates, dataset.Draw(variants=4, probability=0.5, seed=0), tmp_path / "a")
+    counts = dataset.augment_dataset(
+        split, candidates, dataset.SamplingOptions(variants=4, probability=0.5, seed=0), tmp_path / "a"
+    )
     made = written(tmp_path / "a")
     assert [row["text"] for row in made[: len(AWKWARD)]] == AWKWARD
     assert counts.rows == len(made) > len(AWKWARD) + 20
@@ -234,7 +238,7 @@ def test_awkward_texts_go_through_and_come_out_as_they_were(candidates, tmp_path
 def test_the_same_files_come_out_of_any_interruption(candidates, tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "SHARD_TEXTS", 20)
     split = split_of([text for text, _ in rows(90)])
-    whole = dataset.augment(split, candidates, DRAW, tmp_path / "whole")
+    whole = dataset.augment_dataset(split, candidates, DRAW, tmp_path / "whole")
     calls = 0
 
     def killed(done: int, total: int) -> None:
@@ -244,20 +248,22 @@ def test_the_same_files_come_out_of_any_interruption(candidates, tmp_path, monke
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dataset.augment(split, candidates, DRAW, tmp_path / "cut", on_progress=killed)
+        dataset.augment_dataset(split, candidates, DRAW, tmp_path / "cut", on_progress=killed)
     before = dataset.shards_in(tmp_path / "cut")
     assert 1 < len(before) < 6
-    assert dataset.augment(split, candidates, DRAW, tmp_path / "cut") == whole
+    assert dataset.augment_dataset(split, candidates, DRAW, tmp_path / "cut") == whole
     files = [[path.read_bytes() for path in dataset.shards_in(tmp_path / name)] for name in ("whole", "cut")]
     assert len(files[0]) == 6 and files[0] == files[1]
-    assert dataset.augment(split, candidates, dataset.Draw(variants=3, probability=0.4, seed=2), tmp_path / "other")
+    assert dataset.augment_dataset(
+        split, candidates, dataset.SamplingOptions(variants=3, probability=0.4, seed=2), tmp_path / "other"
+    )
     assert written(tmp_path / "other") != written(tmp_path / "whole")
 
 
 def test_processes_divide_the_shards_and_write_the_same_files(candidates, tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "SHARD_TEXTS", 20)
     split = split_of([text for text, _ in rows(90)])
-    whole = dataset.augment(split, candidates, DRAW, tmp_path / "one")
+    whole = dataset.augment_dataset(split, candidates, DRAW, tmp_path / "one")
 
     def waits(_: object) -> None:
         raise TimeoutError
@@ -265,15 +271,15 @@ def test_processes_divide_the_shards_and_write_the_same_files(candidates, tmp_pa
     monkeypatch.setattr(distributed, "count", lambda: 2)
     monkeypatch.setattr(distributed, "rank", lambda: 1)
     with monkeypatch.context() as patched, pytest.raises(TimeoutError):
-        patched.setattr(distributed, "gathered", waits)
-        dataset.augment(split, candidates, DRAW, tmp_path / "two")
+        patched.setattr(distributed, "all_gather", waits)
+        dataset.augment_dataset(split, candidates, DRAW, tmp_path / "two")
     assert [path.name for path in dataset.shards_in(tmp_path / "two")] == [
         "variants-00001.arrow",
         "variants-00003.arrow",
     ]
     monkeypatch.setattr(distributed, "rank", lambda: 0)
-    monkeypatch.setattr(distributed, "gathered", lambda value: [value])
-    assert dataset.augment(split, candidates, DRAW, tmp_path / "two") == whole
+    monkeypatch.setattr(distributed, "all_gather", lambda value: [value])
+    assert dataset.augment_dataset(split, candidates, DRAW, tmp_path / "two") == whole
     files = [[path.read_bytes() for path in dataset.shards_in(tmp_path / name)] for name in ("one", "two")]
     assert len(files[0]) == 6 and files[0] == files[1]
 
@@ -283,7 +289,7 @@ def test_a_row_has_the_same_variants_in_any_company(candidates, tmp_path):
     shuffled = random.Random(0).sample(texts, len(texts))
     variants = []
     for number, order in enumerate((texts, shuffled)):
-        dataset.augment(split_of(order), candidates, DRAW, tmp_path / str(number))
+        dataset.augment_dataset(split_of(order), candidates, DRAW, tmp_path / str(number))
         found: dict[str, list[str]] = {}
         for row in written(tmp_path / str(number))[len(texts) :]:
             found.setdefault(order[row["row"]], []).append(row["text"])
@@ -293,8 +299,8 @@ def test_a_row_has_the_same_variants_in_any_company(candidates, tmp_path):
 
 def test_tokens_are_those_of_the_texts(candidates, tokenizer, tmp_path):
     split = split_of(["the film was great"] * 3, ["a warm story", "the cast", "it"])
-    dataset.augment(split, candidates, DRAW, tmp_path / "texts")
-    encoded = dataset.tokenise(tmp_path / "texts", tokenizer, tmp_path / "tokens", max_length=16)
+    dataset.augment_dataset(split, candidates, DRAW, tmp_path / "texts")
+    encoded = dataset.tokenise_dataset(tmp_path / "texts", tokenizer, tmp_path / "tokens", max_length=16)
     made = written(tmp_path / "texts")
     assert encoded.input_names == ["input_ids", "token_type_ids"] and len(made) == len(encoded.lengths) > 6
     for row, tokens in zip(made, encoded.rows.to_list(), strict=True):

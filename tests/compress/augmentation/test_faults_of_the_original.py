@@ -14,12 +14,12 @@ from compress.data.arrow_shards import read_shards
 from compress.data.columns import Split
 from tiny_bert import config, rows
 
-DRAW = dataset.Draw(variants=6, probability=0.5, seed=0)
+DRAW = dataset.SamplingOptions(variants=6, probability=0.5, seed=0)
 TEXTS = [text for text, _ in rows(60)]
 
 
 def made(folder, split, candidates, draw=DRAW):
-    counts = dataset.augment(split, candidates, draw, folder)
+    counts = dataset.augment_dataset(split, candidates, draw, folder)
     return read_shards(dataset.shards_in(folder)).to_list(), counts
 
 

@@ -25,10 +25,10 @@ from transformers import (
 
 from compress.augmentation import mlm_head
 from compress.augmentation.candidates import Candidates
-from compress.augmentation.masked_lm import MaskedLM, reading_only
+from compress.augmentation.masked_lm import MaskedLM, logits_at
 from compress.augmentation.words import words_of
 from compress.common.errors import UserError
-from compress.distillation.training_loop import Schedule, Setting
+from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models.loading import load_masked_lm
 from compress.models.sources import has_masked_lm_head
 from compress.results import MaskedLMAccuracy
@@ -139,7 +139,7 @@ def test_logits_at_the_masked_place_alone_are_those_of_the_whole(kind):
     positions = torch.randint(0, 12, (6, 2))
     with torch.no_grad():
         whole = model(input_ids=tokens).logits
-        with reading_only(model, positions):
+        with logits_at(model, positions):
             found = model(input_ids=tokens).logits
         again = model(input_ids=tokens).logits
     assert found.shape == (6, 2, 27)
@@ -154,16 +154,16 @@ def test_masks_are_drawn_from_the_row_alone():
     tokens = torch.randint(5, 27, (8, 20))
     tokens[:, 0], tokens[:, -1] = 2, 3
     mask = torch.ones_like(tokens)
-    positions, counts = mlm_head.drawn_positions(tokens, mask, [0, 1, 2, 3, 4], seed=0)
+    positions, counts = mlm_head.masked_positions(tokens, mask, [0, 1, 2, 3, 4], seed=0)
     assert counts.shape == (8, 3) and counts.all() and ((positions > 0) & (positions < 19)).all()
     padded = torch.cat([tokens, torch.zeros(8, 7, dtype=torch.long)], dim=1)
     longer = torch.cat([mask, torch.zeros(8, 7, dtype=torch.long)], dim=1)
-    again, _ = mlm_head.drawn_positions(padded[[5]], longer[[5]], [0, 1, 2, 3, 4], seed=0)
+    again, _ = mlm_head.masked_positions(padded[[5]], longer[[5]], [0, 1, 2, 3, 4], seed=0)
     assert again.tolist() == positions[[5]].tolist()
-    others, _ = mlm_head.drawn_positions(tokens, mask, [0, 1, 2, 3, 4], seed=1)
+    others, _ = mlm_head.masked_positions(tokens, mask, [0, 1, 2, 3, 4], seed=1)
     assert others.tolist() != positions.tolist()
     many = torch.randint(5, 27, (4000, 20))
-    drawn, _ = mlm_head.drawn_positions(many, torch.ones_like(many), [], seed=0)
+    drawn, _ = mlm_head.masked_positions(many, torch.ones_like(many), [], seed=0)
     shares = torch.bincount(drawn.flatten(), minlength=20) / len(many)
     torch.testing.assert_close(shares, torch.full((20,), 0.15), atol=0.025, rtol=0)
 
@@ -187,7 +187,7 @@ def test_heads_of_other_architectures_are_trained_too(kind, tokenizer, tmp_path)
     tokenizer.save_pretrained(tmp_path / "model")
     data = encode_texts(TEXTS[:64], tokenizer, max_length=32)
     model = load_masked_lm(str(tmp_path / "model"), new_head=True)
-    setting = Setting(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
+    setting = TrainContext(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
     schedule = Schedule(epochs=10, batch_size=16, learning_rate=5e-3)
     trained = mlm_head.train_head(model, tokenizer, data, data, schedule, setting, frozen=False)
     assert trained.history[-1].parts["masked"] < trained.history[0].parts["masked"]
@@ -209,7 +209,7 @@ def test_the_head_learns_and_is_told_how_well(tokenizer, base_folder, tmp_path, 
     before = {name: weight.clone() for name, weight in model.base_model.state_dict().items()}
     untrained = mlm_head.accuracy(model, tokenizer, held_out)
     schedule = Schedule(epochs=8, batch_size=16, learning_rate=5e-3)
-    setting = Setting(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
+    setting = TrainContext(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
     trained = mlm_head.train_head(model, tokenizer, data, held_out, schedule, setting, frozen=frozen)
     found = mlm_head.accuracy(model, tokenizer, held_out)
     assert found.num_masked == 4 * len(held_out.lengths) == 400
@@ -227,7 +227,7 @@ def test_accuracy_counts_as_one_row_at_a_time_would(tokenizer, base_folder):
     hits, num_masked = {1: 0, 15: 0}, 0
     for row in held_out.rows:
         tokens = torch.tensor([row["input_ids"]])
-        places, _ = mlm_head.drawn_positions(
+        places, _ = mlm_head.masked_positions(
             tokens, torch.ones_like(tokens), tokenizer.all_special_ids, seed=0, share=1.0
         )
         for place in places[0, :4].tolist():

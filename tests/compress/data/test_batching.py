@@ -2,7 +2,7 @@ import datasets
 import numpy as np
 import pytest
 
-from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator, Rows
+from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator, WeightedRows
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, 1001).tolist()
 
@@ -79,7 +79,7 @@ def test_a_share_without_rows_counts_none():
     few = [5, 6, 7]
     shares = [LengthBucketedBatchSampler(few, batch_size=4, seed=0, share=(rank, 4)) for rank in range(4)]
     numbers = [next(iter(share))[0] for share in shares]
-    rows = Rows(datasets.Dataset.from_dict({"input_ids": [[1] * length for length in few]}))
+    rows = WeightedRows(datasets.Dataset.from_dict({"input_ids": [[1] * length for length in few]}))
     found = [rows[number] for number in numbers]
     assert sum(row["counts"] for row in found) == 3 and all(row["input_ids"] for row in found)
     assert sorted(len(row["input_ids"]) for row in found if row["counts"]) == few

@@ -7,7 +7,7 @@ import pytest
 
 from compress.common.errors import UserError
 from compress.data import corpus, token_blocks
-from compress.data.token_blocks import pack
+from compress.data.token_blocks import write_token_blocks
 from tiny_bert import in_a_recipe
 
 
@@ -36,7 +36,7 @@ WORDS = ["the film was fine and the music was dull", "story", "plot of a cast wi
 
 
 def test_blocks_keep_to_their_document_and_lose_no_token(tmp_path, tokenizer):
-    packed = pack(WORDS, tokenizer, tmp_path, max_length=8)
+    packed = write_token_blocks(WORDS, tokenizer, tmp_path, max_length=8)
     rows = packed.rows["input_ids"]
     assert packed.lengths.tolist() == [len(row) for row in rows] and max(packed.lengths) == 8
     assert all((row[0], row[-1]) == (tokenizer.cls_token_id, tokenizer.sep_token_id) for row in rows)
@@ -61,11 +61,11 @@ def test_packing_that_was_cut_off_goes_on_and_reads_no_text_twice(tmp_path, toke
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
-        pack(failing(), tokenizer, tmp_path / "cut", max_length=16)
+        write_token_blocks(failing(), tokenizer, tmp_path / "cut", max_length=16)
     record = json.loads((tmp_path / "cut" / "blocks.json").read_text())
     assert 0 < record["num_texts"] < 33 and not record["complete"]
-    resumed = pack(iter(texts), tokenizer, tmp_path / "cut", max_length=16)
-    whole = pack(texts, tokenizer, tmp_path / "whole", max_length=16)
+    resumed = write_token_blocks(iter(texts), tokenizer, tmp_path / "cut", max_length=16)
+    whole = write_token_blocks(texts, tokenizer, tmp_path / "whole", max_length=16)
     assert len(list((tmp_path / "whole").glob("*.arrow"))) > 3
     assert resumed.rows["input_ids"] == whole.rows["input_ids"]
 
@@ -73,13 +73,13 @@ def test_packing_that_was_cut_off_goes_on_and_reads_no_text_twice(tmp_path, toke
         raise AssertionError("what is complete is not read again")
         yield
 
-    assert len(pack(untouched(), tokenizer, tmp_path / "whole", max_length=16).rows) == len(whole.rows)
+    assert len(write_token_blocks(untouched(), tokenizer, tmp_path / "whole", max_length=16).rows) == len(whole.rows)
 
 
 def test_an_empty_corpus_is_told(tmp_path, tokenizer):
     with pytest.raises(UserError, match=r"^there is no text in it$"):
-        pack([], tokenizer, tmp_path, max_length=8)
-    assert len(pack(["one line"], tokenizer, tmp_path, max_length=8).rows) == 1
+        write_token_blocks([], tokenizer, tmp_path, max_length=8)
+    assert len(write_token_blocks(["one line"], tokenizer, tmp_path, max_length=8).rows) == 1
 
 
 @pytest.mark.parametrize(

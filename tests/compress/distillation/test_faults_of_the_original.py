@@ -11,12 +11,12 @@ from compress.data import token_blocks
 from compress.data.batching import PaddingCollator
 from compress.data.columns import Split
 from compress.data.tasks import load_task
-from compress.data.token_blocks import pack
+from compress.data.token_blocks import write_token_blocks
 from compress.data.tokenization import encode_split
 from compress.distillation import layer_outputs
 from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
 from compress.distillation.trainer import DistillationTrainer
-from compress.distillation.training_loop import Schedule, Setting, arguments, train
+from compress.distillation.training_loop import Schedule, TrainContext, arguments, train
 from compress.models.inference import predict_logits
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.stages.training import schedule_of
@@ -41,7 +41,7 @@ def data(tokenizer):
 def layer_trainer(tmp_path, teacher, data) -> DistillationTrainer:
     model = DistillationModel(small(), Projections(16, 32), INTERMEDIATE_LAYERS)
     schedule = Schedule(epochs=1, batch_size=16, learning_rate=1e-3)
-    setting = Setting(title="layers", seed=0, checkpoints=tmp_path)
+    setting = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
     return DistillationTrainer(
         model=model,
         teacher=teacher,
@@ -122,7 +122,7 @@ def test_b06_nothing_of_the_teacher_is_kept_for_gradients(tmp_path, teacher, dat
     trainer = layer_trainer(tmp_path, teacher, data)
     trainer.teacher.requires_grad_(True)
     batch = {"input_ids": torch.tensor([[2, 5, 6, 3]]), "attention_mask": torch.ones(1, 4)}
-    with layer_outputs.exposing_attention(trainer.teacher):
+    with layer_outputs.capture_attention_scores(trainer.teacher):
         found = trainer._teacher_taps(batch)
     assert len(found.hidden) == 3 and not any(tensor.requires_grad for tensor in (*found.hidden, *found.scores))
 
@@ -145,19 +145,19 @@ def test_b08_a_corpus_is_read_piece_by_piece_and_written_where_it_was_told(tmp_p
         written.append(num_texts - before)
         before = num_texts
 
-    pack(texts(), tokenizer, tmp_path / "blocks", max_length=32, on_progress=note)
+    write_token_blocks(texts(), tokenizer, tmp_path / "blocks", max_length=32, on_progress=note)
     assert max(waiting) < 16 and sum(written) == len(TEXTS)
     assert {path.parent.name for path in tmp_path.rglob("*") if path.is_file()} == {"blocks"}
 
 
 def test_b09_no_token_is_masked_or_changed(tmp_path, tokenizer):
-    found = pack(TEXTS, tokenizer, tmp_path, max_length=32).rows["input_ids"]
+    found = write_token_blocks(TEXTS, tokenizer, tmp_path, max_length=32).rows["input_ids"]
     assert found == tokenizer(TEXTS)["input_ids"]
     assert tokenizer.mask_token_id not in {number for row in found for number in row}
 
 
 def test_b10_a_block_is_one_sequence_never_a_pair(tmp_path, tokenizer):
-    found = pack(TEXTS, tokenizer, tmp_path, max_length=8).rows
+    found = write_token_blocks(TEXTS, tokenizer, tmp_path, max_length=8).rows
     assert found.column_names == ["input_ids"]
     assert all(row.count(tokenizer.sep_token_id) == 1 for row in found["input_ids"])
 
@@ -176,7 +176,7 @@ def test_b18_every_row_counts_and_an_epoch_is_scored_once(tmp_path, data, micro_
         DistillationModel(small(), None, Objective(labels=1.0, task_type="classification")),
         data.with_column("labels", np.zeros(50, dtype=int)),
         schedule,
-        Setting(title="labels", seed=0, checkpoints=tmp_path),
+        TrainContext(title="labels", seed=0, checkpoints=tmp_path),
         evaluate=lambda model: float(len(calls.append(1) or calls)),
     )
     assert trained.num_steps == schedule.num_steps(50) == 2 * 4 and len(calls) == 2
@@ -185,12 +185,12 @@ def test_b18_every_row_counts_and_an_epoch_is_scored_once(tmp_path, data, micro_
 def test_b19_the_last_steps_are_not_lost(tmp_path, teacher, data):
     """5 steps with a checkpoint every 3: the student is that of step 5, and so is the newest checkpoint."""
     model = DistillationModel(small(), Projections(16, 32), INTERMEDIATE_LAYERS)
-    with layer_outputs.exposing_attention(model.student, teacher):
+    with layer_outputs.capture_attention_scores(model.student, teacher):
         trained = train(
             model,
             data,
             Schedule(epochs=2, batch_size=16, learning_rate=1e-3, max_steps=5, checkpoint_steps=3),
-            Setting(title="layers", seed=0, checkpoints=tmp_path),
+            TrainContext(title="layers", seed=0, checkpoints=tmp_path),
             teacher=teacher,
             layer_map=(2, 4),
         )
@@ -225,6 +225,6 @@ def test_b22_the_teachers_logits_are_computed_once_for_all_epochs(tmp_path, teac
         DistillationModel(small(), None, Objective(prediction=1.0, task_type="classification")),
         data.with_column("teacher_logits", logits),
         Schedule(epochs=3, batch_size=16, learning_rate=1e-3),
-        Setting(title="prediction", seed=0, checkpoints=tmp_path),
+        TrainContext(title="prediction", seed=0, checkpoints=tmp_path),
     )
     assert len(calls) == 1

@@ -15,8 +15,8 @@ def inputs() -> dict[str, torch.Tensor]:
 
 def test_scores_are_those_before_the_softmax(teacher: BertForSequenceClassification):
     batch = inputs()
-    with layer_outputs.exposing_attention(teacher):
-        found = layer_outputs.read(teacher, batch, layer_outputs.Wanted(hidden=True, scores=True))
+    with layer_outputs.capture_attention_scores(teacher):
+        found = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True))
     assert len(found.scores) == 4 and len(found.hidden) == 5
     for layer in range(4):
         attention = teacher.bert.encoder.layer[layer].attention.self
@@ -27,7 +27,7 @@ def test_scores_are_those_before_the_softmax(teacher: BertForSequenceClassificat
 def test_tapping_does_not_change_the_answer(teacher: BertForSequenceClassification):
     batch = inputs()
     plain = teacher(**batch).logits
-    with layer_outputs.exposing_attention(teacher):
+    with layer_outputs.capture_attention_scores(teacher):
         torch.testing.assert_close(teacher(**batch).logits, plain)
     assert torch.equal(teacher(**batch).logits, plain), "afterwards the same kernel computes it"
 
@@ -44,8 +44,8 @@ def test_tapping_does_not_change_the_answer(teacher: BertForSequenceClassificati
 def test_other_encoders_give_scores_too(kind, options):
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
     model = AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=27, **(options or {}), **sizes)).eval()
-    with torch.no_grad(), layer_outputs.exposing_attention(model):
-        scores = layer_outputs.read(model, inputs(), layer_outputs.Wanted(scores=True)).scores
+    with torch.no_grad(), layer_outputs.capture_attention_scores(model):
+        scores = layer_outputs.read(model, inputs(), layer_outputs.RequestedOutputs(scores=True)).scores
     assert len(scores) == 4 and scores[0].shape == (2, 4, 5, 5)
     assert not torch.allclose(scores[0].sum(dim=-1), torch.ones(2, 4, 5)), "these are probabilities"
 
@@ -53,7 +53,10 @@ def test_other_encoders_give_scores_too(kind, options):
 def test_an_encoder_that_keeps_its_scores_to_itself_is_refused():
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 64}
     model = AutoModel.from_config(AutoConfig.for_model("mpnet", vocab_size=27, **sizes))
-    with pytest.raises(UserError, match="a mpnet gives no attention scores"), layer_outputs.exposing_attention(model):
+    with (
+        pytest.raises(UserError, match="a mpnet gives no attention scores"),
+        layer_outputs.capture_attention_scores(model),
+    ):
         pass
 
 
@@ -84,13 +87,15 @@ def test_layers_above_the_last_mapped_one_are_not_computed(kind):
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
     model = AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=27, pad_token_id=0, **sizes)).eval()
     batch = inputs()
-    with torch.no_grad(), layer_outputs.exposing_attention(model):
+    with torch.no_grad(), layer_outputs.capture_attention_scores(model):
         whole = layer_outputs.read(
-            model, batch, layer_outputs.Wanted(hidden=True, scores=True, vectors=True)
+            model, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True, vectors=True)
         ).of_layers((1, 2))
         with layer_outputs.first_layers_only(model, 2):
-            short = layer_outputs.read(model, batch, layer_outputs.Wanted(hidden=True, scores=True, vectors=True))
-        again = layer_outputs.read(model, batch, layer_outputs.Wanted(hidden=True))
+            short = layer_outputs.read(
+                model, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True, vectors=True)
+            )
+        again = layer_outputs.read(model, batch, layer_outputs.RequestedOutputs(hidden=True))
     assert len(again.hidden) == 5
     if kind != "albert":
         assert len(short.hidden) == 3 and len(short.scores) == 2
@@ -103,8 +108,8 @@ def test_layers_above_the_last_mapped_one_are_not_computed(kind):
 
 def test_vectors_are_queries_keys_and_values_with_their_heads_side_by_side(teacher):
     batch = inputs()
-    with torch.no_grad(), layer_outputs.exposing_attention(teacher):
-        found = layer_outputs.read(teacher, batch, layer_outputs.Wanted(hidden=True, vectors=True))
+    with torch.no_grad(), layer_outputs.capture_attention_scores(teacher):
+        found = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, vectors=True))
     attention = teacher.bert.encoder.layer[2].attention.self
     for ours, linear in zip(found.vectors[2], (attention.query, attention.key, attention.value), strict=True):
         torch.testing.assert_close(ours, linear(found.hidden[2]))

@@ -24,12 +24,12 @@ def layer_loss(how: str, teacher, tokenizer, shape: StudentShape) -> dict[str, f
     learner = initialise(how, shape, teacher, LABELS, texts, task_type="classification", seed=0)
     batch = PaddingCollator(texts.pad_token_id)([texts.rows[0], texts.rows[1]])
     mapped_layers = map_layers("uniform", shape.layers, 4)
-    with layer_outputs.exposing_attention(teacher):
-        mapped = layer_outputs.read(teacher, batch, layer_outputs.Wanted(hidden=True, scores=True)).of_layers(
+    with layer_outputs.capture_attention_scores(teacher):
+        mapped = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True)).of_layers(
             mapped_layers
         )
     model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
-    with layer_outputs.exposing_attention(learner.student):
+    with layer_outputs.capture_attention_scores(learner.student):
         return {name: values.mean().item() for name, values in model(teacher=mapped, **batch).items()}
 
 

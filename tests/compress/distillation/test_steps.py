@@ -7,7 +7,7 @@ from compress.common.errors import UserError
 from compress.data.batching import PaddingCollator
 from compress.distillation import layer_outputs, objective, steps
 from compress.distillation.objective import DistillationModel, Objective
-from compress.distillation.training_loop import Schedule, Setting
+from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models.shape import LayerMap, StudentShape, map_layers
 from tiny_bert import LABELS, encode_texts, in_a_recipe, rows
 
@@ -24,7 +24,7 @@ def losses_of(learner, teacher, texts, wanted: Objective, layer_map: LayerMap) -
     batch = PaddingCollator(0)([texts.rows[0], texts.rows[1]])
     mapped = map_layers(layer_map, 2, 4)
     model = DistillationModel(learner.student, learner.projections, wanted).eval()
-    with torch.no_grad(), layer_outputs.exposing_attention(learner.student, teacher):
+    with torch.no_grad(), layer_outputs.capture_attention_scores(learner.student, teacher):
         theirs = layer_outputs.read(teacher, batch, wanted.reads).of_layers(mapped)
         return {name: values.mean().item() for name, values in model(teacher=theirs, **batch).items()}
 
@@ -75,7 +75,12 @@ def test_a_projection_for_each_layer_is_trained_and_kept(tmp_path, teacher, toke
     assert torch.equal(first, second)
     wanted = Objective(hidden=(1.0, 0.0))
     steps.distill_layers(
-        learner, teacher, texts, wanted, QUICK, Setting(title="layers", seed=0, checkpoints=tmp_path / "checkpoints")
+        learner,
+        teacher,
+        texts,
+        wanted,
+        QUICK,
+        TrainContext(title="layers", seed=0, checkpoints=tmp_path / "checkpoints"),
     )
     after = [linear.weight for linear in learner.projections.hidden]
     assert not torch.equal(after[0], first) and torch.equal(after[1], second)
@@ -95,7 +100,7 @@ def test_relations_serve_where_the_numbers_of_heads_differ(tmp_path, teacher, te
         task_type="classification",
         seed=0,
     )
-    setting = Setting(title="layers", seed=0, checkpoints=tmp_path)
+    setting = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
     with pytest.raises(UserError, match=r"head by head: the student has 2 heads, the teacher 4$") as told:
         steps.distill_layers(learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, setting)
     assert in_a_recipe(told.value).endswith("set the stage's weights attention: 0 and relations: 1")
@@ -117,7 +122,7 @@ def test_what_no_mapped_layer_needs_of_the_teacher_is_not_computed(tmp_path, tea
     )
     calls = []
     handle = teacher.bert.encoder.layer[2].register_forward_hook(lambda *_: calls.append(1))
-    setting = Setting(title="layers", seed=0, checkpoints=tmp_path)
+    setting = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
     steps.distill_layers(learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, setting, layer_map="bottom")
     handle.remove()
     assert not calls and len(teacher.bert.encoder.layer) == 4

@@ -11,8 +11,8 @@ from compress.distillation import layer_outputs
 from compress.distillation.callbacks import latest_checkpoint
 from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
 from compress.distillation.trainer import DistillationTrainer
-from compress.distillation.training_loop import Schedule, Setting, train
-from compress.distillation.used_embeddings import pieces_in
+from compress.distillation.training_loop import Schedule, TrainContext, train
+from compress.distillation.used_embeddings import tokens_in
 from compress.models.inference import predict_logits
 from tiny_bert import config, encode_texts, in_a_recipe, rows
 
@@ -61,7 +61,7 @@ def one_step(tmp_path, teacher, tokenizer, *, micro_batch_size: int) -> dict[str
             remove_unused_columns=False,
         ),
     )
-    with layer_outputs.exposing_attention(model.student, teacher):
+    with layer_outputs.capture_attention_scores(model.student, teacher):
         trainer.train()
     assert trainer.state.global_step == 1
     return model.state_dict()
@@ -86,12 +86,14 @@ def test_the_teacher_neither_learns_nor_drops(tmp_path, teacher, tokenizer):
 
 def test_training_brings_every_loss_down(tmp_path, teacher, tokenizer):
     model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
-    with layer_outputs.exposing_attention(model.student, teacher):
+    with layer_outputs.capture_attention_scores(model.student, teacher):
         found = train(
             model,
             encode_texts(texts(200), tokenizer, max_length=32),
             Schedule(epochs=12, batch_size=16, learning_rate=3e-3),
-            Setting(title="layers", seed=0, checkpoints=tmp_path / "checkpoints", tensorboard=tmp_path / "tensorboard"),
+            TrainContext(
+                title="layers", seed=0, checkpoints=tmp_path / "checkpoints", tensorboard=tmp_path / "tensorboard"
+            ),
             teacher=teacher,
             layer_map=(2, 4),
         )
@@ -119,13 +121,13 @@ def test_the_student_ends_with_its_best_epoch(tmp_path, tokenizer):
         DistillationModel(model, None, Objective(labels=1.0, task_type="classification")),
         data,
         Schedule(epochs=3, batch_size=16, learning_rate=1e-3),
-        Setting(title="labels", seed=0, checkpoints=tmp_path, precision="fp32"),
+        TrainContext(title="labels", seed=0, checkpoints=tmp_path, precision="fp32"),
         evaluate=evaluate,
     )
     assert found.best_epoch == 2 and found.dev_scores == [0.5, 0.9, 0.7]
     ended = model.state_dict()
     embedding = "bert.embeddings.word_embeddings.weight"
-    ended[embedding] = ended[embedding][pieces_in(data, len(ended[embedding]))]  # what is trained of it
+    ended[embedding] = ended[embedding][tokens_in(data, len(ended[embedding]))]  # what is trained of it
     assert all(torch.equal(value, weights[1][name]) for name, value in ended.items())
     assert np.array_equal(predict_logits(model, data), logits[1]) and not np.array_equal(logits[1], logits[2])
 
@@ -135,10 +137,10 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, teacher, tokenize
     model.projections.hidden[0].weight.data.fill_(float("nan"))
     data = encode_texts(texts(400), tokenizer, max_length=32)
     schedule = Schedule(epochs=1, batch_size=16, learning_rate=1e-3)
-    setting = Setting(title="layers", seed=0, checkpoints=tmp_path)
+    setting = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
     with (
         pytest.raises(UserError, match="layers: the loss is nan at step") as told,
-        layer_outputs.exposing_attention(model.student, teacher),
+        layer_outputs.capture_attention_scores(model.student, teacher),
     ):
         train(model, data, schedule, setting, teacher=teacher, layer_map=(2, 4))
     assert in_a_recipe(told.value).endswith("; lower its learning_rate")
@@ -162,7 +164,7 @@ def test_a_stage_cut_off_after_its_last_checkpoint_takes_no_step_more(tmp_path, 
     found = []
     for _ in range(2):
         model = student()
-        setting = Setting(title="labels", seed=0, checkpoints=tmp_path)
+        setting = TrainContext(title="labels", seed=0, checkpoints=tmp_path)
         trained = train(
             DistillationModel(model, None, Objective(labels=1.0, task_type="classification")),
             data,
@@ -180,7 +182,7 @@ def test_max_steps_cuts_the_epochs_short_and_never_adds_any(tmp_path, tokenizer)
     data = encode_texts(texts(32), tokenizer, max_length=32).with_column("labels", np.zeros(32, dtype=int))
     for max_steps, expected in ((3, 3), (500, 4), (None, 4)):
         schedule = Schedule(epochs=2, batch_size=16, learning_rate=1e-3, max_steps=max_steps)
-        setting = Setting(title="labels", seed=0, checkpoints=tmp_path / str(max_steps))
+        setting = TrainContext(title="labels", seed=0, checkpoints=tmp_path / str(max_steps))
         assert (
             train(
                 DistillationModel(student(), None, Objective(labels=1.0, task_type="classification")),

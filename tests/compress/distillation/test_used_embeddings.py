@@ -6,8 +6,8 @@ import torch
 from transformers import BertForSequenceClassification
 
 from compress.distillation.objective import DistillationModel, Objective
-from compress.distillation.training_loop import Schedule, Setting, train
-from compress.distillation.used_embeddings import only_used_rows, pieces_in
+from compress.distillation.training_loop import Schedule, TrainContext, train
+from compress.distillation.used_embeddings import only_used_rows, tokens_in
 from tiny_bert import config, encode_texts, rows
 
 VOCAB_SIZE = 27
@@ -28,7 +28,7 @@ def data(tokenizer):
 
 def test_the_used_pieces_are_those_of_the_rows_and_the_padding(data):
     expected = {0, *(number for row in data.rows["input_ids"] for number in row)}
-    assert set(pieces_in(data, VOCAB_SIZE)) == expected and len(expected) < VOCAB_SIZE - 2
+    assert set(tokens_in(data, VOCAB_SIZE)) == expected and len(expected) < VOCAB_SIZE - 2
 
 
 def test_the_weights_end_as_with_the_whole_embedding_and_unused_rows_stay(tmp_path, data):
@@ -40,14 +40,14 @@ def test_the_weights_end_as_with_the_whole_embedding_and_unused_rows_stay(tmp_pa
             DistillationModel(model, None, Objective(labels=1.0, task_type="classification")),
             data,
             Schedule(epochs=2, batch_size=8, learning_rate=1e-3),
-            Setting(title="labels", seed=0, checkpoints=tmp_path / name, precision="fp32"),
+            TrainContext(title="labels", seed=0, checkpoints=tmp_path / name, precision="fp32"),
             whole_embedding=whole_embedding,
         )
         assert trained.num_steps > 4
         found.append(model.state_dict())
     used, whole = found
     embedding = "bert.embeddings.word_embeddings.weight"
-    places = pieces_in(data, VOCAB_SIZE)
+    places = tokens_in(data, VOCAB_SIZE)
     torch.testing.assert_close(used[embedding][places], whole[embedding][places])
     for name in used.keys() - {embedding}:
         torch.testing.assert_close(used[name], whole[name])

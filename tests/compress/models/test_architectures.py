@@ -11,10 +11,10 @@ from compress.data.batching import PaddingCollator
 from compress.distillation import layer_outputs, steps
 from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel
 from compress.distillation.steps import initialise
-from compress.distillation.training_loop import Schedule, Setting
+from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models import loading
 from compress.models.architectures import ARCHITECTURES, TEACHERS
-from compress.models.layout import anatomy_of
+from compress.models.layout import encoder_modules
 from compress.models.shape import StudentShape, map_layers
 from tiny_bert import LABELS, encode_texts, in_a_recipe, rows
 
@@ -53,7 +53,7 @@ def texts(tokenizer):
 
 def layer_loss(learner, teacher, texts) -> float:
     batch = PaddingCollator(0)([texts.rows[index] for index in range(16)])
-    with torch.no_grad(), layer_outputs.exposing_attention(teacher, learner.student):
+    with torch.no_grad(), layer_outputs.capture_attention_scores(teacher, learner.student):
         theirs = layer_outputs.read(teacher, batch, INTERMEDIATE_LAYERS.reads).of_layers(
             map_layers("uniform", learner.student.config.num_hidden_layers, 4)
         )
@@ -76,7 +76,7 @@ def test_the_layers_of_every_teacher_can_be_learned(tmp_path, texts, kind, archi
         texts,
         INTERMEDIATE_LAYERS,
         Schedule(epochs=6, batch_size=16, learning_rate=3e-3),
-        Setting(title="layers", seed=0, checkpoints=tmp_path),
+        TrainContext(title="layers", seed=0, checkpoints=tmp_path),
     )
     assert layer_loss(learner, teacher, texts) < 0.9 * before
 
@@ -107,13 +107,13 @@ def test_a_full_copy_answers_as_its_teacher_does(texts, kind, architecture):
         "teacher_layers", SAME, teacher, LABELS, texts, task_type="classification", seed=0, architecture=architecture
     )
     assert layer_loss(learner, teacher, texts) < 1e-10
-    if steps.can_take_head(learner.student, teacher):
-        steps.take_head(learner, teacher, texts, seed=0)
+    if steps.can_init_head_from_teacher(learner.student, teacher):
+        steps.init_head_from_teacher(learner, teacher, texts, seed=0)
         batch = PaddingCollator(0)([texts.rows[index] for index in range(8)])
         with torch.no_grad():
             torch.testing.assert_close(learner.student(**batch).logits, teacher(**batch).logits, atol=1e-5, rtol=1e-4)
     else:
-        assert anatomy_of(teacher).head is None and kind in ("electra", "distilbert")
+        assert encoder_modules(teacher).head is None and kind in ("electra", "distilbert")
 
 
 def test_narrow_embeddings_can_be_projected_but_not_copied(texts):

@@ -9,11 +9,11 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, BertCon
 from compress.common.errors import Problem, UserError
 from compress.distillation import steps
 from compress.distillation.objective import Objective
-from compress.distillation.training_loop import Schedule, Setting
+from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models.architectures import ARCHITECTURES, STUDENTS, TEACHERS, capabilities_of
 from compress.models.compatibility import EncoderFacts, read_encoder
 from compress.models.shape import StudentShape
-from pocketbert.recipe.preflight import check
+from pocketbert.recipe.preflight import check_models
 from pocketbert.recipe.sections import Recipe
 from tiny_bert import LABELS, config, encode_texts, rows
 
@@ -93,7 +93,7 @@ def problems_of(call: Callable[[], object]) -> tuple[Problem, ...]:
 def in_preflight(teacher: object, student: dict[str, object], stages: dict[str, object]) -> tuple[Problem, ...]:
     sections = {"name": "t", "task": {"data": "x.csv", "max_length": 32}, "teacher": {"base": str(teacher)}}
     recipe = Recipe.model_validate({**sections, "student": {**SHAPE, **student}, "distill": stages})
-    return problems_of(lambda: check(recipe))
+    return problems_of(lambda: check_models(recipe))
 
 
 def in_library(teacher, texts, folder, student: dict[str, object], stages: dict[str, object]) -> tuple[Problem, ...]:
@@ -112,7 +112,7 @@ def in_library(teacher, texts, folder, student: dict[str, object], stages: dict[
             how, shape, teacher, LABELS, texts, task_type="classification", seed=0, layer_map=layer_map,
             checkpoint=checkpoint,
         )  # fmt: skip
-        setting = Setting(title="layers", seed=0, checkpoints=folder)
+        setting = TrainContext(title="layers", seed=0, checkpoints=folder)
         schedule = Schedule(epochs=1, batch_size=8, learning_rate=1e-3, max_steps=1)
         steps.distill_layers(learner, teacher, texts, objective, schedule, setting, layer_map=layer_map)
 

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 from compress.common.errors import UserError
-from compress.models.vocabulary import cut_embedding, cut_vocabulary
+from compress.models.vocabulary import prune_embedding, prune_vocabulary
 from tiny_bert import config, rows
 
 TASK = [text for text, _ in rows(120)]
@@ -60,7 +60,7 @@ def letters(text: str) -> str:
 @pytest.mark.parametrize("kind", ["WordPiece", "BPE", "Unigram"])
 def test_texts_of_the_task_keep_their_pieces_and_others_their_characters(kind, tmp_path):
     tokenizer = trained(kind)
-    cut = cut_vocabulary(tokenizer, TASK, [], coverage=1.0)
+    cut = prune_vocabulary(tokenizer, TASK, [], coverage=1.0)
     assert len(cut.tokenizer) == len(cut.kept) < len(tokenizer) and cut.coverage == 1.0
     for text in TASK:
         before, after = (each(text, "a pair")["input_ids"] for each in (tokenizer, cut.tokenizer))
@@ -83,19 +83,19 @@ def test_texts_of_the_task_keep_their_pieces_and_others_their_characters(kind, t
 @pytest.mark.parametrize("kind", ["WordPiece", "BPE", "Unigram"])
 def test_a_size_is_kept_to_and_the_corpus_fills_it(kind):
     tokenizer = trained(kind)
-    least = len(cut_vocabulary(tokenizer, [], [], coverage=1.0).kept)
+    least = len(prune_vocabulary(tokenizer, [], [], coverage=1.0).kept)
     sizes = [least + 5, least + 40]
-    cuts = [cut_vocabulary(tokenizer, TASK, CORPUS, size=size) for size in sizes]
+    cuts = [prune_vocabulary(tokenizer, TASK, CORPUS, size=size) for size in sizes]
     for cut, size in zip(cuts, sizes, strict=True):
         assert least < len(cut.kept) <= size
     assert cuts[0].coverage < cuts[1].coverage <= 1
     with pytest.raises(UserError, match=f"size is 10; special pieces and single characters alone are {least}"):
-        cut_vocabulary(tokenizer, TASK, CORPUS, size=10)
+        prune_vocabulary(tokenizer, TASK, CORPUS, size=10)
 
 
 def test_coverage_adds_the_most_used_pieces_of_the_corpus():
     tokenizer = trained("WordPiece")
-    found = [len(cut_vocabulary(tokenizer, TASK, CORPUS, coverage=share).kept) for share in (0.1, 0.6, 1.0)]
+    found = [len(prune_vocabulary(tokenizer, TASK, CORPUS, coverage=share).kept) for share in (0.1, 0.6, 1.0)]
     assert found == sorted(found) and len(set(found)) == 3
 
 
@@ -103,9 +103,9 @@ def test_the_embedding_is_cut_with_the_tokenizer():
     tokenizer = trained("WordPiece")
     torch.manual_seed(0)
     model = BertForSequenceClassification(config(vocab_size=len(tokenizer))).eval()
-    cut = cut_vocabulary(tokenizer, TASK, [], coverage=1.0)
+    cut = prune_vocabulary(tokenizer, TASK, [], coverage=1.0)
     before = {text: model(**tokenizer(text, return_tensors="pt")).logits for text in TASK[:5]}
-    cut_embedding(model, cut)
+    prune_embedding(model, cut)
     assert model.config.vocab_size == len(cut.kept) == model.get_input_embeddings().weight.shape[0]
     for text, logits in before.items():
         torch.testing.assert_close(model(**cut.tokenizer(text, return_tensors="pt")).logits, logits)
@@ -116,9 +116,9 @@ def test_a_tokenizer_of_whole_words_is_refused():
     backend = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
     with pytest.raises(UserError, match="the tokenizer is a WordLevel; expected WordPiece, BPE or Unigram"):
-        cut_vocabulary(tokenizer, TASK, [], coverage=0.9)
+        prune_vocabulary(tokenizer, TASK, [], coverage=0.9)
 
 
 def test_the_kept_numbers_rise():
-    kept = cut_vocabulary(trained("BPE"), TASK, [], coverage=1.0).kept
+    kept = prune_vocabulary(trained("BPE"), TASK, [], coverage=1.0).kept
     assert (np.diff(kept) > 0).all()

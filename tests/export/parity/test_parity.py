@@ -18,7 +18,7 @@ from compress.data.tokenization import encode_split
 from compress.models import loading
 from compress.models.inference import predict_logits
 from export import gate
-from export.build_bundles import CPU, CUDA, EvaluationSplits, ExportOptions, Origin, build_candidates
+from export.build_bundles import CPU, CUDA, EvaluationSplits, ExportOptions, Origin, build_bundles
 from export.bundle.bundle_json import read_bundle_info
 from export.bundle.runtime import Classifier
 from export.graph.rewriter import Graph
@@ -26,7 +26,7 @@ from export.machine_facts import Machine
 from export.parity import comparison, session_report
 from export.parity.comparison import default_tolerance
 from export.parity.significance import paired_difference
-from export.quantisation.static_int8 import Static
+from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS, Variant
 from export.results import BatchInvariance, Parity, SessionReport
 from tiny_bert import LABELS, rows
@@ -52,7 +52,7 @@ def split(count: int, seed: int) -> Split:
 def options(*variants: Variant) -> ExportOptions:
     return ExportOptions(
         task_type="classification", metric="accuracy", max_length=32,
-        tolerances={variant: default_tolerance(variant) for variant in variants}, static=Static(),
+        tolerances={variant: default_tolerance(variant) for variant in variants}, static=StaticOptions(),
     )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ class Built:
         self.names = ("fp32", "fp16", "int8-dynamic", "int8-static")
         self.reference = predict_logits(self.model, encode_split(self.dev, tokenizer, max_length=32))
         self.steps: list[tuple[int, int, str]] = []
-        self.result = build_candidates(
+        self.result = build_bundles(
             self.model,
             tokenizer,
             folder,
@@ -86,7 +86,7 @@ class Built:
     def failures(self, name: str, folder: Path, *, provider: str = CPU) -> str:
         """What forbids to ship a bundle, in one line."""
         compared = self.compare(name, folder, provider=provider)
-        return "; ".join(comparison.failures(compared, default_tolerance(VARIANTS[name])))
+        return "; ".join(comparison.tolerance_failures(compared, default_tolerance(VARIANTS[name])))
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_label_that_changes_is_told_with_the_text(built):
     logits = np.array([[2.0, 0.0], [0.0, 1.0], [0.1, 0.0], [0.0, 3.0]])
     other = logits + np.array([[0.0, 0.0], [0.0, 0.0], [-0.2, 0.0], [0.0, 0.4]])
     some = Split(texts=["a", "b", "c", "d"], pairs=None, labels=np.array([0, 1, 0, 1]))
-    compared = comparison.compare(
+    compared = comparison.parity_of_logits(
         other, logits, some, "accuracy", kind=CLASSES,
         batch_invariance=INVARIANT, requested_provider=CPU, session_report=SESSION,
     )  # fmt: skip
@@ -145,10 +145,10 @@ def test_a_label_that_changes_is_told_with_the_text(built):
     assert compared.example.expected[0] > 0.5 > compared.example.actual[0]
     assert (compared.score, compared.torch_score) == (0.75, 1.0)
     strict = comparison.Tolerance(logit_error=1.0, label_flips=0.0)
-    assert [reason.split()[0] for reason in comparison.failures(compared, strict)] == ["label_flips"]
-    assert comparison.failures(compared, comparison.Tolerance(logit_error=1.0, label_flips=0.25)) == []
+    assert [reason.split()[0] for reason in comparison.tolerance_failures(compared, strict)] == ["label_flips"]
+    assert comparison.tolerance_failures(compared, comparison.Tolerance(logit_error=1.0, label_flips=0.25)) == []
     broken = replace(compared, logit_error=float("nan"))
-    reasons = comparison.failures(broken, comparison.Tolerance(logit_error=9, label_flips=1))
+    reasons = comparison.tolerance_failures(broken, comparison.Tolerance(logit_error=9, label_flips=1))
     assert [reason.split()[0] for reason in reasons] == ["logit_error"]
 
 
@@ -156,7 +156,7 @@ def test_of_a_regression_the_row_furthest_off_is_told():
     values = np.linspace(0.0, 5.0, 4)[:, None]
     some = Split(texts=["a", "b", "c", "d"], pairs=None, labels=values[:, 0])
     shift = np.array([[0.0], [0.1], [0.3], [0.0]])
-    compared = comparison.compare(
+    compared = comparison.parity_of_logits(
         values + shift, values, some, "pearson_spearman", kind=task_type("regression"),
         batch_invariance=INVARIANT, requested_provider=CPU, session_report=SESSION,
     )  # fmt: skip
@@ -187,7 +187,7 @@ def test_a_model_with_its_labels_in_another_order_is_not_exported(tmp_path, teac
     answers = CLASSES.decide(predict_logits(model, encoded))
     turned = Split(texts=dev.texts, pairs=None, labels=1 - answers)
     with pytest.raises(UserError, match="its outputs stand in another order than the labels: where it answers 'neg"):
-        build_candidates(
+        build_bundles(
             model, tokenizer, tmp_path, splits=EvaluationSplits(dev=turned), options=options(VARIANTS["fp32"]),
             origin=Origin(name="turned", origin={}, versions={}, measured={}), on_progress=lambda *step: None,
         )  # fmt: skip
@@ -229,7 +229,7 @@ def test_a_ruined_layer_is_caught_with_an_example(built, tmp_path):
     graph.save(folder / "onnx" / "model.onnx")
     assert not built.failures("int8-static", built.folder / "int8-static")
     compared = built.compare("int8-static", folder)
-    assert comparison.failures(compared, default_tolerance(VARIANTS["int8-static"]))
+    assert comparison.tolerance_failures(compared, default_tolerance(VARIANTS["int8-static"]))
     example = compared.example
     assert example.text in built.dev.texts and abs(example.expected[0] - example.actual[0]) > 0.01
 
@@ -248,7 +248,7 @@ def test_calibration_rows_that_are_dev_rows_are_caught(built, tmp_path, tokenize
     )
     for held_out in (of_dev, of_test):
         with pytest.raises(UserError, match="calibration: 3 of its 3 rows stand in dev or test too"):
-            build_candidates(
+            build_bundles(
                 built.model, tokenizer, tmp_path, splits=held_out, options=options(VARIANTS["int8-static"]),
                 origin=Origin(name="", origin={}, versions={}, measured={}), on_progress=lambda *step: None,
             )  # fmt: skip
@@ -260,7 +260,7 @@ def test_calibration_rows_that_are_dev_rows_are_caught(built, tmp_path, tokenize
 def test_the_session_tells_low_precision_by_the_share_of_multiplications(built):
     bundle = Classifier(built.folder / "int8-static")
     inputs = bundle.columns(bundle.encode(built.dev.texts[:1], None))
-    report = session_report.examine(built.folder / "int8-static" / "onnx" / "model.onnx", inputs, [CPU], {})
+    report = session_report.report_session(built.folder / "int8-static" / "onnx" / "model.onnx", inputs, [CPU], {})
     graph = Graph(built.folder / "int8-static" / "onnx" / "model.onnx")
     quantised = [node.input[1] for node in graph.of_type("MatMulIntegerToFloat", "QAttention")]
     low = sum(int(np.prod(graph.constants[name].dims)) for name in quantised)
@@ -288,8 +288,8 @@ def test_a_paired_difference_is_less_uncertain_than_the_scores_themselves():
 
 def test_a_sound_variant_passes_the_gate():
     wanted = gate.Gate(student_share=0.98, teacher_share=0.97, batch_shift=1e-5, size_mb=10.0, latency_ms=2.0)
-    assert gate.failures(wanted, MEASURED) == []
-    assert gate.failures(gate.Gate(), MEASURED) == ["keeps 98.90% of its fp32 student's 0.9100, less than 99.00%"]
+    assert gate.gate_failures(wanted, MEASURED) == []
+    assert gate.gate_failures(gate.Gate(), MEASURED) == ["keeps 98.90% of its fp32 student's 0.9100, less than 99.00%"]
 
 
 @pytest.mark.parametrize(
@@ -308,19 +308,19 @@ def test_a_sound_variant_passes_the_gate():
     ],
 )
 def test_the_gate_tells_each_limit_with_the_figure(limit, value, told):
-    assert gate.failures(gate.Gate(**{"student_share": None, **limit}), replace(MEASURED, **value)) == [told]
+    assert gate.gate_failures(gate.Gate(**{"student_share": None, **limit}), replace(MEASURED, **value)) == [told]
 
 
 def test_an_answer_that_is_no_number_is_not_invariant():
     assert not replace(INVARIANT, padding_shift=float("nan")).is_invariant and INVARIANT.is_invariant
-    reasons = gate.failures(gate.Gate(batch_shift=1e-5), replace(MEASURED, score=0.91, batch_shift=np.nan))
+    reasons = gate.gate_failures(gate.Gate(batch_shift=1e-5), replace(MEASURED, score=0.91, batch_shift=np.nan))
     assert reasons == ["a probability moves by nan in company, more than 1e-05"]
-    assert len(gate.failures(gate.Gate(), replace(MEASURED, score=np.nan, student_score=np.nan))) == 1
+    assert len(gate.gate_failures(gate.Gate(), replace(MEASURED, score=np.nan, student_score=np.nan))) == 1
 
 
 def test_a_metric_of_nothing_keeps_no_share():
     nothing = replace(MEASURED, student_score=0.0, teacher_score=-0.1)
-    assert gate.failures(gate.Gate(teacher_share=0.9), nothing) == []
+    assert gate.gate_failures(gate.Gate(teacher_share=0.9), nothing) == []
 
 
 def test_recommended_is_the_fastest_then_the_smallest():

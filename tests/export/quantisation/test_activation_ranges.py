@@ -8,18 +8,18 @@ from onnx import TensorProto, helper
 from compress.common.errors import UserError
 from compress.data.columns import Split
 from compress.models.loading import load_classifier
-from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_candidates
+from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_bundles
 from export.parity.comparison import default_tolerance
-from export.quantisation.activation_ranges import Histogram, Range, measure_ranges
+from export.quantisation.activation_ranges import ActivationHistogram, ActivationRange, measure_ranges
 from export.quantisation.calibration import calibration_rows
-from export.quantisation.static_int8 import Static
+from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS
 
 
 def test_a_histogram_holds_the_extremes_and_the_percentiles_of_what_it_saw():
     draw = np.random.default_rng(0)
     parts = [draw.normal(size=(7, 500)) * 3 for _ in range(40)]
-    histogram = Histogram()
+    histogram = ActivationHistogram()
     for part in parts:
         histogram.add(part)
     values = np.concatenate(parts).ravel()
@@ -35,7 +35,7 @@ def test_a_histogram_holds_the_extremes_and_the_percentiles_of_what_it_saw():
 
 def test_a_range_holds_0_exactly_and_its_ends_within_a_step():
     for low, high in ((-1.0, 3.0), (0.0, 5.0), (-2.0, 0.0), (0.0, 0.0)):
-        found = Range(low=low, high=high)
+        found = ActivationRange(low=low, high=high)
         numbers = np.clip(np.round(np.array([low, 0.0, high]) / found.scale) + found.zero_point, 0, 255)
         back = (numbers - float(found.zero_point)) * found.scale
         np.testing.assert_allclose(back, [low, 0.0, high], atol=float(found.scale))
@@ -53,7 +53,7 @@ def test_ranges_are_those_of_the_named_tensors(tmp_path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "a.onnx")
     batches = [{"x": np.array(values, dtype=np.float32)} for values in ([1.0, 2.0], [-0.5], [3.0])]
     assert measure_ranges(tmp_path / "a.onnx", ["twice", "y"], batches) == {
-        "twice": Range(low=-1.0, high=6.0), "y": Range(low=-6.0, high=1.0),
+        "twice": ActivationRange(low=-1.0, high=6.0), "y": ActivationRange(low=-6.0, high=1.0),
     }  # fmt: skip
 
 
@@ -81,10 +81,10 @@ def test_calibration_on_held_out_rows_or_on_none_is_refused(tmp_path, teacher_fo
     calibration = texts and Split(texts=texts, pairs=None, labels=np.array([0, 1]))
     options = ExportOptions(
         task_type="classification", metric="accuracy", max_length=32,
-        tolerances={static: default_tolerance(static)}, static=Static(),
+        tolerances={static: default_tolerance(static)}, static=StaticOptions(),
     )  # fmt: skip
     with pytest.raises(UserError, match=message):
-        build_candidates(
+        build_bundles(
             load_classifier(str(teacher_folder)), tokenizer, tmp_path,
             splits=EvaluationSplits(dev=dev, calibration=calibration), options=options,
             origin=Origin(name="tiny", origin={}, versions={}, measured={}), on_progress=print,

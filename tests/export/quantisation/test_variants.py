@@ -19,7 +19,7 @@ from export.graph.optimisation import keep_first_position, split_residual_norms
 from export.graph.rewriter import Graph, count_operators
 from export.quantisation import blockwise, vnni_emulation
 from export.quantisation.quantize import build_variant, fixed_ranges, fp32
-from export.quantisation.static_int8 import Static
+from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import DEFAULT_VARIANTS, VARIANTS, Embedding, Weights
 from export.quantisation.vnni_emulation import can_saturate, saturating
 from tiny_bert import config
@@ -200,7 +200,7 @@ def test_weights_in_4_bits_are_int8_once_loaded(built, tmp_path):
 def test_reduced_weights_saturate_on_no_processor(tmp_path, monkeypatch, raw_graph, encoder, calibration):
     for reduced in (False, True):
         path, emulated = tmp_path / f"{reduced}.onnx", tmp_path / f"{reduced}-emulated.onnx"
-        fixed_ranges(raw_graph, path, encoder, calibration, Static(reduced=reduced))
+        fixed_ranges(raw_graph, path, encoder, calibration, StaticOptions(reduced=reduced))
         assert saturating(path, emulated) == 17 and can_saturate(path) == (not reduced)
         shift = np.abs(logits(emulated, calibration) - logits(path, calibration)).mean()
         with monkeypatch.context() as endless:
@@ -248,12 +248,14 @@ def test_products_that_saturate_are_clipped_in_pairs(tmp_path, count):
 
 
 def test_more_than_one_size_of_model_has_its_products_found(tmp_path, tokenizer, calibration):
-    from export.graph.fusion import Encoder
+    from export.graph.fusion import EncoderShape
     from export.graph.to_onnx import export_onnx
 
     torch.manual_seed(0)
     changed = config(num_hidden_layers=2, num_attention_heads=2)
     export_onnx(BertForSequenceClassification(changed).eval(), tmp_path / "raw.onnx")
-    build_variant(VARIANTS["int8-static"], tmp_path / "raw.onnx", tmp_path / "m.onnx", Encoder.of(changed), calibration)
+    build_variant(
+        VARIANTS["int8-static"], tmp_path / "raw.onnx", tmp_path / "m.onnx", EncoderShape.of(changed), calibration
+    )
     counts = count_operators(tmp_path / "m.onnx")
     assert (counts["QAttention"], counts["MatMulIntegerToFloat"]) == (2, 7)

@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 from bench.results.document import FORMAT_VERSION
 from compress.data.tasks import read_split
 from compress.models import loading
-from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_candidates
+from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_bundles
 from export.parity.comparison import default_tolerance
-from export.quantisation.static_int8 import Static
+from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS
 from pocketbert.cli import app
 from tiny_bert import LABELS, rows
@@ -73,7 +73,7 @@ class Place:
 @pytest.fixture(scope="session")
 def good_bundle(tmp_path_factory, teacher_folder, reviews):
     folder = tmp_path_factory.mktemp("bundles")
-    build_candidates(
+    build_bundles(
         loading.load_classifier(str(teacher_folder)),
         loading.load_tokenizer(str(teacher_folder)),
         folder,
@@ -85,7 +85,7 @@ def good_bundle(tmp_path_factory, teacher_folder, reviews):
             metric="accuracy",
             max_length=32,
             tolerances={VARIANTS["fp32"]: default_tolerance(VARIANTS["fp32"])},
-            static=Static(),
+            static=StaticOptions(),
         ),
         origin=Origin(name="tiny", origin={}, versions={}, measured={}),
         on_progress=lambda done, total, what: None,

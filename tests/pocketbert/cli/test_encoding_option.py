@@ -8,7 +8,7 @@ import pytest
 
 from pocketbert.cli import app
 from pocketbert.standalone import bench_peers
-from pocketbert.standalone.bench_folders import ModelOutputs, Question
+from pocketbert.standalone.bench_folders import FolderBenchOptions, ModelOutputs
 from tiny_bert import rows
 
 WORD = "caf\xe9"
@@ -59,7 +59,7 @@ def test_peers_get_calibration_rows_in_another_encoding(folder, teacher_folder, 
         converted.extend(rows)
         return {variant.label: "left out" for variant in peer.variants}
 
-    def of_contenders(lineup, question, *, command, **how) -> dict[str, object]:
+    def bench_contenders(lineup, question, *, command, **how) -> dict[str, object]:
         if question.data is not None:
             assert all(WORD in text for text in question.workload(ModelOutputs(labels=("negative", "positive"))).texts)
         measured.append([*command, *question.options()])
@@ -67,7 +67,7 @@ def test_peers_get_calibration_rows_in_another_encoding(folder, teacher_folder, 
 
     monkeypatch.setattr(bench_peers, "environment", lambda peer, folder: Path("python"))
     monkeypatch.setattr(bench_peers, "convert", convert)
-    monkeypatch.setattr(bench_peers, "of_contenders", of_contenders)
+    monkeypatch.setattr(bench_peers, "bench_contenders", bench_contenders)
     data = ("--data", "dev.csv") if with_data else ()
     options = ("--encoding", "cp1252", "--calibration", "train.csv", *data)
     assert exit_code(*peers(teacher_folder, folder / "out" / "fp32", *options)) == 0
@@ -97,7 +97,7 @@ def test_a_wrong_encoding_is_one_line_that_names_the_option(folder, teacher_fold
 
 
 def test_the_options_of_a_question_are_those_it_came_from():
-    question = Question(data=Path("a b.csv"), text=("q", "a"), label="y", encoding="latin-1", num_threads=1)
+    question = FolderBenchOptions(data=Path("a b.csv"), text=("q", "a"), label="y", encoding="latin-1", num_threads=1)
     options = shlex.join(question.options())
     assert options.startswith("--data 'a b.csv' --label y --text q --text a --encoding latin-1 ")
-    assert "--encoding" not in Question(num_threads=1).options(), "without a table there is nothing to read"
+    assert "--encoding" not in FolderBenchOptions(num_threads=1).options(), "without a table there is nothing to read"

@@ -122,11 +122,11 @@ def test_which_commands_take_a_recipe():
 def test_a_remedy_that_a_command_does_not_have_is_left_out():
     problem = UserError("t.csv: not utf-8 text", option="encoding")
     assert in_a_recipe(problem) == "t.csv: not utf-8 text; name the right encoding, such as cp1252, as task.encoding"
-    told = {name: remedies.explained(problem, command) for name, command in commands().items()}
+    told = {name: remedies.with_remedy(problem, command) for name, command in commands().items()}
     assert told["export"] == "t.csv: not utf-8 text; name the right encoding, such as cp1252, with --encoding"
     assert told["run"] == in_a_recipe(problem) and told["verify"] == "t.csv: not utf-8 text"
     only_recipes = UserError("too deep", option="layer_map")
-    assert {remedies.explained(only_recipes, command) for command in commands().values()} == {
+    assert {remedies.with_remedy(only_recipes, command) for command in commands().values()} == {
         "too deep",
         "distill.layer_map: too deep",
     }

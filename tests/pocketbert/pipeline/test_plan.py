@@ -13,12 +13,12 @@ from rich.console import Console
 from compress.common.code_digest import code_digest, without_comments
 from compress.common.errors import UserError
 from compress.models import sources
-from compress.models.precision import chosen
+from compress.models.precision import resolve_precision
 from pocketbert.pipeline import plan
 from pocketbert.pipeline.flow import prepare
 from pocketbert.pipeline.plan import MEASURING, ROOT, STAGE_VERSIONS, StageName, general_plan, plan_of
 from pocketbert.recipe.sections import Recipe
-from pocketbert.store.manifest import first_difference, planned
+from pocketbert.store.manifest import first_difference, stage_plan
 from pocketbert.store.run_folder import Run, state_of
 
 QUIET = Console(quiet=True)
@@ -94,7 +94,7 @@ def test_a_general_student_needs_a_corpus_and_a_base(make, teacher_folder):
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_the_state_of_a_stage_is_what_running_would_find(tmp_path, shared):
-    stage, folder = planned("first", {"a": 1}, shared=shared), tmp_path / "run"
+    stage, folder = stage_plan("first", {"a": 1}, shared=shared), tmp_path / "run"
 
     def build(work) -> dict:
         assert state_of(stage, folder) == "begun"
@@ -106,7 +106,7 @@ def test_the_state_of_a_stage_is_what_running_would_find(tmp_path, shared):
         run.stage(stage, build)
     assert state_of(stage, folder) == "done"
     assert state_of(stage, tmp_path / "another") == ("in the cache" if shared else "to do")
-    assert state_of(planned("first", {"a": 2}, shared=shared), folder) == "to do"
+    assert state_of(stage_plan("first", {"a": 2}, shared=shared), folder) == "to do"
     (folder / "first" / "file").write_text("edited")
     assert state_of(stage, folder) == "to do"
 
@@ -347,7 +347,7 @@ def test_cuda_leaves_the_threads_out_unless_its_devices_are_hidden_from_torch(mo
 
 
 def test_the_precision_that_auto_means_is_that_of_training():
-    assert plan.machine.auto_precision() in (chosen("auto"), None)  # None: CUDA, or the system does not say
+    assert plan.machine.auto_precision() in (resolve_precision("auto"), None)  # None: CUDA, or the system does not say
 
 
 @pytest.mark.parametrize(

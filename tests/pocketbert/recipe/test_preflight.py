@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compress.common.errors import UserError
-from pocketbert.recipe.preflight import check, read_encoder
+from pocketbert.recipe.preflight import check_models, read_encoder
 from pocketbert.recipe.sections import Recipe
 from tiny_bert import in_a_recipe
 
@@ -24,7 +24,7 @@ def preflight(teacher: dict, student: dict, **sections: object) -> None:
     recipe = Recipe.model_validate(
         {"name": "t", "task": {"data": "x.csv", "max_length": 32}, "teacher": teacher, "student": student, **sections}
     )
-    check(recipe)
+    check_models(recipe)
 
 
 def test_a_sound_recipe_passes(base_folder, teacher_folder):

@@ -15,7 +15,7 @@ from bench.report.augmentation_summary import report_lines
 from bench.results.document import StageResults
 from compress.augmentation import dataset
 from compress.augmentation.dataset import shards_in
-from compress.data.arrow_shards import encoded_shards, read_shards
+from compress.data.arrow_shards import read_shards, token_dataset_of_shards
 from compress.data.task_types import Classification, Regression
 from compress.distillation.training_loop import Schedule, rows_seen
 from compress.models import loading
@@ -133,7 +133,7 @@ def test_the_teacher_filter_drops_what_it_would_call_something_else(recipe, revi
     texts = read_shards(shards_in(folder / "texts"))
     trained = str(tmp_path / "dropped" / "teacher" / "model")
     tokenizer = loading.load_tokenizer(trained)
-    tokens = encoded_shards(shards_in(folder / "tokens"), tokenizer)
+    tokens = token_dataset_of_shards(shards_in(folder / "tokens"), tokenizer)
     assert len(texts) == len(tokens.lengths) == result.counts.rows - result.num_dropped
     assert [tokenizer(text)["input_ids"] for text in texts["text"][:]] == tokens.rows["input_ids"][:]
     labels = predict_logits(loading.load_classifier(trained), tokens).argmax(axis=1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from compress.common.errors import UserError
-from pocketbert.store.manifest import planned
+from pocketbert.store.manifest import stage_plan
 from pocketbert.store.run_folder import Run, state_of
 
 
@@ -36,9 +36,9 @@ def test_a_stage_is_done_once_until_its_options_or_inputs_change(tmp_path, share
     calls: list[str] = []
     for options, expected in (({"a": 1}, 2), ({"a": 1}, 2), ({"a": 2}, 4), ({"a": 2}, 4)):
         with open_run(tmp_path / "run") as run:
-            first = planned("first", options, shared=shared)
+            first = stage_plan("first", options, shared=shared)
             run.stage(first, writes("one", calls))
-            record = run.stage(planned("second", {}, after=[first]), writes("two", calls))
+            record = run.stage(stage_plan("second", {}, after=[first]), writes("two", calls))
         assert len(calls) == expected
         assert record.result == {"length": 3}
     assert (tmp_path / "run" / "first" / "part" / "file.txt").read_text() == "one"
@@ -50,7 +50,7 @@ def test_a_stage_whose_files_were_touched_is_done_again(tmp_path, damage, shared
     calls: list[str] = []
     for _ in range(2):
         with open_run(tmp_path / "run") as run:
-            run.stage(planned("first", {}, shared=shared), writes("one", calls))
+            run.stage(stage_plan("first", {}, shared=shared), writes("one", calls))
         path = tmp_path / "run" / "first" / "part" / "file.txt"
         assert path.read_text() == "one"
         path.write_text("other") if damage == "change" else path.unlink()
@@ -61,7 +61,7 @@ def test_what_one_run_shares_another_finds(tmp_path):
     calls: list[str] = []
     for name in ("a", "b"):
         with open_run(tmp_path / name) as run:
-            run.stage(planned("teacher", {"x": 1}, shared=True), writes("one", calls))
+            run.stage(stage_plan("teacher", {"x": 1}, shared=True), writes("one", calls))
         assert (tmp_path / name / "teacher" / "part" / "file.txt").read_text() == "one"
     assert calls == ["one"]
 
@@ -78,7 +78,7 @@ def test_checkpoints_outlive_a_failure_but_not_a_change_of_options(tmp_path):
 
     for options in ({"a": 1}, {"a": 1}, {"a": 2}):
         with pytest.raises(RuntimeError), open_run(tmp_path) as run:
-            run.stage(planned("train", options), fails)
+            run.stage(stage_plan("train", options), fails)
         assert not (tmp_path / "train").exists()
     assert seen == [False, True, False]
 
@@ -117,7 +117,7 @@ def test_a_stage_that_is_done_again_says_why_in_one_line(tmp_path, shared):
     def run_with(options: dict, folder: str = "run") -> list[str]:
         lines.clear()
         with Run(tmp_path / folder, versions={}, announce=lines.append) as run:
-            run.stage(planned("train", options, shared=shared), writes("one", []))
+            run.stage(stage_plan("train", options, shared=shared), writes("one", []))
         return [line for line in lines if "again" in line]
 
     assert run_with({"threads": 16}) == []
@@ -142,7 +142,7 @@ def test_the_folder_of_an_older_version_is_left_as_it_is(tmp_path):
     (tmp_path / "first" / "file.txt").write_text("kept")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     advice = r"choose another folder with --output, or move manifest\.json away"
-    stage = planned("first", {})
+    stage = stage_plan("first", {})
     with pytest.raises(UserError, match=advice), open_run(tmp_path):
         pass
     with pytest.raises(UserError, match=advice):
@@ -157,7 +157,7 @@ def test_the_folder_of_an_older_version_is_left_as_it_is(tmp_path):
 
 def test_what_an_older_version_left_in_the_cache_does_no_harm(tmp_path, cache):
     """Even at the very place where the new entry goes."""
-    stage = planned("teacher", {"x": 1}, shared=True)
+    stage = stage_plan("teacher", {"x": 1}, shared=True)
     entry = cache / "stages" / f"teacher-{stage.fingerprint[:16]}"
     (entry / "model").mkdir(parents=True)
     (entry / "model" / "weights").write_text("old")
@@ -185,7 +185,7 @@ def test_a_typed_result_comes_back_as_the_type_that_the_stage_returned(tmp_path)
     result = Trained(best_epoch=2, scores=(0.5, 0.75))
     for _ in range(2):  # the second time from the manifest
         with open_run(tmp_path) as run:
-            record = run.stage(planned("train", {"epochs": 3}), lambda workspace: result)
+            record = run.stage(stage_plan("train", {"epochs": 3}), lambda workspace: result)
         assert record.result == {"best_epoch": 2, "scores": [0.5, 0.75]}
         assert record.result_as(Trained) == result
         assert record.inputs == {"epochs": 3, "after": {}}
@@ -195,7 +195,7 @@ def test_a_typed_result_comes_back_as_the_type_that_the_stage_returned(tmp_path)
 
 def test_the_manifest_says_what_was_done(tmp_path):
     with open_run(tmp_path) as run:
-        run.stage(planned("first", {}), writes("one", []))
+        run.stage(stage_plan("first", {}), writes("one", []))
     stage = json.loads((tmp_path / "manifest.json").read_text())["stages"]["first"]
     assert stage["versions"] == {"numpy": "2"}
     assert list(stage["files"]) == ["part/file.txt"]
