@@ -14,7 +14,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests share the cores
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertForMaskedLM,
     BertForSequenceClassification,
@@ -28,7 +27,7 @@ from compress.augmentation.word_vectors import load_vectors
 from compress.augmentation.words import load_stop_words
 from export.graph.fusion import EncoderShape
 from export.graph.to_onnx import export_onnx
-from tiny_bert import BAD, GOOD, NEUTRAL, config, rows, words_with_vectors, write_csv
+from tiny_bert import config, make_tokenizer, rows, words_with_vectors, write_csv
 
 
 @pytest.fixture(scope="session")
@@ -52,23 +51,7 @@ def candidates(masked_lm: MaskedLM, table: Path, tmp_path: Path) -> Candidates:
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *NEUTRAL]
-    backend = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer()
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_max_length=32,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )
+    return make_tokenizer()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from compress.common import distributed
 from compress.distillation import layer_outputs
 from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
 from compress.distillation.training_loop import Schedule, TrainContext, train
-from tiny_bert import config, encode_texts, rows, tokenizer
+from tiny_bert import config, encode_texts, make_tokenizer, rows
 
 
 def main(what: str, target: Path) -> None:
@@ -20,7 +20,7 @@ def main(what: str, target: Path) -> None:
     teacher = BertForSequenceClassification(config()).eval()
     small = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 32}
     student = BertForSequenceClassification(config(**small, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
-    data = encode_texts([text for text, _ in rows(33)], tokenizer.__wrapped__(), max_length=32)
+    data = encode_texts([text for text, _ in rows(33)], make_tokenizer(), max_length=32)
     data = data.with_column("teacher_logits", np.random.default_rng(0).normal(size=(33, 2)).astype(np.float32))
     objective = {
         "layers": INTERMEDIATE_LAYERS,

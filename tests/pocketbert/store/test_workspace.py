@@ -56,15 +56,15 @@ TOGETHER = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from compress import processes
+from compress.common import distributed
 from pocketbert.store.workspace import Workspace
 
-folder, rank = Path(sys.argv[1]), processes.rank()
+folder, rank = Path(sys.argv[1]), distributed.rank()
 workspace = Workspace(output=folder / "output", checkpoints=folder / "checkpoints")
 computed = []
 
 def compute():
-    computed.append(processes.gathered(rank))  # all take part: alone it would never return
+    computed.append(distributed.all_gather(rank))  # all take part: alone it would never return
     return np.full(2, rank)
 
 seen = {
@@ -76,7 +76,7 @@ seen = {
 workspace.save(lambda output: (output / f"saved by {rank}").write_text("x"))
 seen["saved"] = sorted(path.name for path in workspace.output.iterdir())
 (folder / f"{rank}.json").write_text(json.dumps(seen))
-processes.leave()
+distributed.leave()
 """
 
 
