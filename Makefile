@@ -3,13 +3,13 @@ VENV := .venv
 VENV_GPU := .venv-gpu
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint check gpu peers clean
+.PHONY: quickstart test lint check docs gpu peers clean
 
 quickstart: $(VENV)/installed  ## teacher to int8 bundle to table, on two CPU cores in minutes
 	$(VENV)/bin/pocketbert run quickstart
 
 test: $(VENV)/installed  ## all tests, offline, two at a time
-	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/installed  ## style and types
 	$(VENV)/bin/ruff check .
@@ -17,6 +17,9 @@ lint: $(VENV)/installed  ## style and types
 	$(VENV)/bin/mypy
 
 check: lint test  ## all that CI runs
+
+docs: $(VENV)/installed  ## the figures of README, docs and results, from the JSON under results
+	$(VENV)/bin/python docs/figures.py
 
 gpu: $(VENV_GPU)/installed  ## the quickstart with its CUDA rows; figures to results/gpu/
 	nvidia-smi --query-gpu=name --format=csv,noheader
@@ -31,7 +34,7 @@ TRAIN ?= train.csv
 DATA ?= dev.csv
 
 peers: $(VENV)/installed  ## BUNDLES beside what other toolkits make of MODEL; builds their environments, 1.5 GB each
-	$(VENV)/bin/pocketbert bench-peers $(MODEL) $(BUNDLES) --calibration $(TRAIN) --data $(DATA) --output runs/peers
+	$(VENV)/bin/pocketbert bench peers $(MODEL) $(BUNDLES) --calibration $(TRAIN) --data $(DATA) --output runs/peers
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""Bundles and teacher in, evidence out: accuracy, size, latency and throughput, measured side by side.
+"""Benchmarks of teachers and bundles: accuracy, size, latency and throughput, measured together.
 
-Kept light on purpose: importing `bench` loads neither torch nor transformers.
+Importing `bench` loads neither torch nor transformers.
 """

@@ -1,4 +1,4 @@
-"""Whether the benchmark can be trusted on this machine: an A/A test of a model, and a slower copy of it to detect."""
+"""Checks the benchmark on this machine: an A/A test, and a slowed copy of the model that it should detect."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,16 +9,16 @@ from bench.results.measurements import Machine, Protocol, Ratio
 from bench.timing.latency import time_systems
 from bench.timing.systems import Contender, Workload
 
-SLOWDOWN = 0.10  # of the copy that should be detected
+SLOWDOWN = 0.10  # relative slowdown of the copy
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelfCheck:
-    """A model timed against itself, and against a copy that takes `slowdown` of its own time longer.
+    """A model compared with itself (A/A test), and with a copy that is slower by `slowdown`, relative to its time.
 
-    `aa_ratios`: of runs against itself; `num_aa_missed`: how many of their 95 % intervals miss 1 (expected: 1 in 20);
-    `median_half_width`: of those intervals. `slowed_ratios`: of runs against the copy; `num_detected`: how many of
-    their intervals lie below 1. `machine`: None where it was not recorded.
+    `aa_ratios`: ratios of the A/A runs. `num_aa_missed`: number of their 95 % intervals that miss 1; 1 in 20 is
+    expected. `median_half_width`: of those intervals. `slowed_ratios`: ratios to the slowed copy. `num_detected`:
+    number of their intervals below 1. `machine`: None if it was not recorded.
     """
 
     name: str
@@ -41,28 +41,28 @@ def run_self_check(
     slowed_runs: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SelfCheck:
-    """Measure a model against itself `runs` times, and `slowed_runs` times against a copy that spins for a tenth of its
-    own time longer.
+    """Compare a model with itself `runs` times, and with its slowed copy `slowed_runs` times.
 
-    Raises RuntimeError where the model can't be run.
+    The copy spins for SLOWDOWN of its own time after each text. Raises RuntimeError if the model cannot run.
     """
-    alike: list[Ratio] = []
-    slowed: list[Ratio] = []
+    aa_ratios: list[Ratio] = []
+    slowed_ratios: list[Ratio] = []
     for run in range(runs + slowed_runs):
-        copy = replace(contender, is_aa_control=True, slowed_by=0.0 if run < runs else SLOWDOWN)
+        is_aa_run = run < runs
+        copy = replace(contender, is_aa_control=True, slowed_by=0.0 if is_aa_run else SLOWDOWN)
         ratio = _ratio(contender, copy, workload, replace(protocol, seed=run))
-        (alike if run < runs else slowed).append(ratio)
+        (aa_ratios if is_aa_run else slowed_ratios).append(ratio)
         on_progress(run + 1, runs + slowed_runs)
-    half_widths = [(ratio.high - ratio.low) / 2 for ratio in alike]
+    half_widths = [(ratio.high - ratio.low) / 2 for ratio in aa_ratios]
     return SelfCheck(
         name=contender.name,
         protocol=protocol,
-        aa_ratios=alike,
-        num_aa_missed=sum(not ratio.low <= 1 <= ratio.high for ratio in alike),
+        aa_ratios=aa_ratios,
+        num_aa_missed=sum(not ratio.low <= 1 <= ratio.high for ratio in aa_ratios),
         median_half_width=median(half_widths) if half_widths else None,
         slowdown=SLOWDOWN,
-        slowed_ratios=slowed,
-        num_detected=sum(ratio.high < 1 for ratio in slowed),
+        slowed_ratios=slowed_ratios,
+        num_detected=sum(ratio.high < 1 for ratio in slowed_ratios),
     )
 
 

@@ -1,4 +1,4 @@
-"""Teacher and data in, small student out: TinyBERT's two-stage distillation.
+"""TinyBERT's two-stage distillation of a teacher into a small student.
 
-Kept light on purpose: importing `compress` loads neither torch nor transformers.
+Importing `compress` loads neither torch nor transformers.
 """

@@ -1,18 +1,18 @@
-"""What each training stage reports, as plain typed records; loads no library.
+"""Typed records of the results of each training stage. Importing this module loads no other library.
 
-`bench.results.document` joins them with the parity records of `export.results` and with the benchmark: the document
-of results.json.
+`bench.results.document` combines them with the parity records of `export.results` and with the benchmark in
+results.json.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-LOSS = "loss_"  # the trainer logs each part of the loss under this prefix
+LOSS = "loss_"  # the prefix of each part of the loss in the trainer's log
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitScores:
-    """The task's metric on two splits. `test` equals `dev` where the task has too few rows for a test split."""
+    """The task's metric on two splits. `test` equals `dev` if the task has too few rows for a test split."""
 
     dev: float
     test: float
@@ -20,7 +20,7 @@ class SplitScores:
 
 @dataclass(frozen=True, kw_only=True)
 class LossEntry:
-    """One logged step. `loss`: the sum of all parts; `parts`: each by its name, a mean since the entry before."""
+    """One logged step. `loss`: the sum of all parts. `parts`: the mean of each loss since the previous entry."""
 
     step: int
     epoch: float
@@ -31,18 +31,18 @@ class LossEntry:
 
     @classmethod
     def of_log(cls, log: Mapping[str, float]) -> "LossEntry":
-        """From an entry of `transformers.TrainerState.log_history`."""
-        own = {each.name: log[each.name] for each in fields(cls) if each.name in log}
+        """Convert an entry of `transformers.TrainerState.log_history`."""
+        values = {each.name: log[each.name] for each in fields(cls) if each.name in log}
         parts = {name.removeprefix(LOSS): value for name, value in log.items() if name.startswith(LOSS)}
-        return cls(**{**own, "step": int(log["step"]), "parts": parts})  # type: ignore[arg-type]
+        return cls(**{**values, "step": int(log["step"]), "parts": parts})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """What a training leaves: losses as logged, the metric on dev after each epoch, steps and seconds.
+    """The logged losses of a training stage, the metric on dev after each epoch, and the number of steps and seconds.
 
-    `best_epoch`: counted from 1; 0 where no epoch was as good as the model that came in, which is kept. After a kill,
-    `seconds` counts from `resumed_at_step` on.
+    `best_epoch`: counted from 1; 0 if no epoch was as good as the initial model, which is then kept. If the stage was
+    interrupted, `seconds` starts at `resumed_at_step`.
     """
 
     history: list[LossEntry]
@@ -55,7 +55,7 @@ class TrainingResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherResult:
-    """`training` is None where the recipe names a fine-tuned teacher."""
+    """The teacher. `training` is None if the recipe names a fine-tuned teacher."""
 
     training: TrainingResult | None
     scores: SplitScores
@@ -64,7 +64,7 @@ class TeacherResult:
 
 @dataclass(frozen=True, kw_only=True)
 class GeneralResult:
-    """General distillation. `num_rows`: token blocks of the corpus."""
+    """General distillation. `num_rows`: the number of token blocks of the corpus."""
 
     training: TrainingResult
     num_rows: int
@@ -72,7 +72,7 @@ class GeneralResult:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedLMAccuracy:
-    """Of `num_masked` masked tokens in held-out text, the share that ranks first, and among the first 15."""
+    """The share of `num_masked` masked tokens in held-out text that ranks first, and that ranks among the first 15."""
 
     top1: float
     top15: float
@@ -81,7 +81,7 @@ class MaskedLMAccuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedLMResult:
-    """The training of a masked-language-model head. `num_rows`: token blocks of the corpus."""
+    """The training of a masked-language-model head. `num_rows`: the number of token blocks of the corpus."""
 
     training: TrainingResult
     accuracy: MaskedLMAccuracy
@@ -90,10 +90,17 @@ class MaskedLMResult:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationCounts:
-    """Over the different texts: their words, how many may be replaced, and which source offers candidates for them.
+    """Counts of data augmentation.
 
-    Over the rows: `variants` made, `missing` of those asked for, `redrawn`: draws that repeated a text and were made
-    anew; and the words replaced in the variants, by source.
+    Over the different texts:
+    - `texts`, their `words`, and the `replaceable` words among these
+    - `from_masked_lm`, `from_vectors`: the words with candidates from each source
+
+    Over the rows:
+    - `rows`, and the augmented texts among them in `variants`
+    - `missing`: requested augmented texts that do not exist
+    - `redrawn`: samples that repeated a text and were discarded
+    - `replaced_by_masked_lm`, `replaced_by_vectors`: the replaced words by source
     """
 
     texts: int = 0
@@ -115,7 +122,7 @@ class AugmentationCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class WordVectorsUsed:
-    """A table of word vectors. `num_missing`: words asked for that it lacks; `missing`: the first of them."""
+    """A table of word vectors. `num_missing`: requested words without a vector. `missing`: the first of these words."""
 
     name: str
     dimension: int
@@ -126,10 +133,10 @@ class WordVectorsUsed:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelDrift:
-    """What replacing words does to the teacher's answer, over `num_variants` augmented texts.
+    """How augmentation changes the teacher's predictions, over `num_variants` augmented texts.
 
-    Of classes, `changed_share`: the share of texts that get another label. Of a value, `mean_change`, in units of the
-    label, and `spread`, the standard deviation over the original texts.
+    `changed_share`: for classes, the share of texts whose label changes. `mean_change`: for values, the mean absolute
+    change in units of the label. `spread`: for values, the standard deviation over the original texts.
     """
 
     num_variants: int
@@ -140,7 +147,7 @@ class LabelDrift:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentResult:
-    """`drift` is None where the stage does not ask the teacher. `num_dropped`: variants that the filter removed."""
+    """Data augmentation. `drift`: None if not measured. `num_dropped`: augmented texts that the filter removed."""
 
     counts: AugmentationCounts
     vectors: WordVectorsUsed | None
@@ -150,7 +157,7 @@ class AugmentResult:
 
 @dataclass(frozen=True, kw_only=True)
 class IntermediateResult:
-    """Intermediate-layer distillation. Scores are taken under the teacher's head; None where it does not fit."""
+    """Intermediate-layer distillation. Scores: with the teacher's head on the student; None if it does not fit."""
 
     training: TrainingResult
     scores_before: SplitScores | None
@@ -159,7 +166,7 @@ class IntermediateResult:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPoint:
-    """One point of the prediction stage's grid, and the best score on dev that it reached."""
+    """One point of the prediction stage's grid and its best score on dev."""
 
     learning_rate: float
     batch_size: int
@@ -168,7 +175,7 @@ class SearchPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyResult:
-    """A cut vocabulary: `num_tokens` kept of `num_tokens_before`. `coverage`: share of the texts' tokens kept as is."""
+    """A pruned vocabulary. `coverage`: the share of the texts' tokens that are still in the vocabulary."""
 
     num_tokens: int
     num_tokens_before: int
@@ -177,7 +184,7 @@ class VocabularyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionResult:
-    """Prediction-layer distillation; the student is then complete. `search`: empty without a grid."""
+    """Prediction-layer distillation, which completes the student. `search`: empty without a grid."""
 
     training: TrainingResult
     scores_before: SplitScores

@@ -1,4 +1,4 @@
-"""Student in, deployable bundle out: ONNX export, graph fusion, quantisation, proof of parity.
+"""Turns a student into a deployable bundle: ONNX export, graph fusion, quantisation, parity check.
 
-Kept light on purpose: importing `export`, or `export.bundle.runtime`, loads neither torch nor transformers.
+Importing `export` or `export.bundle.runtime` loads neither torch nor transformers.
 """

@@ -1,4 +1,4 @@
-"""Every variant of a classifier as a candidate bundle, each compared with torch on the task's own rows."""
+"""Builds a bundle of each variant of a classifier and compares it with torch on the task's own rows."""
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,14 +11,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress.common.errors import UserError
 from compress.common.files import size_bytes
+from compress.data import task_types
 from compress.data.columns import Split
 from compress.data.metrics import Metric
-from compress.data.task_types import TaskType, TaskTypeName, task_type
+from compress.data.task_types import TaskType, TaskTypeName
 from compress.data.tasks import require_label_order
 from compress.data.tokenization import encode_split
 from compress.models import loading
 from compress.models.inference import predict_logits
-from export.bundle.bundle_json import BundleInfo, BundleProof, Golden
+from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample
 from export.bundle.folder import finish_bundle, golden_examples, write_bundle
 from export.bundle.runtime import Classifier
 from export.graph.fusion import EncoderShape, fuse
@@ -29,22 +30,23 @@ from export.quantisation.calibration import Inputs, require_disjoint, unpadded_i
 from export.quantisation.quantize import build_variant
 from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import FOR_GPU, Variant
-from export.quantisation.vnni_emulation import can_saturate, saturating
+from export.quantisation.vnni_emulation import can_saturate, write_saturating_model
 from export.results import ExportResult, ExportSteps, Parity, Saturation, VariantResult, VariantScores
 
 NUM_GOLDEN = 16
-STEP_ROWS = 1000  # on which the steps before the variants are compared
-SATURATION_ROWS, SATURATION_TOKENS = 100, 32  # at most
-SATURATION_WORK = 2e10  # multiplications that are emulated in all: seconds, whatever the model's size
+STEP_ROWS = 1000  # rows on which the intermediate graphs are compared
+SATURATION_ROWS, SATURATION_TOKENS = 100, 32  # upper limits of the emulation
+SATURATION_WORK = 2e10  # multiplications to emulate in total; takes seconds for any model size
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What a bundle records about its model: its name, where it came from, and figures measured elsewhere.
+    """Metadata of the model for its bundle.
 
-    `machine`: what parity is measured on.
+    `origin`: facts for the model card. `measured`: figures measured before the export. `machine`: the machine on which
+    parity is measured.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSplits:
-    """Parity is measured on dev; test, where there is one, is scored too. `calibration`: rows in neither of them."""
+    """Parity is measured on dev. The test split, if any, is scored too. `calibration`: rows that are in neither."""
 
     dev: Split
     test: Split | None = None
@@ -65,9 +67,11 @@ class EvaluationSplits:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """`max_length`: tokens that texts are cut to. `tolerances`: by each variant to build, in this order.
+    """Options of an export.
 
-    `static`: of calibrated variants. `gpu_provider`: where the variants for GPUs are compared with torch too.
+    `max_length`: texts are truncated to this number of tokens. `tolerances`: the variants to build, in this order, with
+    their tolerances. `static`: options of calibrated variants. `gpu_provider`: provider on which variants for GPUs are
+    also compared with torch.
     """
 
     task_type: TaskTypeName
@@ -88,11 +92,11 @@ def build_bundles(
     origin: Origin,
     on_progress: Callable[[int, int, str], None],
 ) -> ExportResult:
-    """Write a bundle folder/VARIANT for each variant, and compare it with torch.
+    """Write a bundle folder/VARIANT for each variant and compare it with torch.
 
-    `on_progress` gets (done, total, what comes next). A variant over its tolerance has its `failures` in words. Raises
-    FusionError where the graph does not fuse, and UserError where calibration rows are missing or stand in dev or test,
-    or where the model's outputs are in another order than the labels.
+    `on_progress` receives (steps done, total, name of the next step). A variant that exceeds its tolerance has
+    `failures`. Raises FusionError if the graph cannot be fused. Raises UserError if calibration rows are missing, or
+    are also in dev or test. Raises UserError if the model's outputs are in a different order than the labels.
     """
     calibration = _calibration(splits, options.tolerances, tokenizer, options.max_length)
     encoded = encode_split(splits.dev, tokenizer, max_length=options.max_length)
@@ -105,8 +109,8 @@ def build_bundles(
         options=options,
         origin=origin,
     )
-    answers = source.kind.decide(source.dev_logits)
-    require_label_order(splits.dev, answers, source.labels, origin.name, options.task_type)
+    predictions = source.task_type.decide(source.dev_logits)
+    require_label_order(splits.dev, predictions, source.labels, origin.name, options.task_type)
     raw, fused = folder / "raw.onnx", folder / "fused.onnx"
     export_onnx(model, raw, takes_token_types="token_type_ids" in tokenizer.model_input_names)
     encoder = EncoderShape.of(model.config)
@@ -125,7 +129,7 @@ def build_bundles(
         _write(source, model_file, bundle, variant.name)
         model_file.unlink()
         measurements = _measure(source, bundle, variant)
-        _seal(source, bundle, measurements)
+        _finish(source, bundle, measurements)
         variants[variant.name] = VariantResult(
             parity=measurements.parity,
             other_providers=measurements.other_providers,
@@ -146,7 +150,7 @@ def build_bundles(
 
 
 def cuda_provider() -> str | None:
-    """onnxruntime's provider for NVIDIA GPUs, where this build has it."""
+    """onnxruntime's provider for NVIDIA GPUs; None if this build lacks it."""
     return CUDA if CUDA in onnxruntime.get_available_providers() else None
 
 
@@ -156,9 +160,7 @@ def _calibration(
     calibrated = [variant.name for variant in variants if variant.is_calibrated]
     if splits.calibration is None or not len(splits.calibration):
         if calibrated:
-            raise UserError(
-                f"{calibrated[0]} takes the ranges of its activations from calibration rows, and there are none"
-            )
+            raise UserError(f"{calibrated[0]} needs calibration rows for the ranges of its activations; got none")
         return []
     require_disjoint(splits.calibration, [splits.dev, *([splits.test] if splits.test is not None else [])])
     return unpadded_inputs(splits.calibration, tokenizer, max_length) if calibrated else []
@@ -166,7 +168,7 @@ def _calibration(
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """The torch model that the bundles are made of; `dev_logits`: its own on dev, (rows, classes)."""
+    """The torch model to export. `dev_logits`: its logits on dev, (rows, classes)."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -177,25 +179,25 @@ class _Source:
     origin: Origin
 
     @property
-    def kind(self) -> TaskType:
+    def task_type(self) -> TaskType:
         """The task type of the model."""
-        return task_type(self.options.task_type)
+        return task_types.task_type(self.options.task_type)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Measurements:
-    """All that is measured with one bundle. `golden`: its own answers to the first rows of dev."""
+    """The measurements of one bundle. `golden`: its outputs for the first rows of dev."""
 
     parity: Parity
     other_providers: dict[str, Parity]
     scores: VariantScores
     without_vnni: Saturation | None
-    golden: list[Golden]
+    golden: list[GoldenExample]
 
     @property
     def is_batch_invariant(self) -> bool:
-        """With every provider."""
-        return all(each.batch_invariance.is_invariant for each in (self.parity, *self.other_providers.values()))
+        """Whether it is batch-invariant with every provider."""
+        return all(parity.batch_invariance.is_invariant for parity in (self.parity, *self.other_providers.values()))
 
 
 def _write(source: _Source, model_file: Path, folder: Path, variant: str) -> None:
@@ -215,33 +217,40 @@ def _write(source: _Source, model_file: Path, folder: Path, variant: str) -> Non
 
 
 def _step_parity(source: _Source, model_file: Path, folder: Path) -> Parity:
-    """Parity of a graph on the way to the variants; its bundle is not kept."""
+    """Parity of an intermediate graph. Its bundle is deleted."""
     _write(source, model_file, folder, "fp32")
-    first = np.arange(min(STEP_ROWS, len(source.splits.dev)))
-    result = _compare(source, folder, CPU, source.splits.dev.take(first), source.dev_logits[first])
+    first_rows = np.arange(min(STEP_ROWS, len(source.splits.dev)))
+    parity = _compare(source, folder, CPU, source.splits.dev.take(first_rows), source.dev_logits[first_rows])
     shutil.rmtree(folder)
-    return result
+    return parity
 
 
 def _compare(source: _Source, folder: Path, provider: str, rows: Split, reference: np.ndarray) -> Parity:
-    metric, labels = source.options.metric, source.labels
-    return comparison.compare_with_torch(folder, reference, rows, metric, labels, kind=source.kind, provider=provider)
+    return comparison.compare_with_torch(
+        folder,
+        reference,
+        rows,
+        source.options.metric,
+        source.labels,
+        task_type=source.task_type,
+        provider=provider,
+    )
 
 
 def _measure(source: _Source, folder: Path, variant: Variant) -> _Measurements:
-    """Compare a bundle with torch on each of its providers, score it, and let it answer the golden examples."""
+    """Compare a bundle with torch on each of its providers, score it, and compute its golden examples."""
     dev, test, options = source.splits.dev, source.splits.test, source.options
     others = [options.gpu_provider] if options.gpu_provider and variant.weights in FOR_GPU else []
-    by_provider = {each: _compare(source, folder, each, dev, source.dev_logits) for each in (CPU, *others)}
+    by_provider = {provider: _compare(source, folder, provider, dev, source.dev_logits) for provider in (CPU, *others)}
     classifier = Classifier(folder)
-    classifier.batch_invariant = all(each.batch_invariance.is_invariant for each in by_provider.values())
+    classifier.batch_invariant = all(parity.batch_invariance.is_invariant for parity in by_provider.values())
     test_score = None
     if test is not None:
-        answers = source.kind.decide(classifier.logits(test.texts, test.pairs))
-        test_score = source.kind.score(options.metric, test.labels, answers, len(source.labels))
+        predictions = source.task_type.decide(classifier.logits(test.texts, test.pairs))
+        test_score = source.task_type.score(options.metric, test.labels, predictions, len(source.labels))
     return _Measurements(
         parity=by_provider[CPU],
-        other_providers={each: by_provider[each] for each in others},
+        other_providers={provider: by_provider[provider] for provider in others},
         scores=VariantScores(dev=by_provider[CPU].score, test=test_score),
         without_vnni=_emulate_saturation(source, folder, classifier) if variant.is_calibrated else None,
         golden=golden_examples(classifier, dev.texts[:NUM_GOLDEN], dev.pairs and dev.pairs[:NUM_GOLDEN]),
@@ -249,38 +258,39 @@ def _measure(source: _Source, folder: Path, variant: Variant) -> _Measurements:
 
 
 def _emulate_saturation(source: _Source, folder: Path, classifier: Classifier) -> Saturation:
-    """What a static variant answers on a processor whose byte products saturate, where nothing prevents it."""
+    """Compare a static variant with its emulation on a processor whose int8 products saturate."""
     if not classifier.saturates:
         return Saturation(num_rows=0, max_logit_shift=0.0, num_label_changes=0)
     dev = source.splits.dev
-    count = SATURATION_WORK / (SATURATION_TOKENS * source.model.num_parameters(exclude_embeddings=True))
-    some = dev.take(np.arange(min(SATURATION_ROWS, max(1, int(count)), len(dev))))
-    encodings = classifier.encode(some.texts, some.pairs)
+    affordable = SATURATION_WORK / (SATURATION_TOKENS * source.model.num_parameters(exclude_embeddings=True))
+    rows = dev.take(np.arange(min(SATURATION_ROWS, max(1, int(affordable)), len(dev))))
+    encodings = classifier.encode(rows.texts, rows.pairs)
     for encoding in encodings:
         encoding.truncate(SATURATION_TOKENS)
     emulated = folder.with_name("saturating")
     shutil.copytree(folder, emulated)
-    saturating(folder / "onnx" / "model.onnx", emulated / "onnx" / "model.onnx")
+    write_saturating_model(folder / "onnx" / "model.onnx", emulated / "onnx" / "model.onnx")
     exact, saturated = (
-        np.concatenate([each.run([encoding]) for encoding in encodings]) for each in (classifier, Classifier(emulated))
+        np.concatenate([model.run([encoding]) for encoding in encodings])
+        for model in (classifier, Classifier(emulated))
     )
     shutil.rmtree(emulated)
     return Saturation(
-        num_rows=len(some),
+        num_rows=len(rows),
         max_logit_shift=float(np.abs(saturated - exact).max()),
-        num_label_changes=int(source.kind.changed(saturated, exact).sum()),
+        num_label_changes=int(source.task_type.changed(saturated, exact).sum()),
     )
 
 
-def _seal(source: _Source, folder: Path, measurements: _Measurements) -> None:
-    """Put the figures, the golden examples and the proof into the bundle."""
-    metric, result, test_score = source.options.metric, measurements.parity, measurements.scores.test
-    on_dev = {f"dev {metric}": result.score, "dev rows": len(source.splits.dev)}
+def _finish(source: _Source, folder: Path, measurements: _Measurements) -> None:
+    """Add the figures, the golden examples and the proof to the bundle."""
+    metric, parity, test_score = source.options.metric, measurements.parity, measurements.scores.test
+    on_dev = {f"dev {metric}": parity.score, "dev rows": len(source.splits.dev)}
     on_test = {}
     if source.splits.test is not None and test_score is not None:
         on_test = {f"test {metric}": test_score, "test rows": len(source.splits.test)}
-    flips = {"label flips against torch on dev": result.num_label_flips} if source.kind.has_classes else {}
-    logit_error = {"mean logit error / spread": result.logit_error}
+    flips = {"label flips against torch on dev": parity.num_label_flips} if source.task_type.has_classes else {}
+    logit_error = {"mean logit error / spread": parity.logit_error}
     finish_bundle(
         folder,
         batch_invariant=measurements.is_batch_invariant,
@@ -288,7 +298,7 @@ def _seal(source: _Source, folder: Path, measurements: _Measurements) -> None:
         golden=measurements.golden,
         proof=BundleProof(
             metric=metric,
-            parity=result,
+            parity=parity,
             other_providers=measurements.other_providers,
             without_vnni=measurements.without_vnni,
             measured_on=source.origin.machine,
@@ -297,10 +307,10 @@ def _seal(source: _Source, folder: Path, measurements: _Measurements) -> None:
 
 
 def _failures(measurements: _Measurements, tolerance: comparison.Tolerance) -> list[str]:
-    """What forbids shipping the variant, of every provider."""
-    elsewhere = [
+    """The reasons why the variant does not count as a correct export, over all providers."""
+    on_other_providers = [
         f"{provider}: {reason}"
-        for provider, each in measurements.other_providers.items()
-        for reason in comparison.tolerance_failures(each, tolerance)
+        for provider, parity in measurements.other_providers.items()
+        for reason in comparison.tolerance_failures(parity, tolerance)
     ]
-    return [*comparison.tolerance_failures(measurements.parity, tolerance), *elsewhere]
+    return [*comparison.tolerance_failures(measurements.parity, tolerance), *on_other_providers]

@@ -1,18 +1,18 @@
-"""Whether a variant is good enough to ship, and which of those that are is recommended."""
+"""The quality gate: which variants are good enough to ship, and which one is recommended."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-AS_FAST_WITHIN = 0.03  # a difference in latency that is called none
+LATENCY_TOLERANCE = 0.03  # a smaller relative difference in latency counts as none
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """Limits; None: not asked for.
+    """The limits. None switches a limit off.
 
-    `student_share`, `teacher_share`: of the metric of the fp32 student in torch, and of the teacher, on dev.
-    `batch_shift`: largest change of a probability in a batch. `size_mb`: of the whole bundle, in decimal megabytes.
-    `latency_ms`: median from text to label at batch 1.
+    `student_share`, `teacher_share`: minimum share of the dev metric of the fp32 student in torch, and of the teacher.
+    `batch_shift`: largest change of a probability when batched. `size_mb`: size of the whole bundle, in decimal
+    megabytes. `latency_ms`: median latency from text to label at batch size 1.
     """
 
     student_share: float | None = 0.99
@@ -24,8 +24,10 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class GateInputs:
-    """The figures that the gate compares with its limits. `score`: the task's metric on dev, the worst of a variant's
-    providers; `student_score`: of the fp32 student in torch. `latency_ms` is None where nothing was timed.
+    """The figures of a variant that the gate compares with its limits.
+
+    `score`: the task's metric on dev, the lowest over the providers. `student_score`: the fp32 student's in torch.
+    `latency_ms`: None if the variant was not timed.
     """
 
     score: float
@@ -37,35 +39,36 @@ class GateInputs:
 
 
 def gate_failures(gate: Gate, inputs: GateInputs) -> list[str]:
-    """Every limit that a variant is over, in words with both figures."""
+    """Every limit that a variant fails, as a sentence with the figure and the limit."""
     reasons = []
-    for share, whole, who in (
+    for min_share, reference_score, reference_name in (
         (gate.student_share, inputs.student_score, "its fp32 student"),
         (gate.teacher_share, inputs.teacher_score, "the teacher"),
     ):
-        # a metric at or under 0 is no measure of what is kept
-        if share is None or whole is None or whole <= 0:
+        # a share of a metric of 0 or less is meaningless
+        if min_share is None or reference_score is None or reference_score <= 0:
             continue
-        if not inputs.score >= share * whole:
-            reasons.append(f"keeps {inputs.score / whole:.2%} of {who}'s {whole:.4f}, less than {share:.2%}")
-    over = (
-        (inputs.batch_shift, gate.batch_shift, "a probability moves by {:.2g} in company, more than {:.2g}"),
+        if not inputs.score >= min_share * reference_score:
+            share = inputs.score / reference_score
+            reasons.append(f"keeps {share:.2%} of {reference_name}'s {reference_score:.4f}, less than {min_share:.2%}")
+    upper_limits = (
+        (inputs.batch_shift, gate.batch_shift, "a probability changes by {:.2g} when batched, more than {:.2g}"),
         (inputs.size_bytes / 1e6, gate.size_mb, "{:.2f} MB, more than {:g}"),
         (inputs.latency_ms, gate.latency_ms, "{:.3f} ms from text to label, more than {:g}"),
     )
-    for value, limit, words in over:
+    for value, limit, template in upper_limits:
         if limit is not None and value is not None and not value <= limit:
-            reasons.append(words.format(value, limit))
+            reasons.append(template.format(value, limit))
     if gate.latency_ms is not None and inputs.latency_ms is None:
-        reasons.append(f"not timed, and may take {gate.latency_ms:g} ms at most")
+        reasons.append(f"not timed; the limit is {gate.latency_ms:g} ms")
     return reasons
 
 
-def recommended(passed: Mapping[str, GateInputs]) -> str | None:
-    """The fastest variant that passed, the smallest of those that are as fast; None where none passed or was timed."""
-    timed = {name: inputs.latency_ms for name, inputs in passed.items() if inputs.latency_ms is not None}
-    if not timed:
+def recommend(passed: Mapping[str, GateInputs]) -> str | None:
+    """The smallest of the fastest variants among those that passed; None if none passed or none was timed."""
+    latencies = {name: inputs.latency_ms for name, inputs in passed.items() if inputs.latency_ms is not None}
+    if not latencies:
         return None
-    fastest = min(timed.values())
-    as_fast = [name for name, latency in timed.items() if latency <= fastest * (1 + AS_FAST_WITHIN)]
-    return min(as_fast, key=lambda name: passed[name].size_bytes)
+    slowest_allowed = min(latencies.values()) * (1 + LATENCY_TOLERANCE)
+    fastest = [name for name, latency in latencies.items() if latency <= slowest_allowed]
+    return min(fastest, key=lambda name: passed[name].size_bytes)

@@ -1,11 +1,14 @@
-"""The machine that figures were measured on, as plain typed records."""
+"""Typed records of the machine that produced a measurement."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
 class MachineSettings:
-    """What the system is set to; None where it does not say. `quota_cores`: the control group's CPU quota."""
+    """Operating system settings; None where the system does not report them.
+
+    `quota_cores`: CPU quota of the control group, in cores.
+    """
 
     governor: str | None = None
     quota_cores: float | None = None
@@ -15,7 +18,7 @@ class MachineSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """The first NVIDIA GPU, as `nvidia-smi` reports it, with units."""
+    """The first NVIDIA GPU, as `nvidia-smi` reports it. Values include their units."""
 
     name: str
     driver_version: str
@@ -28,7 +31,7 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the figures were measured on. `versions`: of the packages that the figures depend on."""
+    """The machine. `versions`: versions of the packages that affect the figures."""
 
     cpu: str
     architecture: str

@@ -1,4 +1,4 @@
-"""The records of an export: parity with torch, and what became of each variant; loads no runtime."""
+"""Records of an export: parity with torch, and the result of each variant. Loads no inference runtime."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ INVARIANT_PROBABILITY = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A text that shows a difference: the answer expected for it and the actual one (probabilities, or the value)."""
+    """A text with different expected and actual outputs: one probability per class, or the value of a regression."""
 
     text: str
     pair: str | None
@@ -20,8 +20,11 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchInvariance:
-    """How far a text's answer depends on its batch: the largest change of a probability in a mixed batch, and with
-    padding alone (of a value: over the spread of the values); how many labels change; the text that changes most.
+    """How much the output for a text depends on its batch.
+
+    `batch_shift`: largest change of a probability in a mixed batch. `padding_shift`: the same with padding only. For a
+    regression both are changes of the value, divided by the standard deviation of the values. `num_label_changes`:
+    texts whose label changes. `example`: the text with the largest change.
     """
 
     num_rows: int
@@ -32,16 +35,16 @@ class BatchInvariance:
 
     @property
     def is_invariant(self) -> bool:
-        """Whether a text's answer is the same alone, in a batch and padded: the label, and the probability to 1e-5."""
+        """Whether batching and padding change no label, and no probability by more than 1e-5."""
         shifts = (self.batch_shift, self.padding_shift)
-        return not self.num_label_changes and all(shift <= INVARIANT_PROBABILITY for shift in shifts)  # NaN is not
+        return not self.num_label_changes and all(shift <= INVARIANT_PROBABILITY for shift in shifts)  # False for NaN
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricDifference:
-    """The model's metric less torch's on the same rows, with its 95 % interval (bootstrap over rows).
+    """The model's metric minus torch's on the same rows, with its 95 % interval (bootstrap over rows).
 
-    `p_value`: exact McNemar test that both are right equally often; None for metrics other than accuracy.
+    `p_value`: exact McNemar test of equal accuracy; None for other metrics.
     """
 
     value: float
@@ -52,10 +55,10 @@ class MetricDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionReport:
-    """A session as it ran, after the runtime's own optimisations.
+    """An onnxruntime session after its own graph optimisations.
 
-    `provider`: the first that it uses; `nodes`: how many nodes each provider ran. `low_precision`: share of the
-    weights' multiplications whose weights are in 16 bits or fewer. `fused`: how many of each fused operator.
+    `provider`: the provider of highest priority in use. `nodes`: number of nodes per provider. `low_precision`: share
+    of the weight multiplications with weights of 16 bits or fewer. `fused`: number of nodes per fused operator.
     """
 
     provider: str
@@ -68,9 +71,9 @@ class SessionReport:
 class Parity:
     """A model compared with torch on `num_rows` rows.
 
-    Errors are in logits; `logit_error` is the mean over the spread of torch's logits. `score`, `torch_score`: the
-    task's metric. `example`: the first row whose label differs; where none does, the row that is furthest off.
-    `requested_provider`: the execution provider asked for; `session`: what ran.
+    Errors are in logits. `logit_error`: mean absolute error, divided by the standard deviation of torch's logits.
+    `score`, `torch_score`: the task's metric. `example`: the first row whose label differs, else the row with the
+    largest error. `requested_provider`: the requested execution provider; `session` reports the actual one.
     """
 
     num_rows: int
@@ -89,9 +92,9 @@ class Parity:
 
 @dataclass(frozen=True, kw_only=True)
 class Saturation:
-    """What an x86-64 processor without VNNI would make of a static variant, emulated on `num_rows` rows.
+    """The effect of int8 saturation on x86-64 processors without VNNI, emulated for a static variant.
 
-    0 rows: no product of its weights can saturate.
+    `num_rows`: emulated rows; 0 if the weights are too small to saturate.
     """
 
     num_rows: int
@@ -101,7 +104,7 @@ class Saturation:
 
 @dataclass(frozen=True, kw_only=True)
 class VariantScores:
-    """A variant's metric on dev, and on test where there is one."""
+    """A variant's metric on dev, and on test if there is a test split."""
 
     dev: float
     test: float | None = None
@@ -111,9 +114,9 @@ class VariantScores:
 class VariantResult:
     """One exported variant.
 
-    `parity`: on the CPU; `other_providers`: on further ones, by name. `without_vnni`: of static variants. `failures`:
-    why it does not ship, in words; empty where it does. `latency_ms`: the median from text to label, once it is timed.
-    `bundle`: where the command `export` wrote it.
+    `parity`: on the CPU; `other_providers`: on other providers, by name. `without_vnni`: only for static variants.
+    `failures`: the reasons why the variant is not shipped, as text; empty if it is. `latency_ms`: median from text to
+    label; None before the benchmark. `bundle`: output folder of the command `export`.
     """
 
     parity: Parity
@@ -128,7 +131,7 @@ class VariantResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSteps:
-    """Parity on the way from torch to the variants: the graph as exported, and after fusion."""
+    """Parity of the intermediate graphs: after the ONNX export, and after fusion."""
 
     exported: Parity
     fused: Parity
@@ -136,10 +139,11 @@ class ExportSteps:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """The export stage, or the command `export`.
+    """The result of the export stage, or of the command `export`.
 
-    `fused_nodes`: fused operators in the graph. `teacher_variants`: the teacher's own bundles, for the benchmark alone;
-    `teacher_not_exported`: why there are none. `recommended`: the variant to take, once they are timed.
+    `fused_nodes`: number of nodes per fused operator. `teacher_variants`: bundles of the teacher, made only for the
+    benchmark; `teacher_not_exported`: the reason if there are none. `recommended`: the recommended variant; None before
+    the benchmark.
     """
 
     metric: Metric

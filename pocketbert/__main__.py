@@ -1,26 +1,28 @@
 """The console script `pocketbert`, and `python -m pocketbert`."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
 NEIGHBOURS = ("compress", "export", "bench")
+IS_COMPLETION = "_POCKETBERT_COMPLETE" in os.environ  # the shell asks for completions, on behalf of a person who types
 
 
 def misplaced() -> str | None:
-    """What Python would import in place of one of our packages; None when all four lie side by side.
+    """What Python would import instead of one of our packages; None if all four are in the same folder.
 
-    Their names are plain words: a folder `bench` or a file `export.py` where Python was started could hide ours.
+    Their names are ordinary words. A folder `bench` or a file `export.py` in the working folder could hide ours.
     """
     home = Path(__file__).resolve().parent.parent
     for name in NEIGHBOURS:
         spec = importlib.util.find_spec(name)
         if spec is None:
-            return f"the package {name} is missing beside {home / 'pocketbert'}; install PocketBERT again"
-        place = Path(spec.origin or next(iter(spec.submodule_search_locations or ["?"]))).resolve()
-        if place != home / name / "__init__.py":
+            return f"the package {name} is missing next to {home / 'pocketbert'}; install PocketBERT again"
+        location = Path(spec.origin or next(iter(spec.submodule_search_locations or ["?"]))).resolve()
+        if location != home / name / "__init__.py":
             return (
-                f"{place}: got this in place of PocketBERT's package {name} ({home / name}); rename it or leave its "
+                f"{location}: got this instead of PocketBERT's package {name} ({home / name}); rename it or leave its "
                 "folder, start the command `pocketbert` instead of `python -m pocketbert`, and install PocketBERT in "
                 "an environment of its own"
             )
@@ -28,11 +30,14 @@ def misplaced() -> str | None:
 
 
 def main() -> None:
-    """Check that the packages are ours, then hand over to the command line."""
+    """Check that the packages are ours, then run the command line."""
     problem = misplaced()
     if problem is not None:
-        print(f"error: {problem}", file=sys.stderr)
+        if not IS_COMPLETION:  # a line on stderr would end up in the line that is typed
+            print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
+    if IS_COMPLETION:
+        os.environ["COLUMNS"] = "1000"  # typer wraps descriptions, and fish takes each line for a completion
     from compress.common import distributed
     from pocketbert.cli import app
 

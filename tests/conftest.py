@@ -1,4 +1,4 @@
-"""A tiny BERT, its tokenizer and a rule-made task, built here: tests need no network and take seconds."""
+"""Fixtures: a tiny BERT, its tokenizer and a synthetic task. All are built here, so tests need no network."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-if "PYTEST_XDIST_WORKER" in os.environ:  # tests share the cores
+if "PYTEST_XDIST_WORKER" in os.environ:  # parallel tests share the cores
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -43,7 +43,7 @@ def masked_lm(tokenizer: PreTrainedTokenizerFast) -> MaskedLM:
 
 @pytest.fixture
 def candidates(masked_lm: MaskedLM, table: Path, tmp_path: Path) -> Candidates:
-    """Of a masked language model with random weights, and of the table of vectors."""
+    """Candidates from a masked language model with random weights and from the table of word vectors."""
     vectors = load_vectors(str(table), cache=tmp_path)
     stop_words = load_stop_words("english")
     return Candidates(masked_lm=masked_lm, vectors=vectors, stop_words=stop_words, count=5, max_length=32)
@@ -72,7 +72,7 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedT
 
 @pytest.fixture(scope="session")
 def teacher_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
-    """A classifier (with random weights) as a Hugging Face folder."""
+    """A classifier with random weights, as a Hugging Face folder."""
     folder = tmp_path_factory.mktemp("models") / "teacher"
     torch.manual_seed(2)
     BertForSequenceClassification(config()).save_pretrained(folder)
@@ -82,7 +82,7 @@ def teacher_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrain
 
 @pytest.fixture(scope="session")
 def raw_graph(tmp_path_factory: pytest.TempPathFactory, teacher_folder: Path) -> Path:
-    """That classifier as exported, nothing fused."""
+    """The exported graph of the classifier in `teacher_folder`, not fused."""
     path = tmp_path_factory.mktemp("graphs") / "raw.onnx"
     export_onnx(BertForSequenceClassification.from_pretrained(teacher_folder), path)
     return path
@@ -90,26 +90,26 @@ def raw_graph(tmp_path_factory: pytest.TempPathFactory, teacher_folder: Path) ->
 
 @pytest.fixture(scope="session")
 def encoder() -> EncoderShape:
-    """What fusion must know of it."""
+    """The shape of the classifier, which fusion needs."""
     return EncoderShape.of(config())
 
 
 @pytest.fixture(scope="session")
 def calibration(tokenizer: PreTrainedTokenizerFast) -> list[dict[str, np.ndarray]]:
-    """Inputs to take ranges from."""
+    """Model inputs for the calibration of activation ranges."""
     texts = [text for text, _ in rows(60, seed=6)]
     return [{name: np.array([cells]) for name, cells in tokenizer(text).items()} for text in texts]
 
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A labelled CSV of 400 rows."""
+    """A labelled CSV with 400 rows."""
     return write_csv(tmp_path_factory.mktemp("data") / "reviews.csv", ("text", "label"), rows(400))
 
 
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Runs `pocketbert` in a process of its own, with a cache of its own, from the test's folder."""
+    """Runs `pocketbert` in a separate process with its own cache, in the test's folder."""
 
     def call(*arguments: object) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -121,3 +121,13 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
         )
 
     return call
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a fixture of their module run in one process, and the slowest modules start first."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+    for item in items:
+        definitions = item._fixtureinfo.name2fixturedefs.values()
+        if any(definition.scope == "module" for each in definitions for definition in each):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))

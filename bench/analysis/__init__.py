@@ -1,1 +1,1 @@
-"""What the samples say, and what explains them."""
+"""Analyses of a benchmark: table rows from samples, sizes, profiles, roofline and provenance."""

@@ -1,4 +1,4 @@
-"""Where a bundle's time goes: onnxruntime's own profile, by kind of operator, with the operations that each does."""
+"""Breaks down a bundle's time by group of operators, from onnxruntime's profile, with operation counts."""
 
 import math
 import tempfile
@@ -10,15 +10,15 @@ from statistics import median
 
 from bench.measurement.worker_process import WorkerProcess, as_record, serve_requests
 from bench.results.measurements import OperatorTime, Profile
-from bench.timing.engines import synthetic
+from bench.timing.engines import synthetic_encoding
 from bench.timing.systems import Shape, shape_name
 from bench.timing.worker import timed
-from export.graph.operators import ATTENTIONS, PRODUCTS
+from export.graph.operators import ATTENTIONS, MATMULS
 from export.parity.profiling import NodeEvent, node_events
 
-MOST_CALLS, FEWEST_CALLS, ABOUT_S = 40, 8, 1.0
+MAX_CALLS, MIN_CALLS, TARGET_S = 40, 8, 1.0  # calls to profile, within about this time
 GROUPS: dict[str, tuple[str, ...]] = {
-    "products": PRODUCTS,
+    "products": MATMULS,
     "attention": (*ATTENTIONS, "Softmax"),
     "normalisation": ("SkipLayerNormalization", "LayerNormalization", "SimplifiedLayerNormalization"),
     "activation": ("Gelu", "BiasGelu", "FastGelu", "Tanh", "Erf"),
@@ -29,49 +29,49 @@ OTHERS, BETWEEN = "other operators", "between operators"
 
 
 def profile_operators(path: Path, shapes: Sequence[Shape], num_threads: int) -> list[Profile]:
-    """For each shape: the time of a call, its parts and its operations. Raises WorkerError."""
+    """The profile of a bundle on each shape. Raises WorkerError."""
     with closing(WorkerProcess("bench.analysis.operator_profile", path.name, num_threads=num_threads)) as child:
         child.ask("load", path=str(path), num_threads=num_threads)
         return [as_record(Profile, child.ask("profile", batch=batch, length=length)) for batch, length in shapes]
 
 
-class Profiler:
-    """A bundle that runs under onnxruntime's profiler; in a process of its own."""
+class ProfilingWorker:
+    """Runs a bundle under onnxruntime's profiler, in a worker process."""
 
     def __init__(self, path: str, num_threads: int) -> None:
         self.path, self.num_threads = path, num_threads
 
     def facts(self) -> None:
-        """Nothing to report before it ran."""
+        """None: there is nothing to report before the first profile."""
 
     def profile(self, batch: int, length: int) -> Profile:
-        """Run some calls on one shape, then some more under the profiler. `ms`: the median of the former."""
+        """Profile one shape. `ms` is the median of calls without the profiler, which slows the model down."""
         from export.bundle.runtime import Classifier
 
         with tempfile.TemporaryDirectory() as folder:
             plain = Classifier(self.path, num_threads=self.num_threads)
-            watched = Classifier(self.path, num_threads=self.num_threads, profile=Path(folder) / "profile")
-            words = synthetic(plain, length)
-            columns = plain.columns([words] * batch)
-            first_s = min(timed(lambda: plain.forward(columns)) for _ in range(2))
-            num_calls = max(FEWEST_CALLS, min(MOST_CALLS, int(ABOUT_S / first_s)))
-            seconds = [timed(lambda: plain.forward(columns)) for _ in range(2 * num_calls)]
+            profiled = Classifier(self.path, num_threads=self.num_threads, profile=Path(folder) / "profile")
+            encoding = synthetic_encoding(plain, length)
+            inputs = plain.model_inputs([encoding] * batch)
+            first_s = min(timed(lambda: plain.forward(inputs)) for _ in range(2))
+            num_calls = max(MIN_CALLS, min(MAX_CALLS, int(TARGET_S / first_s)))
+            seconds = [timed(lambda: plain.forward(inputs)) for _ in range(2 * num_calls)]
             for _ in range(2 * num_calls):
-                watched.forward(columns)
-            events = node_events(Path(watched.session.end_profiling()))
-        whole_ms = median(seconds[num_calls:]) * 1e3
+                profiled.forward(inputs)
+            events = node_events(Path(profiled.session.end_profiling()))
+        total_ms = median(seconds[num_calls:]) * 1e3
         parts = operator_breakdown(events, last=num_calls)
-        between = max(0.0, whole_ms - sum(part.ms for part in parts))
+        between_ms = max(0.0, total_ms - sum(part.ms for part in parts))
         return Profile(
-            shape=shape_name((batch, len(words))),
-            ms=whole_ms,
+            shape=shape_name((batch, len(encoding))),
+            ms=total_ms,
             operations=sum(part.operations for part in parts),
-            parts=[*parts, OperatorTime(name=BETWEEN, ms=between, num_nodes=0, operations=0.0)],
+            parts=[*parts, OperatorTime(name=BETWEEN, ms=between_ms, num_nodes=0, operations=0.0)],
         )
 
 
 def operator_breakdown(events: Sequence[NodeEvent], *, last: int) -> list[OperatorTime]:
-    """The parts of a call, from the last calls in a profile; the greatest first."""
+    """The time of each group of operators, largest first. Uses the last `last` calls of a profile."""
     by_node: dict[str, list[NodeEvent]] = defaultdict(list)
     for event in events:
         by_node[event.name].append(event)
@@ -95,9 +95,9 @@ def _group_of(operator: str) -> str:
 
 
 def _operations(node: NodeEvent) -> float:
-    """Of a product or an attention, from the shapes that went through it."""
+    """Number of operations of a matrix multiplication or attention, from the shapes of its tensors; else 0."""
     match node.operator:
-        case operator if operator in PRODUCTS:
+        case operator if operator in MATMULS:
             return 2.0 * math.prod(node.outputs[0]) * node.inputs[0][-1]
         case "Attention" | "QAttention":
             batch, length, width = node.inputs[0]
@@ -110,4 +110,4 @@ def _operations(node: NodeEvent) -> float:
 
 
 if __name__ == "__main__":
-    serve_requests(Profiler)
+    serve_requests(ProfilingWorker)

@@ -1,4 +1,4 @@
-"""What exactly was measured: digests of the models' files, of the texts and of the code that measured them."""
+"""Records exactly what was measured: digests of the models' files, of the texts and of our own code."""
 
 import hashlib
 import json
@@ -15,8 +15,10 @@ PACKAGES = ("compress", "export", "bench", "pocketbert")
 
 @dataclass(frozen=True, kw_only=True)
 class Digests:
-    """SHA-256, in hex. `models`: of each contender's files, their names and contents, in the order of the contenders;
-    `texts`: of the workload; `code`: of our own packages.
+    """SHA-256 digests in hex.
+
+    `models`: of the names and contents of each contender's files, in the order of the contenders. `texts`: of the
+    workload's texts and labels. `code`: of our own packages.
     """
 
     models: list[str]
@@ -25,12 +27,12 @@ class Digests:
 
 
 def digests(contenders: Sequence[Contender], workload: Workload) -> Digests:
-    """What the contenders and their workload are, to the byte."""
-    one_of_each = {each.path: each for each in contenders}
-    by_path = {path: sha256_of_all(files_of(each)) for path, each in one_of_each.items()}
+    """Digests of the contenders, the workload and the code."""
+    contender_by_path = {contender.path: contender for contender in contenders}
+    digest_by_path = {path: sha256_of_all(files_of(contender)) for path, contender in contender_by_path.items()}
     rows = json.dumps([list(column) for column in (workload.texts, workload.pairs or (), workload.labels or ())])
     return Digests(
-        models=[by_path[each.path] for each in contenders],
+        models=[digest_by_path[contender.path] for contender in contenders],
         texts=hashlib.sha256(rows.encode()).hexdigest(),
         code=sha256_of_all(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")),
     )

@@ -1,4 +1,4 @@
-"""From raw samples to the rows of the table."""
+"""Computes the rows of a benchmark from raw samples."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.stats import binomtest
 
-from bench.measurement.stats import Processes, flattened, rate, speed_ratio, summarise
+from bench.measurement.stats import SampleTimes, all_calls, speed_ratio, summarise, throughput
 from bench.results.benchmark import TEXTS, AAControl, BenchmarkRow, Comparison, SpeedupStep, TextLengths
 from bench.results.measurements import ColdStart, LatencyHistogram
 from bench.timing.latency import Samples
@@ -21,30 +21,30 @@ BARS_PER_DECADE = 20
 
 
 def aa_ratio(samples: Sequence[Samples]) -> AAControl | None:
-    """The A/A control: how fast a model is compared with itself. None where it failed, or there is none.
+    """The result of the A/A control; None if it failed, or if there is no control.
 
-    The `id` is the place among the samples.
+    Its `id` is the index of the copied contender among the samples.
     """
     control = next((sample for sample in samples if sample.contender.is_aa_control), None)
     if control is None or control.error or not control.texts_s:
         return None
     copied = replace(control.contender, is_aa_control=False)
-    row_id, first = next((place, sample) for place, sample in enumerate(samples) if sample.contender == copied)
-    if first.error:
+    row_id, original = next((index, sample) for index, sample in enumerate(samples) if sample.contender == copied)
+    if original.error:
         return None
-    ratio = speed_ratio(first.texts_s, control.texts_s)
+    ratio = speed_ratio(original.texts_s, control.texts_s)
     return AAControl(id=row_id, ratio=ratio, is_valid=ratio.low <= 1 <= ratio.high)
 
 
 def speedup_breakdown(samples: Sequence[Samples], breakdown: Breakdown, *, where: str = TEXTS) -> list[SpeedupStep]:
-    """The ratio of each step from one contender to the next: they multiply to the total, which comes last.
+    """The speedup of each step, followed by the total, which is their product.
 
-    A step to a contender that was not measured is left out; the next one then has both changes in it. `where`: TEXTS
-    (text to label), or a shape of the grid (the model alone).
+    A step to a contender without samples is merged into the next step. `where`: TEXTS for text to label, or a shape of
+    the grid.
     """
-    known = _calls_by_contender(samples, where)
-    way = [(None, breakdown.start), *breakdown.steps]
-    measured = [(step, known[contender]) for step, contender in way if contender in known]
+    calls = _calls_by_contender(samples, where)
+    path = [(None, breakdown.start), *breakdown.steps]
+    measured = [(step, calls[contender]) for step, contender in path if contender in calls]
     steps = [
         SpeedupStep(step=step, ratio=speed_ratio(before, after))
         for (_, before), (step, after) in pairwise(measured)
@@ -58,23 +58,23 @@ def speedup_breakdown(samples: Sequence[Samples], breakdown: Breakdown, *, where
 def speedup_over(
     samples: Sequence[Samples], contender: Contender, others: Sequence[Contender], *, where: str = TEXTS
 ) -> list[Comparison]:
-    """How many times as fast as the others a contender is; those that were measured. `where`: as above.
+    """The speedup of a contender over each of the others that has samples.
 
-    Their ids are their places among the samples.
+    `where`: as in `speedup_breakdown`. Ids are indices among the samples.
     """
-    known = _calls_by_contender(samples, where)
-    if contender not in known:
+    calls = _calls_by_contender(samples, where)
+    if contender not in calls:
         return []
-    places = {sample.contender: place for place, sample in enumerate(samples)}
+    row_ids = {sample.contender: index for index, sample in enumerate(samples)}
     return [
-        Comparison(other=places[other], ratio=speed_ratio(known[other], known[contender]))
+        Comparison(other=row_ids[other], ratio=speed_ratio(calls[other], calls[contender]))
         for other in others
-        if other in known
+        if other in calls
     ]
 
 
-def _calls_by_contender(samples: Sequence[Samples], where: str) -> dict[Contender, Processes]:
-    """The calls of all contenders that were measured there."""
+def _calls_by_contender(samples: Sequence[Samples], where: str) -> dict[Contender, SampleTimes]:
+    """The calls of all contenders with samples for this input."""
     calls = {
         sample.contender: sample.texts_s if where == TEXTS else sample.shapes_s.get(where, [])
         for sample in samples
@@ -84,7 +84,7 @@ def _calls_by_contender(samples: Sequence[Samples], where: str) -> dict[Contende
 
 
 def text_lengths(samples: Sequence[Samples]) -> TextLengths | None:
-    """Tokens of the texts, as the first contender that has tokens reads them."""
+    """Statistics of the text lengths, as tokenised by the first contender that has tokens."""
     tokens = next((sample.lengths for sample in samples if sample.lengths), None)
     if tokens is None:
         return None
@@ -100,7 +100,7 @@ def text_lengths(samples: Sequence[Samples]) -> TextLengths | None:
 
 
 def _padding(lengths: np.ndarray) -> float:
-    """The share of padding in batches of BATCH texts, in this order."""
+    """Share of padding in batches of BATCH texts, in the given order."""
     batches = np.split(lengths, range(BATCH, len(lengths), BATCH))
     return float(1 - lengths.sum() / sum(len(batch) * batch.max() for batch in batches))
 
@@ -113,39 +113,39 @@ def benchmark_rows(
     metric: Metric,
     num_throughput_texts: int,
 ) -> list[BenchmarkRow]:
-    """The table, without what is measured apart from the samples. The ids of its rows are the places of the samples.
+    """The rows of the table, with all figures that derive from the samples. Ids are indices among the samples.
 
-    The baseline is the first contender of the same device. `sizes`: in bytes.
+    Speedups are over the first contender on the same device. `sizes`: in bytes.
     """
     baselines = {sample.contender.system.device: sample for sample in reversed(samples)}
     return [
         _row(
             sample,
             baselines[sample.contender.system.device],
-            row_id=place,
+            row_id=index,
             size_bytes=size,
             scored=None
             if workload.labels is None or sample.predictions is None
             else _scored(workload, metric, np.asarray(workload.labels), np.asarray(sample.predictions)),
             num_throughput_texts=num_throughput_texts,
         )
-        for place, (sample, size) in enumerate(zip(samples, sizes, strict=True))
+        for index, (sample, size) in enumerate(zip(samples, sizes, strict=True))
     ]
 
 
 def _scored(
-    workload: Workload, metric: Metric, labels: np.ndarray, answers: np.ndarray
+    workload: Workload, metric: Metric, labels: np.ndarray, predictions: np.ndarray
 ) -> tuple[float, tuple[float, float]]:
-    """The metric, and its 95 % interval over the rows: Wilson's of an accuracy, else a bootstrap."""
-    kind = task_type(workload.task_type)
-    score = kind.score(metric, labels, answers, workload.num_labels)
+    """The metric and its 95 % interval over rows: Wilson's for an accuracy, else a bootstrap."""
+    own_type = task_type(workload.task_type)
+    score = own_type.score(metric, labels, predictions, workload.num_labels)
     if metric == "accuracy":
-        interval = binomtest(int((labels == answers).sum()), len(labels)).proportion_ci(method="wilson")
+        interval = binomtest(int((labels == predictions).sum()), len(labels)).proportion_ci(method="wilson")
         return score, (interval.low, interval.high)
     generator = np.random.default_rng(0)
-    drawn = [generator.integers(len(labels), size=len(labels)) for _ in range(RESAMPLES)]
+    resamples = [generator.integers(len(labels), size=len(labels)) for _ in range(RESAMPLES)]
     with np.errstate(all="ignore"):
-        scores = [kind.score(metric, labels[rows], answers[rows], workload.num_labels) for rows in drawn]
+        scores = [own_type.score(metric, labels[rows], predictions[rows], workload.num_labels) for rows in resamples]
     low, high = np.nanpercentile(scores, [2.5, 97.5])
     return score, (float(low), float(high))
 
@@ -182,7 +182,7 @@ def _row(
             for shape, calls in sample.shapes_s.items()
             if is_comparable and shape in baseline.shapes_s
         },
-        texts_per_s=rate(num_throughput_texts, sample.throughput_s),
+        texts_per_s=throughput(num_throughput_texts, sample.throughput_s),
         histogram=_histogram(sample.texts_s),
         cores_used=float(np.median(np.divide(sample.computed_s, sample.throughput_s))) if sample.computed_s else None,
         cold_start=_median_cold_start(sample.cold_starts) if sample.cold_starts else None,
@@ -192,15 +192,16 @@ def _row(
     )
 
 
-def _histogram(seconds: Processes) -> LatencyHistogram:
-    logs = np.log10(flattened(seconds) * 1e3) * BARS_PER_DECADE
+def _histogram(seconds: SampleTimes) -> LatencyHistogram:
+    """A histogram with logarithmic bins."""
+    logs = np.log10(all_calls(seconds) * 1e3) * BARS_PER_DECADE
     edges = np.arange(np.floor(logs.min()), np.floor(logs.max()) + 2)
     counts, _ = np.histogram(logs, edges)
     return LatencyHistogram(edges_ms=(10 ** (edges / BARS_PER_DECADE)).tolist(), counts=counts.tolist())
 
 
 def _median_cold_start(starts: Sequence[ColdStart]) -> ColdStart:
-    """Part by part."""
+    """The median of each phase."""
     return ColdStart(
         python_s=float(np.median([start.python_s for start in starts])),
         import_s=float(np.median([start.import_s for start in starts])),

@@ -1,1 +1,1 @@
-"""How fast data augmentation is."""
+"""Benchmarks the speed of data augmentation."""

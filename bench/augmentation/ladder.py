@@ -1,4 +1,4 @@
-"""How fast augmentation is: candidates and variants, against one word at a time and the method's first scripts."""
+"""Benchmarks augmentation speed, compared with one word at a time and with the method's original scripts."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from bench.results.measurements import Machine, Ratio
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationMethod:
-    """One way to augment. `kind`: whose code. `precision`: of ours; the others compute in fp32."""
+    """One implementation of augmentation. `kind`: which one. `precision`: of ours; the others compute in fp32."""
 
     name: str
     kind: Literal["plain", "first written", "ours"]
@@ -29,10 +29,11 @@ METHODS = [PLAIN, FIRST_WRITTEN, OURS, OURS_FASTEST]
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationOptions:
-    """The recipe's augmentation: the masked language model, the word vectors (None: without) and how many of them.
+    """The augmentation options of a recipe.
 
-    `variants`: of each text. `probability`: of a word's replacement. `candidates`: words that one is drawn from.
-    `max_length`: tokens of a text that are looked at.
+    `masked_lm`: the masked language model. `vectors`: the word vectors, of which the first `max_vectors` are used; None
+    for no vectors. `variants`: augmented texts per text. `probability`: probability of replacing a word. `candidates`:
+    number of words to sample a replacement from. `max_length`: tokens per text that the model reads.
     """
 
     masked_lm: str
@@ -46,8 +47,8 @@ class AugmentationOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerSpec:
-    """What one process augments with, and how. `cache`: the folder where word vectors are kept in a fast format."""
+class AugmentationWorkerSpec:
+    """The task of one worker. `cache`: the folder of word vectors converted to a fast format."""
 
     method: AugmentationMethod
     options: AugmentationOptions
@@ -57,8 +58,10 @@ class WorkerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundTiming:
-    """One method on the texts of one round: seconds for the candidates and for the variants, and how many words were
-    looked up and variants made in them.
+    """One method on the texts of one round.
+
+    `candidates_s`: seconds to look up the candidates of `num_words` words. `variants_s`: seconds to sample
+    `num_variants` augmented texts.
     """
 
     candidates_s: float
@@ -69,7 +72,7 @@ class RoundTiming:
 
 @dataclass(frozen=True, kw_only=True)
 class WordCandidates:
-    """What the masked language model offers for the word that begins at `start` in text number `text`."""
+    """The masked language model's candidates for the word that starts at character `start` of text number `text`."""
 
     text: int
     start: int
@@ -78,7 +81,7 @@ class WordCandidates:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundReply:
-    """What a worker reports of a round. `candidates`: empty for the first scripts, which ask another question."""
+    """A worker's reply for one round. `candidates`: empty for the original scripts, whose model input differs."""
 
     timing: RoundTiming
     candidates: list[WordCandidates]
@@ -86,8 +89,9 @@ class RoundReply:
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateComparison:
-    """Of `num_words` words that the masked language model was asked about, how many get other candidates than from
-    PLAIN.
+    """Comparison of candidates with those of PLAIN.
+
+    `num_words`: words with candidates from the masked language model. `num_different`: words with different candidates.
     """
 
     num_words: int = 0
@@ -96,7 +100,7 @@ class CandidateComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationTiming:
-    """Raw measurements of one method. `comparison`: of ours; the others have none."""
+    """Raw measurements of one method. `comparison`: None for methods other than ours."""
 
     method: AugmentationMethod
     rounds: list[RoundTiming] = field(default_factory=list)
@@ -104,17 +108,17 @@ class AugmentationTiming:
     peak_rss_bytes: int = 0
 
     def per_word(self) -> list[float]:
-        """Seconds for the candidates of a word, in each round."""
-        return [each.candidates_s / each.num_words for each in self.rounds]
+        """Seconds per word for its candidates, in each round."""
+        return [timing.candidates_s / timing.num_words for timing in self.rounds]
 
     def per_variant(self) -> list[float]:
-        """Seconds for a variant, its candidates included, in each round."""
-        return [(each.candidates_s + each.variants_s) / each.num_variants for each in self.rounds]
+        """Seconds per augmented text including its candidates, in each round."""
+        return [(timing.candidates_s + timing.variants_s) / timing.num_variants for timing in self.rounds]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationSpeedup:
-    """How many times as fast as another method, by the time for a word and for a variant."""
+    """The speedup over another method, by the time per word and per augmented text."""
 
     per_word: Ratio
     per_variant: Ratio
@@ -122,7 +126,7 @@ class AugmentationSpeedup:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationRow:
-    """The speed of one method, over PLAIN and over FIRST_WRITTEN. Medians over the rounds, in milliseconds."""
+    """The speed of one method: medians over rounds in milliseconds, and speedups over PLAIN and FIRST_WRITTEN."""
 
     name: str
     ms_per_word: float
@@ -135,8 +139,9 @@ class AugmentationRow:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationMemory:
-    """Peak memory of a fresh process that writes `num_rows` rows of `num_texts` texts; `before_bytes`: of it, before
-    the writing.
+    """Peak memory of a new process that writes the `num_rows` augmented rows of `num_texts` texts.
+
+    `before_bytes`: peak memory before it writes.
     """
 
     num_texts: int
@@ -147,7 +152,7 @@ class AugmentationMemory:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationLadder:
-    """The document of `bench-augment`. `samples`: the raw measurements behind the rows."""
+    """The result of `bench augmentation`. `samples`: the raw measurements."""
 
     machine: Machine
     num_texts: int
@@ -169,33 +174,33 @@ def time_augmentation(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[AugmentationTiming]:
-    """Each text once by each method, a part of them a round, the methods in an order drawn anew, each in a process of
-    its own; in the order of METHODS.
+    """Augment each text once with each method. Returns timings in the order of METHODS.
 
-    The first texts are gone over beforehand, uncounted.
+    The texts are split into rounds. In each round all methods run in random order, each in its own worker process. A
+    warm-up on the first texts does not count.
     """
     timings = [AugmentationTiming(method=method) for method in METHODS]
-    parts = [list(texts[number::rounds]) for number in range(rounds)]
-    children: list[WorkerProcess] = []
-    draw = random.Random(seed)
+    texts_by_round = [list(texts[number::rounds]) for number in range(rounds)]
+    workers: list[WorkerProcess] = []
+    generator = random.Random(seed)
     try:
         for method in METHODS:
-            child = WorkerProcess("bench.augmentation.worker", method.name, num_threads=num_threads)
-            children.append(child)
-            spec = WorkerSpec(method=method, options=options, cache=cache, num_threads=num_threads)
-            child.ask("load", spec=spec)
-            child.ask("vary", texts=parts[0][:20])
-        for number, part in enumerate(parts):
+            worker = WorkerProcess("bench.augmentation.worker", method.name, num_threads=num_threads)
+            workers.append(worker)
+            spec = AugmentationWorkerSpec(method=method, options=options, cache=cache, num_threads=num_threads)
+            worker.ask("load", spec=spec)
+            worker.ask("augment", texts=texts_by_round[0][:20])
+        for number, round_texts in enumerate(texts_by_round):
             replies = {}
-            for index in draw.sample(range(len(METHODS)), len(METHODS)):
-                replies[index] = as_record(RoundReply, children[index].ask("vary", texts=part))
+            for index in generator.sample(range(len(METHODS)), len(METHODS)):
+                replies[index] = as_record(RoundReply, workers[index].ask("augment", texts=round_texts))
             expected = replies[METHODS.index(PLAIN)].candidates
             timings = [_with_round(timing, replies[index], expected) for index, timing in enumerate(timings)]
             on_progress(number + 1, rounds)
-        peaks = [child.ask("facts") for child in children]
+        peaks = [worker.ask("facts") for worker in workers]
     finally:
-        for child in children:
-            child.close()
+        for worker in workers:
+            worker.close()
     return [replace(timing, peak_rss_bytes=peak) for timing, peak in zip(timings, peaks, strict=True)]
 
 
@@ -205,36 +210,37 @@ def _with_round(
     rounds = [*timing.rounds, reply.timing]
     if timing.method.kind != "ours":
         return replace(timing, rounds=rounds)
-    before = timing.comparison or CandidateComparison()
-    theirs, ours = _by_place(expected), _by_place(reply.candidates)
-    different = sum(theirs.get(place) != ours.get(place) for place in theirs.keys() | ours.keys())
+    total = timing.comparison or CandidateComparison()
+    theirs, ours = _by_position(expected), _by_position(reply.candidates)
+    num_different = sum(theirs.get(position) != ours.get(position) for position in theirs.keys() | ours.keys())
     comparison = CandidateComparison(
-        num_words=before.num_words + len(theirs), num_different=before.num_different + different
+        num_words=total.num_words + len(theirs), num_different=total.num_different + num_different
     )
     return replace(timing, rounds=rounds, comparison=comparison)
 
 
-def _by_place(words: Sequence[WordCandidates]) -> dict[tuple[int, int], list[str]]:
+def _by_position(words: Sequence[WordCandidates]) -> dict[tuple[int, int], list[str]]:
     return {(word.text, word.start): word.candidates for word in words}
 
 
 def measure_memory(
     texts: Sequence[str], sizes: Sequence[int], options: AugmentationOptions, *, cache: str, num_threads: int
 ) -> list[AugmentationMemory]:
-    """Peak memory of writing the variants of so many texts, each in a fresh process."""
-    measured = []
+    """Peak memory of writing the augmented rows of the first texts, for each number in `sizes`, in new processes."""
+    measurements = []
     for size in sizes:
-        child = WorkerProcess("bench.augmentation.worker", f"{size} texts", num_threads=num_threads)
+        worker = WorkerProcess("bench.augmentation.worker", f"{size} texts", num_threads=num_threads)
+        spec = AugmentationWorkerSpec(method=OURS, options=options, cache=cache, num_threads=num_threads)
         try:
-            child.ask("load", spec=WorkerSpec(method=OURS, options=options, cache=cache, num_threads=num_threads))
-            measured.append(as_record(AugmentationMemory, child.ask("write", texts=list(texts[:size]))))
+            worker.ask("load", spec=spec)
+            measurements.append(as_record(AugmentationMemory, worker.ask("write", texts=list(texts[:size]))))
         finally:
-            child.close()
-    return measured
+            worker.close()
+    return measurements
 
 
 def augmentation_rows(timings: Sequence[AugmentationTiming]) -> list[AugmentationRow]:
-    """The figures of each method. `timings`: from `time_augmentation`, in the order of METHODS."""
+    """The rows of the methods. `timings`: from `time_augmentation`, in the order of METHODS."""
     plain, first_written = (timings[METHODS.index(baseline)] for baseline in (PLAIN, FIRST_WRITTEN))
     return [
         AugmentationRow(
@@ -258,5 +264,5 @@ def _speedup(baseline: AugmentationTiming, other: AugmentationTiming) -> Augment
 
 
 def _ratio(baseline: list[float], seconds: list[float]) -> Ratio:
-    """Paired by round."""
+    """The speedup over a baseline, paired by round."""
     return speed_ratio([[[value] for value in baseline]], [[[value] for value in seconds]])

@@ -1,4 +1,4 @@
-"""The child process that finds candidates and draws variants by one method, and reports how long it took."""
+"""The worker process that looks up candidates and samples augmented texts with one method, and times both."""
 
 import random
 import tempfile
@@ -10,7 +10,13 @@ import numpy as np
 import torch
 
 from bench.augmentation import reference
-from bench.augmentation.ladder import AugmentationMemory, RoundReply, RoundTiming, WordCandidates, WorkerSpec
+from bench.augmentation.ladder import (
+    AugmentationMemory,
+    AugmentationWorkerSpec,
+    RoundReply,
+    RoundTiming,
+    WordCandidates,
+)
 from bench.measurement.worker_process import as_record, serve_requests
 from bench.timing.worker import peak_rss_bytes
 from compress.augmentation import dataset
@@ -22,24 +28,24 @@ from compress.augmentation.words import load_stop_words
 from compress.data.columns import Split
 from compress.models import loading
 
-FIRST_WRITTEN_WORDS = 100_000  # of the vector table
+FIRST_WRITTEN_WORDS = 100_000  # rows of the vector table that the original scripts search
 
 
-class Worker:
-    """Augments by one method. `spec`: a `WorkerSpec`, as it comes through the pipe."""
+class AugmentationWorker:
+    """Augments texts with one method. `spec`: an `AugmentationWorkerSpec` as JSON."""
 
     def __init__(self, spec: object) -> None:
-        given = as_record(WorkerSpec, spec)
-        torch.set_num_threads(given.num_threads)
-        self.kind, self.options = given.method.kind, given.options
+        own_spec = as_record(AugmentationWorkerSpec, spec)
+        torch.set_num_threads(own_spec.num_threads)
+        self.kind, self.options = own_spec.method.kind, own_spec.options
         tokenizer = loading.load_tokenizer(self.options.masked_lm)
         model = loading.load_masked_lm(self.options.masked_lm)
         self.vectors: Vectors | None = None
         if self.options.vectors is not None:
-            limit = FIRST_WRITTEN_WORDS if self.kind == "first written" else self.options.max_vectors
-            self.vectors = load_vectors(self.options.vectors, cache=Path(given.cache), max_words=limit)
+            max_words = FIRST_WRITTEN_WORDS if self.kind == "first written" else self.options.max_vectors
+            self.vectors = load_vectors(self.options.vectors, cache=Path(own_spec.cache), max_words=max_words)
         self.candidates = Candidates(
-            masked_lm=MaskedLM(model, tokenizer, precision=given.method.precision),
+            masked_lm=MaskedLM(model, tokenizer, precision=own_spec.method.precision),
             vectors=self.vectors,
             stop_words=load_stop_words(self.options.stop_words),
             count=self.options.candidates,
@@ -47,39 +53,42 @@ class Worker:
         )
 
     def facts(self) -> int:
-        """Peak memory so far, in bytes."""
+        """Peak resident memory so far, in bytes."""
         return peak_rss_bytes()
 
-    def vary(self, texts: list[str]) -> RoundReply:
-        """Find the candidates of some texts, then draw their variants."""
+    def augment(self, texts: list[str]) -> RoundReply:
+        """Look up the candidates of the texts, then sample their augmented texts."""
         started = time.perf_counter()
         if self.kind == "first written":
-            words = self._first_written(texts)
-            looked_up = time.perf_counter()
-            num_variants = sum(self._drawn_as_first_written(*each) for each in zip(texts, words, strict=True))
+            words = self._candidates_as_first_written(texts)
+            lookup_ended = time.perf_counter()
+            num_variants = sum(self._sample_as_first_written(*row) for row in zip(texts, words, strict=True))
             num_words, candidates = sum(map(len, words)), []
         else:
-            offered = self._candidates_of(texts)
-            looked_up = time.perf_counter()
-            num_variants = sum(self._drawn(*each) for each in zip(texts, offered, strict=True))
-            num_words, candidates = sum(len(each.places) for each in offered), _from_masked_lm(offered)
+            text_candidates = self._candidates_of(texts)
+            lookup_ended = time.perf_counter()
+            num_variants = sum(self._sample(*row) for row in zip(texts, text_candidates, strict=True))
+            num_words = sum(len(each.slots) for each in text_candidates)
+            candidates = _from_masked_lm(text_candidates)
         timing = RoundTiming(
-            candidates_s=looked_up - started,
-            variants_s=time.perf_counter() - looked_up,
+            candidates_s=lookup_ended - started,
+            variants_s=time.perf_counter() - lookup_ended,
             num_words=num_words,
             num_variants=num_variants,
         )
         return RoundReply(timing=timing, candidates=candidates)
 
     def write(self, texts: list[str]) -> AugmentationMemory:
-        """Write the variants of so many texts."""
-        before = peak_rss_bytes()
-        draw = dataset.SamplingOptions(variants=self.options.variants, probability=self.options.probability, seed=0)
+        """Write the augmented rows of the texts to a data set. Returns the peak memory."""
+        before_bytes = peak_rss_bytes()
+        sampling = dataset.SamplingOptions(
+            copies_per_text=self.options.variants, probability=self.options.probability, seed=0
+        )
         with tempfile.TemporaryDirectory() as folder:
             split = Split(texts=texts, pairs=None, labels=np.zeros(len(texts), dtype=int))
-            counts = dataset.augment_dataset(split, self.candidates, draw, Path(folder))
+            counts = dataset.augment_dataset(split, self.candidates, sampling, Path(folder))
         return AugmentationMemory(
-            num_texts=len(texts), num_rows=counts.rows, before_bytes=before, peak_rss_bytes=peak_rss_bytes()
+            num_texts=len(texts), num_rows=counts.rows, before_bytes=before_bytes, peak_rss_bytes=peak_rss_bytes()
         )
 
     def _candidates_of(self, texts: Sequence[str]) -> list[TextCandidates]:
@@ -87,38 +96,39 @@ class Worker:
             return self.candidates.of(texts, self.candidates.nearest_words(texts))
         return reference.one_at_a_time(self.candidates, texts)
 
-    def _drawn(self, text: str, offered: TextCandidates) -> int:
-        """How many variants a text gets."""
+    def _sample(self, text: str, candidates: TextCandidates) -> int:
+        """Sample the augmented texts of a text. Returns their number."""
         options = self.options
-        drawn = sample_augmented_texts(
-            text, offered.places, count=options.variants, probability=options.probability, seed=0
+        samples = sample_augmented_texts(
+            text, candidates.slots, count=options.variants, probability=options.probability, seed=0
         )
-        return len(drawn.variants)
+        return len(samples.texts)
 
-    def _first_written(self, texts: Sequence[str]) -> list[list[list[str]]]:
+    def _candidates_as_first_written(self, texts: Sequence[str]) -> list[list[list[str]]]:
         table = None if self.vectors is None else self.vectors.keyed
         return reference.as_first_written(self.candidates, table, texts)
 
-    def _drawn_as_first_written(self, text: str, words: Sequence[Sequence[str]]) -> int:
-        """How many variants a text gets by a draw for each word of each; those that repeat another are dropped."""
-        seen = {text}
+    def _sample_as_first_written(self, text: str, words: Sequence[Sequence[str]]) -> int:
+        """Sample augmented texts. Returns their number without duplicates. `words`: the candidates of each word."""
+        augmented_texts = {text}
         for _ in range(self.options.variants):
-            made = []
+            replacements = []
             for candidates in words:
                 word = random.choice(candidates) if candidates else ""
-                made.append(word if random.random() < self.options.probability else "")
-            seen.add(" ".join(made))
-        return len(seen) - 1
+                replacements.append(word if random.random() < self.options.probability else "")
+            augmented_texts.add(" ".join(replacements))
+        return len(augmented_texts) - 1
 
 
-def _from_masked_lm(offered: Sequence[TextCandidates]) -> list[WordCandidates]:
+def _from_masked_lm(text_candidates: Sequence[TextCandidates]) -> list[WordCandidates]:
+    """The candidates that come from the masked language model."""
     return [
-        WordCandidates(text=number, start=place.start, candidates=list(place.candidates))
-        for number, each in enumerate(offered)
-        for place in each.places
-        if place.source == "masked_lm"
+        WordCandidates(text=number, start=slot.start, candidates=list(slot.candidates))
+        for number, candidates in enumerate(text_candidates)
+        for slot in candidates.slots
+        if slot.source == "masked_lm"
     ]
 
 
 if __name__ == "__main__":
-    serve_requests(Worker)
+    serve_requests(AugmentationWorker)

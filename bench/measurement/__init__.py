@@ -1,1 +1,1 @@
-"""What a measurement rests on: processes, the machine, statistics."""
+"""Foundations of every measurement: worker processes, facts about the machine, statistics."""

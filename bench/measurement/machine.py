@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Describes the machine: processor, memory, GPU and package versions."""
 
 import importlib.metadata
 import math
@@ -18,7 +18,7 @@ from bench.results.measurements import Gpu, Machine
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy", "scikit-learn")
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 INT8_DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
-GPU_QUERY = "name,driver_version,memory.total,clocks.sm,pstate,temperature.gpu,power.draw"  # the fields of Gpu
+GPU_QUERY = "name,driver_version,memory.total,clocks.sm,pstate,temperature.gpu,power.draw"  # as the fields of Gpu
 
 SHADOWED = (
     "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; uninstall both, then install one of "
@@ -27,7 +27,7 @@ SHADOWED = (
 
 
 def describe() -> Machine:
-    """Processor, memory, system, load, GPU and package versions."""
+    """The machine and its present load."""
     flags = _cpu_info("flags") or _cpu_info("Features") or ""
     return Machine(
         cpu=_cpu_info("model name") or platform.processor() or platform.machine(),
@@ -46,14 +46,14 @@ def describe() -> Machine:
 
 
 def has_int8_dot_product(machine: Machine) -> bool:
-    """Whether the processor multiplies bytes in one instruction."""
+    """Whether the processor has an int8 dot product instruction."""
     return bool(INT8_DOT_PRODUCTS & set(machine.instructions))
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, and no more than its control group's quota keeps busy; at least one.
+    """Number of cores that this process may use, limited by the CPU quota of its control group; at least one.
 
-    A part of a core counts as one: the quota limits the time on cores, not their number.
+    A fraction of a core counts as a whole core: the quota limits the time on cores, not their number.
     """
     cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
     quota = quota_cores()
@@ -61,28 +61,28 @@ def usable_cores() -> int:
 
 
 def torch_threads() -> int | None:
-    """Threads that torch computes with on a CPU; None where it computes on CUDA. Does not load torch.
+    """Number of threads that torch uses on the CPU; None if it uses CUDA. Does not load torch.
 
-    torch takes MKL_NUM_THREADS, else OMP_NUM_THREADS, else one for each physical core that the process may run on. MKL,
-    which it uses on x86-64, allows no more than the machine has physical cores, unless MKL_DYNAMIC=FALSE.
+    torch uses MKL_NUM_THREADS, else OMP_NUM_THREADS, else one thread per physical core that the process may run on. On
+    x86-64 it uses MKL, which limits this to the machine's physical cores, unless MKL_DYNAMIC=FALSE.
     """
     if _torch_uses_cuda():
         return None
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    limited = platform.machine() in ("x86_64", "AMD64") and os.getenv("MKL_DYNAMIC", "").upper() != "FALSE"
+    is_limited = platform.machine() in ("x86_64", "AMD64") and os.getenv("MKL_DYNAMIC", "").upper() != "FALSE"
     for variable in ("MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         number = os.getenv(variable, "").partition(",")[0].strip()
         if number.isdecimal() and int(number):
-            return min(cores, int(number)) if limited else int(number)
+            return min(cores, int(number)) if is_limited else int(number)
     allowed = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else None
     return cores if allowed is None else len({_physical_core(cpu) for cpu in allowed})
 
 
 def auto_precision() -> str | None:
-    """What `precision: auto` means for torch on this processor: "bf16" or "fp32". Does not load torch.
+    """The precision that `auto` selects for torch on this processor: "bf16" or "fp32". Does not load torch.
 
-    None where it computes on CUDA, and where the system does not list the processor's instructions. Has to agree with
-    `compress.models.precision.chosen`.
+    None if torch uses CUDA, or if the system does not list the processor's instructions. Must agree with
+    `compress.models.precision.resolve_precision`.
     """
     flags = _cpu_info("flags") or _cpu_info("Features")
     if flags is None or _torch_uses_cuda():
@@ -91,7 +91,7 @@ def auto_precision() -> str | None:
 
 
 def _torch_uses_cuda() -> bool:
-    """Whether torch finds a CUDA device; CUDA_VISIBLE_DEVICES can hide all of them from it, but not from nvidia-smi."""
+    """Whether torch can use a CUDA device. CUDA_VISIBLE_DEVICES hides devices from torch, but not from nvidia-smi."""
     hidden = os.getenv("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return not hidden and not package_versions().get("torch", "").endswith("+cpu") and _has_cuda_device()
 
@@ -102,7 +102,7 @@ def _has_cuda_device() -> bool:
 
 
 def _physical_core(cpu: int) -> str:
-    """What tells a logical core's physical core from others: its siblings; itself where the system does not say."""
+    """A key that the logical cores of one physical core share: their list, or the core itself if it is unknown."""
     try:
         return (
             Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text(encoding="utf-8").strip()
@@ -112,12 +112,12 @@ def _physical_core(cpu: int) -> str:
 
 
 def threads_for(processes: int, cores: int) -> int:
-    """As many threads for each of several processes at once as there are cores for."""
+    """Threads per process if several processes share the cores; at least one."""
     return max(1, cores // processes)
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of the packages that the figures depend on, of those installed."""
+    """The versions of the installed packages that affect the figures."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -128,12 +128,12 @@ def package_versions() -> dict[str, str]:
 
 
 def shadowed_onnxruntime() -> bool:
-    """Whether both builds of onnxruntime are installed: the later one has overwritten files of the other."""
+    """Whether both builds of onnxruntime are installed, so that one has overwritten files of the other."""
     return {"onnxruntime", "onnxruntime-gpu"} <= set(package_versions())
 
 
 def cuda_device() -> Gpu | None:
-    """The first NVIDIA GPU; None where there is none."""
+    """The first NVIDIA GPU; None if there is none."""
     try:
         query = subprocess.run(
             ["nvidia-smi", f"--query-gpu={GPU_QUERY}", "--format=csv,noheader"],
@@ -144,11 +144,11 @@ def cuda_device() -> Gpu | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    first = query.stdout.strip().splitlines()
-    if not first:
+    lines = query.stdout.strip().splitlines()
+    if not lines:
         return None
-    names = [each.name for each in fields(Gpu)]
-    values = first[0].rsplit(", ", len(names) - 1)  # a name may hold commas
+    names = [field.name for field in fields(Gpu)]
+    values = lines[0].rsplit(", ", len(names) - 1)  # the name may contain commas
     return Gpu(**dict(zip(names, values, strict=True)))
 
 

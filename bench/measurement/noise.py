@@ -1,4 +1,4 @@
-"""What else the machine did while it measured: other programs, a hypervisor that took its share, throttling."""
+"""Detects disturbances of a measurement: other processes, CPU time stolen by a hypervisor, throttling."""
 
 import time
 from collections.abc import Callable
@@ -11,31 +11,31 @@ from bench.results.measurements import MachineSettings, Noise
 
 CPUS = Path("/sys/devices/system/cpu")
 LISTEN_S = 1.0
-BUSY_CORES = 0.15  # of other programs before the benchmark, from which on a caution reports it
-STOLEN = 0.02  # share of the time, likewise
+BUSY_CORES = 0.15  # cores used by other processes before the benchmark; more causes a caveat in the report
+STOLEN = 0.02  # share of stolen CPU time; more causes a caveat
 
 
 class NoiseMonitor:
-    """Listens for a second, then counts until `noise` is read."""
+    """Measures other processes for a second at creation, then counts disturbances until `noise` is called."""
 
     def __init__(self, listen_s: float = LISTEN_S, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.busy_cores = psutil.cpu_percent(interval=listen_s) / 100 * (psutil.cpu_count() or 1)
-        self.began, self.stolen_s, self.throttled = clock(), _stolen_s(), _times_throttled()
+        self.started, self.stolen_s, self.throttled = clock(), _stolen_s(), _throttle_count()
 
     def noise(self) -> Noise:
-        """What happened since the start, and before it."""
-        cores_s = (self.clock() - self.began) * (psutil.cpu_count() or 1)
-        throttled = _times_throttled()
+        """The disturbances before and since the creation of the monitor."""
+        cpu_s = (self.clock() - self.started) * (psutil.cpu_count() or 1)
+        throttled = _throttle_count()
         return Noise(
             busy_cores=round(self.busy_cores, 3),
-            stolen=round((_stolen_s() - self.stolen_s) / cores_s, 4),
+            stolen=round((_stolen_s() - self.stolen_s) / cpu_s, 4),
             throttled=None if throttled is None or self.throttled is None else throttled - self.throttled,
         )
 
 
 def machine_settings() -> MachineSettings:
-    """What the system is set to."""
+    """The operating system's settings that affect speed."""
     return MachineSettings(
         governor=read_text(CPUS / "cpu0/cpufreq/scaling_governor"),
         quota_cores=quota_cores(),
@@ -48,8 +48,8 @@ def _stolen_s() -> float:
     return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
-def _times_throttled() -> int | None:
-    """By the quotas of the control groups and by heat, added; None where the kernel counts neither."""
+def _throttle_count() -> int | None:
+    """Sum of throttling by CPU quota and by heat since boot; None if the kernel counts neither."""
     counts = []
     for group in groups():
         for line in (read_text(group / "cpu.stat") or "").splitlines():

@@ -1,4 +1,4 @@
-"""Child processes that measure: commands go in and answers come out as JSON lines. Loads nothing heavy."""
+"""Worker processes for measurements. Commands and replies are JSON lines. Imports only light modules."""
 
 import json
 import os
@@ -14,13 +14,14 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 class WorkerError(RuntimeError):
-    """A child process could not do what it was asked."""
+    """A worker process failed to execute a command."""
 
 
 class WorkerProcess:
-    """A process that runs `module`; this side of the pipe. Between commands it sleeps in a read.
+    """The parent's handle of a worker process that runs `module`. The process sleeps between commands.
 
-    `path`: further folders to import from. `python`: another interpreter than this one, of an environment of its own.
+    `name`: for error messages. `path`: additional import folders. `python`: an interpreter of another environment; by
+    default the current one.
     """
 
     def __init__(
@@ -43,15 +44,12 @@ class WorkerProcess:
         )
 
     def ask(self, operation: str, **arguments: Any) -> Any:
-        """Send a command, sleep until it is answered. Dataclasses among the arguments are sent as objects of JSON.
-
-        Raises WorkerError.
-        """
+        """Send a command and wait for its reply. Dataclass arguments are sent as JSON objects. Raises WorkerError."""
         self.send(operation, **arguments)
         return self.receive()
 
     def send(self, operation: str, **arguments: Any) -> None:
-        """Send a command; its answer is to be received."""
+        """Send a command. Call `receive` for its reply."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps({"op": operation, **arguments}, default=asdict) + "\n")
@@ -60,7 +58,7 @@ class WorkerProcess:
             pass  # `receive` reports it
 
     def receive(self) -> Any:
-        """Sleep until the command sent is answered. Raises WorkerError."""
+        """Wait for the reply to a sent command. Raises WorkerError."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -71,7 +69,7 @@ class WorkerProcess:
         return reply["ok"]
 
     def close(self) -> None:
-        """End the process."""
+        """Kill the process."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
@@ -80,13 +78,14 @@ class WorkerProcess:
 
 
 def serve_requests(load: Callable[..., Any]) -> None:
-    """The child's side: answer commands until standard input ends.
+    """The worker's main loop: execute commands until standard input ends.
 
-    The command `load` makes the worker; every other command is a method of it. A worker has `facts()`.
-    Answers are plain values or dataclasses; on the other side `as_record` restores those.
+    The command `load` creates the worker, and its reply is that of the worker's method `facts`. Every other command
+    calls the method of that name. Replies are JSON values or dataclasses; the parent restores a dataclass with
+    `as_record`.
     """
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print must not end up between the answers
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # output of libraries must not mix with the replies
     worker: Any = None
     for line in sys.stdin:
         command = json.loads(line)
@@ -94,17 +93,17 @@ def serve_requests(load: Callable[..., Any]) -> None:
             operation = command.pop("op")
             if operation == "load":
                 worker = load(**command)
-                answer = worker.facts()
+                result = worker.facts()
             else:
-                answer = getattr(worker, operation)(**command)
-            reply = {"ok": answer}
+                result = getattr(worker, operation)(**command)
+            reply = {"ok": result}
         except Exception as error:
             reply = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-        answers.write(json.dumps(reply, default=asdict) + "\n")
+        replies.write(json.dumps(reply, default=asdict) + "\n")
 
 
-def as_record(kind: type[Record], answer: object) -> Record:
-    """A child's answer as the dataclass that it was in the child."""
-    from pydantic import TypeAdapter  # not above: children import this module in environments without pydantic
+def as_record(record_type: type[Record], reply: object) -> Record:
+    """Restore the dataclass from a worker's reply."""
+    from pydantic import TypeAdapter  # imported here because workers may run in environments without pydantic
 
-    return TypeAdapter(kind).validate_python(answer)
+    return TypeAdapter(record_type).validate_python(reply)

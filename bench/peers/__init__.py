@@ -1,1 +1,1 @@
-"""Other tools on the very same inputs. Each module imports its tool, which is no dependency of ours."""
+"""Other toolkits, measured on the same inputs. Each module imports its toolkit, which is not a dependency of ours."""

@@ -1,6 +1,6 @@
-"""What the peers share: the command that converts, and the predictor from texts to logits.
+"""Shared code of the peers: the conversion command, and the predictor from texts to logits.
 
-Runs in the peers' own environments, which hold numpy, tokenizers and little else in common.
+It runs in the peers' own environments, which have only numpy and tokenizers in common.
 """
 
 import argparse
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """What to convert. `rows`: to calibrate with. `scratch`: a folder for what variants have in common."""
+    """A model to convert. `rows`: calibration texts. `scratch`: a folder for files that variants share."""
 
     model: Path
     rows: list[list[str]]
@@ -36,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """The content of peer.json. `versions`: of the packages that converted; `settings`: that the session needs."""
+    """The content of peer.json. `versions`: of the packages used for conversion. `settings`: options of the session."""
 
     peer: str
     variant: str
@@ -48,32 +48,32 @@ class Description:
     settings: dict[str, str]
 
 
-Make = Callable[[Job, Path], dict[str, str] | None]
+Conversion = Callable[[Job, Path], dict[str, str] | None]
 
 
-def run_conversion(peer: str, variants: Mapping[str, Make], packages: Sequence[str]) -> None:
-    """The command line of a peer's module: make each variant, and write to outcomes.json None or why there is none.
+def run_conversion(peer: str, conversions: Mapping[str, Conversion], packages: Sequence[str]) -> None:
+    """The command line of a peer's module: convert every variant, and write the error or null of each to outcomes.json.
 
-    A variant's folder holds the model's files, tokenizer.json and peer.json, a `Description`. A `Make` writes the
-    model's files into an empty folder and returns the settings that its session needs.
+    A conversion writes the model's files into an empty folder, and returns the settings of its session. The folder of a
+    variant also gets tokenizer.json and peer.json, which contains a `Description`.
     """
     parser = argparse.ArgumentParser(description=f"Convert a fine-tuned BERT with {peer}.")
     parser.add_argument("model", type=Path, help="a Hugging Face folder")
-    parser.add_argument("output", type=Path, help="where a folder per variant goes")
-    parser.add_argument("--calibration", type=Path, required=True, help="JSON: a list of rows, of one or two texts")
-    parser.add_argument("--max-length", type=int, required=True, help="tokens that the model takes at most")
+    parser.add_argument("output", type=Path, help="the target folder; each variant gets a folder in it")
+    parser.add_argument("--calibration", type=Path, required=True, help="JSON: a list of rows, one or two texts each")
+    parser.add_argument("--max-length", type=int, required=True, help="the model's maximum number of tokens")
     arguments = parser.parse_args()
     output: Path = arguments.output.absolute()
     outcomes: dict[str, str | None] = {}
     with tempfile.TemporaryDirectory(dir=output) as scratch:
         rows = json.loads(arguments.calibration.read_text(encoding="utf-8"))
         job = Job(arguments.model.absolute(), rows, arguments.max_length, Path(scratch))
-        for variant, make in variants.items():
+        for variant, convert in conversions.items():
             folder = output / folder_name(variant)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             try:
-                settings = make(job, folder)
+                settings = convert(job, folder)
             except Exception as error:
                 traceback.print_exc()
                 shutil.rmtree(folder)
@@ -88,7 +88,7 @@ def run_conversion(peer: str, variants: Mapping[str, Make], packages: Sequence[s
 
 
 def _describe(job: Job, peer: str, variant: str, versions: dict[str, str], settings: dict[str, str]) -> Description:
-    from compress.data.task_types import type_of_model  # not with this module: its import would count as the peer's
+    from compress.data.task_types import type_of_model  # imported here to keep it out of the measured import time
 
     config = json.loads((job.model / "config.json").read_text(encoding="utf-8"))
     names = config.get("id2label", {})
@@ -99,14 +99,14 @@ def _describe(job: Job, peer: str, variant: str, versions: dict[str, str], setti
         max_length=job.max_length,
         labels=labels,
         task_type=type_of_model(config.get("problem_type"), labels),
-        pad_token_id=config.get("pad_token_id") or 0,  # BERT's, where the configuration names none
+        pad_token_id=config.get("pad_token_id") or 0,  # BERT's default
         versions=versions,
         settings=settings,
     )
 
 
-class Texts:
-    """A tokenizer, and the model's inputs that it makes."""
+class TextEncoder:
+    """Tokenises texts and builds the model's inputs."""
 
     def __init__(self, tokenizer: Path, *, max_length: int, pad_token_id: int, input_names: Sequence[str]) -> None:
         self.tokenizer = Tokenizer.from_file(str(tokenizer))
@@ -116,11 +116,11 @@ class Texts:
         self.input_names = input_names
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
-        """Tokenise, cut to `max_length`."""
+        """Tokenise the texts and truncate them to `max_length`."""
         return self.tokenizer.encode_batch(list(texts) if pairs is None else list(zip(texts, pairs, strict=True)))
 
-    def columns(self, encodings: Sequence[Encoding]) -> dict[str, np.ndarray]:
-        """The model's inputs, int64 (texts, positions), padded to the longest text."""
+    def model_inputs(self, encodings: Sequence[Encoding]) -> dict[str, np.ndarray]:
+        """The model's inputs by name, int64 (texts, positions), padded to the longest text."""
         shape = (len(encodings), max(len(encoding) for encoding in encodings))
         ids = np.full(shape, self.pad_token_id, dtype=np.int64)
         mask, types = np.zeros_like(ids), np.zeros_like(ids)
@@ -128,30 +128,30 @@ class Texts:
             ids[row, : len(encoding)] = encoding.ids
             mask[row, : len(encoding)] = 1
             types[row, : len(encoding)] = encoding.type_ids
-        columns = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-        return {name: columns[name] for name in self.input_names}
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        return {name: inputs[name] for name in self.input_names}
 
 
-class Session(Protocol):
-    """A peer's model, loaded."""
+class PeerSession(Protocol):
+    """A loaded model of a peer."""
 
     input_names: Sequence[str]
     facts: ModelFacts
 
-    def forward(self, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """One call of the model: (texts, classes) logits."""
+    def forward(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Run the model. Returns logits (texts, classes)."""
         ...
 
 
-class Predictor:
-    """A variant's folder, loaded: texts in, logits out.
+class PeerPredictor:
+    """Computes logits for texts with a variant of a peer. Implements `export.parity.predictors.Predictor`.
 
-    `session` loads its model: from the folder, on that many threads, with the settings that its conversion left.
-    `facts`: how many threads it has, what it ran on, the versions that converted it. `task_type`: what it answers with.
+    `session`: loads the model from the folder, number of threads and settings. `facts`: threads, device, and versions
+    of the packages used for conversion. `task_type`: the type of its output.
     """
 
     def __init__(
-        self, folder: str | Path, *, num_threads: int, session: Callable[[Path, int, dict[str, str]], Session]
+        self, folder: str | Path, *, num_threads: int, session: Callable[[Path, int, dict[str, str]], PeerSession]
     ) -> None:
         folder = Path(folder)
         description = Description(**json.loads((folder / "peer.json").read_text(encoding="utf-8")))
@@ -159,21 +159,21 @@ class Predictor:
         self.facts = replace(loaded.facts, versions=description.versions)
         self.task_type = description.task_type
         self.forward = loaded.forward
-        self.texts = Texts(
+        encoder = TextEncoder(
             folder / "tokenizer.json",
             max_length=description.max_length,
             pad_token_id=description.pad_token_id,
             input_names=loaded.input_names,
         )
-        self.encode = self.texts.encode
-        self.columns = self.texts.columns
+        self.encode = encoder.encode
+        self.model_inputs = encoder.model_inputs
 
     def run(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """One call of the model on one padded batch: (texts, classes) logits, good until the next call."""
-        return self.forward(self.columns(encodings))
+        """Pad one batch and run the model on it. Returns logits (texts, classes), valid until the next call."""
+        return self.forward(self.model_inputs(encodings))
 
     def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 32) -> np.ndarray:
-        """(texts, classes) logits, in the order of the texts."""
+        """Logits (texts, classes), in the order of the texts."""
         encodings = self.encode(texts, pairs)
         by_length = sorted(range(len(encodings)), key=lambda index: len(encodings[index]))
         logits: list[np.ndarray] = [np.empty(0)] * len(encodings)

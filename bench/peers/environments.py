@@ -1,4 +1,4 @@
-"""The toolkits that the inference benchmark compares with ours, each in its own environment. Loads nothing heavy."""
+"""The toolkits that are compared with ours, each in an environment of its own. Imports only light modules."""
 
 import json
 import os
@@ -24,10 +24,7 @@ class PeerError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class PeerVariant:
-    """A model that a peer's conversion makes.
-
-    `label`: of its row, and by which its conversion knows it. `precision`: of its weights.
-    """
+    """A variant of a peer's model. `label`: names its row and its conversion. `precision`: of its weights."""
 
     label: str
     variant: str
@@ -36,7 +33,7 @@ class PeerVariant:
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A toolkit. `module`: its module here; `engine`: what runs its models."""
+    """A toolkit. `module`: its module in `bench.peers`. `engine`: runs its models."""
 
     name: str
     module: str
@@ -97,40 +94,40 @@ PEERS = {
 
 
 def environment(peer: Peer, folder: Path) -> Path:
-    """The interpreter of the peer's environment, `folder`/<name>: built with pip, or the one built before.
+    """The interpreter of the peer's environment in `folder`/<name>. Builds it with pip unless it is up to date.
 
-    Where pip's index has torch for CUDA alone, which is gigabytes, PIP_EXTRA_INDEX_URL set to
-    https://download.pytorch.org/whl/cpu adds the CPU's. Raises PeerError.
+    pip's default index has torch with CUDA, which is gigabytes large. Set PIP_EXTRA_INDEX_URL to
+    https://download.pytorch.org/whl/cpu for the CPU build. Raises PeerError.
     """
     home = (folder / peer.name).absolute()
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     marker = home / MARKER
-    wanted = "\n".join((f"# python {sys.version.split()[0]}", *peer.requirements, ""))
-    if marker.exists() and python.exists() and marker.read_text(encoding="utf-8") == wanted:
+    content = "\n".join((f"# python {sys.version.split()[0]}", *peer.requirements, ""))
+    if marker.exists() and python.exists() and marker.read_text(encoding="utf-8") == content:
         return python
     try:
         venv.create(home, clear=True, with_pip=True, symlinks=os.name != "nt")
     except (OSError, subprocess.CalledProcessError) as error:
-        raise PeerError(f"{peer.name}: no environment at {home}: {error}") from error
+        raise PeerError(f"{peer.name}: cannot create the environment {home}: {error}") from error
     pip = subprocess.run(
         [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *peer.requirements],
         capture_output=True,
         text=True,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},  # pip would see what is there
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},  # hides our packages from pip
     )
     if pip.returncode != 0:
-        raise PeerError(f"{peer.name}: {_reason(pip.stderr, f'pip ended with exit code {pip.returncode}')}")
-    marker.write_text(wanted, encoding="utf-8")
+        raise PeerError(f"{peer.name}: {_reason(pip.stderr, f'pip failed with exit code {pip.returncode}')}")
+    marker.write_text(content, encoding="utf-8")
     return python
 
 
 def convert_in_environment(
     peer: Peer, python: Path, model: Path, rows: Sequence[Sequence[str]], output: Path, max_length: int
 ) -> dict[str, Path | str]:
-    """Have the peer make its variants of a fine-tuned BERT: by label, the folder of each, or why there is none.
+    """Convert a fine-tuned BERT to all variants of a peer. Returns by label the folder of a variant, or its error.
 
-    `rows`: texts, or pairs of texts, to calibrate with; of the training set. `max_length`: tokens that its model takes
-    at most. `common.convert` describes what a variant's folder holds.
+    `rows`: calibration texts, or pairs of texts, from the training set. `max_length`: the model's maximum number of
+    tokens. `common.run_conversion` describes the content of the folders.
     """
     output.mkdir(parents=True, exist_ok=True)
     calibration = output / "calibration.json"
@@ -138,7 +135,7 @@ def convert_in_environment(
     outcomes = output / OUTCOMES
     outcomes.unlink(missing_ok=True)
     options = ["--calibration", str(calibration), "--max-length", str(max_length)]
-    done = subprocess.run(
+    conversion = subprocess.run(
         [str(python), "-P", "-m", f"bench.peers.{peer.module}", str(model), str(output), *options],
         capture_output=True,
         text=True,
@@ -146,23 +143,23 @@ def convert_in_environment(
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "HF_HUB_OFFLINE": "1",
-            "CI": "true",  # so that none sends usage data
+            "CI": "true",  # prevents the toolkits from sending usage data
         },
     )
     if not outcomes.exists():
-        reason = _reason(done.stderr, f"its process ended (exit code {done.returncode})")
+        reason = _reason(conversion.stderr, f"its process ended (exit code {conversion.returncode})")
         return {variant.label: reason for variant in peer.variants}
-    failures: dict[str, str | None] = json.loads(outcomes.read_text(encoding="utf-8"))
-    return {label: error or output / folder_name(label) for label, error in failures.items()}
+    errors: dict[str, str | None] = json.loads(outcomes.read_text(encoding="utf-8"))
+    return {label: error or output / folder_name(label) for label, error in errors.items()}
 
 
 def folder_name(label: str) -> str:
-    """Where a conversion puts a variant, below its output."""
+    """The name of a variant's folder in the output of a conversion."""
     return label.lower().replace(" ", "-")
 
 
-def _reason(stderr: str, otherwise: str) -> str:
-    """The last line that reports an error, else the last line."""
+def _reason(stderr: str, default: str) -> str:
+    """The last line that reports an error, else the last line, else the default."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(("WARNING", "["))]
     errors = [line for line in lines if line.startswith("ERROR:")]
-    return (errors or lines or [otherwise])[-1]
+    return (errors or lines or [default])[-1]

@@ -1,7 +1,6 @@
-"""Olive: the passes of its recipe for BERT on a CPU, with dynamic quantisation and no search.
+"""Olive: the passes of its BERT recipe for CPUs, with dynamic quantisation and without search.
 
-Its `optimize` command is for language models: it converts with onnxruntime-genai's builder, and quantises statically on
-WikiText.
+Olive's `optimize` command is for language models: it uses the onnxruntime-genai builder, and calibrates on WikiText.
 """
 
 import functools
@@ -12,13 +11,13 @@ from bench.peers import common
 from bench.peers.common import Job
 from bench.peers.onnx_session import OnnxSession
 
-Predictor = functools.partial(common.Predictor, session=OnnxSession)
+load_predictor = functools.partial(common.PeerPredictor, session=OnnxSession)
 
 
-def _workflow(job: Job, folder: Path, *, passes: dict[str, dict[str, Any]]) -> None:
+def _run_workflow(job: Job, folder: Path, *, passes: dict[str, dict[str, Any]]) -> None:
     from olive.workflows import run  # type: ignore[import-not-found]
 
-    made = job.scratch / folder.name
+    output_folder = job.scratch / folder.name
     output = run(
         {
             "input_model": {
@@ -37,12 +36,12 @@ def _workflow(job: Job, folder: Path, *, passes: dict[str, dict[str, Any]]) -> N
             "target": "local_system",
             "passes": passes,
             "cache_dir": str(job.scratch / "cache"),
-            "output_dir": str(made),
+            "output_dir": str(output_folder),
         }
     )
     if not output.has_output_model():
-        raise RuntimeError("Olive made no model; its log tells why")
-    (made / "model.onnx").rename(folder / "model.onnx")
+        raise RuntimeError("Olive produced no model; see its log")
+    (output_folder / "model.onnx").rename(folder / "model.onnx")
 
 
 FP32 = {"conversion": {"type": "OnnxConversion"}, "optimisation": {"type": "OrtTransformersOptimization"}}
@@ -52,8 +51,8 @@ if __name__ == "__main__":
     common.run_conversion(
         "Olive",
         {
-            "Olive fp32": functools.partial(_workflow, passes=FP32),
-            "Olive int8": functools.partial(_workflow, passes=INT8),
+            "Olive fp32": functools.partial(_run_workflow, passes=FP32),
+            "Olive int8": functools.partial(_run_workflow, passes=INT8),
         },
         ("olive-ai", "onnx", "onnxruntime", "torch", "transformers"),
     )

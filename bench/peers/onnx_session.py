@@ -1,4 +1,4 @@
-"""A peer's ONNX model in onnxruntime as it comes: its default options have every graph optimisation on."""
+"""Runs a peer's ONNX model in onnxruntime with default options, which include all graph optimisations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from bench.timing.messages import ModelFacts
 
 
 class OnnxSession:
-    """`model.onnx` of a variant's folder."""
+    """A session for `model.onnx` in a variant's folder. Implements `bench.peers.common.PeerSession`."""
 
     def __init__(self, folder: Path, num_threads: int, settings: dict[str, str]) -> None:
         options = onnxruntime.SessionOptions()
@@ -24,6 +24,6 @@ class OnnxSession:
             ran_on=self.session.get_providers()[0],
         )
 
-    def forward(self, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """One call of the model: (texts, classes) logits."""
-        return self.session.run(["logits"], columns)[0]
+    def forward(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Run the model. Returns logits (texts, classes)."""
+        return self.session.run(["logits"], inputs)[0]

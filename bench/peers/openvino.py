@@ -1,4 +1,4 @@
-"""OpenVINO: its converter, and NNCF's post-training quantisation for transformers, as their documentation has them."""
+"""OpenVINO: its converter, and NNCF's post-training quantisation for transformers, as in their documentation."""
 
 import functools
 import os
@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from bench.peers import common
-from bench.peers.common import Job, Texts
+from bench.peers.common import Job, TextEncoder
 from bench.timing.messages import ModelFacts
 
-os.environ["CI"] = "true"  # else its import sends usage data, while the clock runs
+os.environ["CI"] = "true"  # otherwise the import sends usage data, which would count as start time
 import openvino  # type: ignore[import-not-found]
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-class Session:
-    """A model compiled for the fastest answer to one request: one stream, which has all the threads.
+class OpenVinoSession:
+    """A model compiled for the lowest latency: one stream with all threads.
 
-    Its one request is used again for every call, and gives its own memory out: logits are good until the next call.
+    Every call reuses one request, whose memory holds the logits. They are valid until the next call.
     """
 
     def __init__(self, folder: Path, num_threads: int, settings: dict[str, str]) -> None:
@@ -37,15 +37,15 @@ class Session:
             ran_on=f"{', '.join(compiled.get_property('EXECUTION_DEVICES'))}, inference precision {precision}",
         )
 
-    def forward(self, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """One call of the model: (texts, classes) logits."""
-        return self.request.infer(columns, share_inputs=True, share_outputs=True)[self.logits]
+    def forward(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Run the model. Returns logits (texts, classes), valid until the next call."""
+        return self.request.infer(inputs, share_inputs=True, share_outputs=True)[self.logits]
 
 
-Predictor = functools.partial(common.Predictor, session=Session)
+load_predictor = functools.partial(common.PeerPredictor, session=OpenVinoSession)
 
 
-def _converted(job: Job) -> Any:
+def _convert(job: Job) -> Any:
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -55,25 +55,25 @@ def _converted(job: Job) -> Any:
 
 
 def _fp32(job: Job, folder: Path) -> dict[str, str]:
-    openvino.save_model(_converted(job), folder / "model.xml", compress_to_fp16=False)
+    openvino.save_model(_convert(job), folder / "model.xml", compress_to_fp16=False)
     return {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def _bf16(job: Job, folder: Path) -> dict[str, str]:
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise RuntimeError("this processor computes nothing in bf16")
-    openvino.save_model(_converted(job), folder / "model.xml")
+        raise RuntimeError("this processor does not support bf16")
+    openvino.save_model(_convert(job), folder / "model.xml")
     return {"INFERENCE_PRECISION_HINT": "bf16"}
 
 
 def _int8(job: Job, folder: Path) -> None:
-    """What is not quantised is computed as OpenVINO decides: in bf16 where the processor has it."""
+    """Quantise to int8. OpenVINO runs the remaining operators in bf16 if the processor supports it."""
     import nncf  # type: ignore[import-not-found]
 
-    texts = Texts(job.model / "tokenizer.json", max_length=job.max_length, pad_token_id=0, input_names=INPUTS)
-    inputs = [texts.columns(texts.encode(row[:1], row[1:] or None)) for row in job.rows]
+    encoder = TextEncoder(job.model / "tokenizer.json", max_length=job.max_length, pad_token_id=0, input_names=INPUTS)
+    inputs = [encoder.model_inputs(encoder.encode(row[:1], row[1:] or None)) for row in job.rows]
     quantised = nncf.quantize(
-        _converted(job), nncf.Dataset(inputs), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(inputs)
+        _convert(job), nncf.Dataset(inputs), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(inputs)
     )
     openvino.save_model(quantised, folder / "model.xml")
 

@@ -1,4 +1,4 @@
-"""optimum-onnx: its export, then O3 or dynamic quantisation, as its documentation shows them."""
+"""optimum-onnx: export, then O3 optimisation or dynamic quantisation, as in its documentation."""
 
 import functools
 from pathlib import Path
@@ -7,10 +7,11 @@ from bench.peers import common
 from bench.peers.common import Job
 from bench.peers.onnx_session import OnnxSession
 
-Predictor = functools.partial(common.Predictor, session=OnnxSession)
+load_predictor = functools.partial(common.PeerPredictor, session=OnnxSession)
 
 
-def _exported(job: Job) -> Path:
+def _export(job: Job) -> Path:
+    """Export the model once; all variants share the result."""
     from optimum.onnxruntime import ORTModelForSequenceClassification
 
     folder = job.scratch / "exported"
@@ -22,21 +23,21 @@ def _exported(job: Job) -> Path:
 def _o3(job: Job, folder: Path) -> None:
     from optimum.onnxruntime import AutoOptimizationConfig, ORTOptimizer
 
-    made = job.scratch / "O3"
-    optimizer = ORTOptimizer.from_pretrained(_exported(job))
-    optimizer.optimize(save_dir=made, optimization_config=AutoOptimizationConfig.O3())
-    (made / "model_optimized.onnx").rename(folder / "model.onnx")
+    output = job.scratch / "O3"
+    optimizer = ORTOptimizer.from_pretrained(_export(job))
+    optimizer.optimize(save_dir=output, optimization_config=AutoOptimizationConfig.O3())
+    (output / "model_optimized.onnx").rename(folder / "model.onnx")
 
 
 def _int8(job: Job, folder: Path) -> None:
-    """Of the export: its quantiser refuses the O3 model, whose fused operators have no types for it."""
+    """Quantise the plain export. The quantiser rejects the O3 model, whose fused operators have no type information."""
     from optimum.onnxruntime import AutoQuantizationConfig, ORTQuantizer
 
-    made = job.scratch / "int8"
-    quantizer = ORTQuantizer.from_pretrained(_exported(job))
+    output = job.scratch / "int8"
+    quantizer = ORTQuantizer.from_pretrained(_export(job))
     dynamic = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=False)
-    quantizer.quantize(save_dir=made, quantization_config=dynamic)
-    (made / "model_quantized.onnx").rename(folder / "model.onnx")
+    quantizer.quantize(save_dir=output, quantization_config=dynamic)
+    (output / "model_quantized.onnx").rename(folder / "model.onnx")
 
 
 if __name__ == "__main__":

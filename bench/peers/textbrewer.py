@@ -1,4 +1,4 @@
-"""TextBrewer 0.2.1.post1: its general distiller with the losses that it offers after TinyBERT."""
+"""TextBrewer 0.2.1.post1: its general distiller with its TinyBERT losses."""
 
 import logging
 import tempfile
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
-class Peer:
-    """A distiller over a teacher and a student. `layer_map`: the teacher layer of each student layer."""
+class TextBrewerTrainer:
+    """Distils a teacher into a student with TextBrewer. `layer_map`: the teacher layer of each student layer."""
 
     def __init__(
         self, teacher: PreTrainedModel, student: PreTrainedModel, stage: str, layer_map: Sequence[int]
@@ -24,11 +24,11 @@ class Peer:
         self.teacher, self.student, self.stage = teacher, student, stage
         if stage == "intermediate":
             for model in (teacher, student):
-                model.set_attn_implementation("eager")  # its attention losses take probabilities
-        self.matches = _matches(teacher, student, layer_map) if stage == "intermediate" else []
+                model.set_attn_implementation("eager")  # the attention losses need attention probabilities
+        self.matches = _intermediate_matches(teacher, student, layer_map) if stage == "intermediate" else []
 
     def train(self, batches: Sequence[dict[str, Tensor]]) -> float:
-        """Seconds of one epoch over the batches."""
+        """Train one epoch over the batches. Returns its seconds."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         with tempfile.TemporaryDirectory() as folder:
             distiller = self.textbrewer.GeneralDistiller(
@@ -71,7 +71,10 @@ class Peer:
         return adapted
 
 
-def _matches(teacher: PreTrainedModel, student: PreTrainedModel, layer_map: Sequence[int]) -> list[dict[str, Any]]:
+def _intermediate_matches(
+    teacher: PreTrainedModel, student: PreTrainedModel, layer_map: Sequence[int]
+) -> list[dict[str, Any]]:
+    """TextBrewer's configuration of the matched layers."""
     projection = ["linear", student.config.hidden_size, teacher.config.hidden_size]
     hidden = [
         {"layer_T": layer, "layer_S": m, "feature": "hidden", "loss": "hidden_mse", "weight": 1, "proj": projection}

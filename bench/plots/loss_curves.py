@@ -1,4 +1,4 @@
-"""Loss curves of a training stage in two runs, on the same steps: how many steps a better start is worth."""
+"""Loss curves of a training stage, and the comparison of two runs: how many steps a better start saves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ STEPS = (1, 20, 40, 60, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A stage's loss in one run. `steps`: as logged, ascending; `losses`: the sum of all, a mean since the last log.
+    """The loss of a stage in one run. `steps`: logged optimiser steps, ascending. `losses`: the sum of `parts`.
 
-    `parts`: each loss by itself.
+    A logged loss is the mean since the step logged before.
     """
 
     name: str
@@ -23,9 +23,9 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Both runs' losses at one step of the first; None where the second was not logged.
+    """The losses of both runs at one step of the first run. `second`: None if the second run did not log this step.
 
-    `steps_of_second`: the first step at which the second run reached the first one's loss here; None if it never did.
+    `steps_of_second`: the first step at which the second run reached the loss `first`; None if it never did.
     """
 
     step: int
@@ -36,7 +36,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class CurveComparison:
-    """The document of `curves`: both runs' curves of a stage, and their comparison at a choice of steps."""
+    """The loss curves of a stage in two runs, and their comparison at some of the steps."""
 
     stage: str
     runs: list[Curve]
@@ -44,7 +44,7 @@ class CurveComparison:
 
 
 def curve_of(name: str, history: Sequence[LossEntry]) -> Curve:
-    """A curve from a stage's log."""
+    """The curve of a stage's log."""
     entries = [entry for entry in history if entry.parts]
     names = sorted({part for entry in entries for part in entry.parts})
     return Curve(
@@ -56,16 +56,16 @@ def curve_of(name: str, history: Sequence[LossEntry]) -> Curve:
 
 
 def steps_to_reach(curve: Curve, loss: float) -> int | None:
-    """The first logged step with a loss that low; None where there is none."""
+    """The first logged step with at most this loss; None if there is none."""
     return next((step for step, value in zip(curve.steps, curve.losses, strict=True) if value <= loss), None)
 
 
 def side_by_side(first: Curve, second: Curve) -> list[Line]:
-    """The runs at a choice of the first one's steps, and at its last."""
-    theirs = dict(zip(second.steps, second.losses, strict=True))
+    """Both runs at those of STEPS that the first run logged, and at its last step."""
+    second_losses = dict(zip(second.steps, second.losses, strict=True))
     steps = {*STEPS, first.steps[-1]}
     return [
-        Line(step=step, first=loss, second=theirs.get(step), steps_of_second=steps_to_reach(second, loss))
+        Line(step=step, first=loss, second=second_losses.get(step), steps_of_second=steps_to_reach(second, loss))
         for step, loss in zip(first.steps, first.losses, strict=True)
         if step in steps
     ]

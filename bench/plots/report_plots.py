@@ -1,119 +1,150 @@
-"""The plots of a run: score against latency, the speed-up taken apart, loss curves."""
+"""The plots of a run: the factors of its speedup, and its loss curves."""
 
-from collections.abc import Sequence
-from typing import assert_never
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from matplotlib import pyplot
+from matplotlib.ticker import MaxNLocator
 
+from bench.plots.bars import MOST_OF_WIDTH, RowName, bar_span, row_axes, write_row_names
+from bench.plots.labels import plain, shorten, text_width
+from bench.plots.lines import Line, draw_lines, label_ends, label_near, label_share
 from bench.plots.loss_curves import Curve, curve_of
-from bench.plots.style import SERIES, STYLE, below, drawn, logarithmic, svg
-from bench.results.benchmark import BenchmarkRow, BenchResult
+from bench.plots.series import DASHES
+from bench.plots.style import (
+    BLUE,
+    MUTED,
+    SERIES,
+    TEXT,
+    Canvas,
+    Plot,
+    around,
+    finish_layout,
+    log_scale,
+    plot,
+    set_ticks,
+    svg_file,
+    write,
+)
 from bench.results.measurements import Ratio
 from compress.results import LossEntry
 
+PANEL = 230.0  # height of one stage's loss curves
+FACTOR_ROOM = 0.25  # of the axis, for the factor behind the last bar
 
-def accuracy_against_latency(bench: BenchResult) -> str | None:
-    """Each system as a point: median text-to-label latency (log) and score. None where nothing has a score."""
-    points = [
-        (row, row.latency.median_ms, row.score)
-        for row in bench.rows
-        if row.score is not None and row.latency is not None
-    ]
-    if not points:
+
+def speedup_waterfall(name: str, steps: Sequence[tuple[str, Ratio]]) -> Plot:
+    """The factors of a system's speedup, each with its interval; each bar begins where the one before it ends."""
+    return plot(
+        f"The speedup of {plain(name)}, factor by factor", lambda canvas: _waterfall(canvas, plain(name), steps)
+    )
+
+
+def _waterfall(canvas: Canvas, title: str, steps: Sequence[tuple[str, Ratio]]) -> Any:
+    most = canvas.width * (1.0 if canvas.is_narrow else MOST_OF_WIDTH)
+    names = [RowName(text=shorten(plain(name), most, canvas.font_size)) for name, _ in steps]
+    figure, axes = row_axes(canvas, names, title, below=60)
+    bottom, top = bar_span(canvas)
+    ends, reached = [1.0], 1.0
+    for row, (_, ratio) in enumerate(steps):
+        end = reached * ratio.value
+        low, high = reached * ratio.low, reached * ratio.high
+        middle = -row + (bottom + top) / 2
+        axes.barh(middle, end - reached, left=reached, color=BLUE, alpha=0.75, height=top - bottom)
+        axes.plot([low, high], [middle] * 2, color=TEXT, linewidth=1.5)
+        if row + 1 < len(steps):
+            axes.plot([end] * 2, [-row + bottom, -row - 1 + top], color=MUTED, linewidth=0.8, linestyle=":")
+        ends += [end, low, high]
+        reached = end
+    lowest, highest = min(ends), max(*ends, min(ends) * 1.5)
+    right = highest * (highest / lowest) ** (FACTOR_ROOM / (1 - FACTOR_ROOM))
+    log_scale(axes, "x", lowest, right, length=canvas.width * 0.6, size=canvas.font_size)
+    axes.set_xlabel("times as fast as the teacher in torch")
+    axes.grid(axis="x")
+    finish_layout(figure)
+    write_row_names(figure, axes, canvas, names)
+    reached = 1.0
+    for row, (_, ratio) in enumerate(steps):
+        end = max(reached, reached * ratio.value, reached * ratio.high)
+        x, y = axes.transData.transform((end, -row + (bottom + top) / 2))
+        write(figure, f"x {ratio.value:.2f}", x + 7, y, canvas)
+        reached *= ratio.value
+    return figure
+
+
+def loss_curves(histories: Mapping[str, Sequence[LossEntry]]) -> Plot | None:
+    """The parts of each stage's loss by step, in one panel for each stage. None without stages."""
+    curves = [curve_of(name, history) for name, history in histories.items()]
+    curves = [curve for curve in curves if curve.steps]
+    if not curves:
         return None
-    with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(5.2, 3.9))
-        for (row, median_ms, score), colour in zip(points, SERIES * 3, strict=False):
-            axes.scatter(
-                median_ms, score, color=colour, s=60 + 3 * row.size_bytes / 1e6, marker=_marker(row), label=row.name
-            )
-            if row.score_interval is not None:
-                axes.plot([median_ms] * 2, row.score_interval, color=colour, linewidth=1, alpha=0.6)
-        front = _pareto([(median_ms, score) for _, median_ms, score in points])
-        axes.plot(*zip(*front, strict=True), color="#999999", linewidth=1, linestyle="--", zorder=0)
-        logarithmic(axes, "x")
-        axes.set_xlabel("milliseconds from text to label, median at batch 1 (log)")
-        axes.set_ylabel(bench.metric)
-        axes.margins(0.12)
-        axes.grid(alpha=0.25)
-        axes.legend(**below(1), markerscale=0.6)
-        return svg(figure, "Score against latency of every model in the table")
-
-
-def _marker(row: BenchmarkRow) -> str:
-    if row.role == "peer":
-        return "D"
-    match row.engine:
-        case "torch":
-            return "o"
-        case "onnxruntime":
-            return "s"
-        case "scikit-learn":
-            return "^"
-        case "openvino":
-            return "v"
-    assert_never(row.engine)
-
-
-def _pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points (latency, score) that no other beats in both, from the fastest on."""
-    front: list[tuple[float, float]] = []
-    for latency, score in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or score > front[-1][1]:
-            front.append((latency, score))
-    return front
-
-
-def waterfall(steps: Sequence[tuple[str, Ratio]]) -> str:
-    """The factors of a speed-up with their names, one upon the other on a logarithmic axis, each with its interval."""
-    with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(5.2, 0.7 + 0.5 * len(steps)))
-        reached = 1.0
-        for place, ((_, ratio), colour) in enumerate(zip(steps, SERIES, strict=False)):
-            top = reached * ratio.value
-            axes.barh(place, top - reached, left=reached, color=colour, height=0.6)
-            axes.plot([reached * ratio.low, reached * ratio.high], [place, place], color="#000000", linewidth=1.5)
-            axes.annotate(
-                f"x {ratio.value:.2f}", (max(reached, top), place), (6, 0), textcoords="offset points", va="center"
-            )
-            reached = top
-        axes.set_yticks(range(len(steps)), [name for name, _ in steps])
-        axes.invert_yaxis()
-        logarithmic(axes, "x")
-        axes.margins(x=0.18)
-        axes.set_xlabel("times as fast as the teacher (log)")
-        return svg(figure, "The speed-up taken apart")
-
-
-def loss_curve(history: Sequence[LossEntry], title: str) -> str:
-    """Every part of the loss over the steps of one stage."""
-    curve = curve_of(title, history)
-    with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(4.4, 2.8))
-        for (name, losses), colour in zip(curve.parts.items(), SERIES, strict=False):
-            axes.plot(curve.steps, losses, color=colour, label=name, linewidth=1.5)
-        values = [loss for losses in curve.parts.values() for loss in losses]
-        if min(values) > 0 and max(values) > 10 * min(values):
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("")
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("optimiser step")
-        axes.set_ylabel("loss")
-        axes.grid(alpha=0.25)
-        axes.legend(**below(3))
-        return svg(figure, f"Loss curves of the {title} stage")
+    return plot(f"Loss curves of {', '.join(curve.name for curve in curves)}", lambda canvas: _panels(canvas, curves))
 
 
 def compared_loss_curves(curves: Sequence[Curve], title: str) -> str:
-    """The summed loss of the same stage in several runs; a file of its own."""
-    with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(5.6, 3.6))
-        for curve, colour in zip(curves, SERIES, strict=False):
-            axes.plot(curve.steps, curve.losses, color=colour, label=curve.name, linewidth=1.5)
-        logarithmic(axes, "y")
-        axes.set_xlabel(f"optimiser step of the {title} stage")
-        axes.set_ylabel("loss (log)")
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False)
-        return drawn(figure, facecolor="white")
+    """The summed loss of one stage in several runs, as an SVG file."""
+    return svg_file(lambda canvas: _compared(canvas, curves, title))
+
+
+def _compared(canvas: Canvas, curves: Sequence[Curve], title: str) -> Any:
+    figure, axes = canvas.figure(400)
+    lines = [
+        Line(
+            name=shorten(plain(curve.name), MOST_OF_WIDTH * canvas.width, canvas.font_size),
+            points=list(zip(curve.steps, curve.losses, strict=True)),
+            colour=colour,
+            dashes=dashes,
+        )
+        for curve, colour, dashes in zip(curves, SERIES, DASHES, strict=False)
+    ]
+    draw_lines(axes, lines)
+    low, high = around([loss for curve in curves for loss in curve.losses], share=0.06)
+    log_scale(axes, "y", low, high, length=320, size=canvas.font_size)
+    axes.set_xlabel(f"optimiser step of the {title} stage")
+    axes.set_title("loss", color=MUTED, fontweight="normal", fontsize=canvas.font_size)
+    finish_layout(figure)
+    label_near(figure, axes, canvas, lines)
+    return figure
+
+
+def _panels(canvas: Canvas, curves: Sequence[Curve]) -> Any:
+    columns = 1 if canvas.is_narrow else _num_columns(len(curves))
+    rows = -(-len(curves) // columns)
+    figure, grid = canvas.figure(PANEL * rows, rows, columns, squeeze=False)
+    panels = []
+    for curve, axes in zip(curves, grid.flat, strict=False):
+        lines = [
+            Line(name=part, points=list(zip(curve.steps, losses, strict=True)), colour=colour, dashes=dashes)
+            for (part, losses), colour, dashes in zip(curve.parts.items(), SERIES * 2, DASHES * 3, strict=False)
+        ]
+        _draw_panel(axes, canvas, curve, lines, canvas.width / columns - 60)
+        panels.append((axes, lines))
+    for axes in grid.flat[len(curves) :]:
+        axes.set_axis_off()
+    finish_layout(figure)
+    for axes, lines in panels:
+        label_ends(figure, axes, canvas, lines, axes.get_window_extent().x1 + 4)
+    return figure
+
+
+def _draw_panel(axes: Any, canvas: Canvas, curve: Curve, lines: Sequence[Line], width: float) -> None:
+    """A stage's curves, with room for their names on the right."""
+    draw_lines(axes, lines)
+    losses = [loss for part in curve.parts.values() for loss in part]
+    if min(losses) > 0 and max(losses) > 10 * min(losses):
+        low, high = around(losses, share=0.06)
+        log_scale(axes, "y", low, high, length=PANEL - 90, size=canvas.font_size)
+    else:
+        axes.yaxis.get_major_formatter().set_useOffset(False)
+    share = label_share(lines, canvas, width)
+    first, last = curve.steps[0], max(curve.steps[-1], curve.steps[0] + 1)
+    axes.set_xlim(first - 0.02 * (last - first), last + (last - first) * share / (1 - share))
+    most = max(2, int(width * (1 - share) / (2 * text_width(str(last), canvas.font_size))))
+    ticks = MaxNLocator(min(most, 5), integer=True).tick_values(first, last)
+    set_ticks(axes, "x", [tick for tick in ticks if first <= tick <= last])
+    axes.set_title(curve.name, fontsize=canvas.font_size)
+    axes.set_xlabel("optimiser step")
+
+
+def _num_columns(panels: int) -> int:
+    """The number of columns on a wide page."""
+    return 2 if panels in (2, 4) else min(panels, 3)

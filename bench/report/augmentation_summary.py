@@ -1,13 +1,13 @@
-"""What the report says of augmented data."""
+"""The report's lines on data augmentation."""
 
 from bench.results.document import StageResults
-from bench.results.phrases import words_for
+from bench.results.phrases import phrases_for
 from compress.data.task_types import TaskTypeName
 from compress.results import AugmentResult, LabelDrift, MaskedLMAccuracy
 
 
 def report_lines(stages: StageResults, task_type: TaskTypeName) -> list[tuple[str, str]]:
-    """The results of a run's stages of augmentation, as lines of (what, in words); none where there were none."""
+    """The results of a run's augmentation stages as names and values; none without these stages."""
     lines = []
     if stages.masked_lm is not None:
         lines.append(("masked language model", _accuracy(stages.masked_lm.accuracy)))
@@ -20,33 +20,33 @@ def report_lines(stages: StageResults, task_type: TaskTypeName) -> list[tuple[st
 
 
 def word_lines(result: AugmentResult) -> list[tuple[str, str]]:
-    """The augment stage's words and rows, as lines of (what, in words)."""
+    """The words and rows of the augment stage as names and values."""
     counts = result.counts
-    left = counts.replaceable - counts.from_masked_lm - counts.from_vectors
+    without_candidates = counts.replaceable - counts.from_masked_lm - counts.from_vectors
     replaced = counts.replaced_by_masked_lm + counts.replaced_by_vectors
-    variants = counts.variants - result.num_dropped
+    augmented = counts.variants - result.num_dropped
     num_rows = counts.rows - result.num_dropped
     lines = [
-        ("rows", f"{num_rows:,}, of which {variants:,} variants of {counts.texts:,} texts"),
+        ("rows", f"{num_rows:,}, of which {augmented:,} augmented copies of {counts.texts:,} texts"),
         (
             "words that may be replaced",
             f"{counts.replaceable:,} of {counts.words:,}, {_share(counts.replaceable, counts.words)}",
         ),
         (
-            "with candidates from",
-            f"the masked language model {_share(counts.from_masked_lm, counts.replaceable)}, word vectors "
-            f"{_share(counts.from_vectors, counts.replaceable)}; left as they are {_share(left, counts.replaceable)}",
+            "sources of candidates",
+            f"masked language model {_share(counts.from_masked_lm, counts.replaceable)}, word vectors "
+            f"{_share(counts.from_vectors, counts.replaceable)}, none "
+            f"{_share(without_candidates, counts.replaceable)}",
         ),
         (
-            "replaced in a variant",
-            f"{replaced / max(1, counts.variants):.1f} words: by the masked language model "
-            f"{_share(counts.replaced_by_masked_lm, replaced)}, by word vectors "
-            f"{_share(counts.replaced_by_vectors, replaced)}",
+            "replaced per augmented text",
+            f"{replaced / max(1, counts.variants):.1f} words: {_share(counts.replaced_by_masked_lm, replaced)} by the "
+            f"masked language model, {_share(counts.replaced_by_vectors, replaced)} by word vectors",
         ),
         (
             "duplicates",
-            f"{counts.redrawn:,} drawn again; {counts.missing:,} variants fewer than were wanted, "
-            "of texts that allow no more",
+            f"{counts.redrawn:,} sampled again; {counts.missing:,} augmented texts fewer than requested, because "
+            "their texts allow no more",
         ),
     ]
     if result.vectors is not None:
@@ -55,8 +55,8 @@ def word_lines(result: AugmentResult) -> list[tuple[str, str]]:
         lines.append(
             (
                 "word vectors",
-                f"{vectors.num_words:,} of {vectors.dimension} numbers; {vectors.num_missing:,} words "
-                f"asked for have none{missing}",
+                f"{vectors.num_words:,} of {vectors.dimension} dimensions; {vectors.num_missing:,} requested words "
+                f"have none{missing}",
             )
         )
     return lines
@@ -64,14 +64,14 @@ def word_lines(result: AugmentResult) -> list[tuple[str, str]]:
 
 def _accuracy(accuracy: MaskedLMAccuracy) -> str:
     return (
-        f"its head was trained here; of {accuracy.num_masked:,} pieces masked in held-out text {accuracy.top1:.1%} are "
-        f"the most probable, {accuracy.top15:.1%} among the first 15"
+        f"its head was trained here; of {accuracy.num_masked:,} tokens masked in held-out text, it ranks "
+        f"{accuracy.top1:.1%} first and {accuracy.top15:.1%} among the first 15"
     )
 
 
 def drift_line(drift: LabelDrift, num_dropped: int, task_type: TaskTypeName) -> tuple[str, str]:
-    """How far the teacher's answers move, as a line of (what, in words). `num_dropped`: variants that were filtered."""
-    return "label drift", words_for(task_type).about_drift(drift, num_dropped)
+    """The change of the teacher's predictions as a name and a value. `num_dropped`: augmented texts dropped."""
+    return "label drift", phrases_for(task_type).about_drift(drift, num_dropped)
 
 
 def _share(part: int, whole: int) -> str:

@@ -1,4 +1,4 @@
-"""Two runs or benchmarks compared: what differs, and whether that may be chance."""
+"""Compares two runs or benchmarks: their differences, and whether these may be chance."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,23 @@ from bench.results.document import Results
 from bench.results.measurements import Machine, Ratio
 from compress.common.errors import UserError
 
-HEADER = ("model", "score", "then", "difference", "times as fast", "then", "change", "size", "then")
+HEADER = (
+    "model",
+    "score, first",
+    "second",
+    "difference",
+    "times as fast, first",
+    "second",
+    "change",
+    "size, first",
+    "second",
+)
 Z_95 = 1.96
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsComparison:
-    """Two runs or benchmarks by their names: the rows that both have, as cells under `header`, and remarks."""
+    """Two runs or benchmarks, by name: the cells of the rows that both have, under `header`, and remarks."""
 
     names: tuple[str, str]
     header: tuple[str, ...]
@@ -26,31 +36,32 @@ class ResultsComparison:
 
 
 def compare_results(first: Results, second: Results, *, other_machine: bool) -> ResultsComparison:
-    """The rows that both results have; they are the same where all is the same that says what was measured.
+    """Compare the rows of the same system (label, variant, engine, device and precision) in both results.
 
-    Speed is that against each run's own first row, so that it is compared where both have the same. Raises UserError
-    where they were measured on other machines, unless `other_machine` says that this is meant, and where they share no
-    row.
+    Speedups are those over the first row of each benchmark. Raises UserError if the results are from two machines,
+    unless `other_machine` allows it, if their metrics differ, and if they share no row.
     """
-    there, here = (results.stages.bench for results in (first, second))
-    remarks = _machines(there.machine, here.machine, other_machine=other_machine)
-    if there.metric != here.metric:
-        raise UserError(f"{second.name}: scored by {here.metric}, {first.name} by {there.metric}")
-    before, after = ({_identity(row): row for row in bench.rows if row.latency is not None} for bench in (there, here))
+    first_bench, second_bench = first.stages.bench, second.stages.bench
+    remarks = _machines(first_bench.machine, second_bench.machine, other_machine=other_machine)
+    if first_bench.metric != second_bench.metric:
+        raise UserError(f"{second.name}: scored by {second_bench.metric}, {first.name} by {first_bench.metric}")
+    before, after = (
+        {_identity(row): row for row in bench.rows if row.latency is not None} for bench in (first_bench, second_bench)
+    )
     shared = [identity for identity in before if identity in after]
     if not shared:
         raise UserError(f"{first.name} and {second.name} have no model of the same name")
-    is_accuracy = there.metric == "accuracy"
+    is_accuracy = first_bench.metric == "accuracy"
     num_rows = [table.num_scored_rows(results) if is_accuracy else None for results in (first, second)]
     cells = [_line(before[identity], after[identity], num_rows) for identity in shared]
     for name, rows, others in ((first.name, before, after), (second.name, after, before)):
-        if left := [row.name for identity, row in rows.items() if identity not in others]:
-            remarks.append(f"only in {name}: {', '.join(left)}")
+        if unmatched := [row.name for identity, row in rows.items() if identity not in others]:
+            remarks.append(f"only in {name}: {', '.join(unmatched)}")
     return ResultsComparison(names=(first.name, second.name), header=HEADER, cells=cells, remarks=remarks)
 
 
 def _identity(row: BenchmarkRow) -> tuple[object, ...]:
-    """What makes a row of another benchmark the same system."""
+    """The fields that identify a system across benchmarks."""
     return (row.label, row.variant, row.engine, row.device, row.precision, row.compiled, row.random_head)
 
 
@@ -63,7 +74,7 @@ def _machines(first: Machine, second: Machine, *, other_machine: bool) -> list[s
     differ = [f"{name}: {one} and {other}" for name, one, other in facts if one != other]
     if differ and not other_machine:
         raise UserError(
-            f"measured on other machines ({'; '.join(differ)}): their speeds say nothing of one another",
+            f"measured on other machines ({'; '.join(differ)}): their speeds cannot be compared",
             option="other_machine",
         )
     versions = [

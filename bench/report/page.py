@@ -1,11 +1,12 @@
-"""What a report shows, as one typed page: report.html and report.md are made from the same."""
+"""The content of a report as one typed page, from which report.html and report.md are rendered."""
 
 from dataclasses import dataclass
 
-from bench.plots import report_plots
+from bench.plots import pareto, report_plots
+from bench.plots.style import Plot
 from bench.report import augmentation_summary, parity_table, table
 from bench.report.caveats import caveats_of
-from bench.report.section import ReportSection
+from bench.report.section import ReportSection, recommended_row
 from bench.report.sections import sections
 from bench.report.table import Table
 from bench.results.benchmark import BenchmarkRow, BenchResult
@@ -14,14 +15,14 @@ from bench.results.measurements import Machine, MachineSettings
 from compress.data.metrics import Metric
 from compress.results import SplitScores, TrainingResult
 
-MOST_SCORES_SHOWN = 8
+MOST_SCORES_LISTED = 8
 
-Lines = list[tuple[str, str]]  # what, and its value in words
+Lines = list[tuple[str, str]]  # names and their values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """A figure of the headline, and what it is."""
+    """A figure of the headline, and its meaning."""
 
     figure: str
     what: str
@@ -29,7 +30,7 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Sentences:
-    """Sentences under a title. `is_open`: to be read without being asked for."""
+    """Sentences under a title. `is_open`: not folded."""
 
     title: str
     sentences: list[str]
@@ -38,7 +39,7 @@ class Sentences:
 
 @dataclass(frozen=True, kw_only=True)
 class ParityPart:
-    """The parity ledger on `num_rows` dev rows. `meanings`: of its columns."""
+    """The parity table on `num_rows` dev rows. `meanings`: of its columns; `explained`: each variant in sentences."""
 
     num_rows: int
     table: Table
@@ -48,10 +49,10 @@ class ParityPart:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPage:
-    """A report. Lists are empty, and other parts None, where a run or benchmark has nothing of the kind.
+    """A report. A list is empty, and another part None, if the run or benchmark has no such results.
 
-    `num_rows`: of a run's splits. `method`: how the benchmark was done, in words. `scatter`, `curves`: SVG.
-    `after_stages`: scores of teacher and student after each stage. `use`: commands that try the recommended variant.
+    `num_rows`: of a run's splits. `method`: how the benchmark measured. `pareto`: accuracy against latency.
+    `after_stages`: scores of teacher and student after each stage. `use`: commands that try the recommended bundle.
     """
 
     name: str
@@ -59,14 +60,14 @@ class ReportPage:
     num_rows: SplitSizes | None
     tiles: list[Tile]
     gate: list[str]
-    cautions: list[str]
+    caveats: list[str]
     remarks: list[str]
     method: str
     rows: Table
-    scatter: str | None
+    pareto: Plot | None
     sections: list[ReportSection]
     parity: ParityPart | None
-    curves: list[str]
+    curves: Plot | None
     training: Table
     after_stages: Table
     augmentation: Lines
@@ -76,26 +77,27 @@ class ReportPage:
 
 
 def page_of(results: Results) -> ReportPage:
-    """The page that shows these results."""
+    """The report on these results."""
     stages, run = results.stages, results.run
     bench = stages.bench
     trainings = {name: training for name, training in stages.trainings().items() if training.history}
+    best = recommended_row(bench, _recommended(stages))
     return ReportPage(
         name=results.name,
         metric=results.metric,
         num_rows=None if run is None else run.num_rows,
-        tiles=_tiles(stages),
+        tiles=[] if best is None else _tiles(bench, best),
         gate=[] if run is None else run.gate,
-        cautions=caveats_of(results),
+        caveats=caveats_of(results),
         remarks=[] if run is None else run.remarks,
         method=_method(bench),
         rows=table.benchmark_table(results),
-        scatter=report_plots.accuracy_against_latency(bench),
+        pareto=pareto.accuracy_against_latency(bench, None if best is None else best.id),
         sections=sections(bench, _recommended(stages)),
         parity=_parity(results),
-        curves=[report_plots.loss_curve(training.history, name) for name, training in trainings.items()],
+        curves=report_plots.loss_curves({name: training.history for name, training in trainings.items()}),
         training=Table(
-            header=("stage", "steps", "time", f"{results.metric} on dev, each epoch"),
+            header=("stage", "steps", "time", f"{results.metric} on dev after each epoch"),
             cells=[_training(name, training) for name, training in trainings.items()],
         ),
         after_stages=_after_stages(results),
@@ -107,7 +109,7 @@ def page_of(results: Results) -> ReportPage:
 
 
 def machine_lines(machine: Machine) -> Lines:
-    """A machine in words."""
+    """A machine as names and values."""
     gpu = machine.gpu
     return [
         ("processor", f"{machine.cpu}, {machine.usable_cores} of {machine.logical_cores} logical cores"),
@@ -126,49 +128,29 @@ def machine_lines(machine: Machine) -> Lines:
     ]
 
 
-def _tiles(stages: StageResults) -> list[Tile]:
-    """The headline: the recommended variant against the teacher in torch."""
-    teacher, best = stages.bench.rows[0], _recommended_row(stages)
-    if best is None or best.speedup is None:
-        return []
-    tiles = [
-        Tile(figure=f"x {best.speedup.value:.1f}", what="as fast as the teacher"),
-        Tile(figure=f"x {teacher.size_bytes / best.size_bytes:.1f}", what="smaller on disk"),
-        Tile(figure=table.megabytes(best.size_bytes), what=best.name),
-    ]
+def _tiles(bench: BenchResult, best: BenchmarkRow) -> list[Tile]:
+    """The headline: the recommended variant compared with the teacher in torch."""
+    teacher, speedup = bench.rows[0], best.speedup
+    tiles = []
     if best.score is not None and teacher.score:
-        kept = f"{best.score / teacher.score:.1%}"
-        tiles.insert(0, Tile(figure=kept, what=f"of the teacher's {stages.bench.metric} kept"))
+        tiles.append(Tile(figure=f"{best.score / teacher.score:.1%}", what=f"of the teacher's {bench.metric} kept"))
+    if speedup is not None:
+        tiles.append(Tile(figure=f"{speedup.value:.1f}x", what="as fast as the teacher"))
+    tiles.append(Tile(figure=f"{teacher.size_bytes / best.size_bytes:.1f}x", what="smaller on disk"))
+    tiles.append(Tile(figure=table.megabytes(best.size_bytes), what=best.name))
     return tiles
 
 
 def _recommended(stages: StageResults) -> str | None:
-    """The variant to take: the recommended one; where nothing was timed, the first that passed."""
+    """The recommended variant, or the first that passed if nothing was timed. None without an export."""
     if stages.export is None:
         return None
     passed = (name for name, variant in stages.export.variants.items() if not variant.failures)
     return stages.export.recommended or next(passed, None)
 
 
-def _recommended_row(stages: StageResults) -> BenchmarkRow | None:
-    """The row of the variant to take, on the device of the teacher's row, where it was timed."""
-    chosen, rows = _recommended(stages), stages.bench.rows
-    return next(
-        (
-            row
-            for row in rows
-            if chosen is not None
-            and row.role == "student"
-            and row.variant == chosen
-            and row.device == rows[0].device
-            and row.speedup is not None
-        ),
-        None,
-    )
-
-
 def _use(stages: StageResults, *, takes_pairs: bool) -> list[str]:
-    """Commands that try the recommended variant, from the folder of the report."""
+    """Commands that try the recommended bundle from the folder of the report."""
     chosen = _recommended(stages)
     if chosen is None:
         return []
@@ -185,17 +167,22 @@ def _use(stages: StageResults, *, takes_pairs: bool) -> list[str]:
 def _method(bench: BenchResult) -> str:
     protocol, control, first = bench.protocol, bench.aa_control, bench.rows[0].latency
     if protocol.restart_every < protocol.rounds:
-        restarts = f"after every {protocol.restart_every} of {protocol.rounds} rounds each goes on in a new one"
+        restarts = f"every process is replaced after {protocol.restart_every} of {protocol.rounds} rounds"
         over = "processes"
     else:
-        restarts, over = "each in one process throughout", "visits (what another process would change is left out)"
-    itself = "" if control is None else f" {bench.row(control.id).name} against itself: {table.ratio(control.ratio)}."
+        restarts = "each model keeps one process throughout"
+        over = "visits (it leaves out differences between processes)"
+    aa_control = ""
+    if control is not None:
+        aa_control = (
+            f" A/A control: {bench.row(control.id).name} compared with itself gives {table.ratio(control.ratio)}."
+        )
     return (
-        f"Text to label at batch 1 on the task's own lengths: tokenise, run, pick the label. Every model in a process "
-        f"of its own, {protocol.num_threads} threads each, visited in turn in random order for "
-        f"{protocol.texts_per_visit} texts, {0 if first is None else first.n} calls in all; {restarts}. Times as fast: "
-        f"against the first row of the device, paired by visit, with the 95 % interval over the {over}.{itself} "
-        f"Texts/s: with {protocol.throughput_texts} at hand."
+        "Latency is from text to label at batch 1: tokenise, run the model, pick the label. The texts are the task's "
+        f"own. Each model runs in its own process with {protocol.num_threads} threads. The models are interleaved in "
+        f"random order, {protocol.texts_per_visit} texts per visit and {0 if first is None else first.n} calls in all; "
+        f"{restarts}. Times as fast compares with the first row of the same device, paired by visit. Its 95 % interval "
+        f"is over {over}.{aa_control} Texts/s is with batches of {protocol.throughput_texts} texts available at once."
     )
 
 
@@ -219,16 +206,16 @@ def _parity(results: Results) -> ParityPart | None:
 def _training(stage: str, training: TrainingResult) -> tuple[str, ...]:
     scores = _scores(training.dev_scores)
     if stage == "masked_lm":
-        scores += " (top 1, held-out text)"
+        scores += " (top-1 accuracy on held-out text)"
     if training.best_epoch == 0:
-        scores += " (none as good as before: kept as it was)"
-    cut_off = f" from step {training.resumed_at_step} on" if training.resumed_at_step else ""
-    return (stage, str(training.num_steps), f"{training.seconds:.0f} s{cut_off}", scores)
+        scores += " (no epoch beat the initial weights, which were kept)"
+    resumed = f" from step {training.resumed_at_step} on" if training.resumed_at_step else ""
+    return (stage, str(training.num_steps), f"{training.seconds:.0f} s{resumed}", scores)
 
 
 def _scores(each_epoch: list[float]) -> str:
-    """One after another; of many the first, the best and the last."""
-    if len(each_epoch) <= MOST_SCORES_SHOWN:
+    """All scores if they are few; otherwise the first, the best and the last."""
+    if len(each_epoch) <= MOST_SCORES_LISTED:
         return " ".join(f"{score:.3f}" for score in each_epoch) or "-"
     best = max(each_epoch)
     return (
@@ -238,19 +225,19 @@ def _scores(each_epoch: list[float]) -> str:
 
 
 def _after_stages(results: Results) -> Table:
-    """Teacher, and student after each stage: the metric on dev and test, under their names where they have their own.
+    """The metric of the teacher, and of the student after each stage, on dev and test.
 
-    (MNLI: chosen on the matched dev rows, and reported on the mismatched ones too.)
+    The header has the data set's own names of the splits, if it has any (as MNLI: matched and mismatched).
     """
     stages, run = results.stages, results.run
-    first = "as it came" if stages.general is None else "after general distillation"
+    start = "before distillation" if stages.general is None else "after general distillation"
     rows: list[tuple[str, SplitScores | None]] = []
     if stages.teacher is not None:
         rows.append(("teacher", stages.teacher.scores))
     if stages.intermediate is not None:
         rows += [
-            (f"student {first}, under the teacher's head", stages.intermediate.scores_before),
-            ("student after the intermediate stage, under the teacher's head", stages.intermediate.scores),
+            (f"student {start}, with the teacher's head", stages.intermediate.scores_before),
+            ("student after the intermediate stage, with the teacher's head", stages.intermediate.scores),
         ]
     if stages.prediction is not None:
         rows.append(("student after the prediction stage", stages.prediction.scores))
@@ -266,13 +253,13 @@ def _after_stages(results: Results) -> Table:
 
 
 def _digests(bench: BenchResult) -> str:
-    texts, code = (digest[:12] if digest else "not taken" for digest in (bench.texts_sha256, bench.code_sha256))
-    return f"texts {texts}, code {code}; of each model, and in full, in results.json"
+    texts, code = (digest[:12] if digest else "not computed" for digest in (bench.texts_sha256, bench.code_sha256))
+    return f"texts {texts}, code {code} (results.json has them in full, and those of each model)"
 
 
 def _settings(settings: MachineSettings) -> str:
     quota = settings.quota_cores
     return (
-        f"frequency governor {settings.governor or 'not told'}, quota {f'{quota:g} cores' if quota else 'none'}, "
-        f"{settings.physical_cores or '?'} physical cores, SMT {settings.smt or 'not told'}"
+        f"frequency governor {settings.governor or 'not reported'}, quota {f'{quota:g} cores' if quota else 'none'}, "
+        f"{settings.physical_cores or '?'} physical cores, SMT {settings.smt or 'not reported'}"
     )

@@ -1,33 +1,51 @@
-"""A section of the report, and how it names what was measured."""
+"""A section of the report, and what all sections share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bench.plots.style import Plot
 from bench.report import table
 from bench.report.table import Table
-from bench.results.benchmark import TEXTS
+from bench.results.benchmark import TEXTS, BenchmarkRow, BenchResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSection:
-    """A part of the report. `plots`: SVG."""
+    """A section of the report. `note`: how to read its figures."""
 
     title: str
-    words: str
-    plots: list[str] = field(default_factory=list)
+    note: str
+    plots: list[Plot] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
 
 
-def place_name(place: str) -> str:
-    """An input of the breakdown or a shape, in words."""
-    return "text to label" if place == TEXTS else place.replace("x", " x ")
+def input_name(key: str) -> str:
+    """The name of an input: TEXTS, or a shape of the grid."""
+    return "text to label" if key == TEXTS else key.replace("x", " x ")
+
+
+def recommended_row(bench: BenchResult, variant: str | None) -> BenchmarkRow | None:
+    """The row of the student's recommended variant on the device of the first row; None if it was not timed."""
+    rows = bench.rows
+    return next(
+        (
+            row
+            for row in rows
+            if variant is not None
+            and row.role == "student"
+            and row.variant == variant
+            and row.device == rows[0].device
+            and row.speedup is not None
+        ),
+        None,
+    )
 
 
 def as_markdown(parts: Sequence[ReportSection]) -> list[str]:
-    """The sections without their plots."""
+    """The sections as Markdown, without their plots."""
     lines = []
     for section in parts:
-        lines += [f"## {section.title}", section.words]
+        lines += [f"## {section.title}", section.note]
         for each in section.tables:
             lines += ["", table.markdown(each)]
     return lines

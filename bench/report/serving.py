@@ -1,4 +1,4 @@
-"""The report's sections on serving: what more threads are worth, and models under load."""
+"""The report's sections on serving: thread scaling and load."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,19 +10,19 @@ from bench.results.benchmark import BenchmarkRow, BenchResult
 from bench.results.measurements import LoadResult, ThreadPoint
 
 
-def threads(bench: BenchResult) -> ReportSection | None:
-    """Each system with each number of threads; None where that was not measured."""
+def threads(bench: BenchResult, recommended: int | None) -> ReportSection | None:
+    """Each system with each number of threads; None if that was not measured. `recommended`: the id of the row."""
     if bench.thread_counts is None:
         return None
-    plot = speed_plots.latency_by_threads(bench)
+    plot = speed_plots.latency_by_threads(bench, recommended)
     counts = [str(count) for count in bench.thread_counts]
     header = ("model", *(f"{count} thread{'s' * (count != '1')}" for count in counts))
     swept = [row for row in bench.rows if row.threads is not None]
     return ReportSection(
-        title="What more threads are worth",
-        words="From text to label, median milliseconds, and times as fast as itself with the fewest threads; then "
-        "texts a second with all at hand; then times as fast as the first model with as many threads. Every model with "
-        "each number of threads takes part in one interleaved run.",
+        title="Thread scaling",
+        note="First table: median milliseconds from text to label, and how many times as fast as the same model with "
+        "the fewest threads. Second table: texts per second, in batches. Third table: how many times as fast as the "
+        "first model with the same number of threads. All models and thread counts ran interleaved.",
         plots=[] if plot is None else [plot],
         tables=[
             Table(header=header, cells=[_at_counts(row, counts, cell) for row in swept])
@@ -32,7 +32,7 @@ def threads(bench: BenchResult) -> ReportSection | None:
 
 
 def _at_counts(row: BenchmarkRow, counts: Sequence[str], cell: Callable[[ThreadPoint], str]) -> tuple[str, ...]:
-    """A row's cells, one for each count."""
+    """The cells of a row, one for each thread count."""
     assert row.threads is not None
     if row.threads.error is not None:
         return (row.name, f"not measured: {row.threads.error}", *["-"] * (len(counts) - 1))
@@ -52,23 +52,23 @@ def _speedup_over_first_at(point: ThreadPoint) -> str:
     return "-" if point.speedup_over_first is None else f"x{table.ratio(point.speedup_over_first)}"
 
 
-def load(bench: BenchResult) -> ReportSection | None:
-    """Rates of texts, and those at which the bound held; None where that was not measured."""
+def load(bench: BenchResult, recommended: int | None) -> ReportSection | None:
+    """The throughput of each system, and the load at which its latency stays within the bound; None if not measured."""
     test = bench.load
     if test is None:
         return None
-    plot = speed_plots.latency_under_load(bench.rows, test.bound_ms)
+    plot = speed_plots.latency_under_load(bench, recommended, test.bound_ms)
     bound = f"99 of 100 within {test.bound_ms:g} ms"
     return ReportSection(
         title="Under load",
-        words=f"Texts a second. One at a time: each of {test.processes} processes (threads: "
-        f"{bench.protocol.num_threads} each) answers the next text as soon as the last is done. All at hand: in "
-        "batches. Then the highest rate of Poisson arrivals tried at which the bound held, latency counted from when a "
-        "text arrived; its median and 99th percentile, in ms.",
+        note=f"Texts per second. Closed loop: each process gets its next text as soon as it has finished the last "
+        f"(processes: {test.processes}, with {bench.protocol.num_threads} threads each). In batches: all texts are "
+        f"available at once. {bound}: the highest rate tried at which 99 % of the texts met this bound, with Poisson "
+        "arrivals. Latency counts from the arrival of a text; p50 and p99 are its percentiles at that rate, in ms.",
         plots=[] if plot is None else [plot],
         tables=[
             Table(
-                header=("model", "one at a time", "all at hand", bound, "p50", "p99", "texts"),
+                header=("model", "closed loop", "in batches", bound, "p50", "p99", "texts"),
                 cells=[(row.name, *_under_load(row.load)) for row in bench.rows if row.load is not None],
             )
         ],
@@ -76,7 +76,7 @@ def load(bench: BenchResult) -> ReportSection | None:
 
 
 def _under_load(result: LoadResult) -> Iterator[str]:
-    """The cells behind the row's name."""
+    """The cells after the row's name."""
     if result.error is not None:
         yield from (f"not measured: {result.error}", *["-"] * 5)
         return
@@ -84,7 +84,7 @@ def _under_load(result: LoadResult) -> Iterator[str]:
     at = next((probe for probe in result.probes if probe.rate == result.highest), None)
     if at is None:
         lowest = min((probe.rate for probe in result.probes), default=None)
-        yield from ("none" if lowest is None else f"none, of {lowest:.0f} and more", "-", "-", "-")
+        yield from ("none" if lowest is None else f"none from {lowest:.0f} up", "-", "-", "-")
         return
     p99_ms = at.latency.p99_ms
     yield f"{at.rate:.0f}"

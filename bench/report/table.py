@@ -1,4 +1,4 @@
-"""The benchmark as text cells, the same in the terminal, in Markdown and in HTML."""
+"""The benchmark as a table of text, the same in the terminal, in Markdown and in HTML."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,40 +8,40 @@ from bench.results.document import Results
 from bench.results.measurements import Ratio, Summary
 
 HEADER = ("model", "size", "parameters", "score", "ms, median", "p90", "p95", "p99", "times as fast", "texts/s")
-SHORT_REASON = 16  # letters of an error that fit into a column; longer ones are reported below the table
+SHORT_REASON = 16  # characters of an error that fit into a column; longer errors are printed below the table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Text cells: every row has as many as the header."""
+    """Cells of text: every row has as many as the header."""
 
     header: tuple[str, ...]
     cells: list[tuple[str, ...]]
 
 
 def benchmark_table(results: Results) -> Table:
-    """One row for each system, the absent ones last."""
+    """One row for each system; systems that were not measured come last."""
     bench = results.stages.bench
     cells = [*map(_cells, bench.rows), *map(_absent_cells, bench.absent)]
     return Table(header=_header(bench, scored_rows(results)), cells=cells)
 
 
 def _header(bench: BenchResult, split: str) -> tuple[str, ...]:
-    """HEADER with the metric's name and the rows it was taken on."""
+    """HEADER with the name of the metric and of the split it was computed on."""
     is_scored = any(row.score is not None for row in bench.rows)
     metric = f"{bench.metric} ({split})" if is_scored else "score"
     return tuple(metric if name == "score" else name for name in HEADER)
 
 
 def scored_rows(results: Results) -> str:
-    """Which rows the scores were taken on."""
+    """The split that the scores were computed on."""
     if results.run is None:
         return "--data"
     return "dev" if results.run.selected_on_test else "test"
 
 
 def num_scored_rows(results: Results) -> int | None:
-    """How many rows those are; None for a benchmark alone."""
+    """The number of rows that the scores were computed on; None for a benchmark without a run."""
     if results.run is None:
         return None
     sizes = results.run.num_rows
@@ -49,7 +49,7 @@ def num_scored_rows(results: Results) -> int | None:
 
 
 def by_shape(bench: BenchResult) -> Table:
-    """The model alone, milliseconds and speed-up by the shape of its input."""
+    """Latency and speedup of the model only, by the shape of its input."""
     cells = [
         (
             row.name,
@@ -72,7 +72,7 @@ def ratio(value: Ratio | None) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A Markdown table, numbers to the right."""
+    """A Markdown table with numbers aligned right."""
     lines: list[Sequence[str]] = [table.header, ["---", *["---:"] * (len(table.header) - 1)], *table.cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

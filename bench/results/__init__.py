@@ -1,1 +1,1 @@
-"""results.json as typed records."""
+"""Typed records of results.json."""

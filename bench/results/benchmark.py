@@ -1,4 +1,4 @@
-"""The rows of a benchmark: what each measures, and every figure of it; loads no runtime."""
+"""Typed records of a benchmark's rows: the systems and all their figures. Loads no inference runtime."""
 
 from dataclasses import dataclass, field
 from itertools import chain
@@ -27,12 +27,12 @@ Engine = Literal["torch", "onnxruntime", "openvino", "scikit-learn"]
 Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16", "fp16", "int8", "int4"]
 Step = Literal["distillation", "runtime", "quantisation", "total"]
-TEXTS = "texts"  # the task's own texts, from text to label; other keys of `*_by_input` are shapes of the grid
+TEXTS = "texts"  # key of the task's own texts, from text to label; other keys of `*_by_input` are shapes of the grid
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeByPart:
-    """Bytes on disk by part; they add up to the whole."""
+    """Bytes on disk by part. They add up to the total size."""
 
     embedding: int
     encoder: int
@@ -42,7 +42,7 @@ class SizeByPart:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedupStep:
-    """One factor of a speed-up: what changed from one system to the next, and the ratio. `total`: all together."""
+    """One factor of a speedup: the change from one system to the next, and the ratio. `total`: all steps together."""
 
     step: Step
     ratio: Ratio
@@ -50,7 +50,7 @@ class SpeedupStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How many times as fast as another row, named by its `id`."""
+    """The speedup over another row, which is given by its `id`."""
 
     other: int
     ratio: Ratio
@@ -58,10 +58,10 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """What one row of a benchmark measures.
+    """The system that one row measures.
 
-    `label`: what its user calls it. `variant`: of a bundle, as in bundle.json; `precision`: of its weights. `compiled`:
-    by torch.compile. `random_head`: an encoder that was not fine-tuned, timed with a head of random weights.
+    `label`: the user's name for it. `variant`: the variant of a bundle, as in bundle.json. `precision`: of the weights.
+    `compiled`: with torch.compile. `random_head`: an encoder without fine-tuning, timed with a head of random weights.
     """
 
     label: str
@@ -75,7 +75,7 @@ class System:
 
     @property
     def name(self) -> str:
-        """For people alone: no code looks a row up by it."""
+        """The display name. No code identifies a row by it."""
         device = ", CUDA" if self.device == "cuda" else ""
         if self.role in ("baseline", "peer"):
             return self.label + device
@@ -87,14 +87,14 @@ class System:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkRow(System):
-    """One system with its figures. Speed-ups are over the first row of the same device: above 1 is faster than it.
+    """One system with its figures. Speedups are over the first row on the same device; above 1 means faster.
 
-    `id`: by which other rows refer to it. `score_interval`: 95 %, of the rows' number. `latency`: from text to label at
-    batch 1, on the task's own lengths; `latency_by_boundary`: of the same calls, what lies within narrower boundaries.
-    `latency_by_shape`: the model alone, by the grid's shapes. `texts_per_s`: when all are at hand; `cores_used`
-    meanwhile. `cold_start`: the median of `num_cold_starts`. `breakdown_by_input`: the factors of its speed-up over the
-    teacher; `comparisons_by_input`: against other rows; both by input, TEXTS or a shape of the grid. `error`: why there
-    is nothing more in the row.
+    `id`: identifies the row for other rows. `score_interval`: 95 %, over rows. `latency`: from text to label at batch
+    size 1, on the task's own texts; `latency_by_boundary`: the inner parts of the same calls. `latency_by_shape`: the
+    model without tokenisation, by shape of the grid. `texts_per_s`: with all texts available at once; `cores_used`:
+    during this test. `cold_start`: median of `num_cold_starts`. `breakdown_by_input`: the factors of the speedup over
+    the teacher; `comparisons_by_input`: speedups over other rows; both by TEXTS or shape. `error`: the reason if the
+    row has no figures.
     """
 
     id: int
@@ -127,7 +127,7 @@ class BenchmarkRow(System):
 
 @dataclass(frozen=True, kw_only=True)
 class AbsentSystem:
-    """A system that would have taken part, and why it did not."""
+    """A system that could not take part, and the reason."""
 
     name: str
     reason: str
@@ -135,7 +135,10 @@ class AbsentSystem:
 
 @dataclass(frozen=True, kw_only=True)
 class AAControl:
-    """The row `id` measured twice in the same run: their ratio, and whether its interval holds 1, as it must."""
+    """The A/A control: the row `id` measured twice in the same run.
+
+    `ratio`: between the two measurements. `is_valid`: whether its interval contains 1, as it should.
+    """
 
     id: int
     ratio: Ratio
@@ -144,8 +147,9 @@ class AAControl:
 
 @dataclass(frozen=True, kw_only=True)
 class TextLengths:
-    """Tokens of the texts. `padding`: share of padding in batches of 32 as the texts come, and `padding_sorted` in
-    batches of similar length.
+    """Lengths of the texts in tokens.
+
+    `padding`: share of padding in batches of 32 in the original order; `padding_sorted`: in batches of similar length.
     """
 
     mean: float
@@ -157,10 +161,11 @@ class TextLengths:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchResult:
-    """The benchmark. `grid`: shapes (texts x tokens) on which the model alone is timed. `ceilings`, `load` and
-    `thread_counts` are None where that was not asked for. Digests are SHA-256 in hex: of the texts and labels, and of
-    our own code; None where they were not taken. Raises ValueError without rows, and where
-    an `id` is not that of exactly one row.
+    """The result of a benchmark.
+
+    `grid`: shapes (texts x tokens) on which the model is timed without tokenisation. `ceilings`, `load` and
+    `thread_counts`: None if not requested. `texts_sha256`: digest of texts and labels; `code_sha256`: of our own code;
+    both in hex, None if not computed. Raises ValueError if there are no rows, or if an `id` is duplicate or unknown.
     """
 
     machine: Machine
@@ -180,13 +185,13 @@ class BenchResult:
 
     def __post_init__(self) -> None:
         if not self.rows:
-            raise ValueError("expected at least one row")
+            raise ValueError("expected at least one row, got none")
         ids = [row.id for row in self.rows]
-        references = {each.other for row in self.rows for each in chain(*row.comparisons_by_input.values())}
+        references = {comparison.other for row in self.rows for comparison in chain(*row.comparisons_by_input.values())}
         if self.aa_control is not None:
             references.add(self.aa_control.id)
         if len(set(ids)) < len(ids) or not references <= set(ids):
-            raise ValueError(f"expected references to one row each, got {sorted(references)} for the ids {ids}")
+            raise ValueError(f"expected unique row ids and references to them, got {ids} and {sorted(references)}")
 
     def row(self, row_id: int) -> BenchmarkRow:
         """The row with this id."""

@@ -1,7 +1,7 @@
-"""results.json: one typed document for a run or a benchmark; reading, writing and its JSON Schema.
+"""results.json as one typed document for a run or a benchmark: reading, writing, JSON Schema.
 
-What the stages report is defined where it is made: `compress.results` (training), `export.results` (parity and
-variants), `bench.results.measurements` and `bench.results.benchmark` (the benchmark).
+The records of each stage are defined in `compress.results` (training), `export.results` (parity and variants),
+`bench.results.measurements` and `bench.results.benchmark`.
 """
 
 import json
@@ -32,13 +32,13 @@ from compress.results import (
 )
 from export.results import ExportResult
 
-FORMAT_VERSION: Literal[5] = 5  # changes whenever a reader of the version before would misread it
+FORMAT_VERSION: Literal[5] = 5  # increases whenever an older reader would misread the file
 FILE = "results.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSizes:
-    """Rows of each split."""
+    """Number of rows in each split."""
 
     train: int
     dev: int
@@ -49,9 +49,9 @@ class SplitSizes:
 class RunFacts:
     """The task and the student of a run.
 
-    `selected_on_test`: there were too few rows for a test split, so that the scores are of the rows that chose the
-    checkpoints. `split_names`: where the data have their own. `most_common_label`: its share of the test rows; None
-    where labels are values. `gate`: what was not good enough to ship, in words; empty when all is well.
+    `selected_on_test`: whether there were too few rows for a test split, so that checkpoints were selected on the
+    scored rows. `split_names`: the data set's own names of the splits, if any. `most_common_label`: share of the most
+    common label in the test rows; None for a regression. `gate`: the failures of variants, as text; empty if none.
     """
 
     smoke: bool
@@ -67,7 +67,7 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
-    """How to make the same again. `recipe`: with every default filled in; None for a benchmark alone."""
+    """How to reproduce the results. `recipe`: with all defaults filled in; None for a benchmark without a run."""
 
     words: str
     command: str
@@ -76,8 +76,10 @@ class Reproduce:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedShape:
-    """A row of TinyBERT's Table 1 (Jiao et al. 2020): millions of parameters, 10^9 operations, and how many times as
-    fast as BERT-base on an NVIDIA K80; None where the paper leaves it out.
+    """A row of Table 1 in the TinyBERT paper (Jiao et al. 2020).
+
+    `parameters`: in millions. `operations`: in 10^9. `times`: speedup over BERT-base on an NVIDIA K80; None if the
+    paper does not give it.
     """
 
     parameters: float
@@ -87,7 +89,7 @@ class PublishedShape:
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeComparison:
-    """That row compared with what was counted and timed here, in the same units."""
+    """A row of the paper compared with our counts and timings, in the same units."""
 
     name: str
     paper: PublishedShape
@@ -98,7 +100,7 @@ class ShapeComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class StageResults:
-    """What each stage reports; None for a stage that the run does not have. A benchmark alone has `bench`."""
+    """The result of each stage; None for stages that did not run. A benchmark without a run has only `bench`."""
 
     teacher: TeacherResult | None = None
     general: GeneralResult | None = None
@@ -111,11 +113,11 @@ class StageResults:
 
     @classmethod
     def of_json(cls, reported: Mapping[str, JsonValue], export: ExportResult) -> "StageResults":
-        """From what the stages of a run reported, as plain values; `export`: after the gate."""
+        """Parse the results of a run's stages from JSON values. `export` replaces the export result after the gate."""
         return replace(TypeAdapter(cls).validate_python(reported), export=export)
 
     def trainings(self) -> dict[str, TrainingResult]:
-        """The trainings of the stages that trained, in their order."""
+        """The training results of the stages that trained, in order."""
         stages = {
             "teacher": self.teacher,
             "general": self.general,
@@ -128,9 +130,10 @@ class StageResults:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """The whole of results.json. `run` is None for a benchmark alone. `stage_seconds`: of each stage of a run.
+    """The content of results.json.
 
-    `shapes`: of `bench-shapes`, the paper's figures compared with those measured here.
+    `run`: None for a benchmark without a run. `stage_seconds`: duration of each stage of a run. `shapes`: comparison
+    of the shape benchmark with the paper's figures.
     """
 
     format_version: Literal[5] = FORMAT_VERSION
@@ -150,19 +153,19 @@ def _adapter() -> TypeAdapter[Results]:
 
 
 def results_schema() -> Mapping[str, Any]:
-    """JSON Schema of results.json and of `bench --json`, draft 2020-12."""
+    """The JSON Schema (draft 2020-12) of results.json and of `bench --json`."""
     schema = _adapter().json_schema(mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Results of PocketBERT", **schema}
 
 
 def read_results(folder: Path) -> Results:
-    """The results.json of a run or benchmark. Raises UserError where there is none that this version can read."""
+    """Read the results.json of a run or benchmark. Raises UserError if it is missing or unreadable."""
     path = folder / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content["format_version"]
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; a run writes it when its last stage is done") from error
+        raise UserError(f"{path}: no such file; a run writes it after its last stage") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: no readable results ({type(error).__name__}: {error}); run the recipe again"
@@ -170,16 +173,16 @@ def read_results(folder: Path) -> Results:
     if version != FORMAT_VERSION:
         raise UserError(
             f"{path}: got format version {version}, expected {FORMAT_VERSION}; run the recipe or benchmark again into "
-            "another folder (--output), or use the PocketBERT that wrote it"
+            "another folder (--output), or use the PocketBERT version that wrote it"
         )
     try:
         return _adapter().validate_python(content)
     except ValidationError as error:
         raise UserError(
-            f"{path}: a part is missing or not as it was written ({first_invalid(error)}); run the recipe again"
+            f"{path}: a key is missing or invalid ({first_invalid(error)}); run the recipe again"
         ) from error
 
 
 def write_results(results: Results, folder: Path) -> None:
-    """Write results.json into a folder, atomically."""
+    """Write results.json into a folder atomically."""
     write_json(folder / FILE, to_jsonable_python(results))

@@ -1,4 +1,4 @@
-"""The measurements of a benchmark as plain typed records: the machine, the protocol, latencies, ratios, load."""
+"""Typed records of a benchmark's measurements: machine, protocol, latencies, ratios and load."""
 
 from dataclasses import dataclass, field
 
@@ -9,9 +9,11 @@ from export.machine_facts import MachineSettings as MachineSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """`busy_cores`: cores in use in the second before the benchmark began. `stolen`: share of the cores' time that a
-    hypervisor gave to others meanwhile. `throttled`: how often the kernel held this control group or a core back; None
-    where it does not say.
+    """Activity of other processes on the machine.
+
+    `busy_cores`: cores in use in the second before the benchmark. `stolen`: share of CPU time that a hypervisor took
+    away during the benchmark. `throttled`: how often the kernel throttled this control group or a core during the
+    benchmark; None if it does not count this.
     """
 
     busy_cores: float
@@ -23,12 +25,14 @@ class Noise:
 class Protocol:
     """How much is measured.
 
-    Systems are visited in turn, in an order drawn anew each time, and each visit is short: what slows the machine for a
-    second slows all of them. A round has `texts_per_round` single texts, `texts_per_visit` in a visit; `repeats` calls
-    for each shape of the grid (of batches, `batch_repeats`), a visit each; and a visit with `throughput_texts` texts at
-    hand at once. A visit begins with calls that are not counted. `warm_up_s`: at most, before a model's first texts and
-    before each shape; it ends when the median is stable. `restart_every`: rounds, after which each model goes on in a
-    new process, because a process is a little faster or slower than another for as long as it lives.
+    Systems are interleaved in random order, in short visits, so that a brief slowdown of the machine affects all of
+    them. A round has three parts: `texts_per_round` single texts, `texts_per_visit` per visit; one visit per shape of
+    the grid; and one visit with `throughput_texts` texts at once. `repeats`: calls per visit of a shape;
+    `batch_repeats`: the same for batches. Each visit begins with calls that do not count.
+
+    `warm_up_s`: longest warm-up in seconds, before a model's first texts and before each shape. It ends as soon as the
+    median is stable. `restart_every`: each model continues in a new process after this number of rounds, because a
+    process has a slightly different speed for its whole life.
     """
 
     num_threads: int
@@ -45,7 +49,7 @@ class Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Percentile:
-    """Milliseconds, with the 95 % interval of order statistics (it needs no assumption on how latencies are spread)."""
+    """A percentile in milliseconds, with its distribution-free 95 % interval from order statistics."""
 
     value: float
     low: float
@@ -54,9 +58,9 @@ class Percentile:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Latencies of `n` calls, in milliseconds. Percentiles that so few calls do not support are None.
+    """Latencies of `n` calls, in milliseconds. A percentile is None if there are too few calls for it.
 
-    `mad_ms`: median absolute deviation from the median.
+    `mad_ms`: median absolute deviation from the median. `intervals`: by percentile, as "p90".
     """
 
     n: int
@@ -71,7 +75,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """How many times as fast as the baseline, with its 95 % interval."""
+    """A speedup over a baseline, with its 95 % interval."""
 
     value: float
     low: float
@@ -80,7 +84,7 @@ class Ratio:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyHistogram:
-    """How many calls, text to label, took between one edge and the next; milliseconds, the same edges for all rows."""
+    """Number of calls, from text to label, between adjacent edges in milliseconds. All rows share one set of edges."""
 
     edges_ms: list[float]
     counts: list[int]
@@ -88,8 +92,9 @@ class LatencyHistogram:
 
 @dataclass(frozen=True, kw_only=True)
 class ColdStart:
-    """Seconds of the parts of a process's start, files in the system's cache: the interpreter, imports, loading the
-    model, its first answer. `python_s`: None where only what follows the interpreter's start was timed.
+    """Seconds of the phases of a process start, with files in the page cache: interpreter, imports, model, first text.
+
+    `python_s`: None if timing began after the start of the interpreter.
     """
 
     python_s: float | None
@@ -99,15 +104,15 @@ class ColdStart:
 
     @property
     def total_s(self) -> float:
-        """From the start of a new process, or of its imports, to its first answer."""
+        """Seconds until the first prediction, from the first phase that was timed."""
         return (self.python_s or 0.0) + self.import_s + self.load_s + self.first_answer_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessFacts:
-    """How a system really ran, as read back from its process at the end.
+    """How a system actually ran, as its process reported at the end.
 
-    `ran_on`: the device or execution provider. `num_streams`, `versions`: of a peer, as it reports them.
+    `ran_on`: the device or execution provider. `num_streams`, `versions`: reported by peers only.
     """
 
     num_threads: int
@@ -121,8 +126,10 @@ class ProcessFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorTime:
-    """One kind of operator: median milliseconds a call, its nodes in the graph, and the operations that they do (an
-    addition and a multiplication are two), where they are products.
+    """One group of operators in a profile.
+
+    `ms`: median milliseconds per call. `num_nodes`: nodes in the graph. `operations`: operations of matrix
+    multiplications; a multiplication and an addition count as two.
     """
 
     name: str
@@ -133,7 +140,7 @@ class OperatorTime:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """A bundle on one shape (texts x tokens): median milliseconds of a call, the operations that it does, its parts."""
+    """A bundle on one shape (texts x tokens): median milliseconds and operations per call, by group of operators."""
 
     shape: str
     ms: float
@@ -143,7 +150,7 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class ProductCeiling:
-    """The fastest product of large matrices, in 10^9 operations a second, and the library that reached it."""
+    """The fastest multiplication of large matrices, in 10^9 operations per second. `by`: the library."""
 
     gops: float
     by: str
@@ -151,7 +158,7 @@ class ProductCeiling:
 
 @dataclass(frozen=True, kw_only=True)
 class Ceilings:
-    """This machine's roofline: products by precision, and memory read and written."""
+    """This machine's roofline: peak matrix multiplication by precision, and memory bandwidth (reads plus writes)."""
 
     num_threads: int
     products: dict[str, ProductCeiling]
@@ -160,11 +167,13 @@ class Ceilings:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadTest:
-    """What is asked for. `bound_ms`: that 99 of 100 answers must come within, from when the text arrived.
+    """Parameters of a load test.
 
-    `processes`: that serve a model, with the protocol's threads each; texts are dealt to them at random, as by a
-    balancer that knows nothing of them. `probe_s`, `probe_texts`: how long a rate is held at least, and for how many
-    texts; their arrivals are a Poisson process. `probes`: how many rates are tried.
+    `bound_ms`: limit of the 99th percentile of latency, counted from the arrival of the text. `processes`: processes
+    that serve a model, each with the protocol's threads. Texts are assigned to them at random, as by a load balancer
+    without feedback. A probe tries one rate with Poisson arrivals, for at least `probe_s` seconds and `probe_texts`
+    texts. `probes`: number of rates to try. `closed_s`: duration of the closed loop. `offline_texts`: texts of the
+    offline test.
     """
 
     bound_ms: float
@@ -178,7 +187,7 @@ class LoadTest:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Poisson arrivals at `rate` texts a second: their latencies, and whether the bound held."""
+    """Poisson arrivals at `rate` texts per second: the latencies, and whether they stayed within the bound."""
 
     rate: float
     holds: bool
@@ -187,8 +196,10 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadResult:
-    """One system under load. Rates in texts a second: `closed` with one text in each process at a time, `offline` with
-    all at hand, `highest` of those tried at which the bound held, with all below it; None where it held at none.
+    """One system under load. Rates are in texts per second.
+
+    `closed`: with one text per process at a time. `offline`: with all texts available at once. `highest`: the highest
+    tried rate within the bound, below every rate that exceeded it; None if there is none.
     """
 
     closed: float | None = None
@@ -200,8 +211,10 @@ class LoadResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ThreadPoint:
-    """One system with one number of threads. `speedup_over_fewest`: over itself with the fewest threads;
-    `speedup_over_first`: over the first row with as many. `texts_per_s`: when all are at hand.
+    """One system with one number of threads.
+
+    `speedup_over_fewest`: over the same system with the fewest threads. `speedup_over_first`: over the first row with
+    the same number of threads. `texts_per_s`: with all texts available at once.
     """
 
     latency: Summary
@@ -212,7 +225,7 @@ class ThreadPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class ThreadSweep:
-    """One system, by the number of threads; `error`: why there is no figure."""
+    """One system by number of threads. `error`: the reason if there are no figures."""
 
     by_count: dict[str, ThreadPoint] = field(default_factory=dict)
     error: str | None = None

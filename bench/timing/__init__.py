@@ -1,1 +1,1 @@
-"""Latency and throughput: the systems, the process of each, interleaved rounds, load."""
+"""Measures latency and throughput: contenders, their worker processes, interleaved rounds, load tests."""

@@ -1,4 +1,4 @@
-"""What runs a contender in its process: a torch model, a bundle, a peer's model, or the floor."""
+"""Runs a contender inside a worker: a torch model, a bundle, a peer's model, or the TF-IDF baseline."""
 
 import importlib
 import time
@@ -15,89 +15,91 @@ if TYPE_CHECKING:
     from compress.data.task_types import TaskTypeName
     from export.results import SessionReport
 
-BOUNDARIES = ("model", "tokenise + model", "text to label")  # what is timed, from the narrowest on
+BOUNDARIES = ("model", "tokenise + model", "text to label")  # what a timing includes, narrowest first
 SYNTHETIC_TEXT = "the quick fox of "
 DIAGNOSED_TOKENS = 8
 
 
 class Runner(Protocol):
-    """One contender, loaded. `import_s`: how long its libraries took before that."""
+    """A loaded contender. `import_s`: seconds to import its libraries."""
 
     facts: ModelFacts
     import_s: float
 
     def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
-        """Seconds of one text, by BOUNDARIES; the floor, which has no tokens, has the last alone."""
+        """Predict one text. Returns seconds by BOUNDARIES; the baseline has no tokens and returns only the last."""
         ...
 
     def run_tokens(self, batch: int, length: int) -> Callable[[], object] | None:
-        """A call of the model alone on that many tokens; None where it takes fewer."""
+        """A call of the model on a prepared batch, without tokenisation; None if the model cannot take this length."""
         ...
 
     def lengths(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int] | None:
-        """Tokens of each text; None of the floor."""
+        """Number of tokens of each text; None for the baseline."""
         ...
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
-        """The class (or value) of each text."""
+        """The class or value of each text."""
         ...
 
     def diagnose(self) -> "SessionReport | None":
-        """What the runtime made of the model; None where it does not say."""
+        """A report of how the engine runs the model; None if it provides none."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model over tokens. `predictor`: implements `export.parity.predictors.Predictor`; `alone`: makes a call of the
-    model alone from its columns.
+    """A model that takes tokens.
+
+    `predictor`: implements `export.parity.predictors.Predictor`. `bind`: returns a call that runs the model on the
+    given inputs, without tokenisation.
     """
 
     predictor: Any
     facts: ModelFacts
     import_s: float
-    alone: Callable[[dict[str, Any]], Callable[[], object]]
+    bind: Callable[[dict[str, Any]], Callable[[], object]]
 
 
-def load(spec: ModelSpec, num_threads: int) -> Runner:
-    """The runner of a contender. Raises what its library raises."""
+def load_runner(spec: ModelSpec, num_threads: int) -> Runner:
+    """Load a contender. Passes on exceptions of its library."""
     if spec.module is not None:
-        return TokenModelRunner(spec, _peer(spec, spec.module, num_threads))
+        return TokenModelRunner(spec, _load_peer(spec, spec.module, num_threads))
     match spec.engine:
         case "torch":
-            return TokenModelRunner(spec, _torch(spec, num_threads))
+            return TokenModelRunner(spec, _load_torch(spec, num_threads))
         case "onnxruntime":
-            return TokenModelRunner(spec, _bundle(spec, num_threads))
+            return TokenModelRunner(spec, _load_bundle(spec, num_threads))
         case "scikit-learn":
             return BaselineRunner(spec, num_threads)
         case "openvino":
-            raise ValueError("openvino runs the models of peers alone, which name their module")
+            raise ValueError("got engine openvino without a module; only peers use openvino")
 
 
-def synthetic(predictor: Any, length: int) -> Any:
-    """A text of that many tokens, special ones included, encoded; of fewer where the predictor takes no more."""
+def synthetic_encoding(predictor: Any, length: int) -> Any:
+    """The encoding of a text with `length` tokens, including special tokens; shorter if the predictor truncates it."""
     pair = [""] if getattr(predictor, "takes_pairs", False) else None
-    words = predictor.encode([SYNTHETIC_TEXT * length], pair)[0]
-    words.truncate(min(length, len(words)))
-    return words
+    encoding = predictor.encode([SYNTHETIC_TEXT * length], pair)[0]
+    encoding.truncate(min(length, len(encoding)))
+    return encoding
 
 
 class TokenModelRunner:
-    """A model over tokens."""
+    """Runs a model that takes tokens."""
 
     def __init__(self, spec: ModelSpec, model: LoadedModel) -> None:
         self.spec = spec
         self.predictor = model.predictor
-        self.alone = model.alone
+        self.bind = model.bind
         self.facts = model.facts
         self.import_s = model.import_s
 
     def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
-        """Seconds of one text, by BOUNDARIES."""
+        """Predict one text. Returns seconds by BOUNDARIES."""
         started = time.perf_counter()
-        columns = self.predictor.columns(self.predictor.encode([text], None if pair is None else [pair]))
+        inputs = self.predictor.model_inputs(self.predictor.encode([text], None if pair is None else [pair]))
         ready = time.perf_counter()
-        logits = self.predictor.forward(columns)
+        logits = self.predictor.forward(inputs)
         answered = time.perf_counter()
         logits.argmax()
         if self.spec.slowed_by:
@@ -107,20 +109,20 @@ class TokenModelRunner:
         return answered - ready, answered - started, time.perf_counter() - started
 
     def run_tokens(self, batch: int, length: int) -> Callable[[], object] | None:
-        """A call of the model alone on that many tokens, its inputs where it computes; None where it takes fewer."""
-        words = synthetic(self.predictor, length)
-        if len(words) < length:
+        """A call of the model on a batch that is already on its device; None if the model cannot take this length."""
+        encoding = synthetic_encoding(self.predictor, length)
+        if len(encoding) < length:
             return None
-        return self.alone(self.predictor.columns([words] * batch))
+        return self.bind(self.predictor.model_inputs([encoding] * batch))
 
     def lengths(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]:
-        """Tokens of each text, special ones included, cut where the model cuts."""
+        """Number of tokens of each text after truncation, including special tokens."""
         return [len(encoding) for encoding in self.predictor.encode(texts, pairs)]
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
-        """The class of each text; of a regression its value.
+        """The class of each text, or the value of a regression.
 
-        As `TaskType.decide`, whose import would count as loading.
+        Repeats `TaskType.decide`, because its import would count as loading time.
         """
         logits: np.ndarray = self.predictor.logits(texts, pairs)
         task_type: TaskTypeName = self.predictor.task_type
@@ -132,28 +134,28 @@ class TokenModelRunner:
         assert_never(task_type)
 
     def diagnose(self) -> "SessionReport | None":
-        """Of a bundle, its session; None of a torch model, and of a peer's."""
+        """A report of a bundle's onnxruntime session; None for torch models and peers."""
         if self.spec.engine != "onnxruntime" or self.spec.module is not None:
             return None
-        from export.bundle.runtime import session_config, with_options
+        from export.bundle.runtime import session_config, with_provider_options
         from export.parity.session_report import report_session
 
         bundle = self.predictor
         return report_session(
             Path(self.spec.path) / "onnx" / "model.onnx",
-            bundle.columns([synthetic(bundle, DIAGNOSED_TOKENS)]),
-            with_options([self.facts.ran_on]),
+            bundle.model_inputs([synthetic_encoding(bundle, DIAGNOSED_TOKENS)]),
+            with_provider_options([self.facts.ran_on]),
             session_config(saturates=bundle.saturates),
         )
 
 
 class BaselineRunner:
-    """TF-IDF and logistic regression."""
+    """Runs the TF-IDF baseline."""
 
     def __init__(self, spec: ModelSpec, num_threads: int) -> None:
         started = time.perf_counter()
         import joblib
-        import sklearn.linear_model  # noqa: F401  # that its import is not counted as loading
+        import sklearn.linear_model  # noqa: F401  # so that its import does not count as loading time
 
         self.import_s = time.perf_counter() - started
         self.model = joblib.load(spec.path)
@@ -162,29 +164,29 @@ class BaselineRunner:
         self.facts = ModelFacts(num_threads=num_threads, ran_on="cpu", num_parameters=num_parameters)
 
     def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
-        """Seconds from text to label."""
+        """Predict one text. Returns seconds from text to label."""
         started = time.perf_counter()
         self.model.predict([text if pair is None else f"{text} {pair}"])
         return (time.perf_counter() - started,)
 
     def run_tokens(self, batch: int, length: int) -> None:
-        """It has no tokens."""
+        """None: the baseline has no tokens."""
 
     def lengths(self, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
-        """It has no tokens."""
+        """None: the baseline has no tokens."""
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[float]:
-        """The class (or value) of each text."""
+        """The class or value of each text."""
         rows = texts if pairs is None else [f"{a} {b}" for a, b in zip(texts, pairs, strict=True)]
         return self.model.predict(list(rows)).tolist()
 
     def diagnose(self) -> None:
-        """It has no runtime."""
+        """None: scikit-learn provides no report."""
 
 
-def _torch(spec: ModelSpec, num_threads: int) -> LoadedModel:
+def _load_torch(spec: ModelSpec, num_threads: int) -> LoadedModel:
     if spec.precision == "int8" or spec.precision == "int4":
-        raise ValueError(f"{spec.precision}: expected fp32, bf16 or fp16 in torch")
+        raise ValueError(f"got precision {spec.precision}; expected fp32, bf16 or fp16 in torch")
     started = time.perf_counter()
     import torch
 
@@ -203,10 +205,10 @@ def _torch(spec: ModelSpec, num_threads: int) -> LoadedModel:
         compiled=spec.compiled,
     )
 
-    def alone(columns: dict[str, Any]) -> Callable[[], object]:
+    def bind(inputs: dict[str, Any]) -> Callable[[], object]:
         def call() -> None:
             with torch.inference_mode():
-                predictor.compute(columns)
+                predictor.compute(inputs)
                 if on_gpu:
                     torch.cuda.synchronize()
 
@@ -217,24 +219,24 @@ def _torch(spec: ModelSpec, num_threads: int) -> LoadedModel:
         ran_on=torch.cuda.get_device_name() if on_gpu else "cpu",
         num_parameters=loading.num_parameters(predictor.model),
     )
-    return LoadedModel(predictor=predictor, facts=facts, import_s=import_s, alone=alone)
+    return LoadedModel(predictor=predictor, facts=facts, import_s=import_s, bind=bind)
 
 
-def _bundle(spec: ModelSpec, num_threads: int) -> LoadedModel:
+def _load_bundle(spec: ModelSpec, num_threads: int) -> LoadedModel:
     started = time.perf_counter()
     from export.bundle.runtime import Classifier
 
     import_s = time.perf_counter() - started
-    wanted = f"{spec.device.upper()}ExecutionProvider"
-    bundle = Classifier(spec.path, num_threads=num_threads, providers=[wanted])
+    requested = f"{spec.device.upper()}ExecutionProvider"
+    bundle = Classifier(spec.path, num_threads=num_threads, providers=[requested])
     ran_on = bundle.session.get_providers()[0]
-    if ran_on != wanted:
-        raise RuntimeError(f"{wanted} was asked for; onnxruntime runs {ran_on}")
+    if ran_on != requested:
+        raise RuntimeError(f"{requested} was requested; onnxruntime uses {ran_on}")
 
-    def alone(columns: dict[str, np.ndarray]) -> Callable[[], object]:
+    def bind(inputs: dict[str, np.ndarray]) -> Callable[[], object]:
         binding = bundle.session.io_binding()
-        for name, values in columns.items():
-            binding.bind_ortvalue_input(name, _on(spec.device, values))
+        for name, values in inputs.items():
+            binding.bind_ortvalue_input(name, _on_device(spec.device, values))
         binding.bind_output("logits", spec.device)
 
         def call() -> None:
@@ -244,22 +246,22 @@ def _bundle(spec: ModelSpec, num_threads: int) -> LoadedModel:
         return call
 
     facts = ModelFacts(num_threads=bundle.session.get_session_options().intra_op_num_threads, ran_on=ran_on)
-    return LoadedModel(predictor=bundle, facts=facts, import_s=import_s, alone=alone)
+    return LoadedModel(predictor=bundle, facts=facts, import_s=import_s, bind=bind)
 
 
-def _on(device: str, values: np.ndarray) -> Any:
+def _on_device(device: str, values: np.ndarray) -> Any:
     import onnxruntime
 
     return onnxruntime.OrtValue.ortvalue_from_numpy(values, device, 0)
 
 
-def _peer(spec: ModelSpec, module_name: str, num_threads: int) -> LoadedModel:
+def _load_peer(spec: ModelSpec, module_name: str, num_threads: int) -> LoadedModel:
     started = time.perf_counter()
     module = importlib.import_module(module_name)
     import_s = time.perf_counter() - started
-    predictor = module.Predictor(spec.path, num_threads=num_threads)
+    predictor = module.load_predictor(spec.path, num_threads=num_threads)
 
-    def alone(columns: dict[str, np.ndarray]) -> Callable[[], object]:
-        return lambda: predictor.forward(columns)
+    def bind(inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+        return lambda: predictor.forward(inputs)
 
-    return LoadedModel(predictor=predictor, facts=predictor.facts, import_s=import_s, alone=alone)
+    return LoadedModel(predictor=predictor, facts=predictor.facts, import_s=import_s, bind=bind)

@@ -1,4 +1,4 @@
-"""The benchmark itself: one child process per contender, short visits in random order, raw samples kept."""
+"""The latency benchmark: one worker process per contender, short interleaved visits in random order, raw samples."""
 
 import random
 import time
@@ -14,17 +14,16 @@ from bench.timing.messages import WorkerFacts
 from bench.timing.systems import Contender, Shape, Workload, select_texts, shape_name
 from export.results import SessionReport
 
-SETTLE_S = 0.005  # until the threads of the one before have stopped to spin
+SETTLE_S = 0.005  # until the threads of the previous contender stop spinning
 
 
 @dataclass(kw_only=True)
 class Samples:
-    """One contender's raw measurements. Times in seconds: of processes, of visits, of calls; `error` where it could not
-    run.
+    """Raw measurements of one contender. Seconds are nested lists by process, visit and call.
 
-    `texts_s`: from text to label; `boundaries_s`: of the same calls, what lies within the narrower boundaries.
-    `shapes_s`: by the name of the grid's shape. `computed_s`: of all cores together, for each of `throughput_s`.
-    `cold_starts`: of each process. `lengths`: tokens of each of the workload's texts.
+    `texts_s`: from text to label. `boundaries_s`: the inner parts of the same calls, by boundary. `shapes_s`: by name
+    of the shape. `computed_s`: CPU seconds over all cores, one per item of `throughput_s`. `cold_starts`: one per
+    process. `lengths`: number of tokens of each text of the workload. `error`: the reason if it could not run.
     """
 
     contender: Contender
@@ -42,21 +41,21 @@ class Samples:
     error: str | None = None
 
     def add_visit(self, processes: list[list[list[float]]], seconds: list[float]) -> None:
-        """Add a visit's calls, to the process that was started last."""
+        """Add the calls of a visit to the latest process."""
         if len(processes) < len(self.cold_starts):
             processes.append([])
         processes[-1].append(seconds)
 
 
 def start_worker(contender: Contender, protocol: Protocol) -> WorkerProcess:
-    """A worker process for one contender."""
+    """Start the worker process of a contender."""
     return WorkerProcess(
         "bench.timing.worker", contender.name, num_threads=protocol.num_threads, python=contender.python
     )
 
 
-def loading(contender: Contender, workload: Workload, protocol: Protocol) -> dict[str, Any]:
-    """What that worker is asked to load: of the contender its own, all else alike for all."""
+def load_arguments(contender: Contender, workload: Workload, protocol: Protocol) -> dict[str, Any]:
+    """The arguments of the worker's command `load`. Only `spec` depends on the contender."""
     return {
         "spec": contender.spec(),
         "num_threads": protocol.num_threads,
@@ -74,13 +73,11 @@ def time_systems(
     threads: Sequence[int] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Samples]:
-    """Time all contenders against one another. `on_progress(done, total)` is called after each contender's part of a
-    round.
+    """Time all contenders, interleaved. Returns their samples in the same order.
 
-    `threads`: numbers of threads, in place of the protocol's one: every contender takes part once with each of them.
-    First come the samples of all with the first number, then those with the next.
-
-    A contender that cannot be loaded, or dies, has its reason in `error`; the others go on.
+    `threads`: numbers of threads that replace the protocol's. Every contender runs once with each number; samples are
+    ordered by number, then by contender. `on_progress(done, total)`: called after each part of a round. A contender
+    that fails has the reason in `error`; the others continue.
     """
     counts = threads or [protocol.num_threads]
     entries = [
@@ -89,19 +86,21 @@ def time_systems(
         for contender in contenders
     ]
     starts = range(0, protocol.rounds, protocol.restart_every)
-    draw = random.Random(protocol.seed)
-    tour = _Tour(entries, draw, total=len(entries) * (len(starts) + protocol.rounds + 2), on_progress=on_progress)
+    generator = random.Random(protocol.seed)
+    schedule = _Schedule(
+        entries, generator, total=len(entries) * (len(starts) + protocol.rounds + 2), on_progress=on_progress
+    )
     try:
         for number in range(protocol.rounds):
             if number in starts:
-                tour.visit(_Entry.start, reports_each=True)
+                schedule.visit(_Entry.start, reports_each=True)
             if number == 0:
-                tour.visit(_Entry.predict, reports_each=True)
-            for part in _parts_of_a_round(workload, protocol, draw, is_first=number in starts):
-                tour.visit(part)
-            tour.report(len(entries))
-        tour.visit(_Entry.finish)
-        tour.report(len(entries))
+                schedule.visit(_Entry.predict, reports_each=True)
+            for part in _parts_of_a_round(workload, protocol, generator, is_first=number in starts):
+                schedule.visit(part)
+            schedule.report(len(entries))
+        schedule.visit(_Entry.finish)
+        schedule.report(len(entries))
     finally:
         for entry in entries:
             entry.close()
@@ -109,7 +108,7 @@ def time_systems(
 
 
 class _Entry:
-    """A contender with its process, and what was measured of it so far."""
+    """A contender with its current process and its samples so far."""
 
     def __init__(self, contender: Contender, workload: Workload, protocol: Protocol) -> None:
         self.contender, self.workload, self.protocol = contender, workload, protocol
@@ -118,7 +117,7 @@ class _Entry:
 
     @property
     def worker(self) -> WorkerProcess:
-        assert self.running is not None, "started before it is visited"
+        assert self.running is not None, "start() must come first"
         return self.running
 
     def close(self) -> None:
@@ -126,13 +125,13 @@ class _Entry:
             self.running.close()
 
     def start(self) -> None:
-        """Go on in a new process."""
+        """Continue in a new process."""
         self.close()
         started = time.perf_counter()
         self.running = start_worker(self.contender, self.protocol)
-        answer = self.worker.ask("load", **loading(self.contender, self.workload, self.protocol))
+        reply = self.worker.ask("load", **load_arguments(self.contender, self.workload, self.protocol))
         seconds = time.perf_counter() - started
-        facts = self._note(answer)
+        facts = self._record_facts(reply)
         self.samples.cold_starts.append(
             ColdStart(
                 python_s=seconds - (facts.import_s + facts.load_s + facts.first_answer_s),
@@ -143,43 +142,43 @@ class _Entry:
         )
 
     def predict(self) -> None:
-        """The length of every text, and its answer where answers are scored."""
+        """Record the length of every text, and its prediction if predictions are scored."""
         rows = {"texts": self.workload.texts, "pairs": self.workload.pairs}
         self.samples.lengths = self.worker.ask("lengths", **rows)
         if self.workload.labels is not None and self.contender.is_scored:
             self.samples.predictions = self.worker.ask("predict", **rows)
 
     def finish(self) -> None:
-        """Read back how it really ran."""
-        self._note(self.worker.ask("facts"))
+        """Record how the contender actually ran."""
+        self._record_facts(self.worker.ask("facts"))
         try:
             session = self.worker.ask("diagnose")
         except WorkerError:
-            return  # what was measured counts all the same
+            return  # the samples are valid without a report
         self.samples.session = None if session is None else as_record(SessionReport, session)
 
     def texts(self, rows: dict[str, list[str] | None], warm: bool) -> None:
-        """Some texts, one by one."""
-        *narrower, whole = zip(*self.worker.ask("texts", **rows, warm=warm), strict=True)
+        """Time texts one at a time."""
+        *inner, whole = zip(*self.worker.ask("texts", **rows, warm=warm), strict=True)
         self.samples.add_visit(self.samples.texts_s, list(whole))
-        for boundary, seconds in zip(BOUNDARIES, narrower, strict=False):
+        for boundary, seconds in zip(BOUNDARIES, inner, strict=False):
             self.samples.add_visit(self.samples.boundaries_s.setdefault(boundary, []), list(seconds))
 
     def shape(self, shape: Shape) -> None:
-        """The model alone on a shape of the grid."""
+        """Time the model on a shape of the grid."""
         repeats = self.protocol.repeats if shape[0] == 1 else self.protocol.batch_repeats
         seconds = self.worker.ask("tokens", batch=shape[0], length=shape[1], repeats=repeats)
         if seconds is not None:
             self.samples.add_visit(self.samples.shapes_s.setdefault(shape_name(shape), []), seconds)
 
     def throughput(self, rows: dict[str, list[str] | None]) -> None:
-        """Some texts, all at hand."""
+        """Time texts that are all available at once."""
         seconds, computed = self.worker.ask("throughput", **rows)
         self.samples.throughput_s.append(seconds)
         self.samples.computed_s.append(computed)
 
-    def _note(self, answer: object) -> WorkerFacts:
-        facts = as_record(WorkerFacts, answer)
+    def _record_facts(self, reply: object) -> WorkerFacts:
+        facts = as_record(WorkerFacts, reply)
         self.samples.num_parameters = facts.model.num_parameters
         self.samples.process = ProcessFacts(
             num_threads=facts.model.num_threads,
@@ -193,18 +192,23 @@ class _Entry:
         return facts
 
 
-class _Tour:
-    """Visits to all entries, in an order drawn anew for each part; and how many visits are done."""
+class _Schedule:
+    """Visits all entries in random order, and reports progress."""
 
     def __init__(
-        self, entries: Sequence[_Entry], draw: random.Random, *, total: int, on_progress: Callable[[int, int], None]
+        self,
+        entries: Sequence[_Entry],
+        generator: random.Random,
+        *,
+        total: int,
+        on_progress: Callable[[int, int], None],
     ) -> None:
-        self.entries, self.draw, self.total, self.on_progress = entries, draw, total, on_progress
+        self.entries, self.generator, self.total, self.on_progress = entries, generator, total, on_progress
         self.done = 0
 
     def visit(self, part: Callable[[_Entry], None], *, reports_each: bool = False) -> None:
-        """Do a part with each entry that has not failed."""
-        for index in self.draw.sample(range(len(self.entries)), len(self.entries)):
+        """Run a part of the round with each entry that has not failed, in a new random order."""
+        for index in self.generator.sample(range(len(self.entries)), len(self.entries)):
             entry = self.entries[index]
             try:
                 if entry.samples.error is None:
@@ -216,23 +220,23 @@ class _Tour:
                 self.report(1)
 
     def report(self, count: int) -> None:
-        """Count visits as done."""
+        """Report further visits as done."""
         self.done += count
         self.on_progress(self.done, self.total)
 
 
 def _parts_of_a_round(
-    workload: Workload, protocol: Protocol, draw: random.Random, *, is_first: bool
+    workload: Workload, protocol: Protocol, generator: random.Random, *, is_first: bool
 ) -> list[Callable[[_Entry], None]]:
-    """What every contender is asked in turn: some texts, some more, each shape of the grid, texts in bulk."""
+    """The visits of a round: several with single texts, one per shape of the grid, one with texts in bulk."""
     size = protocol.texts_per_visit
-    sample = draw.sample(range(len(workload.texts)), min(protocol.texts_per_round, len(workload.texts)))
-    bulk = select_texts(workload, draw.choices(range(len(workload.texts)), k=protocol.throughput_texts))
+    sample = generator.sample(range(len(workload.texts)), min(protocol.texts_per_round, len(workload.texts)))
+    bulk = select_texts(workload, generator.choices(range(len(workload.texts)), k=protocol.throughput_texts))
     visits = [sample[start : start + size] for start in range(0, len(sample), size)]
     return [
         *(
-            partial(_Entry.texts, rows=select_texts(workload, chosen), warm=is_first and number == 0)
-            for number, chosen in enumerate(visits)
+            partial(_Entry.texts, rows=select_texts(workload, indices), warm=is_first and number == 0)
+            for number, indices in enumerate(visits)
         ),
         *(partial(_Entry.shape, shape=shape) for shape in workload.grid),
         partial(_Entry.throughput, rows=bulk),

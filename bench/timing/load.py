@@ -1,4 +1,4 @@
-"""Models under load: how many texts a second, and how many with an answer in time."""
+"""Load tests: maximum throughput, and the highest arrival rate whose latency stays within a bound."""
 
 import math
 import random
@@ -10,11 +10,11 @@ from typing import Any
 from bench.measurement.stats import summarise
 from bench.measurement.worker_process import WorkerError, WorkerProcess
 from bench.results.measurements import LoadResult, LoadTest, Probe, Protocol
-from bench.timing.latency import loading, start_worker
+from bench.timing.latency import load_arguments, start_worker
 from bench.timing.systems import Contender, Workload, select_texts
 
-HEAD_START_S = 0.05  # from the command until all processes wait for it
-LEAST_RISE = 1.05  # rates nearer than that make no difference
+HEAD_START_S = 0.05  # delay before the test, so that all processes have received the command
+MIN_RATE_RATIO = 1.05  # the bisection ends below this ratio of rates
 
 
 def measure_load(
@@ -25,7 +25,7 @@ def measure_load(
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[LoadResult]:
-    """Closed loop, offline, and the highest rate within the bound, of each contender by itself."""
+    """Test each contender on its own: closed loop, offline, and the highest rate within the bound."""
     results: list[LoadResult] = []
     steps = load.probes + 2
 
@@ -38,7 +38,7 @@ def measure_load(
 
 
 def _under_load(server: "_Server", load: LoadTest, *, on_step: Callable[[int], None]) -> LoadResult:
-    """One contender. What was measured before it failed counts. `on_step`: called with the steps that are done."""
+    """Test one contender. Keeps what was measured before a failure. `on_step`: called with the number of steps done."""
     result, probes = LoadResult(), list[Probe]()
     try:
         server.start()
@@ -47,10 +47,10 @@ def _under_load(server: "_Server", load: LoadTest, *, on_step: Callable[[int], N
         on_step(1)
         result = replace(result, offline=server.offline())
         on_step(2)
-        for rate in rates(closed, probes, load):
+        for rate in rates_to_probe(closed, probes, load):
             probes.append(server.probe(rate))
             on_step(2 + len(probes))
-        result = replace(result, highest=highest(probes))
+        result = replace(result, highest=highest_rate_within_bound(probes))
     except WorkerError as error:
         result = replace(result, error=str(error))
     finally:
@@ -59,21 +59,24 @@ def _under_load(server: "_Server", load: LoadTest, *, on_step: Callable[[int], N
     return replace(result, probes=probes)
 
 
-def rates(closed: float, probes: Sequence[Probe], load: LoadTest) -> Iterator[float]:
-    """The rates to try: bisection, by ratio, between a tenth of and all the closed loop's, which no queue can bear."""
+def rates_to_probe(closed: float, probes: Sequence[Probe], load: LoadTest) -> Iterator[float]:
+    """The rates to probe: geometric bisection between 10 % and 100 % of the closed loop's rate.
+
+    No queue is stable at 100 %. The caller appends the result of each rate to `probes` before it takes the next.
+    """
     low, high = closed / 10, closed
     for _ in range(load.probes):
-        if high / low < LEAST_RISE:
+        if high / low < MIN_RATE_RATIO:
             return
         rate = math.sqrt(low * high)
         yield rate
         low, high = (rate, high) if probes[-1].holds else (low, rate)
 
 
-def highest(probes: Sequence[Probe]) -> float | None:
-    """The highest rate at which the bound held, below all at which it did not; None where there is none."""
-    broken = min((probe.rate for probe in probes if not probe.holds), default=math.inf)
-    return max((probe.rate for probe in probes if probe.holds and probe.rate < broken), default=None)
+def highest_rate_within_bound(probes: Sequence[Probe]) -> float | None:
+    """The highest rate within the bound that is below every rate that exceeded it; None if there is none."""
+    lowest_exceeding = min((probe.rate for probe in probes if not probe.holds), default=math.inf)
+    return max((probe.rate for probe in probes if probe.holds and probe.rate < lowest_exceeding), default=None)
 
 
 class _Server:
@@ -82,62 +85,62 @@ class _Server:
     def __init__(self, contender: Contender, workload: Workload, protocol: Protocol, load: LoadTest) -> None:
         self.contender, self.workload, self.protocol, self.load = contender, workload, protocol, load
         self.workers: list[WorkerProcess] = []
-        self.draw = random.Random(protocol.seed)
+        self.generator = random.Random(protocol.seed)
 
     def start(self) -> None:
         """Load and warm up every process."""
         for _ in range(self.load.processes):
             worker = start_worker(self.contender, self.protocol)
             self.workers.append(worker)
-            worker.send("load", **loading(self.contender, self.workload, self.protocol))
-        self._answers()
-        rows = select_texts(self.workload, self._drawn(32))
+            worker.send("load", **load_arguments(self.contender, self.workload, self.protocol))
+        self._replies()
+        rows = select_texts(self.workload, self._sample(32))
         for worker in self.workers:
             worker.ask("texts", **rows, warm=True)
 
     def stop(self) -> None:
-        """End the processes."""
+        """Stop all processes."""
         for worker in self.workers:
             worker.close()
 
     def closed_loop(self) -> float:
-        """Texts a second, each process with one at a time."""
+        """Texts per second with one text per process at a time."""
         begin = time.monotonic() + HEAD_START_S
         for worker in self.workers:
             worker.send(
-                "closed_loop", **select_texts(self.workload, self._drawn(256)), seconds=self.load.closed_s, begin=begin
+                "closed_loop", **select_texts(self.workload, self._sample(256)), seconds=self.load.closed_s, begin=begin
             )
-        return sum(len(latencies) for latencies in self._answers()) / self.load.closed_s
+        return sum(len(latencies) for latencies in self._replies()) / self.load.closed_s
 
     def offline(self) -> float:
-        """Texts a second, all at hand, parted evenly among the processes."""
-        drawn = self._drawn(self.load.offline_texts)
+        """Texts per second with all texts available at once, split evenly between the processes."""
+        indices = self._sample(self.load.offline_texts)
         started = time.monotonic()
         for number, worker in enumerate(self.workers):
-            worker.send("throughput", **select_texts(self.workload, drawn[number :: len(self.workers)]))
-        self._answers()
-        return len(drawn) / (time.monotonic() - started)
+            worker.send("throughput", **select_texts(self.workload, indices[number :: len(self.workers)]))
+        self._replies()
+        return len(indices) / (time.monotonic() - started)
 
     def probe(self, rate: float) -> Probe:
-        """Poisson arrivals at `rate` texts a second: the latencies, and whether the bound held."""
+        """Test Poisson arrivals at `rate` texts per second."""
         count = max(self.load.probe_texts, int(rate * self.load.probe_s))
-        due, now = [], 0.0
+        due_s, now = [], 0.0
         for _ in range(count):
-            now += self.draw.expovariate(rate)
-            due.append(now)
-        dealt = [self.draw.randrange(len(self.workers)) for _ in range(count)]
-        drawn = self._drawn(count)
+            now += self.generator.expovariate(rate)
+            due_s.append(now)
+        worker_of_arrival = [self.generator.randrange(len(self.workers)) for _ in range(count)]
+        indices = self._sample(count)
         begin = time.monotonic() + HEAD_START_S * (1 + count / 10_000)
         for number, worker in enumerate(self.workers):
-            mine = [index for index in range(count) if dealt[index] == number]
-            rows = select_texts(self.workload, [drawn[index] for index in mine])
-            worker.send("serve", **rows, due_s=[due[index] for index in mine], begin=begin)
-        latency = summarise([self._answers()])
+            arrivals = [arrival for arrival in range(count) if worker_of_arrival[arrival] == number]
+            rows = select_texts(self.workload, [indices[arrival] for arrival in arrivals])
+            worker.send("serve", **rows, due_s=[due_s[arrival] for arrival in arrivals], begin=begin)
+        latency = summarise([self._replies()])
         assert latency.p99_ms is not None
         return Probe(rate=rate, holds=latency.p99_ms <= self.load.bound_ms, latency=latency)
 
-    def _drawn(self, count: int) -> list[int]:
-        return self.draw.choices(range(len(self.workload.texts)), k=count)
+    def _sample(self, count: int) -> list[int]:
+        return self.generator.choices(range(len(self.workload.texts)), k=count)
 
-    def _answers(self) -> list[Any]:
+    def _replies(self) -> list[Any]:
         return [worker.receive() for worker in self.workers]

@@ -1,6 +1,7 @@
-"""What passes between a benchmark and its workers. Standard library alone: a peer's environment imports it too.
+"""Messages between a benchmark and its workers.
 
-A worker imports neither `bench.results.benchmark` nor pydantic: either would add to every cold start that is measured.
+Uses only the standard library, because workers in the environments of peers import it. A worker imports neither
+`bench.results.benchmark` nor pydantic, because this would add to every measured cold start.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """What a worker loads, and how it runs it: the fields of `bench.timing.systems.Contender` and its system."""
+    """The model that a worker loads. The fields are those of `bench.timing.systems.Contender` and its system."""
 
     engine: "Engine"
     path: str
@@ -27,10 +28,10 @@ class ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """A loaded model, as its library reports it.
+    """Facts about a loaded model, as its library reports them.
 
-    `ran_on`: the device or execution provider. `num_parameters`: None where the library cannot count them.
-    `num_streams`, `versions`: of a peer.
+    `ran_on`: the device or execution provider. `num_parameters`: None if the library cannot count them. `num_streams`,
+    `versions`: only for peers.
     """
 
     num_threads: int
@@ -42,7 +43,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFacts:
-    """A worker at this moment. Seconds: of the parts of its start, without the interpreter's."""
+    """The state of a worker. The seconds are those of its start, without the start of the interpreter."""
 
     model: ModelFacts
     priority: int

@@ -1,9 +1,10 @@
-"""Texts that come at their own time, or one after the other: how long each waits for its answer."""
+"""Open-loop and closed-loop load on one process: the latency of each call.
+
+All times are of the monotonic clock, which the processes of a machine share.
+"""
 
 import time
 from collections.abc import Callable, Sequence
-
-# Times are of the monotonic clock, which all processes of a machine share.
 
 
 def answer_arrivals(
@@ -14,10 +15,10 @@ def answer_arrivals(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[float]:
-    """Answer calls that are due at `due_s` after `begin`, in order: seconds from when each was due to its answer.
+    """Open loop: run each call when it arrives, `due_s` seconds after `begin`. Returns the latency of each in seconds.
 
-    One that is due while another is answered waits, and its wait counts. Between two the process sleeps, as a server
-    does.
+    Latency counts from the arrival, so it includes waiting for earlier calls. The process sleeps while it is idle, as a
+    server does.
     """
     latencies = []
     for call, due in zip(calls, due_s, strict=True):
@@ -37,7 +38,7 @@ def closed_loop(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[float]:
-    """Answer calls in turn for `seconds` from `begin` on, each as soon as the one before is done: seconds of each."""
+    """Closed loop: cycle through the calls for `seconds` from `begin` on. Returns the latency of each in seconds."""
     sleep(max(0.0, begin - clock()))
     latencies: list[float] = []
     while (started := clock()) < begin + seconds:

@@ -1,4 +1,4 @@
-"""Who takes part in a benchmark, and what each is asked."""
+"""The contenders of a benchmark, their order, and the workload that all of them share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,32 +16,31 @@ from export.quantisation.variants import VARIANTS, Weights
 Shape = tuple[int, int]
 
 GRID_LENGTHS = (16, 32, 64, 128)
-GRID_BATCH_LENGTH = 32  # of the texts in the grid's batches
+GRID_BATCH_LENGTH = 32  # tokens per text in the batches of the grid
 GRID: tuple[Shape, ...] = (*((1, length) for length in GRID_LENGTHS), (16, GRID_BATCH_LENGTH))
 
 
 def parse_shape(name: str) -> Shape:
-    """The shape that "16x32" names: 16 texts of 32 tokens. Raises UserError for anything else."""
+    """Parse a shape: "16x32" means 16 texts of 32 tokens. Raises UserError for anything else."""
     batch, _, length = name.partition("x")
     if not (batch.isdecimal() and length.isdecimal() and int(batch) > 0 and int(length) > 3):
-        raise UserError(f"got the shape {name!r}; expected texts x tokens, as 1x64 or 16x32, of at least 4 tokens")
+        raise UserError(f"got the shape {name!r}; expected texts x tokens, as 1x64 or 16x32, with at least 4 tokens")
     return int(batch), int(length)
 
 
 def shape_name(shape: Shape) -> str:
-    """As results.json has it: texts x tokens."""
+    """The name of a shape in results.json: texts x tokens."""
     return f"{shape[0]}x{shape[1]}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One system of the benchmark, and how it is run.
+    """One system of the benchmark, with all that is needed to run it.
 
-    There is nothing here by which one could be favoured: threads, rounds and warm-up are the protocol's, for all.
-    `num_parameters`: where its runtime cannot count them. `is_aa_control`: a copy of another contender, measured to
-    show how far apart two measurements of the same thing are. `slowed_by`: the share of its own time that each text
-    takes longer, to show that the benchmark detects it. `module`: of a peer, what runs its model; `python`: the
-    interpreter of its environment.
+    No field can favour a contender: threads, rounds and warm-up are those of the protocol. `num_parameters`: given if
+    the engine cannot count them. `is_aa_control`: the A/A control, a copy of another contender. `slowed_by`: artificial
+    slowdown to test sensitivity; 0.1 adds 10 % to the time of each text. `module`: the module that runs a peer's model;
+    `python`: the interpreter of the peer's environment.
     """
 
     system: System
@@ -55,21 +54,21 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """For people alone: in messages about it."""
-        return f"{self.system.name}, again" if self.is_aa_control else self.system.name
+        """The display name, for messages."""
+        return f"{self.system.name} (A/A control)" if self.is_aa_control else self.system.name
 
     @property
     def is_bundle(self) -> bool:
-        """Whether it is one of ours: a peer's model in onnxruntime is not."""
+        """Whether it is a PocketBERT bundle. A peer's model in onnxruntime is not."""
         return self.system.engine == "onnxruntime" and self.module is None
 
     @property
     def is_scored(self) -> bool:
-        """Whether its answers are compared with the labels."""
+        """Whether its predictions are compared with the labels."""
         return not (self.system.random_head or self.is_aa_control)
 
     def spec(self) -> ModelSpec:
-        """What its worker loads."""
+        """The model for the contender's worker to load."""
         return ModelSpec(
             engine=self.system.engine,
             path=self.path,
@@ -85,23 +84,23 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Breakdown:
-    """The steps from one contender to another: where they start, and for each what changes and where it leads."""
+    """The steps of a speedup from `start` to `end`. Each step names the change and the contender that it leads to."""
 
     start: Contender
     steps: Sequence[tuple[Step, Contender]]
 
     @property
     def end(self) -> Contender:
-        """The contender whose speed-up it breaks down."""
+        """The contender whose speedup is broken down."""
         return self.steps[-1][1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lineup:
-    """Who takes part in a benchmark, in the order of its rows.
+    """The contenders of a benchmark, in the order of its rows.
 
-    `absent`: who else would have, and why not. `breakdowns`: the speed-ups that are broken down by step. `compared`: by
-    contender, those that it is compared with, besides the first of its device.
+    `absent`: systems that could not take part. `breakdowns`: speedups to break down by step. `compared`: further
+    contenders that each one is compared with, in addition to the first on its device.
     """
 
     contenders: Sequence[Contender]
@@ -110,17 +109,17 @@ class Lineup:
     compared: Mapping[Contender, Sequence[Contender]] = field(default_factory=dict)
 
     def id_of(self, contender: Contender) -> int:
-        """The `id` of its row."""
+        """The `id` of the contender's row."""
         return self.contenders.index(contender)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What every contender is timed on.
+    """The inputs on which every contender is timed.
 
-    `texts` (and `pairs`) have the task's own lengths; `labels` are their classes or values where known, as `task_type`
-    has them, of a task of `num_labels`.
-    `grid`: shapes on which the model alone is timed: texts in a batch, and tokens of each, special ones included.
+    `texts`, `pairs`: real texts of the task. `labels`: their classes or values, if known, in the form of `task_type`.
+    `num_labels`: number of labels of the task. `grid`: shapes on which the model is timed without tokenisation (texts
+    per batch, tokens per text including special tokens).
     """
 
     texts: Sequence[str]
@@ -131,26 +130,35 @@ class Workload:
     grid: Sequence[Shape] = GRID
 
 
-def select_texts(workload: Workload, index: Sequence[int]) -> dict[str, list[str] | None]:
-    """Some of the texts, and their pairs where there are any, as the workers take them."""
+def select_texts(workload: Workload, indices: Sequence[int]) -> dict[str, list[str] | None]:
+    """The texts and pairs at the given indices, as arguments of a worker's command."""
     return {
-        "texts": [workload.texts[i] for i in index],
-        "pairs": None if workload.pairs is None else [workload.pairs[i] for i in index],
+        "texts": [workload.texts[i] for i in indices],
+        "pairs": None if workload.pairs is None else [workload.pairs[i] for i in indices],
     }
 
 
 def files_of(contender: Contender) -> list[Path]:
-    """What of its folder is the model: of a Hugging Face folder weights, tokenizer and configuration, else all."""
+    """The model's files: weights, tokenizer and configuration of a Hugging Face folder, else all files."""
     path = Path(contender.path)
     return sources.model_files(path) if contender.system.engine == "torch" else files_in(path)
 
 
 def with_aa_control(contenders: Sequence[Contender]) -> list[Contender]:
-    """The contenders, and a copy of the last on the device of the first that is a plain model or bundle."""
+    """The contenders, followed by an A/A control.
+
+    The control is a copy of the last model or bundle on the first contender's device, except baselines, peers and
+    compiled models.
+    """
     device = contenders[0].system.device
-    plain = [each for each in contenders if each.system.role not in ("baseline", "peer") and not each.system.compiled]
-    copied = next((each for each in reversed(plain) if each.system.device == device), None)
-    return [*contenders, *([] if copied is None else [replace(copied, is_aa_control=True)])]
+    eligible = [
+        contender
+        for contender in contenders
+        if contender.system.role not in ("baseline", "peer")
+        and not contender.system.compiled
+        and contender.system.device == device
+    ]
+    return [*contenders, *(replace(contender, is_aa_control=True) for contender in eligible[-1:])]
 
 
 def contenders_at(
@@ -163,10 +171,10 @@ def contenders_at(
     num_parameters: int | None = None,
     compiled: bool = False,
 ) -> list[Contender]:
-    """The rows that a folder gives: a bundle runs in onnxruntime, a Hugging Face folder in torch, on CUDA also fp16.
+    """The contenders of a folder: a bundle runs in onnxruntime, a Hugging Face folder in torch, on CUDA also in fp16.
 
-    `label`: by default the folder's name. `num_parameters`: of a bundle. `compiled`: in torch also with torch.compile.
-    An encoder that was not fine-tuned is timed with a head of random weights, and not scored. Raises UserError where
+    `label`: by default the folder's name. `num_parameters`: of a bundle. `compiled`: adds torch models with
+    torch.compile. An encoder without fine-tuning gets a head of random weights, and is not scored. Raises UserError if
     the folder is neither.
     """
     label = label or path.name
@@ -194,17 +202,17 @@ def contenders_at(
             engine="torch",
             device=device,
             precision=precision,
-            compiled=as_compiled,
+            compiled=with_compile,
             random_head=random_head,
         )
         for precision in precisions
-        for as_compiled in ([False, True] if compiled else [False])
+        for with_compile in ([False, True] if compiled else [False])
     ]
     return [Contender(system=system, path=str(path), max_length=max_length) for system in systems]
 
 
 def breakdown_of(teacher: Contender, student: Contender, fp32: Contender | None, bundle: Contender) -> Breakdown:
-    """From the teacher in torch to a bundle of the student: over the student in torch, then over its fp32 bundle."""
+    """The steps from the teacher in torch to the student in torch, to its fp32 bundle (if any), to the given bundle."""
     steps: list[tuple[Step, Contender]] = [("distillation", student)]
     if fp32 is not None:
         steps.append(("runtime", fp32))
@@ -214,7 +222,7 @@ def breakdown_of(teacher: Contender, student: Contender, fp32: Contender | None,
 
 
 def _precision_of(weights: Weights) -> Precision:
-    """The numbers that hold a bundle's weights."""
+    """The precision of a bundle's weights."""
     match weights:
         case "fp32" | "fp16":
             return weights

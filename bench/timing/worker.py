@@ -1,4 +1,4 @@
-"""The child process that holds one contender and times it; started as `python -P -m bench.timing.worker`."""
+"""The worker process that loads and times one contender. Started as `python -P -m bench.timing.worker`."""
 
 import os
 import resource
@@ -18,15 +18,15 @@ from bench.timing.messages import ModelSpec, WorkerFacts
 if TYPE_CHECKING:
     from export.results import SessionReport
 
-WARM_UP_WINDOW = 15
-WAKE_S = 0.1  # after which the second core of a virtual machine is there; at most a tenth of the warm-up
-STABLE_WITHIN = 0.05
+WARM_UP_WINDOW = 15  # calls per median
+BRIEF_WARM_UP_S = 0.1  # enough for a virtual machine to schedule a second core; at most a tenth of the warm-up
+STABLE_WITHIN = 0.05  # relative change of the median
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process has had resident.
+    """Peak resident memory of this process in bytes.
 
-    Linux's ru_maxrss begins with what the parent had when it forked; VmHWM is this program's own.
+    Linux's ru_maxrss includes the memory of the parent at the fork; VmHWM does not.
     """
     try:
         with Path("/proc/self/status").open() as status:
@@ -36,49 +36,50 @@ def peak_rss_bytes() -> int:
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Seconds that one call takes."""
+    """Seconds of one call."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
 
 
-def wake(call: Callable[[], object], seconds: float) -> None:
-    """Call for a moment: a process that has slept finds its cores asleep too, and its data gone from the caches."""
-    until = time.perf_counter() + seconds
+def warm_up_briefly(call: Callable[[], object], seconds: float) -> None:
+    """Repeat a call for a moment. After a sleep, cores are in a low-power state and caches are cold."""
+    deadline = time.perf_counter() + seconds
     call()
-    while time.perf_counter() < until:
+    while time.perf_counter() < deadline:
         call()
 
 
-def warm_up(call: Callable[[], object], at_most_s: float) -> None:
-    """Call until the median of the last window is near that of the window before, or time is up."""
-    deadline = time.perf_counter() + at_most_s
-    before = statistics.median(timed(call) for _ in range(WARM_UP_WINDOW))
+def warm_up(call: Callable[[], object], max_seconds: float) -> None:
+    """Repeat a call until the medians of two consecutive windows agree, or until the time is up."""
+    deadline = time.perf_counter() + max_seconds
+    previous = statistics.median(timed(call) for _ in range(WARM_UP_WINDOW))
     while time.perf_counter() < deadline:
-        now = statistics.median(timed(call) for _ in range(WARM_UP_WINDOW))
-        if abs(now / before - 1) < STABLE_WITHIN:
+        median = statistics.median(timed(call) for _ in range(WARM_UP_WINDOW))
+        if abs(median / previous - 1) < STABLE_WITHIN:
             return
-        before = now
+        previous = median
 
 
-class Worker:
-    """Answers the commands, one method each."""
+class TimingWorker:
+    """Times one contender. Each command is a method."""
 
     def __init__(self, spec: dict[str, Any], num_threads: int, warm_up_s: float, text: str, pair: str | None) -> None:
-        """Load, and answer one text: a cold start, but for the interpreter's, which the parent times, and the disk's.
+        """Load the model and predict one text, as a cold start.
 
-        `spec`: the fields of a ModelSpec.
+        The parent times the start of the interpreter. Reading from disk is not included, as files are in the page
+        cache. `spec`: the fields of a ModelSpec.
         """
         self.warm_up_s = warm_up_s
-        self.wake_s = min(WAKE_S, warm_up_s / 10)
+        self.brief_warm_up_s = min(BRIEF_WARM_UP_S, warm_up_s / 10)
         started = time.perf_counter()
-        self.runner = engines.load(ModelSpec(**spec), num_threads)
+        self.runner = engines.load_runner(ModelSpec(**spec), num_threads)
         self.load_s = time.perf_counter() - started - self.runner.import_s
         self.first_answer_s = timed(lambda: self.runner.answer(text, pair))
         self.token_calls: dict[tuple[int, int], Callable[[], object]] = {}
 
     def facts(self) -> WorkerFacts:
-        """What was loaded, where and how it really runs, and what it took to start."""
+        """The loaded model, how it actually runs, and the duration of its start."""
         return WorkerFacts(
             model=self.runner.facts,
             priority=os.getpriority(os.PRIO_PROCESS, 0),
@@ -90,21 +91,25 @@ class Worker:
         )
 
     def diagnose(self) -> "SessionReport | None":
-        """Of a bundle, what onnxruntime made of it: nodes by provider, fused operators, products in low precision."""
+        """A report of a bundle's onnxruntime session; None for other models."""
         return self.runner.diagnose()
 
     def texts(self, texts: list[str], pairs: list[str] | None, *, warm: bool) -> list[tuple[float, ...]]:
-        """Single texts: seconds of each by `runners.BOUNDARIES`, after calls that wake the machine."""
-        calls = self._answers(texts, pairs)
+        """Predict single texts after a brief warm-up. Returns the seconds of each by `engines.BOUNDARIES`.
+
+        `warm`: do a full warm-up first.
+        """
+        calls = self._calls(texts, pairs)
         if warm:
-            turn = cycle(calls)
-            warm_up(lambda: next(turn)(), self.warm_up_s)
-        wake(calls[0], self.wake_s)
+            endless_calls = cycle(calls)
+            warm_up(lambda: next(endless_calls)(), self.warm_up_s)
+        warm_up_briefly(calls[0], self.brief_warm_up_s)
         return [call() for call in calls]
 
     def tokens(self, batch: int, length: int, repeats: int) -> list[float] | None:
-        """The model alone on `batch` texts of `length` tokens, its inputs ready: seconds for each call; None where it
-        has no tokens, or takes fewer.
+        """Run the model on `batch` texts of `length` tokens, without tokenisation. Returns the seconds of each call.
+
+        None if the model has no tokens or cannot take this length.
         """
         shape = (batch, length)
         if shape not in self.token_calls:
@@ -113,37 +118,37 @@ class Worker:
                 return None
             warm_up(call, self.warm_up_s)
             self.token_calls[shape] = call
-        wake(self.token_calls[shape], self.wake_s)
+        warm_up_briefly(self.token_calls[shape], self.brief_warm_up_s)
         return [timed(self.token_calls[shape]) for _ in range(repeats)]
 
     def throughput(self, texts: list[str], pairs: list[str] | None) -> tuple[float, float]:
-        """Texts to labels, all at hand at once: seconds for all, and seconds of computing on all cores together."""
-        computed = time.process_time()
+        """Predict all texts at once. Returns wall-clock seconds, and CPU seconds summed over cores."""
+        cpu_started = time.process_time()
         seconds = timed(lambda: self.runner.predict(texts, pairs))
-        return seconds, time.process_time() - computed
+        return seconds, time.process_time() - cpu_started
 
     def lengths(self, texts: list[str], pairs: list[str] | None) -> list[int] | None:
-        """Tokens of each text; None where there are none."""
+        """Number of tokens of each text; None if the model has no tokens."""
         return self.runner.lengths(texts, pairs)
 
     def predict(self, texts: list[str], pairs: list[str] | None) -> list[float]:
-        """The class (or value) of each text."""
+        """The class or value of each text."""
         return self.runner.predict(texts, pairs)
 
     def serve(self, texts: list[str], pairs: list[str] | None, due_s: list[float], begin: float) -> list[float]:
-        """Answer texts that arrive at `due_s` after `begin`: the latency of each, from when it was due."""
-        return open_loop.answer_arrivals(self._answers(texts, pairs), due_s, begin)
+        """Predict texts that arrive `due_s` seconds after `begin`. Returns the latency of each from its arrival."""
+        return open_loop.answer_arrivals(self._calls(texts, pairs), due_s, begin)
 
     def closed_loop(self, texts: list[str], pairs: list[str] | None, seconds: float, begin: float) -> list[float]:
-        """Answer one text after the other from `begin` on: the latency of each."""
-        return open_loop.closed_loop(self._answers(texts, pairs), seconds, begin)
+        """Predict one text after another for `seconds` from `begin` on. Returns the latency of each."""
+        return open_loop.closed_loop(self._calls(texts, pairs), seconds, begin)
 
-    def _answers(self, texts: list[str], pairs: list[str] | None) -> list[Callable[[], tuple[float, ...]]]:
-        """A call for each text, which answers it."""
+    def _calls(self, texts: list[str], pairs: list[str] | None) -> list[Callable[[], tuple[float, ...]]]:
+        """One call per text, which predicts it."""
         return [
             partial(self.runner.answer, text, pair) for text, pair in zip(texts, pairs or repeat(None), strict=False)
         ]
 
 
 if __name__ == "__main__":
-    serve_requests(Worker)
+    serve_requests(TimingWorker)

@@ -1,1 +1,1 @@
-"""How fast the training stages are."""
+"""Benchmarks the speed of the training stages."""

@@ -1,4 +1,4 @@
-"""How fast distillation trains: a ladder from the plain procedure to ours, on the same examples, interleaved."""
+"""Benchmarks training speed: a ladder of configurations from a plain loop to ours, interleaved on the same examples."""
 
 import json
 import random
@@ -20,12 +20,12 @@ Stage = Literal["intermediate", "prediction"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """One way to train.
+    """One configuration of the ladder.
 
-    `engine`: a plain loop, our trainer, or TextBrewer. `padding`: every row to the maximum length, to the longest of
-    its batch, or that with batches of like length. `precision`: fp32, or what our trainer would choose here.
-    `outputs`: all that the models can give, or only what the losses read. `fused`: one kernel for the whole optimiser.
-    `cached`: teacher logits computed once.
+    `engine`: a plain loop, our trainer, or TextBrewer. `padding`: to the maximum length, to the longest row of the
+    batch, or the latter with batches of similar length. `precision`: fp32, or the automatic choice of our trainer.
+    `outputs`: all outputs of the models, or only those that the losses use. `fused`: uses a fused optimiser. `cached`:
+    computes the teacher's logits once. `compiled`: uses torch.compile.
     """
 
     name: str
@@ -63,11 +63,11 @@ LADDER: dict[Stage, list[TrainingConfig]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingWorkload:
-    """What is trained on what. `rows`: token ids of each example. `used_tokens`: the ids whose embeddings are trained,
-    which are those of the whole data set that the rows were drawn from.
+    """The models and examples of the benchmark.
 
-    `epochs`: of the prediction stage, over which the filling of the cache is counted. `max_length`: tokens, which plain
-    padding fills up to.
+    `rows`: token ids of each example, a sample of the data set. `used_tokens`: ids of all tokens in the data set, whose
+    embeddings are trained. `epochs`: epochs of the prediction stage, over which the time to fill the cache is spread.
+    `max_length`: length of the padded rows in tokens, for padding to the maximum.
     """
 
     teacher: str
@@ -82,8 +82,8 @@ class TrainingWorkload:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerSpec:
-    """What one process trains, and how. `workload`: the file of a `TrainingWorkload`, which all processes read."""
+class TrainingWorkerSpec:
+    """The task of one worker. `workload`: path of the `TrainingWorkload`, which all workers read."""
 
     workload: str
     stage: Stage
@@ -93,10 +93,10 @@ class WorkerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class LadderTiming:
-    """Raw measurements of one configuration: seconds over all rows for each round; for a cache also those of filling
-    it.
+    """Raw measurements of one configuration.
 
-    `input_s`: those of reading, batching and padding alone.
+    `seconds`: training time over all rows, one per round. `fill_s`: time to fill the cache of teacher logits, one per
+    round; empty without a cache. `input_s`: time of the input pipeline without training, one per round.
     """
 
     config: TrainingConfig
@@ -107,17 +107,17 @@ class LadderTiming:
     error: str | None = None
 
     def epoch_seconds(self, epochs: int) -> list[float]:
-        """Seconds of an epoch in each round, with its share of what filling the cache took."""
-        fills = self.fill_s or [0.0] * len(self.seconds)
-        return [seconds + fill / epochs for seconds, fill in zip(self.seconds, fills, strict=True)]
+        """Seconds per epoch in each round, including the epoch's share of the time to fill the cache."""
+        fill_s = self.fill_s or [0.0] * len(self.seconds)
+        return [seconds + fill / epochs for seconds, fill in zip(self.seconds, fill_s, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LadderRow:
-    """The speed of one configuration; None for what was not measured, with the reason in `error`.
+    """The speed of one configuration. Figures are None if it failed; `error` has the reason.
 
-    `input_share`: how much of the training's time the input pipeline takes when it runs alone; None for a peer, whose
-    pipeline is its own. `speedup_over_plain`: over PLAIN; `speedup_over_best_plain`: over FUSED, which is PLAIN with
+    `input_share`: time of the input pipeline without training, relative to the training time; None for a peer, which
+    has its own pipeline. `speedup_over_plain`: over PLAIN. `speedup_over_best_plain`: over FUSED, which is PLAIN with
     dynamic padding, our precision and a fused optimiser.
     """
 
@@ -132,7 +132,7 @@ class LadderRow:
 
 @dataclass(frozen=True, kw_only=True)
 class LadderStage:
-    """One stage's ladder. `mean_tokens`: of the rows. `samples`: the raw measurements behind the rows."""
+    """The ladder of one stage. `mean_tokens`: mean length of the rows. `samples`: the raw measurements."""
 
     rows: list[LadderRow]
     samples: list[LadderTiming]
@@ -144,7 +144,7 @@ class LadderStage:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingLadder:
-    """The document of `bench-training`. `num_rows`: train rows that every configuration went over in each round."""
+    """The result of `bench training`. `num_rows`: training rows per round and configuration."""
 
     machine: Machine
     num_rows: int
@@ -163,13 +163,13 @@ def time_training(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[LadderTiming]:
-    """Train every configuration over the rows once a round, in an order drawn anew, each in a process of its own.
+    """Train every configuration over all rows once per round, in random order, each in its own worker process.
 
-    One round beforehand is not counted. `peer_path`: where TextBrewer is installed.
+    The first round is a warm-up and does not count. `peer_path`: import folder of TextBrewer.
     """
     timings = [LadderTiming(config=config) for config in configs]
-    children: dict[int, WorkerProcess] = {}
-    draw = random.Random(seed)
+    workers: dict[int, WorkerProcess] = {}
+    generator = random.Random(seed)
     done, total = 0, len(configs) * (rounds + 2)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "workload.json"
@@ -177,30 +177,30 @@ def time_training(
 
         def start(index: int) -> None:
             path = () if peer_path is None else (str(peer_path),)
-            children[index] = WorkerProcess(
+            workers[index] = WorkerProcess(
                 "bench.training.worker", configs[index].name, num_threads=num_threads, path=path
             )
-            spec = WorkerSpec(workload=str(file), stage=stage, config=configs[index], num_threads=num_threads)
-            children[index].ask("load", spec=spec)
+            spec = TrainingWorkerSpec(workload=str(file), stage=stage, config=configs[index], num_threads=num_threads)
+            workers[index].ask("load", spec=spec)
 
         def train(index: int, *, counts: bool) -> None:
-            seconds, fill_s = children[index].ask("train")
-            input_s = children[index].ask("read")
+            seconds, fill_s = workers[index].ask("train")
+            input_s = workers[index].ask("read")
             if counts:
                 timings[index].seconds.append(seconds)
                 timings[index].input_s.append(input_s)
                 if configs[index].cached and stage == "prediction":
                     timings[index].fill_s.append(fill_s)
 
-        def end(index: int) -> None:
-            timings[index] = replace(timings[index], peak_rss_bytes=children[index].ask("facts"))
+        def finish(index: int) -> None:
+            timings[index] = replace(timings[index], peak_rss_bytes=workers[index].ask("facts"))
 
-        def for_each(part: Callable[[int], None]) -> None:
+        def for_each(step: Callable[[int], None]) -> None:
             nonlocal done
-            for index in draw.sample(range(len(configs)), len(configs)):
+            for index in generator.sample(range(len(configs)), len(configs)):
                 try:
                     if timings[index].error is None:
-                        part(index)
+                        step(index)
                 except WorkerError as error:
                     timings[index] = replace(timings[index], error=str(error))
                 on_progress(done := done + 1, total)
@@ -209,15 +209,15 @@ def time_training(
             for_each(start)
             for number in range(rounds + 1):
                 for_each(lambda index, number=number: train(index, counts=number > 0))  # type: ignore[misc]
-            for_each(end)
+            for_each(finish)
         finally:
-            for child in children.values():
-                child.close()
+            for worker in workers.values():
+                worker.close()
     return timings
 
 
 def training_rows(timings: Sequence[LadderTiming], workload: TrainingWorkload) -> list[LadderRow]:
-    """The figures of each configuration, in the same order."""
+    """The rows of the configurations, in the same order."""
     epoch_seconds = {timing.config: timing.epoch_seconds(workload.epochs) for timing in timings}
     return [
         LadderRow(name=timing.config.name, error=timing.error)
@@ -240,7 +240,7 @@ def _input_share(timing: LadderTiming) -> float | None:
 
 
 def _speedup(baseline: list[float] | None, seconds: list[float]) -> Ratio | None:
-    """Paired by round; None where the baseline did not go through as many rounds."""
+    """The speedup over a baseline, paired by round; None if the baseline has a different number of rounds."""
     if not baseline or len(baseline) != len(seconds):
         return None
     return speed_ratio([[[value] for value in baseline]], [[[value] for value in seconds]])

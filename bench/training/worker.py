@@ -1,4 +1,4 @@
-"""The child process that trains one configuration of the ladder; started as `python -P -m bench.training.worker`."""
+"""The worker process that trains one configuration of the ladder. Started as `python -P -m bench.training.worker`."""
 
 import json
 import random
@@ -19,12 +19,12 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from bench.measurement.worker_process import as_record, serve_requests
 from bench.timing.worker import peak_rss_bytes
-from bench.training.ladder import TrainingWorkload, WorkerSpec
+from bench.training.ladder import TrainingWorkerSpec, TrainingWorkload
 from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator, WeightedRows, read_rows
 from compress.data.tokenization import TokenDataset
 from compress.distillation import layer_outputs, training_loop
 from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
-from compress.distillation.used_embeddings import only_used_rows, tokens_in
+from compress.distillation.used_embeddings import only_used_rows, used_token_ids
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.models.precision import Precision, autocast
@@ -32,15 +32,15 @@ from compress.models.shape import map_layers
 from compress.models.student import new_student
 
 
-class Worker:
-    """Trains over the same rows again and again. `spec`: a `WorkerSpec`, as it comes through the pipe."""
+class TrainingWorker:
+    """Trains on the same rows repeatedly. `spec`: a `TrainingWorkerSpec` as JSON."""
 
     def __init__(self, spec: object) -> None:
-        given = as_record(WorkerSpec, spec)
-        torch.set_num_threads(given.num_threads)
+        own_spec = as_record(TrainingWorkerSpec, spec)
+        torch.set_num_threads(own_spec.num_threads)
         torch.manual_seed(0)
-        self.stage, self.config = given.stage, given.config
-        self.workload = as_record(TrainingWorkload, json.loads(Path(given.workload).read_text()))
+        self.stage, self.config = own_spec.stage, own_spec.config
+        self.workload = as_record(TrainingWorkload, json.loads(Path(own_spec.workload).read_text()))
         self.precision: Precision = "auto" if self.config.precision == "ours" else "fp32"
         labels = tuple(f"LABEL_{index}" for index in range(self.workload.num_labels))
         task_type = self.workload.task_type
@@ -56,26 +56,26 @@ class Worker:
             input_names=["input_ids"],
             pad_token_id=self.teacher.config.pad_token_id,
         )
-        in_rows = tokens_in(self.data, self.student.config.vocab_size)
+        in_rows = used_token_ids(self.data, self.student.config.vocab_size)
         self.used_tokens = np.union1d(in_rows, np.asarray(self.workload.used_tokens, dtype=in_rows.dtype))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         if self.config.engine == "textbrewer":
             from bench.peers import textbrewer
 
-            self.peer = textbrewer.Peer(self.teacher, self.student, self.stage, self.layer_map)
-        self.exposed = ExitStack()
+            self.textbrewer = textbrewer.TextBrewerTrainer(self.teacher, self.student, self.stage, self.layer_map)
+        self.capture = ExitStack()
         if self.stage == "intermediate" and self.config.engine != "textbrewer":
-            self.exposed.enter_context(layer_outputs.capture_attention_scores(self.teacher, self.student))
+            self.capture.enter_context(layer_outputs.capture_attention_scores(self.teacher, self.student))
         elif self.config.outputs == "all":
             for model in (self.teacher, self.student):
-                model.set_attn_implementation("eager")  # the only one that gives attentions
+                model.set_attn_implementation("eager")  # the only implementation that returns attentions
 
     def facts(self) -> int:
-        """Peak memory so far, in bytes."""
+        """Peak resident memory so far, in bytes."""
         return peak_rss_bytes()
 
     def read(self) -> float:
-        """Seconds that the input pipeline of this configuration takes for all rows when nothing is trained."""
+        """Seconds of this configuration's input pipeline for all rows, without training."""
         data = self.data
         if self.stage == "prediction" and self.config.cached:
             data = data.with_column("teacher_logits", np.zeros((len(data.lengths), self.workload.num_labels)))
@@ -91,7 +91,7 @@ class Worker:
         return time.perf_counter() - started
 
     def train(self) -> tuple[float, float]:
-        """(seconds of all steps over the rows, seconds of filling the cache of logits)."""
+        """Train over all rows. Returns the seconds of the steps, and the seconds to fill the cache of logits."""
         fill_s, data = 0.0, self.data
         if self.stage == "prediction" and self.config.cached:
             started = time.perf_counter()
@@ -100,7 +100,7 @@ class Worker:
         if self.config.engine == "ours":
             return self._train_ours(data), fill_s
         if self.config.engine == "textbrewer":
-            return self.peer.train(list(self._batches(data))), fill_s
+            return self.textbrewer.train(list(self._batches(data))), fill_s
         return self._train_plainly(data), fill_s
 
     # -- our trainer
@@ -109,7 +109,7 @@ class Worker:
         layers = self.stage == "intermediate"
         objective = INTERMEDIATE_LAYERS if layers else Objective(prediction=1.0, task_type=self.workload.task_type)
         clock = _Clock()
-        # the rows are drawn from a larger data set: what is trained of the embedding is what the whole of it uses
+        # the rows are a sample, so the embeddings of all tokens of the data set are trained
         embedding = only_used_rows(self.student, self.used_tokens)
         with tempfile.TemporaryDirectory() as folder, embedding:
             training_loop.train(
@@ -152,19 +152,19 @@ class Worker:
             yield {name: value.to(self.device) for name, value in batch.items()}
 
     def _train_plainly(self, data: TokenDataset) -> float:
-        """The procedure of the original scripts: each batch through both models, squared errors, AdamW."""
+        """The method of the original scripts: both models run on each batch; squared errors and AdamW."""
         self.student.train()
         for module in (self.student, self.teacher, self.projections):
             nn.Module.to(module, self.device)
-        trained = [*self.student.parameters(), *self.projections.parameters()]
-        optimiser = torch.optim.AdamW(trained, lr=1e-5, fused=self.config.fused)
+        parameters = [*self.student.parameters(), *self.projections.parameters()]
+        optimiser = torch.optim.AdamW(parameters, lr=1e-5, fused=self.config.fused)
         started = time.perf_counter()
         for batch in self._batches(data):
             logits = batch.pop("teacher_logits", None)
             with autocast(self.precision):
                 loss = self._layer_loss(batch) if self.stage == "intermediate" else self._logit_loss(batch, logits)
             loss.backward()
-            nn.utils.clip_grad_norm_(trained, 1.0)
+            nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             optimiser.zero_grad()
         if self.device == "cuda":
@@ -173,18 +173,18 @@ class Worker:
 
     def _layer_loss(self, batch: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():
-            theirs = self._everything(self.teacher, batch)
-        ours = self._everything(self.student, batch)
+            teacher = self._layer_outputs(self.teacher, batch)
+        student = self._layer_outputs(self.student, batch)
         layers = list(enumerate((0, *self.layer_map)))
         project = self.projections.of_layer(0)
         mse = nn.functional.mse_loss
-        loss = torch.stack([mse(project(ours.hidden[m]), theirs.hidden[layer]) for m, layer in layers]).sum()
-        scores = [mse(ours.scores[m - 1], theirs.scores[layer - 1]) for m, layer in layers[1:]]
-        return loss + torch.stack(scores).sum()
+        loss = torch.stack([mse(project(student.hidden[m]), teacher.hidden[layer]) for m, layer in layers]).sum()
+        score_losses = [mse(student.scores[m - 1], teacher.scores[layer - 1]) for m, layer in layers[1:]]
+        return loss + torch.stack(score_losses).sum()
 
-    def _everything(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> layer_outputs.LayerOutputs:
+    def _layer_outputs(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> layer_outputs.LayerOutputs:
         if self.config.outputs == "used":
-            return layer_outputs.read(model, batch, INTERMEDIATE_LAYERS.reads)
+            return layer_outputs.read(model, batch, INTERMEDIATE_LAYERS.requested_outputs)
         output = model(**batch, output_hidden_states=True, output_attentions=True)
         scores = tuple(layer.scores for layer in output.attentions)
         return layer_outputs.LayerOutputs(last=output.hidden_states[-1], hidden=output.hidden_states, scores=scores)
@@ -200,16 +200,16 @@ class Worker:
 
 
 class _Clock(TrainerCallback):
-    """The last epoch, from the fetching of its first batch to the end of its last step: compiling is left out."""
+    """Times the last epoch, from loading its first batch to the end of its last step. This excludes compilation."""
 
     seconds = 0.0
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
-        """Start."""
+        """Start the clock at each epoch."""
         self.started = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Take the time of the last step."""
+        """Stop the clock after the last step."""
         if state.global_step < state.max_steps:
             return
         if torch.cuda.is_available():
@@ -218,4 +218,4 @@ class _Clock(TrainerCallback):
 
 
 if __name__ == "__main__":
-    serve_requests(Worker)
+    serve_requests(TrainingWorker)

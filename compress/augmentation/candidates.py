@@ -1,4 +1,4 @@
-"""The candidates for each word of many texts: what Algorithm 1 may put in its place."""
+"""The candidates for each word of many texts: the words that Algorithm 1 may replace it with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,16 +6,17 @@ from typing import Literal, NamedTuple
 
 from compress.augmentation.masked_lm import MaskedLM, Query, Tokenised
 from compress.augmentation.word_vectors import Vectors
-from compress.augmentation.words import Word, in_case_of, words_of
+from compress.augmentation.words import Word, match_case, words_of
 
 Source = Literal["masked_lm", "vectors"]
-FORMS = 4  # in which a vocabulary may hold a word: good, Good, GOOD and the like
+FORMS = 4  # of one word in a vocabulary, such as good, Good and GOOD
 TEXTS_AT_ONCE = 2000
 
 
 class WordSlot(NamedTuple):
-    """`text[start:end]` may be replaced by one of the candidates, which come from `source`. They stand in the order of
-    the alphabet, so that the draw depends on which they are and not on how nearly equal their scores are.
+    """`text[start:end]` is a word that one of the candidates may replace. `source`: where they come from.
+
+    Candidates are in alphabetical order. The sampled word therefore does not depend on tiny differences of scores.
     """
 
     start: int
@@ -25,25 +26,27 @@ class WordSlot(NamedTuple):
 
 
 class TextCandidates(NamedTuple):
-    """Of one text: `num_words` in it, `num_replaceable` (no stop words), and the places that have candidates."""
+    """The word slots of one text. `num_words`: all words of the text. `num_replaceable`: those that may be replaced."""
 
     num_words: int
     num_replaceable: int
-    places: tuple[WordSlot, ...]
+    slots: tuple[WordSlot, ...]
 
 
-class _Read(NamedTuple):
-    """A text's words in all, those that may be replaced, and the text as the masked language model reads it."""
+class _ParsedText(NamedTuple):
+    """A text's number of words, its replaceable words, and its tokens for the masked language model."""
 
     num_words: int
-    words: list[Word]
+    replaceable: list[Word]
     tokenised: Tokenised
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """Where candidates come from, and how many: `masked_lm` for words that are a single piece, `vectors` for the rest,
-    which without vectors have none. `max_length`: tokens of a text that are looked at; words behind them stay.
+    """Finds up to `count` candidates per word.
+
+    `masked_lm` serves words that are a single token, `vectors` all other words. Without vectors, the other words have
+    no candidates. `max_length`: tokens per text; words after the limit have no candidates.
     """
 
     masked_lm: MaskedLM
@@ -54,18 +57,22 @@ class Candidates:
 
     @property
     def num_ranked(self) -> int:
-        """How many words to rank, so that `count` are left: one form of each, and not the word itself."""
+        """Words to rank, so that `count` remain after the removal of other forms and of the word itself."""
         return FORMS * (self.count + 1)
 
     def nearest_words(self, texts: Sequence[str]) -> dict[str, list[str]]:
-        """The words nearest to every word in all these texts that the masked language model knows in parts."""
+        """The nearest words of every word in the texts that is several tokens. Keys are in lower case."""
         if self.vectors is None:
             return {}
         needed: set[str] = set()
         for start in range(0, len(texts), TEXTS_AT_ONCE):
-            some = texts[start : start + TEXTS_AT_ONCE]
-            for text, read in zip(some, self._read(some), strict=True):
-                needed |= {text[word.start : word.end].lower() for word in read.words if _in_parts(word, read)}
+            chunk = texts[start : start + TEXTS_AT_ONCE]
+            for text, parsed in zip(chunk, self._parse(chunk), strict=True):
+                needed |= {
+                    text[word.start : word.end].lower()
+                    for word in parsed.replaceable
+                    if _is_several_tokens(word, parsed.tokenised)
+                }
         return self.vectors.nearest(sorted(needed), self.num_ranked)
 
     def of(
@@ -75,49 +82,52 @@ class Candidates:
         *,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[TextCandidates]:
-        """The candidates for each text. `nearest`: from `nearest_words`, of these texts and maybe more."""
-        all_read = self._read(texts)
+        """The candidates for each text. `nearest`: from `nearest_words`, for at least these texts."""
+        parsed_texts = self._parse(texts)
         queries: dict[Query, int] = {}
-        for read in all_read:
-            for word in read.tokenised.single:
-                queries.setdefault(self.masked_lm.query(read.tokenised, word), len(queries))
+        for parsed in parsed_texts:
+            for word in parsed.tokenised.single_tokens:
+                queries.setdefault(self.masked_lm.query(parsed.tokenised, word), len(queries))
         best = self.masked_lm.most_probable(list(queries), self.num_ranked, on_progress=on_progress)
-        found = []
-        for text, read in zip(texts, all_read, strict=True):
-            places = []
-            for word in read.words:
-                written = text[word.start : word.end]
-                ranked: Sequence[str] = ()
+        text_candidates = []
+        for text, parsed in zip(texts, parsed_texts, strict=True):
+            slots = []
+            for word in parsed.replaceable:
+                spelling = text[word.start : word.end]
+                ranked_words: Sequence[str] = ()
                 source: Source = "masked_lm"
-                if word in read.tokenised.single:
-                    pieces = best[queries[self.masked_lm.query(read.tokenised, word)]]
-                    ranked = self.masked_lm.written(pieces, but=read.tokenised.piece(word))
-                elif _in_parts(word, read):
-                    ranked, source = nearest.get(written.lower(), ()), "vectors"
-                if kept := select_candidates(written, ranked, self.count):
-                    places.append(WordSlot(word.start, word.end, kept, source))
-            found.append(TextCandidates(read.num_words, len(read.words), tuple(places)))
-        return found
+                if word in parsed.tokenised.single_tokens:
+                    token_ids = best[queries[self.masked_lm.query(parsed.tokenised, word)]]
+                    ranked_words = self.masked_lm.decode(token_ids, exclude=parsed.tokenised.token_id(word))
+                elif _is_several_tokens(word, parsed.tokenised):
+                    ranked_words, source = nearest.get(spelling.lower(), ()), "vectors"
+                if kept := select_candidates(spelling, ranked_words, self.count):
+                    slots.append(WordSlot(word.start, word.end, kept, source))
+            text_candidates.append(TextCandidates(parsed.num_words, len(parsed.replaceable), tuple(slots)))
+        return text_candidates
 
-    def _read(self, texts: Sequence[str]) -> list[_Read]:
+    def _parse(self, texts: Sequence[str]) -> list[_ParsedText]:
         all_words = [words_of(text, self.stop_words) for text in texts]
-        open_ = [[word for word in words if word.replaceable] for words in all_words]
-        tokenised = self.masked_lm.tokenise(texts, open_, max_length=self.max_length)
-        return [_Read(len(words), some, read) for words, some, read in zip(all_words, open_, tokenised, strict=True)]
+        replaceable = [[word for word in words if word.replaceable] for words in all_words]
+        all_tokenised = self.masked_lm.tokenise(texts, replaceable, max_length=self.max_length)
+        return [
+            _ParsedText(len(words), open_words, tokenised)
+            for words, open_words, tokenised in zip(all_words, replaceable, all_tokenised, strict=True)
+        ]
 
 
 def select_candidates(word: str, ranked: Sequence[str], count: int) -> tuple[str, ...]:
-    """The first `count` of the ranked words, each in one form and not the word itself, by the alphabet.
+    """The first `count` of the ranked words, in alphabetical order and in the case of `word`.
 
-    In capitals, or with a capital first, where the word is so.
+    Each word appears in one form only; forms of `word` itself are left out.
     """
     kept: dict[str, str] = {}
     for candidate in ranked:
         if candidate.casefold() != word.casefold() and len(kept) < count:
-            kept.setdefault(candidate.casefold(), in_case_of(word, candidate))
+            kept.setdefault(candidate.casefold(), match_case(word, candidate))
     return tuple(sorted(kept.values()))
 
 
-def _in_parts(word: Word, read: _Read) -> bool:
-    """Whether a word is several pieces, of the part of the text that is looked at."""
-    return word not in read.tokenised.single and word.end <= read.tokenised.seen
+def _is_several_tokens(word: Word, tokenised: Tokenised) -> bool:
+    """Whether the word is more than one token, within the token limit."""
+    return word not in tokenised.single_tokens and word.end <= tokenised.end

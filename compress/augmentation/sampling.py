@@ -1,4 +1,4 @@
-"""The draw: which words of a variant are replaced, and by which of their candidates."""
+"""Sampling: which words of a text are replaced, and by which of their candidates."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ import numpy as np
 
 from compress.augmentation.candidates import Source, WordSlot
 
-MOST_DRAWS = 5  # times as many as wanted, before a text is held to have no more
+SAMPLES_PER_TEXT = 5  # times the requested number, before we give up on a text
 
 
 class Replacement(NamedTuple):
-    """`variant[start:end]` stands where the text had the word `was`; it came from `source`."""
+    """`text[start:end]` of the augmented text replaces the word `was` of the original. `source`: of the new word."""
 
     start: int
     end: int
@@ -28,54 +28,55 @@ class AugmentedText(NamedTuple):
 
 
 class SampledTexts(NamedTuple):
-    """`variants`: all different, none equal to the text. `num_again`: draws that gave one of those again."""
+    """`texts`: all different from one another and from the original. `num_repeats`: samples that were not."""
 
-    variants: list[AugmentedText]
-    num_again: int
+    texts: list[AugmentedText]
+    num_repeats: int
 
 
 def sample_augmented_texts(
-    text: str, places: Sequence[WordSlot], *, count: int, probability: float, seed: int, beside: str = ""
+    text: str, slots: Sequence[WordSlot], *, count: int, probability: float, seed: int, other_text: str = ""
 ) -> SampledTexts:
-    """Up to `count` variants: each word of `places` replaced with `probability`, by a candidate drawn uniformly.
+    """Sample up to `count` augmented texts. Each slot is replaced with `probability`, by a uniformly sampled candidate.
 
-    The numbers come from a counter-based generator (Philox; Salmon et al. 2011) keyed by (seed, text, the text
-    `beside` it in its row); the counter is (variant, position). What equals the text or an earlier variant is drawn
-    again, until five times as many were drawn as were wanted.
+    Random numbers come from a counter-based generator (Philox; Salmon et al. 2011), keyed by (seed, text, other_text).
+    `other_text`: the other text of a pair. A sample that repeats the text or an earlier sample is discarded. At most
+    5 * `count` samples are taken.
     """
-    if not places or not count or not probability:
+    if not slots or not count or not probability:
         return SampledTexts([], 0)
-    numbers = _generator(seed, text, beside).random((MOST_DRAWS, count, len(places), 2))
-    sizes = np.array([len(place.candidates) for place in places])
-    picks = np.where(numbers[..., 0] < probability, (numbers[..., 1] * sizes).astype(np.int64), -1)
-    seen: dict[str, AugmentedText] = {}
-    num_again = 0
-    for pick in picks.reshape(-1, len(places)).tolist():
-        if len(seen) == count:
+    numbers = _generator(seed, text, other_text).random((SAMPLES_PER_TEXT, count, len(slots), 2))
+    sizes = np.array([len(slot.candidates) for slot in slots])
+    choices = np.where(numbers[..., 0] < probability, (numbers[..., 1] * sizes).astype(np.int64), -1)
+    samples: dict[str, AugmentedText] = {}
+    num_repeats = 0
+    for choice in choices.reshape(-1, len(slots)).tolist():
+        if len(samples) == count:
             break
-        variant = apply_replacements(text, places, pick)
-        if variant.text == text or variant.text in seen:
-            num_again += 1
+        augmented = apply_replacements(text, slots, choice)
+        if augmented.text == text or augmented.text in samples:
+            num_repeats += 1
         else:
-            seen[variant.text] = variant
-    return SampledTexts(list(seen.values()), num_again)
+            samples[augmented.text] = augmented
+    return SampledTexts(list(samples.values()), num_repeats)
 
 
-def apply_replacements(text: str, places: Sequence[WordSlot], picks: Sequence[int]) -> AugmentedText:
-    """The text with the candidates that are picked, by number, in their places; -1 leaves a word as it is."""
-    parts, made = [], []
+def apply_replacements(text: str, slots: Sequence[WordSlot], choices: Sequence[int]) -> AugmentedText:
+    """Replace the word of each slot. `choices`: the index of a candidate per slot; -1 keeps the word."""
+    parts, replaced = [], []
     end_of_last = length = 0
-    for place, pick in zip(places, picks, strict=True):
-        if pick < 0:
+    for slot, choice in zip(slots, choices, strict=True):
+        if choice < 0:
             continue
-        before, new = text[end_of_last : place.start], place.candidates[pick]
+        before, new = text[end_of_last : slot.start], slot.candidates[choice]
         parts += [before, new]
         length += len(before) + len(new)
-        made.append(Replacement(length - len(new), length, text[place.start : place.end], place.source))
-        end_of_last = place.end
-    return AugmentedText("".join([*parts, text[end_of_last:]]), tuple(made))
+        replaced.append(Replacement(length - len(new), length, text[slot.start : slot.end], slot.source))
+        end_of_last = slot.end
+    return AugmentedText("".join([*parts, text[end_of_last:]]), tuple(replaced))
 
 
-def _generator(seed: int, text: str, beside: str) -> np.random.Generator:
-    digest = hashlib.blake2b(f"{seed}\0{text}\0{beside}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _generator(seed: int, text: str, other_text: str) -> np.random.Generator:
+    key = f"{seed}\0{text}\0{other_text}".encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(key, digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))

@@ -1,4 +1,4 @@
-"""Which pieces of a tokenizer's vocabulary are whole words, and how they are written."""
+"""The tokens of a tokenizer's vocabulary that are whole words, and their spelling."""
 
 from dataclasses import dataclass
 
@@ -8,50 +8,55 @@ from transformers import PreTrainedTokenizerBase
 from compress.augmentation.words import is_whole_word
 from compress.common.errors import UserError
 
-MARKS = ("Ġ", "▁")  # of a piece that begins a word: byte-level BPE's, SentencePiece's
+MARKS = ("Ġ", "▁")  # start a token that begins a word, in byte-level BPE and in SentencePiece
 
 
 @dataclass(frozen=True, kw_only=True)
 class WholeWords:
-    """`written`: the word that each piece is, "" where it is none. `mark`: what begins a word's first piece, "" in a
-    WordPiece vocabulary, which marks the others.
+    """`spellings`: the word of each token, "" for tokens that are not whole words.
 
-    `marked`, `unmarked`: (pieces,) where True, the piece may take the place of one with the mark, or of one without
-    (in byte-level BPE: at the start of a text, or after a quote); there, only what could stand after a blank too.
+    `mark`: the prefix of tokens that begin a word. It is "" for WordPiece, which marks the other tokens.
+
+    `fits_marked`, `fits_unmarked`: boolean (tokens,), True for tokens that may replace one with or without the mark.
+    In byte-level BPE, the first word of a text and a word after a quote have no mark. `fits_unmarked` contains only
+    tokens that the vocabulary also has with the mark.
     """
 
-    written: list[str]
+    spellings: list[str]
     mark: str
-    marked: np.ndarray
-    unmarked: np.ndarray
+    fits_marked: np.ndarray
+    fits_unmarked: np.ndarray
 
 
-def whole_words(tokenizer: PreTrainedTokenizerBase, num_rows: int) -> WholeWords:
-    """`num_rows`: of the model's embedding, which may have more than the tokenizer has pieces. Raises UserError."""
+def find_whole_words(tokenizer: PreTrainedTokenizerBase, num_rows: int) -> WholeWords:
+    """Find the whole words of a vocabulary. Raises UserError if the tokenizer does not mark words.
+
+    `num_rows`: rows of the model's embedding, which may be more than the tokenizer's tokens.
+    """
     model = tokenizer.backend_tokenizer.model
-    kind = type(model).__name__
-    pieces = {number: piece for piece, number in tokenizer.get_vocab().items()}
-    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    model_name = type(model).__name__
+    tokens = {token_id: token for token, token_id in tokenizer.get_vocab().items()}
+    special_ids = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     prefix = getattr(model, "continuing_subword_prefix", None) or ""
-    begins = {mark: sum(piece.startswith(mark) for piece in pieces.values()) for mark in MARKS}
-    mark = "" if kind == "WordPiece" and prefix else max(begins, key=begins.__getitem__)
-    if mark and not begins[mark]:
+    num_marked = {mark: sum(token.startswith(mark) for token in tokens.values()) for mark in MARKS}
+    mark = "" if model_name == "WordPiece" and prefix else max(num_marked, key=num_marked.__getitem__)
+    if mark and not num_marked[mark]:
         raise UserError(
-            f"a {kind} vocabulary that marks neither the first pieces of words ({' or '.join(MARKS)}) nor the "
-            "others (as WordPiece does); with it whole words can't be told from parts of words",
+            f"got a {model_name} vocabulary that marks neither the first token of a word ({' or '.join(MARKS)}) nor "
+            "the others (as WordPiece does); augmentation cannot tell whole words from parts of words in it",
             option="masked_lm",
         )
-    written = [""] * num_rows
-    marked = np.zeros(num_rows, dtype=bool)
-    unmarked = np.zeros(num_rows, dtype=bool)
-    known = set(pieces.values())
-    for number, piece in pieces.items():
-        if number in special or number >= num_rows or (not mark and piece.startswith(prefix)):
+    spellings = [""] * num_rows
+    fits_marked = np.zeros(num_rows, dtype=bool)
+    fits_unmarked = np.zeros(num_rows, dtype=bool)
+    vocabulary = set(tokens.values())
+    for token_id, token in tokens.items():
+        if token_id in special_ids or token_id >= num_rows or (not mark and token.startswith(prefix)):
             continue
-        word = piece if not mark else tokenizer.convert_tokens_to_string([piece]).strip()
+        word = token if not mark else tokenizer.convert_tokens_to_string([token]).strip()
         if not is_whole_word(word):
             continue
-        written[number] = word
-        marked[number] = piece.startswith(mark)
-        unmarked[number] = not mark or (not marked[number] and mark + piece in known)
-    return WholeWords(written=written, mark=mark, marked=marked, unmarked=unmarked)
+        spellings[token_id] = word
+        fits_marked[token_id] = token.startswith(mark)
+        fits_unmarked[token_id] = not mark or (not fits_marked[token_id] and mark + token in vocabulary)
+    return WholeWords(spellings=spellings, mark=mark, fits_marked=fits_marked, fits_unmarked=fits_unmarked)

@@ -1,4 +1,4 @@
-"""Word vectors, and the words nearest to a word: candidates for words that the masked language model knows in parts."""
+"""Word vectors. The nearest words are candidates for words that are several tokens to the masked language model."""
 
 import re
 import shutil
@@ -16,14 +16,14 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from compress.augmentation.masked_lm import ranked
+from compress.augmentation.masked_lm import sort_by_score
 from compress.augmentation.words import is_whole_word
 from compress.common.errors import UserError
 from compress.common.files import sha256
 from compress.models.sources import locate
 
 FASTTEXT_MAGIC = 793712314
-WORDS_AT_ONCE = 64  # looked up against the whole vocabulary, in one product of matrices
+WORDS_AT_ONCE = 64  # compared with the whole vocabulary in one matrix product
 TEXT_SUFFIXES = (".txt", ".vec", ".gz")
 EXPECTED = (
     "expected GloVe or word2vec text (.txt, .vec, .gz, .zip), word2vec or fastText binary (.bin), or package:NAME/DIR"
@@ -32,7 +32,7 @@ EXPECTED = (
 
 @dataclass(kw_only=True)
 class Vectors:
-    """`keyed`: gensim's KeyedVectors, most frequent words first. `missing`: words asked for that it does not know."""
+    """`keyed`: gensim's KeyedVectors, most frequent words first. `missing`: requested words that have no vector."""
 
     name: str
     keyed: Any
@@ -40,53 +40,60 @@ class Vectors:
 
     def __post_init__(self) -> None:
         rows = [row for row, word in enumerate(self.keyed.index_to_key) if is_whole_word(word)]
-        self._rows = np.array(rows, dtype=np.int64)  # of the words that may be candidates
-        self._table = torch.from_numpy(np.asarray(self.keyed.vectors)[self._rows].astype(np.float32, copy=False))
+        self._candidate_rows = np.array(rows, dtype=np.int64)  # rows of the words that may be candidates
+        self._table = torch.from_numpy(
+            np.asarray(self.keyed.vectors)[self._candidate_rows].astype(np.float32, copy=False)
+        )
         self._table /= self._table.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
     @property
     def num_words(self) -> int:
-        """Words with a vector."""
+        """The number of words that have a vector."""
         return len(self.keyed.index_to_key)
 
     @property
     def dimension(self) -> int:
-        """Numbers in a vector."""
+        """The length of a vector."""
         return int(self.keyed.vector_size)
 
     def nearest(self, words: Sequence[str], count: int) -> dict[str, list[str]]:
-        """For each word (in lower case) the `count` words of highest cosine, best first; itself may be among them.
+        """For each lower-case word, the `count` words of highest cosine, best first. The word itself may be included.
 
-        Words without a vector are left out, and remembered as missing. Equal words must be asked together with equal
-        others to get equal answers to the last bit: ask for all of a data set at once.
+        Words without a vector are left out and added to `missing`. The last bits of a cosine depend on the other words
+        of the call, so pass all words of a data set at once.
         """
         keys = {word: self._key(word) for word in words}
         known = sorted(word for word, key in keys.items() if key is not None)
         self.missing |= keys.keys() - known
-        found: dict[str, list[str]] = {}
-        count = min(count, len(self._rows))
+        nearest_words: dict[str, list[str]] = {}
+        count = min(count, len(self._candidate_rows))
         for start in range(0, len(known), WORDS_AT_ONCE):
-            block = known[start : start + WORDS_AT_ONCE]
-            asked = np.stack([self.keyed.get_vector(keys[word]) for word in block]).astype(np.float32)
-            best = (torch.nn.functional.normalize(torch.from_numpy(asked)) @ self._table.T).topk(count)
-            rows = self._rows[ranked(best.values.numpy(), best.indices.numpy())]
-            found |= {
+            chunk = known[start : start + WORDS_AT_ONCE]
+            vectors = np.stack([self.keyed.get_vector(keys[word]) for word in chunk]).astype(np.float32)
+            best = (torch.nn.functional.normalize(torch.from_numpy(vectors)) @ self._table.T).topk(count)
+            rows = self._candidate_rows[sort_by_score(best.values.numpy(), best.indices.numpy())]
+            nearest_words |= {
                 word: [self.keyed.index_to_key[row] for row in nearest]
-                for word, nearest in zip(block, rows.tolist(), strict=True)
+                for word, nearest in zip(chunk, rows.tolist(), strict=True)
             }
-        return found
+        return nearest_words
 
     def _key(self, word: str) -> str | None:
-        """The word as the table knows it; fastText knows every word by its parts."""
+        """A form of the word that has a vector, if any. fastText makes vectors for all words from character n-grams."""
         return next((form for form in (word, word.capitalize()) if form in self.keyed), None)
 
 
 def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vectors:
-    """Read word vectors. `max_words`: the first, which are the most frequent. `cache`: where a .zip is unpacked.
+    """Read word vectors. Raises UserError.
 
-    `name`: GloVe or word2vec text (.txt, .vec or .gz of it), a .zip with such a file (of several: ARCHIVE.zip/FILE), a
-    word2vec or fastText .bin, or a folder (`package:NAME/DIR` too) with one .npy of vectors and one .parquet that lists
-    the words in its column `index`. Raises UserError.
+    `name` is one of:
+    - GloVe or word2vec text (.txt, .vec or .gz)
+    - a .zip with one such file, or ARCHIVE.zip/FILE
+    - a word2vec or fastText .bin
+    - a folder, or `package:NAME/DIR`, with vectors in one .npy and words in the column `index` of one .parquet
+
+    `cache`: the folder to unpack a .zip into. `max_words`: read only the first words, which are the most frequent. A
+    fastText .bin is always read whole.
     """
     path = Path(locate(name)).expanduser()
     try:
@@ -96,13 +103,13 @@ def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vec
         if path.is_dir():
             keyed = _from_arrays(path, max_words)
         elif archive:
-            keyed = _from_text(_unpacked(Path(archive[1]), archive[2], cache), max_words)
+            keyed = _from_text(_unpack(Path(archive[1]), archive[2], cache), max_words)
         elif path.suffix == ".bin":
             keyed = _from_binary(path, max_words)
         elif path.suffix in TEXT_SUFFIXES:
             keyed = _from_text(path, max_words)
         else:
-            raise ValueError(f"an unknown ending, {path.suffix or 'none'}")
+            raise ValueError(f"unknown suffix {path.suffix or '(none)'}")
     except (
         ValueError,
         KeyError,
@@ -117,7 +124,7 @@ def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vec
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{name}: no word vectors could be read ({reason}); {EXPECTED}", option="vectors") from error
     if not len(keyed.index_to_key) or not np.isfinite(keyed.vectors).all():
-        raise UserError(f"{name}: holds no vectors, or ones with NaN or infinity; {EXPECTED}", option="vectors")
+        raise UserError(f"{name}: got no vectors, or vectors with NaN or infinity; {EXPECTED}", option="vectors")
     return Vectors(name=name, keyed=keyed)
 
 
@@ -126,11 +133,11 @@ def _from_arrays(folder: Path, max_words: int | None) -> Any:
 
     arrays, tables = sorted(folder.glob("*.npy")), sorted(folder.glob("*.parquet"))
     if len(arrays) != 1 or len(tables) != 1:
-        raise ValueError(f"{len(arrays)} .npy and {len(tables)} .parquet files, one of each was expected")
+        raise ValueError(f"got {len(arrays)} .npy and {len(tables)} .parquet files, expected one of each")
     words = pyarrow.parquet.read_table(tables[0], columns=["index"])["index"].to_pylist()
     vectors = np.load(arrays[0], mmap_mode="r")
     if vectors.ndim != 2 or len(vectors) != len(words):
-        raise ValueError(f"{len(words)} words beside vectors of the shape {vectors.shape}")
+        raise ValueError(f"got {len(words)} words, but vectors of shape {vectors.shape}")
     return _keyed(words[:max_words], np.asarray(vectors[:max_words], dtype=np.float32))
 
 
@@ -152,7 +159,7 @@ def _from_text(path: Path, max_words: int | None) -> Any:
     header = re.fullmatch(r"\d+ \d+", first.strip()) is not None
     try:
         return KeyedVectors.load_word2vec_format(str(path), no_header=not header, limit=max_words)
-    except ValueError:  # a word that holds a blank, as some of GloVe 840B do, or no vectors at all
+    except ValueError:  # a word contains a space, as some in GloVe 840B do, or the file has no vectors
         return _split_from_the_right(path, header, max_words)
 
 
@@ -201,24 +208,26 @@ def _first_line(path: Path) -> str:
 def _keyed(words: list[str], vectors: np.ndarray) -> Any:
     from gensim.models import KeyedVectors
 
-    found = KeyedVectors(vector_size=vectors.shape[1])
-    found.add_vectors(words, vectors)
-    return found
+    keyed = KeyedVectors(vector_size=vectors.shape[1])
+    keyed.add_vectors(words, vectors)
+    return keyed
 
 
-def _unpacked(path: Path, member: str | None, cache: Path) -> Path:
-    """A text file in a .zip, unpacked into the cache under the archive's own digest."""
+def _unpack(path: Path, member: str | None, cache: Path) -> Path:
+    """Unpack a text file of a .zip into the cache. Its name starts with the archive's digest."""
     with zipfile.ZipFile(path) as archive:
         texts = [entry for entry in archive.namelist() if entry.endswith((".txt", ".vec"))]
         chosen = [entry for entry in texts if member in (None, entry)]
         if len(chosen) != 1:
-            raise ValueError(f"the archive holds {', '.join(texts) or 'no text file'}; name one, as {path.name}/FILE")
+            raise ValueError(f"the archive contains {', '.join(texts) or 'no text file'}; name one as {path.name}/FILE")
         target = cache / "vectors" / f"{sha256(path)[:16]}-{Path(chosen[0]).name}"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             with (
                 archive.open(chosen[0]) as source,
-                tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as sink,  # another run may unpack it too
+                tempfile.NamedTemporaryFile(
+                    dir=target.parent, delete=False
+                ) as sink,  # another run may unpack the same file
             ):
                 shutil.copyfileobj(source, sink)
             Path(sink.name).replace(target)

@@ -1,6 +1,6 @@
-"""A digest of source code that ignores what cannot change a result: comments, docstrings and blank lines.
+"""A digest of source code without comments, docstrings and blank lines, which cannot change a result.
 
-It reads positions in the text, not syntax trees, whose form differs between versions of Python.
+The digest covers the remaining text, not the syntax tree, because syntax trees differ between versions of Python.
 """
 
 import ast
@@ -16,7 +16,7 @@ STRINGS = (ast.Constant, ast.JoinedStr)
 
 @cache
 def code_digest(path: Path) -> str:
-    """sha256 over the code of a Python file, or of all Python files below a folder, with their places in it."""
+    """The SHA-256 of the code of a Python file, or of the paths and code of all Python files in a folder."""
     files = [path] if path.is_file() else sorted(path.rglob("*.py"))
     digest = hashlib.sha256()
     for file in files:
@@ -26,22 +26,22 @@ def code_digest(path: Path) -> str:
 
 
 def without_comments(source: str) -> str:
-    """Source code less its comments, docstrings and blank lines; a string over several lines keeps all of them."""
-    lines = source.split("\n")  # as the syntax tree counts them: other separators may stand inside a string
+    """Source code without comments, docstrings and blank lines. Multi-line strings stay unchanged."""
+    lines = source.split("\n")  # as in the syntax tree; a string may contain other separators
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             line, column = token.start
             lines[line - 1] = lines[line - 1][:column]
-    in_strings: set[int] = set()  # the numbers of lines that end inside a string
+    in_strings: set[int] = set()  # numbers of the lines that end inside a string
     in_docstrings: set[int] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, STRINGS):
             in_strings.update(range(node.lineno, node.end_lineno or 0))
         elif isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            text = node.body[0]
-            first, last = text.lineno, text.end_lineno or text.lineno
-            before = lines[first - 1].encode()[: text.col_offset].decode()
-            after = lines[last - 1].encode()[text.end_col_offset :].decode()
+            docstring = node.body[0]
+            first, last = docstring.lineno, docstring.end_lineno or docstring.lineno
+            before = lines[first - 1].encode()[: docstring.col_offset].decode()
+            after = lines[last - 1].encode()[docstring.end_col_offset :].decode()
             lines[first - 1 : last] = [before + after, *[""] * (last - first)]
             in_docstrings.update(range(first, last))
     in_strings -= in_docstrings

@@ -1,6 +1,7 @@
-"""The processes of one run, as `torchrun` and `accelerate launch` start them. Alone, nothing here does anything.
+"""Communication between the processes of one run, which `torchrun` or `accelerate launch` start.
 
-All processes run the same code on the same files. The main one decides and writes, the others follow.
+All processes run the same code on the same files. The main process makes the decisions and writes the files. In a run
+of a single process, nothing in this module has an effect.
 """
 
 import atexit
@@ -12,59 +13,61 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, NoReturn, TypeVar
 
-PATIENCE = timedelta(days=7)  # how long a process waits for another
-LAUNCHED_BY = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
+TIMEOUT = timedelta(days=7)  # for waiting for another process
+LAUNCHER_VARIABLES = (
+    "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS",
+)  # fmt: skip
 
 Value = TypeVar("Value")
 
-_GONE: list[bool] = []  # holds something once this process has left the others
+_follower_has_left = False  # whether this process, not the main one, has called `leave`
 
 
 def count() -> int:
-    """How many processes share the work."""
+    """The number of processes."""
     return int(os.getenv("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """The number of this process, counted from 0."""
     return int(os.getenv("RANK", "0"))
 
 
 def is_main() -> bool:
-    """Whether this process decides and writes."""
+    """Whether this is the main process."""
     return rank() == 0
 
 
 def broadcast_from_main(value: Value) -> Value:
-    """The main process's value, in every process. All must call it; values are pickled."""
+    """Return the main process's value in every process. All processes must call this. Values are pickled."""
     if count() == 1:
         return value
-    box = [value]
-    _group().broadcast_object_list(box, src=0)
-    return box[0]
+    values = [value]
+    _group().broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def all_gather(value: Value) -> list[Value]:
-    """The values of all processes in the order of their ranks, in every process. All must call it."""
+    """Return the values of all processes, ordered by rank, in every process. All processes must call this."""
     if count() == 1:
         return [value]
-    found: list[Any] = [None] * count()
-    _group().all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * count()
+    _group().all_gather_object(values, value)
+    return values
 
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """Inside, the main process goes ahead; the others follow when it is through, or end quietly where it fails."""
+    """Run the body in the main process first, then in the others. If it fails, the others exit without a message."""
     if count() == 1:
         yield
     elif is_main():
-        through = False
+        succeeded = False
         try:
             yield
-            through = True
+            succeeded = True
         finally:
-            broadcast_from_main(through)
+            broadcast_from_main(succeeded)
     else:
         if not broadcast_from_main(False):
             raise SystemExit(2)
@@ -72,27 +75,29 @@ def main_first() -> Iterator[None]:
 
 
 def leave() -> bool:
-    """End the common work: from here on this process is alone, and what it starts knows nothing of the others.
+    """Leave the group. Afterwards, this process and its child processes run like a single process.
 
-    Returns whether it was the main one.
+    All processes must call this. Returns whether this was the main process.
     """
+    global _follower_has_left
     if count() == 1:
         return True
     was_main = is_main()
-    broadcast_from_main(None)  # none may be gone while another still talks to it
-    _end()
-    for name in LAUNCHED_BY:
+    broadcast_from_main(None)  # wait for all: no process may leave while another still communicates
+    _destroy_group()
+    for name in LAUNCHER_VARIABLES:
         os.environ.pop(name, None)
-    if not was_main:
-        _GONE.append(True)
+    _follower_has_left = not was_main
     return was_main
 
 
 def end(code: int) -> NoReturn:
-    """End the program. A process that has left the others ends at once: threads that torch still has there now and then
-    end an interpreter that shuts down with an abort, and the launcher then ends all.
+    """Exit the program.
+
+    A process other than the main one uses os._exit after it has left the group. Otherwise lingering torch threads can
+    abort the shutdown of the interpreter, and the launcher then kills the other processes.
     """
-    if _GONE:
+    if _follower_has_left:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -101,16 +106,16 @@ def end(code: int) -> NoReturn:
 
 @cache
 def _group() -> Any:
-    """torch.distributed, with every process in one group: gloo on CPUs, nccl on GPUs, one GPU each."""
+    """torch.distributed with one group of all processes. It uses gloo on CPUs and nccl on GPUs, one GPU per process."""
     import torch
     from accelerate import PartialState
 
-    PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
-    atexit.register(_end)  # threads of the group that outlive the interpreter end the process with an abort
+    PartialState(cpu=not torch.cuda.is_available(), timeout=TIMEOUT)
+    atexit.register(_destroy_group)  # threads of the group that outlive the interpreter abort the process
     return torch.distributed
 
 
-def _end() -> None:
+def _destroy_group() -> None:
     import torch
 
     if torch.distributed.is_initialized():

@@ -1,4 +1,4 @@
-"""The one exception for mistakes of the user's."""
+"""The exception for user errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-# What a user can set to get rid of a problem, under names that belong to no recipe and no command line.
+# The settings with which a user can fix a problem. The names are neither recipe keys nor flags.
 Option = Literal[
     "attention_heads",
     "checkpoint",
@@ -39,22 +39,22 @@ Option = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is wrong, in one line: what, got and expected. `option`: what the user can set about it."""
+    """One problem with the input, in one line. `option`: the setting with which the user can fix it."""
 
     text: str
     option: Option | None = None
 
     def within(self, where: str) -> "Problem":
-        """The same problem, with the place that it concerns named first."""
+        """The same problem, prefixed with its location."""
         return replace(self, text=f"{where}: {self.text}")
 
 
 class UserError(ValueError):
-    """Bad input: the problem in one line, with what, where, got and expected.
+    """Bad input. The message has one line per problem, with the location, the actual and the expected value.
 
     `option` names the setting that the user can change. The libraries do not know its recipe key or its flag;
     `pocketbert.cli.remedies` adds them. The command line prints the error without a traceback and exits with code 2.
-    `problems`: all problems of one check, one per line.
+    `problems`: all problems of one check.
     """
 
     def __init__(self, message: str, *, option: Option | None = None) -> None:
@@ -63,24 +63,24 @@ class UserError(ValueError):
 
     @classmethod
     def of(cls, problems: Sequence[Problem]) -> "UserError":
-        """All problems at once, each of them once."""
-        each = tuple(dict.fromkeys(problems))
-        error = cls("\n".join(problem.text for problem in each))
-        error.problems = each
+        """One error for several problems. Repeated problems are dropped."""
+        unique = tuple(dict.fromkeys(problems))
+        error = cls("\n".join(problem.text for problem in unique))
+        error.problems = unique
         return error
 
     def within(self, where: str) -> "UserError":
-        """The same error, with the place that it concerns named first in every line."""
+        """The same error, with every problem prefixed with its location."""
         return UserError.of([problem.within(where) for problem in self.problems])
 
 
 def raise_any(problems: Sequence[Problem]) -> None:
-    """Raise UserError with all of them, or return where there are none."""
+    """Raise UserError with all problems, if there are any."""
     if problems:
         raise UserError.of(problems)
 
 
 def first_invalid(error: "ValidationError") -> str:
-    """The first value that does not fit a typed record: where it stands, and what is wrong with it."""
+    """The path and the message of the first invalid value of a typed record."""
     first = error.errors()[0]
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

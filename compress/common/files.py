@@ -1,4 +1,4 @@
-"""Files: digests, sizes, and writing so that a kill leaves either the old content or the new."""
+"""Digests, sizes and atomic writing of files."""
 
 import hashlib
 import json
@@ -9,13 +9,13 @@ from typing import Any
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file."""
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_all(paths: Iterable[Path]) -> str:
-    """Hex digest over the names and contents of several files, in the order of their names."""
+    """The SHA-256 of the names and contents of several files, sorted by path, in hexadecimal."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(f"{path.name}\0{sha256(path)}\n".encode())
@@ -23,17 +23,17 @@ def sha256_of_all(paths: Iterable[Path]) -> str:
 
 
 def size_bytes(path: Path) -> int:
-    """A file, or all files of a folder together."""
+    """The size of a file, or the total size of the files in a folder."""
     return sum(file.stat().st_size for file in files_in(path))
 
 
 def files_in(path: Path) -> list[Path]:
-    """All files below a folder, in the order of their paths; of a file, itself."""
-    return [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    """All files in a folder and its sub-folders, sorted by path. For a file, only the file itself."""
+    return [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file())
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a file atomically, in UTF-8."""
+    """Write a UTF-8 file atomically: after a kill, the file has either the old or the new content."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8") as file:
         file.write(content)

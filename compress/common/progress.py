@@ -1,4 +1,4 @@
-"""Live progress: a bar with the time left; on a pipe, a line every few seconds."""
+"""Progress output: a bar with the remaining time, or a line every few seconds if the output is not a terminal."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +12,7 @@ REFRESH_EVERY_S = 0.2
 
 
 class ProgressBar:
-    """How far a piece of work is. Use it as a context manager.
-
-    `note` is shown behind the time left. On a console that is no terminal, a line is printed now and then.
-    """
+    """The progress of a task. Use it as a context manager."""
 
     def __init__(self, title: str, console: Console) -> None:
         self.title = title
@@ -30,9 +27,9 @@ class ProgressBar:
             TextColumn("{task.fields[note]}"),
             console=console,
             disable=not console.is_terminal,
-            auto_refresh=False,  # no thread beside the work: it may be a measurement
+            auto_refresh=False,  # no extra thread, which could disturb a measurement
         )
-        self._part = self._bar.add_task(title, total=None, note="")
+        self._task = self._bar.add_task(title, total=None, note="")
         self._started: tuple[float, int] | None = None
         self._last_line_s = self._last_refresh_s = time.monotonic()
 
@@ -44,23 +41,26 @@ class ProgressBar:
         self._bar.stop()
 
     def update(self, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` parts are done. The time left is reckoned from the first call on."""
+        """Report that `done` of `total` steps are done. `note` appears after the remaining time.
+
+        The remaining time is estimated from the speed since the first call.
+        """
         now = time.monotonic()
-        due = now - self._last_refresh_s > REFRESH_EVERY_S or done == total
-        self._bar.update(self._part, completed=done, total=total, note=note, refresh=due)
-        self._last_refresh_s = now if due else self._last_refresh_s
+        refresh = now - self._last_refresh_s > REFRESH_EVERY_S or done == total
+        self._bar.update(self._task, completed=done, total=total, note=note, refresh=refresh)
+        self._last_refresh_s = now if refresh else self._last_refresh_s
         if self._started is None:
             self._started = (now, done)
-        started_s, first = self._started
-        if self.console.is_terminal or now - self._last_line_s < PLAIN_LINE_EVERY_S or done == first:
+        started_s, first_done = self._started
+        if self.console.is_terminal or now - self._last_line_s < PLAIN_LINE_EVERY_S or done == first_done:
             return
         self._last_line_s = now
-        left_s = (now - started_s) / (done - first) * (total - done)
+        left_s = (now - started_s) / (done - first_done) * (total - done)
         self.console.print(f"  {self.title}: {done}/{total}, {left_s:.0f} s left {note}".rstrip(), soft_wrap=True)
 
 
 @contextmanager
 def progress_bar(title: str, console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Gives the function to call with (done, total)."""
+    """A progress bar. The context value is a function to call with (done, total)."""
     with ProgressBar(title, console) as bar:
         yield bar.update

@@ -1,1 +1,1 @@
-"""Tables and corpora in, tokens and labels out."""
+"""Reads tables and corpora, and turns them into tokens and labels."""

@@ -1,4 +1,4 @@
-"""Rows on disk as Arrow files: written once, memory-mapped and read at random afterwards, whatever their size."""
+"""Rows on disk as Arrow files. They are memory-mapped for random access, so they may be larger than memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ RECORD_ROWS = 1000
 
 
 def write_shard(table: pa.Table, path: Path) -> None:
-    """Write an Arrow stream atomically, in record batches of 1,000 rows, which read fast at random."""
+    """Write an Arrow stream atomically. Record batches of 1,000 rows allow fast random access."""
     partial = path.with_suffix(".partial")
     with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=RECORD_ROWS)
@@ -23,18 +23,18 @@ def write_shard(table: pa.Table, path: Path) -> None:
 
 
 def read_shards(paths: Sequence[Path]) -> Dataset:
-    """The rows of all files, in the order of the paths, memory-mapped."""
+    """The memory-mapped rows of all files, in the order of the paths."""
     return concatenate_datasets([Dataset.from_file(str(path)) for path in paths])
 
 
 def read_metadata(path: Path) -> dict[bytes, bytes]:
-    """What a shard's schema carries beside the columns."""
+    """The metadata of a shard's schema."""
     with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
         return reader.schema.metadata or {}
 
 
 def token_dataset_of_shards(paths: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> TokenDataset:
-    """Token rows that were written as shards."""
+    """Read token rows from shards."""
     rows = read_shards(paths)
     lengths = pyarrow.compute.list_value_length(rows.data.column("input_ids")).to_numpy()
     return token_dataset(rows, lengths, tokenizer)

@@ -1,4 +1,4 @@
-"""Length-bucketed batches whose order depends on (seed, epoch) alone, so that a resumed run sees the same ones."""
+"""Length-bucketed batches. Their order depends only on (seed, epoch), so a resumed run sees the same batches."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,18 +8,21 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-TokenRow = dict[str, Any]  # by column: token ids, a value or several, as the data set holds them
+TokenRow = dict[str, Any]  # column name -> token ids, one value or several values
 
 
 class LengthBucketedBatchSampler(Sampler[list[int]]):
-    """Batches of examples of like length, in random order; each is an optimiser step's, over all processes.
+    """Batches of examples of similar length, in random order. Each batch is one optimiser step over all processes.
 
-    Each epoch shuffles all examples, sorts them by length inside windows of `batches_per_bucket` batches, cuts the
-    windows into batches and shuffles the batches. The last partial batch counts: every example is seen once an epoch.
+    Each epoch shuffles all examples and sorts them by length inside windows of `batches_per_bucket` batches. It then
+    cuts the windows into batches and shuffles the batches. The last partial batch is kept, so each epoch contains every
+    example once.
 
-    `share`: (rank, number of processes); the processes divide every batch among them. `micro_batch_size`: rows that a
-    process takes at once; every step then has `micro_batches` parts, of like size. Where a part would be empty it holds
-    the complement ~row of a row, to be counted as none (see `WeightedRows`): all processes must compute equally often.
+    `share`: (rank, number of processes); each process takes a share of every batch. `micro_batch_size`: the most rows
+    that a process computes at once. The share of a process is split evenly into `micro_batches` parts.
+
+    All processes must do the same number of steps. A process without an example for a micro-batch therefore computes a
+    dummy example of weight 0, which the sampler writes as ~row, a negative number (see `WeightedRows`).
     """
 
     drop_last = False
@@ -45,7 +48,7 @@ class LengthBucketedBatchSampler(Sampler[list[int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches the next iteration gives."""
+        """Select the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -62,19 +65,19 @@ class LengthBucketedBatchSampler(Sampler[list[int]]):
         )
         batches = np.split(order, range(self.batch_size, len(order), self.batch_size))
         for index in generator.permutation(len(batches)):
-            ours = batches[index][self.rank :: self.num_processes]
-            for part in np.array_split(ours, self.micro_batches):
+            own_rows = batches[index][self.rank :: self.num_processes]
+            for part in np.array_split(own_rows, self.micro_batches):
                 yield part.tolist() if len(part) else [~int(batches[index][0])]
 
 
 def read_rows(rows: datasets.Dataset, numbers: Sequence[int] | np.ndarray) -> list[TokenRow]:
-    """Many rows in one read: a tenth of the time of one by one."""
+    """Read many rows at once, which takes a tenth of the time of reading one by one."""
     columns = rows[numbers]
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
 class WeightedRows(Dataset[TokenRow]):
-    """Rows by their numbers. ~number is the same row with `counts` 0: it is computed, and counts as no example."""
+    """Rows with a weight in the column `counts`. Number n is row n with weight 1; ~n is the same row with weight 0."""
 
     def __init__(self, rows: datasets.Dataset) -> None:
         self.rows = rows
@@ -86,19 +89,22 @@ class WeightedRows(Dataset[TokenRow]):
         return self.__getitems__([number])[0]
 
     def __getitems__(self, numbers: list[int]) -> list[TokenRow]:
-        """Many rows at once."""
-        found = read_rows(self.rows, [max(number, ~number) for number in numbers])
-        return [{**row, "counts": float(number >= 0)} for row, number in zip(found, numbers, strict=True)]
+        """Read many rows at once."""
+        is_dummy = [number < 0 for number in numbers]
+        rows = read_rows(
+            self.rows, [~number if dummy else number for number, dummy in zip(numbers, is_dummy, strict=True)]
+        )
+        return [{**row, "counts": 0.0 if dummy else 1.0} for row, dummy in zip(rows, is_dummy, strict=True)]
 
 
 class PaddingCollator:
-    """Pads token columns to the longest example of the batch, with their mask; stacks the columns of single values."""
+    """Pads token columns to the longest example of the batch and adds the attention mask. Stacks all other columns."""
 
     def __init__(self, pad_token_id: int) -> None:
         self.padding = {"input_ids": pad_token_id, "token_type_ids": 0}
 
     def __call__(self, rows: list[TokenRow]) -> dict[str, torch.Tensor]:
-        """Rows of token columns to tensors (rows, longest)."""
+        """Collate rows. Token columns become tensors (rows, longest)."""
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])
         longest = int(lengths.max())
         batch = {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}
@@ -106,8 +112,8 @@ class PaddingCollator:
             values = [row[name] for row in rows]
             if name in self.padding:
                 padded = np.full((len(rows), longest), self.padding[name], dtype=np.int64)
-                for line, value in zip(padded, values, strict=True):
-                    line[: len(value)] = value
+                for padded_row, value in zip(padded, values, strict=True):
+                    padded_row[: len(value)] = value
                 batch[name] = torch.from_numpy(padded)
             else:
                 batch[name] = torch.tensor(values)

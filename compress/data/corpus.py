@@ -1,4 +1,4 @@
-"""Running text for general distillation, a document at a time: local files, or a data set of the Hub as a stream."""
+"""Reads running text for general distillation, one document at a time, from local files or a Hub data set."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,25 +8,25 @@ from pathlib import Path
 from compress.common.errors import UserError
 
 SUFFIXES = (".txt", ".jsonl")
-LINES_LOOKED_AT = 1000
+FORMAT_LINES = 1000  # read to see whether blank lines separate documents
 
 
 def read_texts(sources: Sequence[Path]) -> Iterator[str]:
-    """The documents of the given files, or of the files in the given folders, in order.
+    """The documents of the given files and folders, in order, without blank ones. Raises UserError.
 
-    .jsonl: an object per line with its text under "text". .txt: documents parted by blank lines; where the first lines
-    have no blank one among them, a document per line. Blank documents are passed over.
+    A .jsonl has one object per line, with the text in "text". In a .txt, blank lines separate documents. If there is no
+    blank line among the first 1,000, each line is a document.
     """
     for source in sources:
         files = sorted(path for path in source.glob("*") if path.suffix in SUFFIXES) if source.is_dir() else [source]
         if not files:
-            raise UserError(f"{source} holds no {' or '.join(SUFFIXES)} file")
+            raise UserError(f"{source} contains no {' or '.join(SUFFIXES)} file")
         for path in files:
             yield from filter(None, map(str.strip, _read_file(path)))
 
 
 def stream_texts(name: str, subset: str | None = None, *, column: str = "text") -> Iterator[str]:
-    """The texts of a data set's train split, by its name on the Hub, read as they come and not kept.
+    """Stream the texts of the train split of a Hub data set, without storing them.
 
     `name` may also be a local folder with a copy of the data set's repository. Raises UserError.
     """
@@ -41,7 +41,7 @@ def stream_texts(name: str, subset: str | None = None, *, column: str = "text") 
                 yield row[column].strip()
     except UserError:
         raise
-    except Exception as error:  # the library raises a dozen kinds, all of them about this name or the network
+    except Exception as error:  # the library raises a dozen types, all about this name or the network
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{name!r} could not be read as a data set ({reason})") from error
 
@@ -56,28 +56,28 @@ def _read_file(path: Path) -> Iterator[str]:
             else:
                 yield from _paragraphs(lines)
     except UnicodeError as error:
-        raise UserError(f"{path} is not utf-8 text ({error}); write it anew in utf-8") from error
+        raise UserError(f"{path} is not utf-8 text ({error}); save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"{path} could not be read ({error})") from error
 
 
 def _paragraphs(lines: Iterator[str]) -> Iterator[str]:
-    """Lines up to the next blank one, joined; each line, where the first ones have no blank line among them."""
-    first = [line.strip() for line in islice(lines, LINES_LOOKED_AT)]
+    """Join lines up to the next blank line. Without a blank line among the first ones, yield each line."""
+    first = [line.strip() for line in islice(lines, FORMAT_LINES)]
     while first and not first[-1]:
         first.pop()
-    together: list[str] = []
+    paragraph: list[str] = []
     if "" not in first:
         yield from first
         yield from lines
         return
     for line in chain(first, map(str.strip, lines)):
         if line:
-            together.append(line)
+            paragraph.append(line)
         else:
-            yield " ".join(together)
-            together = []
-    yield " ".join(together)
+            yield " ".join(paragraph)
+            paragraph = []
+    yield " ".join(paragraph)
 
 
 def _text_of(line: str, path: Path, number: int) -> str:

@@ -5,46 +5,46 @@ from typing import Literal
 import numpy as np
 
 Metric = Literal["accuracy", "f1", "matthews", "pearson_spearman"]
-FEWEST_ANSWERS = 5
+MIN_SUPPORT = 5  # correctly predicted rows per moved class
 
 
-def better_order(labels: np.ndarray, answers: np.ndarray, *, num_classes: int) -> list[int] | None:
-    """For each class that a model answers, the class that is probably meant; None where the order seems right.
+def better_order(labels: np.ndarray, predictions: np.ndarray, *, num_classes: int) -> list[int] | None:
+    """For each predicted class, the class that it probably means; None if the order seems right.
 
-    It is told only where accuracy would be more than a half higher, and where most of the rows answered with each class
-    that moves (five at the least) are of the class it stands for: a model that is merely bad, or always answers the
-    same, is not called confused.
+    Returns a permutation only if it would raise accuracy by more than 0.5. Each moved class needs the support of a
+    majority of its rows, and of at least five. A model that is inaccurate or always predicts one class therefore
+    returns None.
     """
     from scipy.optimize import linear_sum_assignment
     from sklearn import metrics
 
-    counts = metrics.confusion_matrix(labels, answers, labels=range(num_classes))
-    meant, answered = linear_sum_assignment(counts, maximize=True)
-    right, moved = counts[meant, answered], meant != answered
-    gain = (right.sum() - counts.trace()) / len(labels)
-    sure = (right >= FEWEST_ANSWERS) & (right > counts.sum(axis=0)[answered] / 2)
-    return meant[np.argsort(answered)].tolist() if gain > 0.5 and sure[moved].all() else None
+    counts = metrics.confusion_matrix(labels, predictions, labels=range(num_classes))
+    meant, predicted = linear_sum_assignment(counts, maximize=True)
+    num_correct, moved = counts[meant, predicted], meant != predicted
+    gain = (num_correct.sum() - counts.trace()) / len(labels)
+    supported = (num_correct >= MIN_SUPPORT) & (num_correct > counts.sum(axis=0)[predicted] / 2)
+    return meant[np.argsort(predicted)].tolist() if gain > 0.5 and supported[moved].all() else None
 
 
-def score(metric: Metric, labels: np.ndarray, answers: np.ndarray, *, num_classes: int) -> float:
-    """The metric of a model's answers, both (rows,). `num_classes`: those of the task, where there are classes.
+def score(metric: Metric, labels: np.ndarray, predictions: np.ndarray, *, num_classes: int) -> float:
+    """The metric of predictions against labels, (rows,) each. `num_classes`: of the task, if it has classes.
 
-    f1 is that of class 1 for two classes, else the macro mean over the classes that `labels` hold. pearson_spearman is
-    the mean of both correlations (GLUE's figure for STS-B); 0 where all answers are equal.
+    For two classes, f1 is the score of class 1; otherwise it is the macro mean over the classes in `labels`.
+    pearson_spearman is the mean of both correlations, as in GLUE for STS-B. It is 0 if all predictions are equal.
     """
     from scipy import stats
     from sklearn import metrics
 
     match metric:
         case "accuracy":
-            return float(metrics.accuracy_score(labels, answers))
+            return float(metrics.accuracy_score(labels, predictions))
         case "f1":
             if num_classes == 2:
-                return float(metrics.f1_score(labels, answers))
-            return float(metrics.f1_score(labels, answers, labels=np.unique(labels), average="macro"))
+                return float(metrics.f1_score(labels, predictions))
+            return float(metrics.f1_score(labels, predictions, labels=np.unique(labels), average="macro"))
         case "matthews":
-            return float(metrics.matthews_corrcoef(labels, answers))
+            return float(metrics.matthews_corrcoef(labels, predictions))
         case "pearson_spearman":
-            if np.ptp(answers) == 0 or np.ptp(labels) == 0:
+            if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
                 return 0.0
-            return float(stats.pearsonr(labels, answers)[0] + stats.spearmanr(labels, answers)[0]) / 2
+            return float(stats.pearsonr(labels, predictions)[0] + stats.spearmanr(labels, predictions)[0]) / 2

@@ -1,4 +1,4 @@
-"""What kind of answer a task asks for, and all that follows from it; loads neither torch nor pandas."""
+"""Task types, and all behaviour that depends on them. Importing this module loads neither torch nor pandas."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,19 +21,20 @@ NOTICEABLE_MOVE = 0.1  # of the stored values' range
 
 
 class TaskType(Protocol):
-    """What a task type decides.
+    """The interface of a task type.
 
-    `labels`, `logits` and `answers` are arrays whose first axis is the rows; their other axes are the type's own. No
-    code outside the types asks how many labels or outputs there are, or of which kind an array is.
+    `labels`, `logits`, `predictions` and `answers` are arrays whose first axis is the rows. Their other axes depend on
+    the type. `predictions` have the form of labels; `answers` are what users get. Other code never checks the number of
+    labels or outputs, or the data type of an array.
 
-    A new type provides one class here with all of these members, a name in `TaskTypeName` and a line in `task_type`. A
-    metric that no type has yet goes into `compress.data.metrics`, a loss into `compress.losses`, the reading of new
-    label cells into `compress.data.columns`. `bench.results.phrases`, `bench.analysis.tfidf_baseline`,
-    `bench.timing.engines` and `export.bundle.folder` match on the name: mypy fails there until they handle the new
-    type. `export.bundle.runtime` stands alone and needs a branch for `predict.py`.
+    A new type needs a class here with all of these members, a name in `TaskTypeName` and a line in `task_type`. Add new
+    metrics to `compress.data.metrics`, losses to `compress.losses`, and readers of label cells to
+    `compress.data.columns`. `bench.results.phrases`, `bench.analysis.tfidf_baseline`,
+    `bench.timing.engines` and `export.bundle.folder` match on the name, and mypy fails there until they handle the new
+    type. `export.bundle.runtime` imports nothing of ours and needs a branch for `predict.py`.
 
-    `metrics`: those that compare labels and answers of this type. `has_classes`: whether labels are names of a closed
-    set, so that they can be named, counted and flip. `outputs`: how many outputs a model has, in words.
+    `metrics`: the metrics for this type. `has_classes`: whether labels belong to a closed set of named classes.
+    `outputs`: how many outputs a model has, in words.
     """
 
     name: ClassVar[TaskTypeName]
@@ -43,70 +44,70 @@ class TaskType(Protocol):
     outputs: ClassVar[str]
 
     def has_outputs(self, count: int) -> bool:
-        """Whether a model of this type can have so many outputs."""
+        """Whether a model of this type can have `count` outputs."""
 
     def label_names(self, column: "pd.Series", *, known: Sequence[str] | None, where: str) -> tuple[str, ...]:
-        """The names of a model's outputs. `known`: as given. Raises UserError where the column teaches nothing."""
+        """The names of a model's outputs. `known`: names from the user or the data set. Raises UserError if too few."""
 
     def read_labels(
         self, cells: Mapping[str, "pd.Series"], names: tuple[str, ...], *, by_position: bool, where: str
     ) -> dict[str, np.ndarray]:
-        """The label columns of all splits as numbers, (rows, ...) each. Raises UserError for a cell that is no label.
+        """The labels of all splits as numbers, (rows, ...) each. Raises UserError for a cell that is not a label.
 
-        `by_position`: the cells certainly hold positions in `names`, not names.
+        `by_position`: the cells are known to hold indices into `names`, not names.
         """
 
     def groups(self, labels: np.ndarray) -> np.ndarray:
-        """The group of each row, (rows,); a stratified draw takes equally many rows of each group."""
+        """The group of each row, (rows,). A stratified sample takes equally many rows of each group."""
 
     def check_splits(self, name: str, names: tuple[str, ...], labels: Mapping[str, np.ndarray]) -> list[str]:
-        """Remarks on labels that no row has. Raises UserError where dev or test holds one that train lacks."""
+        """Remarks on labels without rows. Raises UserError if dev or test has a label that train lacks."""
 
     def most_common_share(self, labels: np.ndarray) -> float | None:
-        """The accuracy of always answering the most common label; None where labels are no classes."""
+        """The accuracy of always predicting the most common label; None if labels are not classes."""
 
-    def better_order(self, labels: np.ndarray, answers: np.ndarray, num_labels: int) -> list[int] | None:
-        """For each output the label that it probably stands for; None where the order seems right."""
+    def better_order(self, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> list[int] | None:
+        """For each output, the label that it probably means; None if the order seems right."""
 
     def model_class(self) -> Any:
-        """The transformers class that loads and makes models of this type. Imports torch and transformers."""
+        """The transformers class for models of this type. Imports torch and transformers."""
 
     def label_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
-        """The loss against labels, one value per example, (batch,)."""
+        """The loss between logits and labels, one value per example, (batch,)."""
 
     def distillation_loss(self, student: "Tensor", teacher: "Tensor", temperature: float) -> "Tensor":
-        """The loss of the student's logits against the teacher's, one value per example, (batch,)."""
+        """The loss between student and teacher logits, one value per example, (batch,)."""
 
     def decide(self, logits: np.ndarray) -> np.ndarray:
-        """What a model answers, in the form of the labels."""
+        """The predictions, in the form of labels."""
 
     def answers(self, logits: np.ndarray) -> np.ndarray:
-        """Logits as users get them, in a unit that two models share: probabilities, or values. As in `runtime`."""
+        """The outputs that users get, comparable between models: probabilities or values. Same as in `runtime`."""
 
     def unit(self, answers: np.ndarray) -> float:
-        """The unit in which changes of `answers` are reported."""
+        """The unit for reporting changes of `answers`."""
 
-    def score(self, metric: Metric, labels: np.ndarray, answers: np.ndarray, num_labels: int) -> float:
-        """One of `metrics`, of what `decide` gave."""
+    def score(self, metric: Metric, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> float:
+        """One of `metrics`. `predictions`: from `decide`."""
 
     def changed(self, logits: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """Where a row's label differs from the reference's, bool (rows,); takes logits, or `answers`."""
+        """Whether the label of each row differs from the reference, bool (rows,). Takes logits or `answers`."""
 
     def changed_above(self, logits: np.ndarray, reference: np.ndarray, confidence: float) -> np.ndarray:
-        """Where a row's label differs and has a probability of more than `confidence`, bool (rows,)."""
+        """Whether the label of each row differs with a probability above `confidence`, bool (rows,)."""
 
     def noticeably_changed(self, answers: np.ndarray, stored: np.ndarray) -> np.ndarray:
-        """Where a user would say that a row's answer differs from the stored one, bool (rows,)."""
+        """Whether a user would notice that the answer of each row differs from the stored one, bool (rows,)."""
 
-    def drift(self, variants: np.ndarray, originals: np.ndarray) -> LabelDrift:
-        """What replacing words does to the teacher's answers: logits of variants, and of the texts they come from."""
+    def drift(self, augmented: np.ndarray, originals: np.ndarray) -> LabelDrift:
+        """How augmentation changes the teacher's predictions. Takes its logits for both texts, row by row."""
 
 
 @dataclass(frozen=True)
 class Classification:
     """One of two or more classes.
 
-    Labels: (rows,) class indices; logits and answers, which are probabilities: (rows, classes).
+    Labels are class indices, (rows,). Logits and answers (probabilities) are (rows, classes).
     """
 
     name: ClassVar[TaskTypeName] = "classification"
@@ -140,8 +141,8 @@ class Classification:
     def most_common_share(self, labels: np.ndarray) -> float:
         return float(np.bincount(labels).max() / len(labels))
 
-    def better_order(self, labels: np.ndarray, answers: np.ndarray, num_labels: int) -> list[int] | None:
-        return metrics.better_order(labels, answers, num_classes=num_labels)
+    def better_order(self, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> list[int] | None:
+        return metrics.better_order(labels, predictions, num_classes=num_labels)
 
     def model_class(self) -> Any:
         return _model_class("text-classification")
@@ -167,8 +168,8 @@ class Classification:
     def unit(self, answers: np.ndarray) -> float:
         return 1.0
 
-    def score(self, metric: Metric, labels: np.ndarray, answers: np.ndarray, num_labels: int) -> float:
-        return metrics.score(metric, labels, answers, num_classes=num_labels)
+    def score(self, metric: Metric, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> float:
+        return metrics.score(metric, labels, predictions, num_classes=num_labels)
 
     def changed(self, logits: np.ndarray, reference: np.ndarray) -> np.ndarray:
         return logits.argmax(axis=1) != reference.argmax(axis=1)
@@ -180,13 +181,13 @@ class Classification:
     def noticeably_changed(self, answers: np.ndarray, stored: np.ndarray) -> np.ndarray:
         return self.changed(answers, stored)
 
-    def drift(self, variants: np.ndarray, originals: np.ndarray) -> LabelDrift:
-        return LabelDrift(num_variants=len(variants), changed_share=float(self.changed(variants, originals).mean()))
+    def drift(self, augmented: np.ndarray, originals: np.ndarray) -> LabelDrift:
+        return LabelDrift(num_variants=len(augmented), changed_share=float(self.changed(augmented, originals).mean()))
 
 
 @dataclass(frozen=True)
 class Regression:
-    """A number per row. Labels: (rows,) float64; logits and answers (values): (rows, 1)."""
+    """One number per row. Labels are float64, (rows,). Logits and answers (values) are (rows, 1)."""
 
     name: ClassVar[TaskTypeName] = "regression"
     metrics: ClassVar[tuple[Metric, ...]] = ("pearson_spearman",)
@@ -198,7 +199,7 @@ class Regression:
         return count == 1
 
     def label_names(self, column: "pd.Series", *, known: Sequence[str] | None, where: str) -> tuple[str, ...]:
-        """The name of the number, whatever the column holds."""
+        """The name of the one output, for any column."""
         return (REGRESSION_OUTPUT,)
 
     def read_labels(
@@ -207,20 +208,20 @@ class Regression:
         return columns.label_values_of(cells, where=where)
 
     def groups(self, labels: np.ndarray) -> np.ndarray:
-        """One group: any draw will do."""
+        """One group: no stratification."""
         return np.zeros(len(labels), dtype=int)
 
     def check_splits(self, name: str, names: tuple[str, ...], labels: Mapping[str, np.ndarray]) -> list[str]:
         return []
 
     def most_common_share(self, labels: np.ndarray) -> None:
-        """Values have none."""
+        """None: values have no classes."""
 
-    def better_order(self, labels: np.ndarray, answers: np.ndarray, num_labels: int) -> None:
-        """A single output has no order."""
+    def better_order(self, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> None:
+        """None: a single output has no order."""
 
     def model_class(self) -> Any:
-        """That of classification; its head has one output."""
+        """The class for classification, whose head gets one output."""
         return _model_class("text-classification")
 
     def label_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
@@ -237,15 +238,15 @@ class Regression:
         return logits[:, 0]
 
     def answers(self, logits: np.ndarray) -> np.ndarray:
-        """The values as they are, (rows, 1)."""
+        """The logits, unchanged, (rows, 1)."""
         return logits
 
     def unit(self, answers: np.ndarray) -> float:
-        """The spread of the values, where they have one."""
+        """The standard deviation of the values, or 1 if it is 0."""
         return float(answers.std()) or 1.0
 
-    def score(self, metric: Metric, labels: np.ndarray, answers: np.ndarray, num_labels: int) -> float:
-        return metrics.score(metric, labels, answers, num_classes=num_labels)
+    def score(self, metric: Metric, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> float:
+        return metrics.score(metric, labels, predictions, num_classes=num_labels)
 
     def changed(self, logits: np.ndarray, reference: np.ndarray) -> np.ndarray:
         return np.zeros(len(logits), dtype=bool)
@@ -254,16 +255,16 @@ class Regression:
         return self.changed(logits, reference)
 
     def noticeably_changed(self, answers: np.ndarray, stored: np.ndarray) -> np.ndarray:
-        """Where the value moved by more than a tenth of the stored values' range."""
+        """Whether the value moved by more than a tenth of the range of the stored values."""
         return np.abs(answers - stored)[:, 0] > NOTICEABLE_MOVE * np.ptp(stored)
 
-    def drift(self, variants: np.ndarray, originals: np.ndarray) -> LabelDrift:
-        change = float(np.abs(variants - originals).mean())
-        return LabelDrift(num_variants=len(variants), mean_change=change, spread=float(originals.std()))
+    def drift(self, augmented: np.ndarray, originals: np.ndarray) -> LabelDrift:
+        change = float(np.abs(augmented - originals).mean())
+        return LabelDrift(num_variants=len(augmented), mean_change=change, spread=float(originals.std()))
 
 
 def task_type(name: TaskTypeName) -> TaskType:
-    """The type of that name."""
+    """The task type with this name."""
     match name:
         case "classification":
             return Classification()
@@ -273,12 +274,12 @@ def task_type(name: TaskTypeName) -> TaskType:
 
 
 def type_for_metric(metric: Metric) -> TaskTypeName:
-    """The task type where only the metric is known: the first that it suits."""
+    """The first task type that has the metric."""
     return next(name for name in get_args(TaskTypeName) if metric in task_type(name).metrics)
 
 
 def type_of_model(problem_type: str | None, labels: Sequence[str]) -> TaskTypeName:
-    """The task type of a fine-tuned text classifier, from the `problem_type` and the labels of its config.json."""
+    """The task type of a fine-tuned model, from `problem_type` and the labels in its config.json."""
     return "regression" if problem_type == "regression" or len(labels) == 1 else "classification"
 
 

@@ -1,4 +1,4 @@
-"""A task: texts, labels and metric, split into train, dev and test."""
+"""Tasks: texts and labels, split into train, dev and test."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,17 +13,18 @@ from compress.data import tables, task_types
 from compress.data.columns import Split, check_cells
 from compress.data.task_types import TaskType, TaskTypeName
 
-TEST_FROM_DEV_ROWS = 1000
-DEV_SHARE, DEV_ROWS_AT_MOST = 0.2, 2000
+MIN_DEV_ROWS_FOR_TEST = 1000
+DEV_SHARE, MAX_DEV_ROWS = 0.2, 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A labelled data set, ready to train on. `labels` are the names of a model's outputs, in their order: the classes,
-    or the one name of a number.
+    """A labelled data set, ready for training.
 
-    `test` holds the headline figures' rows. Where there are too few rows for a test split of their own, it is `dev`
-    itself and `selected_on_test` is True: the figures are then taken on the rows that chose the checkpoints.
+    `labels`: names of the model's outputs, in order: the classes, or one name for regression.
+
+    The reported scores come from `test`. If there are too few rows for a test split, `test` is `dev` and
+    `selected_on_test` is True: the scores are then measured on the rows that selected the checkpoints.
     """
 
     name: str
@@ -37,15 +38,15 @@ class Task:
     remarks: tuple[str, ...] = field(default=())
 
     def fingerprint(self) -> str:
-        """sha256 over all rows, labels and limits."""
+        """The SHA-256 of all rows, the labels and the options."""
         digest = hashlib.sha256(repr((self.labels, self.max_length, self.selected_on_test)).encode())
         for split in (self.train, self.dev, self.test):
-            digest.update(_content_of(split))
+            digest.update(_bytes_of(split))
         return digest.hexdigest()
 
     def train_fingerprint(self) -> str:
-        """sha256 over the train rows and the limit of their length."""
-        return hashlib.sha256(repr(self.max_length).encode() + _content_of(self.train)).hexdigest()
+        """The SHA-256 of the train rows and of `max_length`."""
+        return hashlib.sha256(repr(self.max_length).encode() + _bytes_of(self.train)).hexdigest()
 
 
 def load_task(
@@ -63,32 +64,33 @@ def load_task(
     task_type: TaskTypeName = "classification",
     seed: int = 0,
 ) -> Task:
-    """Load a task from a local file or folder, or by its name from the Hub.
+    """Load a task from a local file or folder, or from the Hub by name. Raises UserError.
 
-    With `subset`, a local folder is taken for a copy of a Hub data set. `labels` names the classes; where the column
-    holds integers, in the order of the integers. `max_rows`: of each split, drawn by the seed. Raises UserError.
+    With `subset`, a local folder is read as a copy of a Hub data set. `labels`: the names of the classes, in the order
+    of the integers if the column holds integers. `max_rows`: sample this many rows of each split with the seed.
     """
     location = Path(data).expanduser()
     if subset is not None and location.is_file():
         raise UserError(
-            f"{subset!r} has no meaning as a subset of the single file {data}; leave it out", option="subset"
+            f"{subset!r} is the name of a subset, but the single file {data} has no subsets; leave it out",
+            option="subset",
         )
     if subset is None and (location.exists() or _looks_local(str(data))):
-        found = tables.read_local(location, encoding=encoding, splits=splits or {})
+        tables_by_split = tables.read_local(location, encoding=encoding, splits=splits or {})
         classes: dict[str, list[str]] = {}
     else:
-        found, classes = tables.read_hub(str(location if location.is_dir() else data), subset, splits or {})
-        # GLUE's public test splits carry -1 for every label
-        test = found.get("test")
+        tables_by_split, classes = tables.read_hub(str(location if location.is_dir() else data), subset, splits or {})
+        # every label of GLUE's public test splits is -1
+        test = tables_by_split.get("test")
         if test is not None and label in test and set(test[label]) <= {-1, None}:
-            found = {split: table for split, table in found.items() if table is not test}
-    for split, table in found.items():
+            tables_by_split = {split: table for split, table in tables_by_split.items() if table is not test}
+    for split, table in tables_by_split.items():
         check_cells(table, text, label, where=f"{data} ({split})")
-    kind = task_types.task_type(task_type)
-    names = kind.label_names(found["train"][label], known=labels or classes.get(label), where=str(data))
-    parsed = _parse(found, text, label, names, kind, by_position=label in classes, where=str(data))
+    type_ = task_types.task_type(task_type)
+    names = type_.label_names(tables_by_split["train"][label], known=labels or classes.get(label), where=str(data))
+    parsed = _parse(tables_by_split, text, label, names, type_, by_position=label in classes, where=str(data))
     if max_rows is not None:
-        parsed = {split: _drawn(rows, max_rows, seed, task_type) for split, rows in parsed.items()}
+        parsed = {split: _sample_rows(rows, max_rows, seed, task_type) for split, rows in parsed.items()}
     return split_task(name=name, task_type=task_type, labels=names, splits=parsed, max_length=max_length, seed=seed)
 
 
@@ -101,12 +103,12 @@ def read_split(
     task_type: TaskTypeName,
     encoding: str = "utf-8",
 ) -> Split:
-    """One local table as it is, every row kept. `labels` as in `load_task`."""
+    """Read one local table and keep every row. `labels`: as in `load_task`. Raises UserError."""
     table = tables.read_file(path, encoding=encoding)
     check_cells(table, text, label, where=str(path))
-    kind = task_types.task_type(task_type)
-    names = kind.label_names(table[label], known=labels, where=str(path))
-    (split,) = _parse({"rows": table}, text, label, names, kind, by_position=False, where=str(path)).values()
+    type_ = task_types.task_type(task_type)
+    names = type_.label_names(table[label], known=labels, where=str(path))
+    (split,) = _parse({"rows": table}, text, label, names, type_, by_position=False, where=str(path)).values()
     return split
 
 
@@ -119,31 +121,32 @@ def split_task(
     max_length: int,
     seed: int,
 ) -> Task:
-    """Remove duplicates from train, then make the splits that are missing.
+    """Remove duplicates from train and create missing splits.
 
-    Without dev, a seeded fifth of train (2,000 rows at most) is taken. Without test, half of dev when dev has 1,000
-    rows or more. Splits that came with the data stay as they are, so that their figures compare with others'; the
-    train rows that repeat one of theirs are removed. Raises UserError where dev or test holds a class that train lacks.
+    A missing dev split is a fifth of train, at most 2,000 rows. A missing test split is half of dev, if dev has at
+    least 1,000 rows. The seed selects the rows. Splits that come with the data are not changed, so that scores on them
+    stay comparable with published ones. Train rows that are also in dev or test are removed. Raises UserError if a
+    split is empty, or if dev or test has a class that train lacks.
     """
     remarks: list[str] = []
-    given = splits["train"]
-    train = _without_duplicates(given, "train", remarks)
+    all_train = splits["train"]
+    train = _without_duplicates(all_train, "train", remarks)
     held_out = {row for split, rows in splits.items() if split != "train" for row in rows.rows()}
     leaked = np.array([row in held_out for row in train.rows()])
     if leaked.any():
-        remarks.append(f"{leaked.sum()} rows of train removed that also stand in dev or test")
+        remarks.append(f"{leaked.sum()} rows of train removed, because they are also in dev or test")
         train = train.take(~leaked)
 
     generator = np.random.default_rng(seed)
     dev, test = splits.get("dev"), splits.get("test")
     if dev is None:
         order = generator.permutation(len(train))
-        num_dev = min(int(len(train) * DEV_SHARE), DEV_ROWS_AT_MOST)
+        num_dev = min(int(len(train) * DEV_SHARE), MAX_DEV_ROWS)
         kept = _with_every_group(train, order[num_dev:], order[:num_dev], task_type)
         dev, train = train.take(np.setdiff1d(order, kept)), train.take(kept)
         remarks.append(f"dev: {len(dev)} rows set aside from train (seed {seed})")
     selected_on_test = False
-    if test is None and len(dev) >= TEST_FROM_DEV_ROWS:
+    if test is None and len(dev) >= MIN_DEV_ROWS_FOR_TEST:
         dev = _without_duplicates(dev, "dev", remarks)
         order = generator.permutation(len(dev))
         half = len(dev) // 2
@@ -151,15 +154,15 @@ def split_task(
         remarks.append(f"test: {len(test)} rows set aside from dev (seed {seed})")
     elif test is None:
         test, selected_on_test = dev, True
-        remarks.append(f"no test split, and dev has fewer than {TEST_FROM_DEV_ROWS} rows: selected on the same rows")
+        remarks.append(f"no test split, and dev has fewer than {MIN_DEV_ROWS_FOR_TEST} rows: selected on the same rows")
     for split, rows in {"train": train, "dev": dev, "test": test}.items():
         if len(rows) == 0:
             raise UserError(
-                f"{name}: the {split} split has no rows left of the {len(given)} in train; expected at least "
+                f"{name}: the {split} split has no rows left of the {len(all_train)} in train; expected at least "
                 "10 different ones"
             )
-    held = {"train": train.labels, "dev": dev.labels, "test": test.labels}
-    remarks += task_types.task_type(task_type).check_splits(name, labels, held)
+    labels_by_split = {"train": train.labels, "dev": dev.labels, "test": test.labels}
+    remarks += task_types.task_type(task_type).check_splits(name, labels, labels_by_split)
     return Task(
         name=name,
         type=task_type,
@@ -176,8 +179,8 @@ def split_task(
 def align_labels(task: Task, teacher_labels: Sequence[str]) -> Task:
     """The task with its classes in the teacher's order, matched by name.
 
-    Names that transformers made up (LABEL_0, LABEL_1) say nothing: then the order stays. Raises UserError where the
-    two name other classes.
+    If the teacher has the default names of transformers (LABEL_0, LABEL_1), the order stays. Raises UserError if the
+    classes differ.
     """
     if list(teacher_labels) == list(task.labels):
         return task
@@ -186,11 +189,11 @@ def align_labels(task: Task, teacher_labels: Sequence[str]) -> Task:
             return task
     elif sorted(teacher_labels) == sorted(task.labels):
         index = np.array([list(teacher_labels).index(name) for name in task.labels])
-        moved = {
+        reordered = {
             split: Split(texts=rows.texts, pairs=rows.pairs, labels=index[rows.labels])
             for split, rows in {"train": task.train, "dev": task.dev, "test": task.test}.items()
         }
-        return Task(**{**vars(task), **moved, "labels": tuple(teacher_labels)})
+        return Task(**{**vars(task), **reordered, "labels": tuple(teacher_labels)})
     raise UserError(
         f"teacher and data disagree on the labels: the teacher has {', '.join(teacher_labels)}; "
         f"the data {', '.join(task.labels)}",
@@ -199,20 +202,20 @@ def align_labels(task: Task, teacher_labels: Sequence[str]) -> Task:
 
 
 def require_label_order(
-    rows: Split, answers: np.ndarray, labels: Sequence[str], model: str, task_type: TaskTypeName
+    rows: Split, predictions: np.ndarray, labels: Sequence[str], model: str, task_type: TaskTypeName
 ) -> None:
-    """Raise UserError where a model's answers (rows,) fit the rows far better with the labels in another order."""
-    meant = task_types.task_type(task_type).better_order(rows.labels, answers, len(labels))
+    """Raise UserError if a model's predictions (rows,) fit far better with its outputs in another order."""
+    meant = task_types.task_type(task_type).better_order(rows.labels, predictions, len(labels))
     if meant is not None:
         wrong = next(index for index in range(len(labels)) if meant[index] != index)
         raise UserError(
-            f"{model}: its outputs stand in another order than the labels: where it answers {labels[wrong]!r}, the "
-            f"data say {labels[meant[wrong]]!r}; the order of its outputs seems to be "
+            f"{model}: its outputs are not in the order of the labels: where it predicts {labels[wrong]!r}, the data "
+            f"have {labels[meant[wrong]]!r}; the order of its outputs seems to be "
             f"{', '.join(labels[index] for index in meant)}; put that into id2label of its config.json"
         )
 
 
-def _content_of(split: Split) -> bytes:
+def _bytes_of(split: Split) -> bytes:
     return repr((split.texts, split.pairs, split.labels.tolist())).encode()
 
 
@@ -225,39 +228,39 @@ def _without_duplicates(rows: Split, name: str, remarks: list[str]) -> Split:
 
 
 def _looks_local(data: str) -> bool:
-    """Whether a name that is no file here was meant as one: a Hub name is NAME or OWNER/NAME, without an ending."""
+    """Whether a missing file was probably meant. A Hub name is NAME or OWNER/NAME, without a suffix."""
     return data.startswith((".", "/", "~")) or data.count("/") > 1 or data.endswith(tables.SUFFIXES)
 
 
-def _drawn(rows: Split, at_most: int, seed: int, task_type: TaskTypeName) -> Split:
-    if len(rows) <= at_most:
+def _sample_rows(rows: Split, max_rows: int, seed: int, task_type: TaskTypeName) -> Split:
+    if len(rows) <= max_rows:
         return rows
     order = np.random.default_rng(seed).permutation(len(rows))
-    return rows.take(_with_every_group(rows, order[:at_most], order[at_most:], task_type))
+    return rows.take(_with_every_group(rows, order[:max_rows], order[max_rows:], task_type))
 
 
 def _with_every_group(rows: Split, kept: np.ndarray, others: np.ndarray, task_type: TaskTypeName) -> np.ndarray:
-    """The `kept` row numbers, and for each group that only `others` hold the first of those; in ascending order."""
+    """The `kept` rows plus the first row of each group that only `others` have, as sorted row numbers."""
     groups = task_types.task_type(task_type).groups(rows.labels)
-    lost, first = np.unique(groups[others], return_index=True)
-    return np.sort(np.concatenate([kept, others[first[~np.isin(lost, groups[kept])]]]))
+    groups_of_others, first = np.unique(groups[others], return_index=True)
+    return np.sort(np.concatenate([kept, others[first[~np.isin(groups_of_others, groups[kept])]]]))
 
 
 def _parse(
-    tables: dict[str, pd.DataFrame],
+    tables_by_split: dict[str, pd.DataFrame],
     text: Sequence[str],
     label: str,
     names: tuple[str, ...],
-    kind: TaskType,
+    type_: TaskType,
     *,
     by_position: bool,
     where: str,
 ) -> dict[str, Split]:
-    """Texts and labels of all splits. `kind`: reads the labels; `names`, `by_position`: as it takes them."""
-    columns = {split: table[label] for split, table in tables.items()}
-    labels = kind.read_labels(columns, names, by_position=by_position, where=where)
+    """The texts and labels of all splits. `names`, `by_position`: as in `TaskType.read_labels`."""
+    columns = {split: table[label] for split, table in tables_by_split.items()}
+    labels = type_.read_labels(columns, names, by_position=by_position, where=where)
     splits = {}
-    for split, table in tables.items():
+    for split, table in tables_by_split.items():
         texts, *pairs = ([str(cell).strip() for cell in table[column]] for column in text)
         splits[split] = Split(texts=texts, pairs=pairs[0] if pairs else None, labels=labels[split])
     return splits

@@ -1,4 +1,4 @@
-"""Running text as blocks of tokens on disk: written once, then read at random by every process, whatever its size."""
+"""Running text as token blocks on disk. One process writes them, and all processes read them in random order."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ RECORD = "blocks.json"
 
 @dataclass(frozen=True, kw_only=True)
 class _Record:
-    """The content of blocks.json. `shards`: names of the files written so far, of the first `num_texts` texts."""
+    """The content of blocks.json. `shards`: files written so far, which contain the first `num_texts` texts."""
 
     shards: tuple[str, ...] = ()
     num_texts: int = 0
@@ -37,18 +37,19 @@ def write_token_blocks(
     max_length: int,
     on_progress: Callable[[int], None] = lambda num_texts: None,
 ) -> TokenDataset:
-    """Cut each document into blocks of `max_length` tokens, special ones included, and keep them in `folder`.
+    """Split each document into blocks of `max_length` tokens, including special tokens, and write them to `folder`.
 
-    No block holds parts of two documents; the last of a document is as short as it comes. Cut off and called again, the
-    texts read before are passed over. Of several processes the main one writes. Raises UserError where there are none.
+    Each block belongs to one document, so the last block of a document may be shorter. A second call resumes after an
+    interruption and skips the texts that are already written. Only the main process writes. Raises UserError if there
+    are no texts.
     """
     if distributed.is_main():
-        _write(texts, tokenizer, folder, max_length, on_progress)
-    distributed.broadcast_from_main(None)  # wait until it is written
-    return token_dataset_of_shards([folder / name for name in _read(folder).shards], tokenizer)
+        _write_shards(texts, tokenizer, folder, max_length, on_progress)
+    distributed.broadcast_from_main(None)  # wait for the writer
+    return token_dataset_of_shards([folder / name for name in _read_record(folder).shards], tokenizer)
 
 
-def _write(
+def _write_shards(
     texts: Iterable[str],
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
@@ -56,11 +57,11 @@ def _write(
     on_progress: Callable[[int], None],
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    record = _read(folder)
+    record = _read_record(folder)
     if record.complete:
         return
     unread = islice(texts, record.num_texts, None)
-    for num_texts, blocks in _shards(unread, tokenizer, max_length):
+    for num_texts, blocks in _split_texts(unread, tokenizer, max_length):
         name = f"{len(record.shards):05}.arrow"
         write_shard(pa.table({"input_ids": pa.array(blocks, type=TOKENS)}), folder / name)
         record = _Record(shards=(*record.shards, name), num_texts=record.num_texts + num_texts)
@@ -71,17 +72,17 @@ def _write(
     write_json(folder / RECORD, asdict(replace(record, complete=True)))
 
 
-def _read(folder: Path) -> _Record:
+def _read_record(folder: Path) -> _Record:
     try:
         return _Record(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return _Record()
 
 
-def _shards(
+def _split_texts(
     texts: Iterator[str], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Iterator[tuple[int, list[list[int]]]]:
-    """(texts read, their blocks), many at a time."""
+    """Yield (number of texts read, their blocks) per shard."""
     blocks: list[list[int]] = []
     num_texts = 0
     while batch := list(islice(texts, TEXTS_AT_ONCE)):

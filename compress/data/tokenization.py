@@ -1,4 +1,4 @@
-"""Texts to token rows."""
+"""Turns texts into token rows."""
 
 from dataclasses import dataclass, replace
 
@@ -14,9 +14,9 @@ TOKEN_COLUMNS = ("input_ids", "token_type_ids")
 
 @dataclass(frozen=True, kw_only=True)
 class TokenDataset:
-    """Token rows: columns input_ids, token_type_ids where they are not all 0, and labels where known.
+    """Token rows, with the columns input_ids, token_type_ids (unless all are 0) and labels (if known).
 
-    `lengths`: (rows,) tokens. The attention mask follows from the lengths, when rows are padded.
+    `lengths`: tokens per row, (rows,). The attention mask is made from the lengths when rows are padded.
     """
 
     rows: Dataset
@@ -25,23 +25,23 @@ class TokenDataset:
     pad_token_id: int
 
     def with_column(self, name: str, values: np.ndarray) -> "TokenDataset":
-        """The same rows with one more column: (rows,), such as labels, or (rows, classes), such as logits."""
+        """Add a column of shape (rows,), such as labels, or (rows, classes), such as logits."""
         cells = pa.array(values.ravel())
         if values.ndim == 2:
             cells = pa.FixedSizeListArray.from_arrays(cells, values.shape[1])
         return replace(self, rows=self.rows.add_column(name, cells))
 
     def take(self, numbers: np.ndarray) -> "TokenDataset":
-        """The rows of these numbers."""
+        """The rows with these numbers."""
         return replace(self, rows=self.rows.select(numbers), lengths=self.lengths[numbers])
 
     def without_column(self, name: str) -> "TokenDataset":
-        """The same rows less one column."""
+        """Remove one column."""
         return replace(self, rows=self.rows.remove_columns(name))
 
 
 def encode_split(split: Split, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> TokenDataset:
-    """One row per example, cut to `max_length` tokens, unpadded, with its label."""
+    """Tokenise a split: one row per example with its label, truncated to `max_length` tokens, without padding."""
     columns = tokenise_rows(split.texts, split.pairs, tokenizer, max_length=max_length)
     rows = Dataset.from_dict({**columns, "labels": split.labels.tolist()})
     return token_dataset(rows, np.array([len(ids) for ids in columns["input_ids"]]), tokenizer)
@@ -50,16 +50,16 @@ def encode_split(split: Split, tokenizer: PreTrainedTokenizerBase, *, max_length
 def tokenise_rows(
     texts: list[str], pairs: list[str] | None, tokenizer: PreTrainedTokenizerBase, *, max_length: int
 ) -> dict[str, list[list[int]]]:
-    """The token columns of texts or pairs, cut to `max_length` tokens, unpadded."""
+    """The token columns of texts or pairs, truncated to `max_length` tokens, without padding."""
     if not texts:
-        typed = pairs is not None and "token_type_ids" in tokenizer.model_input_names
-        return {"input_ids": [], **({"token_type_ids": []} if typed else {})}
+        has_types = pairs is not None and "token_type_ids" in tokenizer.model_input_names
+        return {"input_ids": [], **({"token_type_ids": []} if has_types else {})}
     tokens = tokenizer(texts, pairs, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
     return {name: tokens[name] for name in tokens if name == "input_ids" or pairs is not None}
 
 
 def split_into_blocks(texts: list[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> list[list[int]]:
-    """Token ids of each text in blocks of `max_length` at most, each with its special tokens."""
+    """Split each text into blocks of at most `max_length` token ids, each with its special tokens."""
     if not texts:
         return []
     tokens = tokenizer(
@@ -75,7 +75,7 @@ def split_into_blocks(texts: list[str], tokenizer: PreTrainedTokenizerBase, *, m
 
 
 def token_dataset(rows: Dataset, lengths: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> TokenDataset:
-    """Rows that are tokenised already, with what the tokenizer knows of them."""
+    """Wrap rows that are already tokenised."""
     return TokenDataset(
         rows=rows,
         lengths=lengths,

@@ -1,1 +1,1 @@
-"""TinyBERT's two stages: what is matched, and the loop that trains."""
+"""TinyBERT's layer-wise and prediction-layer distillation: objectives, initialisation and the training loop."""

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a training: the best epoch is kept, checkpoints are marked, progress is shown."""
+"""Trainer callbacks: they keep the best epoch, mark complete checkpoints and report progress."""
 
 import json
 import math
@@ -20,16 +20,16 @@ COMPLETE = "complete"
 
 
 def latest_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint; those whose save was cut off are removed."""
-    found = None
+    """The newest complete checkpoint, or None. Removes incomplete checkpoints."""
+    newest = None
     if distributed.is_main():
         paths = sorted(folder.glob("checkpoint-*"), key=_step)
         complete = [path for path in paths if (path / COMPLETE).exists()]
         for path in paths:
             if path not in complete:
                 shutil.rmtree(path, ignore_errors=True)
-        found = str(complete[-1]) if complete else None
-    return distributed.broadcast_from_main(found)
+        newest = str(complete[-1]) if complete else None
+    return distributed.broadcast_from_main(newest)
 
 
 def _step(checkpoint: Path) -> int:
@@ -37,10 +37,10 @@ def _step(checkpoint: Path) -> int:
 
 
 class Checkpoints(TrainerCallback):
-    """Marks a checkpoint when every process has written its part, and removes the older ones."""
+    """Marks a checkpoint as complete once every process has written its part, and removes older checkpoints."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Called when the trainer has written one."""
+        """Mark the checkpoint that the trainer has just written."""
         distributed.all_gather(None)  # wait for all
         if not distributed.is_main():
             return
@@ -52,16 +52,16 @@ class Checkpoints(TrainerCallback):
 
 
 class BestEpoch(TrainerCallback):
-    """Scores the student on dev after each epoch and keeps the best epoch's weights beside the checkpoints.
+    """Scores the student on dev after each epoch and keeps the weights of the best epoch in the file `path`.
 
-    `epoch_steps`: of what counts as an epoch here; the last may be shorter.
+    `epoch_steps`: steps per epoch. The last epoch may be shorter.
     """
 
     def __init__(self, evaluate: Callable[[PreTrainedModel], float], path: Path, *, epoch_steps: int) -> None:
         self.evaluate = evaluate
         self.path = path
         self.epoch_steps = epoch_steps
-        self.record = path.with_suffix(".json")
+        self.scores_file = path.with_suffix(".json")
         self.scores: list[float] = []
 
     @property
@@ -70,31 +70,33 @@ class BestEpoch(TrainerCallback):
         return self.scores.index(max(self.scores)) + 1
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Take up the scores of the run that was cut off.
+        """Read the scores of an interrupted run.
 
-        Epochs after the checkpoint, scored already, would be scored to the same figures: they are kept. The epoch
-        that ended with the checkpoint is scored now when the kill came in between.
+        The file may contain scores of epochs after the checkpoint. They are kept, because training would repeat them
+        exactly. If the run was killed before it scored the epoch of the checkpoint, this scores it now.
         """
         if state.global_step == 0:
             return
         self.scores = distributed.broadcast_from_main(
-            json.loads(self.record.read_text()) if self.record.exists() else []
+            json.loads(self.scores_file.read_text()) if self.scores_file.exists() else []
         )
-        if len(self.scores) < self._ended(state):
+        if len(self.scores) < self._num_epochs(state):
             self._score(model)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Score the epoch that ends with this step, unless that was done before a kill."""
-        if len(self.scores) < self._ended(state):
+        """Score the epoch that ends with this step, unless an interrupted run has already scored it."""
+        if len(self.scores) < self._num_epochs(state):
             self._score(model)
 
-    def _ended(self, state: Any) -> int:
-        """How many epochs have ended."""
-        last = state.global_step == state.max_steps
-        return math.ceil(state.global_step / self.epoch_steps) if last else state.global_step // self.epoch_steps
+    def _num_epochs(self, state: Any) -> int:
+        """The number of epochs that have ended."""
+        is_last_step = state.global_step == state.max_steps
+        if is_last_step:
+            return math.ceil(state.global_step / self.epoch_steps)
+        return state.global_step // self.epoch_steps
 
     def restore(self, student: PreTrainedModel) -> None:
-        """Load the best epoch's weights back into the student."""
+        """Load the weights of the best epoch into the student."""
         distributed.broadcast_from_main(None)  # wait until they are written
         load_model(student, str(self.path))
 
@@ -106,11 +108,11 @@ class BestEpoch(TrainerCallback):
             partial = self.path.with_suffix(".partial")
             save_model(model.student, str(partial))
             partial.replace(self.path)
-        write_json(self.record, self.scores)
+        write_json(self.scores_file, self.scores)
 
 
 class Progress(TrainerCallback):
-    """Shows steps and losses, and stops the training when a loss is no longer finite."""
+    """Reports steps and losses. Raises UserError if a loss is not finite."""
 
     def __init__(self, title: str, bar: ProgressBar) -> None:
         self.title = title
@@ -119,14 +121,14 @@ class Progress(TrainerCallback):
         self.first_step = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Say where training goes on from, if it was cut off."""
+        """Report the first step if the run resumes."""
         self.first_step = state.global_step
         if state.global_step:
             self.bar.console.print(f"  {self.title}: resumes at step {state.global_step}")
         self.bar.update(state.global_step, state.max_steps)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Take up the latest losses."""
+        """Store the latest losses for the progress bar, and check that they are finite."""
         losses = {name: value for name, value in (logs or {}).items() if name.startswith("loss")}
         if not all(math.isfinite(value) for value in losses.values()):
             raise UserError(
@@ -137,5 +139,5 @@ class Progress(TrainerCallback):
             self.losses = " ".join(f"{name} {value:.3g}" for name, value in parts.items())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Move the bar."""
+        """Update the progress bar."""
         self.bar.update(state.global_step, state.max_steps, self.losses)

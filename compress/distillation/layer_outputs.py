@@ -1,7 +1,8 @@
-"""Reading what the losses compare: hidden states and raw attention scores, of any encoder transformers knows.
+"""Reads the hidden states and attention scores that the losses compare, from any transformers encoder.
 
-`output_attentions` gives probabilities. TinyBERT matches the scores before the softmax, so an attention function of
-our own is registered with `transformers.AttentionInterface`; it hands the scores back where the weights would be.
+TinyBERT compares attention scores before the softmax, but `output_attentions` returns the probabilities. This module
+therefore registers its own attention function with `transformers.AttentionInterface`. The function returns the scores
+in place of the probabilities.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,9 +21,10 @@ SCORES = "pocketbert_scores"
 
 
 class AttentionInternals(NamedTuple):
-    """What a layer's attention compared, each (batch, heads, positions, head width), and its scores before the mask.
+    """The intermediate values of one attention layer.
 
-    `scores`: (batch, heads, queries, keys).
+    `scores`: before the mask and the softmax, (batch, heads, queries, keys).
+    `query`, `key`, `value`: (batch, heads, positions, head width).
     """
 
     scores: Tensor
@@ -41,7 +43,7 @@ def _attention_returning_scores(
     dropout: float = 0.0,
     **_: object,
 ) -> tuple[Tensor, AttentionInternals]:
-    """Eager attention. Returns the context (batch, positions, heads, head width), and what it came from."""
+    """Eager attention. Returns the context (batch, positions, heads, head width) and the intermediate values."""
     scores = torch.matmul(query, key.transpose(2, 3)) * (scaling or query.shape[-1] ** -0.5)
     masked = scores if attention_mask is None else scores + attention_mask
     weights = nn.functional.dropout(nn.functional.softmax(masked, dim=-1), p=dropout, training=module.training)
@@ -54,7 +56,7 @@ AttentionMaskInterface.register(SCORES, eager_mask)
 
 
 class RequestedOutputs(NamedTuple):
-    """What is to be read. `scores` and `vectors` can be had inside `capture_attention_scores` only."""
+    """The layer outputs to read. `scores` and `vectors` require `capture_attention_scores`. Falsy if all are False."""
 
     hidden: bool = False
     scores: bool = False
@@ -66,11 +68,12 @@ class RequestedOutputs(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerOutputs:
-    """One forward pass, tapped; what was not wanted is empty.
+    """The layer outputs of one forward pass. Outputs that were not requested are empty.
 
-    `hidden`: embedding output, then each layer's output, each (batch, positions, width).
-    `scores`: each layer's attention scores, (batch, heads, queries, keys).
-    `vectors`: each layer's queries, keys and values, all heads side by side, (batch, positions, width) each.
+    `last`: the output of the last layer, (batch, positions, width).
+    `hidden`: the embedding output, then the output of each layer, (batch, positions, width) each.
+    `scores`: the attention scores of each layer, (batch, heads, queries, keys).
+    `vectors`: the queries, keys and values of each layer with concatenated heads, (batch, positions, width) each.
     """
 
     last: Tensor
@@ -79,7 +82,7 @@ class LayerOutputs:
     vectors: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
 
     def of_layers(self, layers: Sequence[int]) -> "LayerOutputs":
-        """The embedding output, and of the layers only those named, counted from 1."""
+        """The embedding output and the outputs of the given layers, counted from 1."""
         return LayerOutputs(
             last=self.last,
             hidden=tuple(self.hidden[layer] for layer in (0, *layers)) if self.hidden else (),
@@ -90,20 +93,20 @@ class LayerOutputs:
 
 @contextmanager
 def using_attention(implementation: str, *models: PreTrainedModel) -> Iterator[None]:
-    """Inside, these models compute attention by this implementation; afterwards as before."""
-    before = [model.config._attn_implementation for model in models]
+    """Inside this context, the models use this attention implementation. Afterwards they use their own again."""
+    original = [model.config._attn_implementation for model in models]
     try:
         for model in models:
             model.set_attn_implementation(implementation)
         yield
     finally:
-        for model, own in zip(models, before, strict=True):
+        for model, own in zip(models, original, strict=True):
             model.set_attn_implementation(own)
 
 
 @contextmanager
 def capture_attention_scores(*models: PreTrainedModel) -> Iterator[None]:
-    """Inside, these models can be read with their scores and vectors; afterwards they compute attention as before.
+    """Inside this context, `read` can return the scores and vectors of the models.
 
     Raises UserError for an architecture that does not use transformers' AttentionInterface.
     """
@@ -111,15 +114,15 @@ def capture_attention_scores(*models: PreTrainedModel) -> Iterator[None]:
         for model in models:
             if model.base_model.config._attn_implementation != SCORES:  # type: ignore[union-attr]
                 raise UserError(
-                    f"a {model.config.model_type} gives no attention scores through transformers' AttentionInterface; "
-                    "use a BERT, RoBERTa, ELECTRA or DistilBERT, or no attention loss"
+                    f"the attention scores of a {model.config.model_type} cannot be read, because it does not use "
+                    "transformers' AttentionInterface; use a BERT, RoBERTa, ELECTRA or DistilBERT, or no attention loss"
                 )
         yield
 
 
 @contextmanager
 def first_layers_only(model: PreTrainedModel, num_layers: int) -> Iterator[None]:
-    """Inside, the encoder of `model` ends after its first layers: what lies above is not computed."""
+    """Inside this context, the encoder of `model` computes its first `num_layers` layers only."""
     total = model.config.num_hidden_layers
     stacks = [
         (parent, name, child)
@@ -127,7 +130,7 @@ def first_layers_only(model: PreTrainedModel, num_layers: int) -> Iterator[None]
         for name, child in parent.named_children()
         if isinstance(child, nn.ModuleList) and len(child) == total
     ]
-    if num_layers >= total or len(stacks) != 1:  # ALBERT runs one layer again and again
+    if num_layers >= total or len(stacks) != 1:  # ALBERT repeats one layer, so it has no stack to cut
         yield
         return
     ((parent, name, layers),) = stacks
@@ -138,24 +141,26 @@ def first_layers_only(model: PreTrainedModel, num_layers: int) -> Iterator[None]
         setattr(parent, name, layers)
 
 
-def read(model: PreTrainedModel, inputs: dict[str, Tensor], wanted: RequestedOutputs) -> LayerOutputs:
-    """Run the encoder of `model` (without its head) on `inputs` and return its taps."""
+def read(model: PreTrainedModel, inputs: dict[str, Tensor], requested: RequestedOutputs) -> LayerOutputs:
+    """Run the encoder of `model`, without its head, and return the requested layer outputs."""
     encoder: Any = model.base_model
-    attended = wanted.scores or wanted.vectors
-    assert not attended or encoder.config._attn_implementation == SCORES
-    output = encoder(**inputs, output_hidden_states=wanted.hidden, output_attentions=attended)
-    layers: Sequence[AttentionInternals] = output.attentions if attended else ()
+    needs_attention = requested.scores or requested.vectors
+    assert not needs_attention or encoder.config._attn_implementation == SCORES
+    output = encoder(**inputs, output_hidden_states=requested.hidden, output_attentions=needs_attention)
+    layers: Sequence[AttentionInternals] = output.attentions if needs_attention else ()
     return LayerOutputs(
         last=output.last_hidden_state,
-        hidden=output.hidden_states if wanted.hidden else (),
-        scores=tuple(layer.scores for layer in layers) if wanted.scores else (),
+        hidden=output.hidden_states if requested.hidden else (),
+        scores=tuple(layer.scores for layer in layers) if requested.scores else (),
         vectors=tuple(
-            (_side_by_side(layer.query), _side_by_side(layer.key), _side_by_side(layer.value)) for layer in layers
+            (_concatenate_heads(layer.query), _concatenate_heads(layer.key), _concatenate_heads(layer.value))
+            for layer in layers
         )
-        if wanted.vectors
+        if requested.vectors
         else (),
     )
 
 
-def _side_by_side(heads: Tensor) -> Tensor:
-    return heads.transpose(1, 2).flatten(start_dim=2)
+def _concatenate_heads(vectors: Tensor) -> Tensor:
+    """(batch, heads, positions, head width) to (batch, positions, width)."""
+    return vectors.transpose(1, 2).flatten(start_dim=2)

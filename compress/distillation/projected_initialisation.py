@@ -1,9 +1,14 @@
-"""Projected initialisation: a narrow student from the teacher's own weights.
+"""Projected initialisation: computes the weights of a narrow student from the weights of its teacher.
 
-The teacher's hidden states nearly lie in a subspace. With P (teacher width x student width, orthonormal columns)
-spanning it, a state h of the teacher is carried by the student as h P. Every weight follows from that: embeddings are
-projected, attention is projected head by head and cut to the student's head width by SVD, feed-forward neurons are
-selected, and LayerNorms are fitted by least squares on the student's running activations. It takes seconds.
+The teacher's hidden states nearly lie in a subspace. P (teacher width, student width) is an orthonormal basis of this
+subspace, and the student represents a teacher state h as h P. All weights follow from that:
+
+- Embeddings are projected.
+- Attention is projected head by head and reduced to the student's head width by SVD.
+- The most important feed-forward neurons are kept.
+- LayerNorms are fitted by least squares to the activations of the student, layer after layer.
+
+This takes seconds.
 """
 
 import math
@@ -25,12 +30,12 @@ Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Recorded:
-    """What the teacher computed at the real tokens of the calibration text; each tensor is (tokens, width)."""
+class _TeacherActivations:
+    """The teacher's activations at the tokens of the calibration text, without padding, (tokens, width) each."""
 
-    hidden: list[Tensor]  # embedding output, then the output of each layer
-    attention_output: list[Tensor]  # after the attention block's LayerNorm, each layer
-    activations: list[Tensor]  # feed-forward neurons after the activation function, (tokens, ffn width), each layer
+    hidden: list[Tensor]  # the embedding output, then the output of each layer
+    attention_output: list[Tensor]  # of each layer, after the attention block's LayerNorm
+    neurons: list[Tensor]  # of each layer, feed-forward neurons after the activation function, (tokens, ffn width)
 
 
 @torch.no_grad()
@@ -42,39 +47,40 @@ def project_teacher(
     *,
     seed: int,
 ) -> Tensor:
-    """Set the weights of the student's encoder, in place, from those of the teacher; returns P.
+    """Set the weights of the student's encoder, in place, from those of the teacher. Returns P.
 
-    `batches` holds a few thousand tokens of calibration text: input_ids, attention_mask, token_type_ids where there are
-    any, each (batch, positions). P: (teacher width, student width), orthonormal columns; a learnable projection of the
-    student's states to the teacher's width starts as its transpose. Raises UserError where the shapes or the teacher's
-    architecture do not suit.
+    `batches`: a few thousand tokens of calibration text, as input_ids, attention_mask and optional token_type_ids,
+    (batch, positions) each. P: (teacher width, student width), with orthonormal columns. The transpose of P is the
+    initial value for a trainable projection of student states to the teacher's width. Raises UserError if the shapes or
+    the teacher's architecture do not allow it.
     """
     shape = EncoderFacts.of_config(student.config.to_dict()).shape
     raise_any(initialisation_problems("projected", shape, EncoderFacts.of_config(teacher.config.to_dict())))
     nn.Module.to(student, "cpu").eval()
     nn.Module.to(teacher, "cpu").eval()
-    ours, theirs = encoder_modules(student), encoder_modules(teacher)
-    recorded = _record(teacher, theirs, batches)
-    mapped = [recorded.hidden[0], *(recorded.hidden[layer] for layer in layer_map)]
-    projection = principal_subspace(mapped, student.config.hidden_size, seed=seed)
-    _project_embeddings(ours, theirs, projection)
-    _fit_layer_norm(student, ours.embedding_norm, recorded.hidden[0] @ projection, batches)
-    heads = teacher.config.num_attention_heads
-    for layer, teacher_layer in zip(ours.layers, layer_map, strict=True):
-        origin = theirs.layers[teacher_layer - 1]
-        _project_attention(layer, origin, projection, _inputs(student, layer.query, batches), num_heads=heads)
-        target = recorded.attention_output[teacher_layer - 1] @ projection
+    encoder, teacher_encoder = encoder_modules(student), encoder_modules(teacher)
+    activations = _record_activations(teacher, teacher_encoder, batches)
+    mapped_states = [activations.hidden[0], *(activations.hidden[layer] for layer in layer_map)]
+    projection = principal_subspace(mapped_states, student.config.hidden_size, seed=seed)
+    _project_embeddings(encoder, teacher_encoder, projection)
+    _fit_layer_norm(student, encoder.embedding_norm, activations.hidden[0] @ projection, batches)
+    num_heads = teacher.config.num_attention_heads
+    for layer, teacher_layer in zip(encoder.layers, layer_map, strict=True):
+        source = teacher_encoder.layers[teacher_layer - 1]
+        inputs = _inputs_of(layer.query, student, batches)
+        _project_attention(layer, source, projection, inputs, num_heads=num_heads)
+        target = activations.attention_output[teacher_layer - 1] @ projection
         _fit_layer_norm(student, layer.attention_norm, target, batches)
-        _project_feed_forward(layer, origin, projection, recorded.activations[teacher_layer - 1])
-        _fit_layer_norm(student, layer.output_norm, recorded.hidden[teacher_layer] @ projection, batches)
+        _project_feed_forward(layer, source, projection, activations.neurons[teacher_layer - 1])
+        _fit_layer_norm(student, layer.output_norm, activations.hidden[teacher_layer] @ projection, batches)
     return projection
 
 
 def principal_subspace(states: Sequence[Tensor], width: int, *, seed: int) -> Tensor:
-    """P: an orthonormal basis, (teacher width, `width`), of the subspace that holds most of the states' energy.
+    """P: an orthonormal basis, (teacher width, `width`), of the subspace with most of the states' energy.
 
-    `states`: one (tokens, teacher width) tensor per layer, each scaled to unit variance first. The basis is turned by
-    a random rotation, so that the student's coordinates have like variance (LayerNorm and int8 both want that).
+    `states`: (tokens, teacher width) per layer. Each layer is first scaled to unit variance. A random rotation of the
+    basis makes the variances of the student's coordinates similar, which helps both LayerNorm and int8 quantisation.
     """
     moment = torch.zeros(states[0].shape[1], states[0].shape[1], dtype=torch.float64)
     for layer in states:
@@ -87,34 +93,36 @@ def principal_subspace(states: Sequence[Tensor], width: int, *, seed: int) -> Te
     return (top @ rotation).float()
 
 
-def _record(teacher: PreTrainedModel, anatomy: EncoderModules, batches: Sequence[Batch]) -> _Recorded:
-    layers = anatomy.layers
+def _record_activations(
+    teacher: PreTrainedModel, encoder: EncoderModules, batches: Sequence[Batch]
+) -> _TeacherActivations:
+    layers = encoder.layers
     hidden: list[list[Tensor]] = [[] for _ in range(len(layers) + 1)]
     attention_output: list[list[Tensor]] = [[] for _ in layers]
-    activations: list[list[Tensor]] = [[] for _ in layers]
+    neurons: list[list[Tensor]] = [[] for _ in layers]
     for batch in batches:
-        real = batch["attention_mask"].bool()
+        is_token = batch["attention_mask"].bool()
         with (
-            _captured([layer.attention_norm for layer in layers], outputs=True) as attended,
-            _captured([layer.second for layer in layers], outputs=False) as active,
+            _captured([layer.attention_norm for layer in layers], outputs=True) as norm_outputs,
+            _captured([layer.ffn_output for layer in layers], outputs=False) as ffn_inputs,
         ):
-            tapped = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True))
-        for store, value in zip(hidden, tapped.hidden, strict=True):
-            store.append(value[real])
-        for store, value in zip(attention_output, attended, strict=True):
-            store.append(value[real])
-        for store, value in zip(activations, active, strict=True):
-            store.append(value[real])
-    return _Recorded(
+            outputs = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True))
+        for store, values in zip(hidden, outputs.hidden, strict=True):
+            store.append(values[is_token])
+        for store, values in zip(attention_output, norm_outputs, strict=True):
+            store.append(values[is_token])
+        for store, values in zip(neurons, ffn_inputs, strict=True):
+            store.append(values[is_token])
+    return _TeacherActivations(
         hidden=[torch.cat(parts) for parts in hidden],
         attention_output=[torch.cat(parts) for parts in attention_output],
-        activations=[torch.cat(parts) for parts in activations],
+        neurons=[torch.cat(parts) for parts in neurons],
     )
 
 
 @contextmanager
 def _captured(modules: Sequence[nn.Module], *, outputs: bool):  # type: ignore[no-untyped-def]
-    """Collect what goes into (or comes out of) each module during the calls inside."""
+    """Inside this context, collect the inputs (or outputs) of the modules, one entry per call."""
     values: list[Tensor] = []
     handles = [
         module.register_forward_hook(lambda _, args, output: values.append(output if outputs else args[0]))
@@ -127,8 +135,8 @@ def _captured(modules: Sequence[nn.Module], *, outputs: bool):  # type: ignore[n
             handle.remove()
 
 
-def _inputs(student: Any, module: nn.Module, batches: Sequence[Batch]) -> Tensor:
-    """What reaches `module` in the student as it stands, at real tokens: (tokens, width)."""
+def _inputs_of(module: nn.Module, student: Any, batches: Sequence[Batch]) -> Tensor:
+    """The inputs of a student's module with its present weights, at all tokens without padding, (tokens, width)."""
     collected = []
     for batch in batches:
         with _captured([module], outputs=False) as values:
@@ -137,23 +145,24 @@ def _inputs(student: Any, module: nn.Module, batches: Sequence[Batch]) -> Tensor
     return torch.cat(collected)
 
 
-def _set(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
-    """Write y = x `weight` + `bias` into a Linear, which stores the transpose. `weight`: (inputs, outputs)."""
+def _set_linear(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    """Set a Linear to y = x `weight` + `bias`. `weight`: (inputs, outputs), the transpose of `linear.weight`."""
     linear.weight.copy_(weight.T)
     linear.bias.copy_(bias)
 
 
-def _project_embeddings(ours: EncoderModules, theirs: EncoderModules, projection: Tensor) -> None:
-    """Word, position and type embeddings; a constant that the teacher adds goes into the types."""
-    ours.word.weight.copy_(theirs.wide(theirs.word.weight) @ projection)
-    ours.positions().copy_((theirs.wide(theirs.positions()) @ projection)[: len(ours.positions())])
-    assert ours.token_type is not None
-    ours.token_type.weight.copy_(theirs.wide(theirs.types()) @ projection)
+def _project_embeddings(student: EncoderModules, teacher: EncoderModules, projection: Tensor) -> None:
+    """Project word, position and token type embeddings."""
+    student.word.weight.copy_(teacher.at_full_width(teacher.word.weight) @ projection)
+    positions = student.position_embeddings()
+    positions.copy_((teacher.at_full_width(teacher.position_embeddings()) @ projection)[: len(positions)])
+    assert student.token_type is not None
+    student.token_type.weight.copy_(teacher.at_full_width(teacher.type_embeddings()) @ projection)
 
 
 def _fit_layer_norm(student: Any, norm: nn.LayerNorm, target: Tensor, batches: Sequence[Batch]) -> None:
-    """Gain and bias of each coordinate by least squares, so that the LayerNorm's output is nearest to `target`."""
-    normalised = nn.functional.layer_norm(_inputs(student, norm, batches), norm.normalized_shape, eps=norm.eps)
+    """Fit gain and bias of each coordinate by least squares, so that the output of `norm` is closest to `target`."""
+    normalised = nn.functional.layer_norm(_inputs_of(norm, student, batches), norm.normalized_shape, eps=norm.eps)
     mean, target_mean = normalised.mean(dim=0), target.mean(dim=0)
     covariance = ((normalised - mean) * (target - target_mean)).mean(dim=0)
     gain = covariance / normalised.var(dim=0, unbiased=False).clamp_min(1e-8)
@@ -162,10 +171,11 @@ def _fit_layer_norm(student: Any, norm: nn.LayerNorm, target: Tensor, batches: S
 
 
 def low_rank(matrix: Tensor, rank: int, left: Tensor, right: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Factors A (rows, rank) and B (columns, rank) whose product A B^T best stands for `matrix` on real inputs.
+    """Factors A (rows, rank) and B (columns, rank) whose product A B^T best approximates `matrix` on real inputs.
 
-    Best in the mean squared error of x A B^T y for rows x and y with second moments `left` (and `right`), or of
-    x A B^T alone when `right` is None: the truncated SVD of the matrix between the moments' square roots.
+    They minimise the mean squared error of x A B^T y, for vectors x and y of second moments `left` and `right`. If
+    `right` is None, they minimise the error of x A B^T. The solution is the truncated SVD of `matrix` multiplied by
+    the square roots of the moments.
     """
     root, inverse = _square_root(left)
     weighted = root @ matrix.double()
@@ -190,20 +200,20 @@ def _square_root(moment: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * root) @ vectors.T, (vectors / root) @ vectors.T
 
 
-def _project_attention(layer: Layer, origin: Layer, projection: Tensor, inputs: Tensor, *, num_heads: int) -> None:
-    """Attention head by head: scores through W_q W_k^T, outputs through W_v W_o, each cut to the student's head width.
+def _project_attention(layer: Layer, source: Layer, projection: Tensor, inputs: Tensor, *, num_heads: int) -> None:
+    """Project the products W_q W_k^T and W_v W_o of each head, and reduce both to the student's head width.
 
-    A constant 1 is appended to the input so that the biases of queries and keys are part of the products.
+    A constant 1 is appended to the inputs, so that the products include the biases of queries and keys.
     """
-    width, student_width = origin.query.out_features // num_heads, layer.query.out_features // num_heads
+    width, student_width = source.query.out_features // num_heads, layer.query.out_features // num_heads
     extended = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1).double()
     extended_moment = extended.T @ extended / len(extended)
     moment = extended_moment[:-1, :-1]
 
-    query = torch.cat([projection.T @ origin.query.weight.T, origin.query.bias[None]])
-    key = torch.cat([projection.T @ origin.key.weight.T, origin.key.bias[None]])
-    value = projection.T @ origin.value.weight.T
-    output = origin.output.weight.T @ projection
+    query = torch.cat([projection.T @ source.query.weight.T, source.query.bias[None]])
+    key = torch.cat([projection.T @ source.key.weight.T, source.key.bias[None]])
+    value = projection.T @ source.value.weight.T
+    output = source.attention_output.weight.T @ projection
     queries, keys, values, outputs = [], [], [], []
     for head in range(num_heads):
         columns = slice(head * width, (head + 1) * width)
@@ -215,49 +225,52 @@ def _project_attention(layer: Layer, origin: Layer, projection: Tensor, inputs: 
         values.append(a)
         outputs.append(b.T)
     all_queries, all_keys = torch.cat(queries, dim=1), torch.cat(keys, dim=1)
-    _set(layer.query, all_queries[:-1], all_queries[-1])
-    _set(layer.key, all_keys[:-1], all_keys[-1])
-    _set(layer.value, torch.cat(values, dim=1), torch.zeros(num_heads * student_width))
-    # attention weights sum to 1, so the bias of the values reaches the output as a constant
-    constant = origin.value.bias @ origin.output.weight.T + origin.output.bias
-    _set(layer.output, torch.cat(outputs), constant @ projection)
+    _set_linear(layer.query, all_queries[:-1], all_queries[-1])
+    _set_linear(layer.key, all_keys[:-1], all_keys[-1])
+    _set_linear(layer.value, torch.cat(values, dim=1), torch.zeros(num_heads * student_width))
+    # attention weights sum to 1, so the bias of the values adds a constant to the output
+    constant = source.value.bias @ source.attention_output.weight.T + source.attention_output.bias
+    _set_linear(layer.attention_output, torch.cat(outputs), constant @ projection)
 
 
-def _project_feed_forward(layer: Layer, origin: Layer, projection: Tensor, activations: Tensor) -> None:
-    """Keep the neurons that matter most; what the dropped ones add on average goes into the output bias."""
-    output = origin.second.weight.T
-    importance = activations.abs().mean(dim=0) * output.norm(dim=1)
-    kept, dropped = _split_by(importance, layer.first.out_features)
-    constant = origin.second.bias + activations[:, dropped].mean(dim=0) @ output[dropped]
-    _set(layer.first, projection.T @ origin.first.weight.T[:, kept], origin.first.bias[kept])
-    _set(layer.second, output[kept] @ projection, constant @ projection)
+def _project_feed_forward(layer: Layer, source: Layer, projection: Tensor, neurons: Tensor) -> None:
+    """Keep the most important neurons. The mean contribution of the others becomes part of the output bias.
+
+    `neurons`: the teacher's activations, (tokens, ffn width).
+    """
+    output = source.ffn_output.weight.T
+    importance = neurons.abs().mean(dim=0) * output.norm(dim=1)
+    kept, dropped = _split_by_importance(importance, layer.ffn_input.out_features)
+    constant = source.ffn_output.bias + neurons[:, dropped].mean(dim=0) @ output[dropped]
+    _set_linear(layer.ffn_input, projection.T @ source.ffn_input.weight.T[:, kept], source.ffn_input.bias[kept])
+    _set_linear(layer.ffn_output, output[kept] @ projection, constant @ projection)
 
 
 @torch.no_grad()
 def project_head(
     student: PreTrainedModel, teacher: PreTrainedModel, projection: Tensor, batches: Sequence[Batch]
 ) -> None:
-    """The head of a fine-tuned teacher, set in place: the units before its tanh that matter most.
+    """Set the student's head, in place, from that of a fine-tuned teacher. Keeps the most important hidden units.
 
-    `projection`: (teacher width, student width), carries the student's states h to the teacher's as h times its
-    transpose: P itself, or the learned W_h of layer-wise distillation. The mean of what the dropped units add goes
-    into the bias of the output. Both heads must be of the form that `anatomy.Head` describes.
+    `projection`: (teacher width, student width), either P or the W_h that layer-wise distillation trained. Its
+    transpose maps student states to the teacher's width. The mean contribution of the dropped units becomes part of
+    the output bias. Both heads must have the form of `layout.Head`.
     """
     nn.Module.to(teacher, "cpu").eval()
-    ours, theirs = encoder_modules(student).head, encoder_modules(teacher).head
-    assert ours is not None and theirs is not None
+    head, teacher_head = encoder_modules(student).head, encoder_modules(teacher).head
+    assert head is not None and teacher_head is not None
     first_tokens = torch.cat(
         [layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs()).last[:, 0] for batch in batches]
     )
-    units = theirs.dense(first_tokens).tanh()
-    importance = units.std(dim=0) * theirs.out.weight.norm(dim=0)
-    kept, dropped = _split_by(importance, student.config.hidden_size)
-    _set(ours.dense, projection.T @ theirs.dense.weight.T[:, kept], theirs.dense.bias[kept])
-    constant = theirs.out.bias + theirs.out.weight[:, dropped] @ units[:, dropped].mean(dim=0)
-    _set(ours.out, theirs.out.weight.T[kept], constant)
+    units = teacher_head.dense(first_tokens).tanh()
+    importance = units.std(dim=0) * teacher_head.out.weight.norm(dim=0)
+    kept, dropped = _split_by_importance(importance, student.config.hidden_size)
+    _set_linear(head.dense, projection.T @ teacher_head.dense.weight.T[:, kept], teacher_head.dense.bias[kept])
+    constant = teacher_head.out.bias + teacher_head.out.weight[:, dropped] @ units[:, dropped].mean(dim=0)
+    _set_linear(head.out, teacher_head.out.weight.T[kept], constant)
 
 
-def _split_by(importance: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Indices of the `count` most important entries and of the rest, each in ascending order."""
+def _split_by_importance(importance: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The indices of the `count` most important entries, and those of the others, both in ascending order."""
     order = importance.argsort(descending=True)
     return order[:count].sort().values, order[count:].sort().values

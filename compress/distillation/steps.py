@@ -1,4 +1,4 @@
-"""The training stages of a run, as functions of models and rows: fine-tune, general, intermediate, prediction."""
+"""The training stages as functions of models and rows: fine-tuning, layer-wise and prediction-layer distillation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ from compress.distillation.objective import DistillationModel, Objective, Projec
 from compress.distillation.projected_initialisation import project_head, project_teacher
 from compress.distillation.training_loop import Schedule, TrainContext, train
 from compress.models import loading
-from compress.models.architectures import capabilities_of
+from compress.models.architectures import Architecture, capabilities_of
 from compress.models.compatibility import (
     EncoderFacts,
     Initialisation,
     attention_problems,
     checkpoint_problems,
     relation_problems,
-    student_kind_problems,
+    student_architecture_problems,
     weight_problems,
 )
 from compress.models.layout import encoder_modules
 from compress.models.shape import LayerMap, StudentShape, map_layers
 from compress.models.sources import locate
-from compress.models.student import Architecture, copy_teacher_layers, new_student
+from compress.models.student import copy_teacher_layers, new_student
 from compress.results import TrainingResult
 
 CALIBRATION_TOKENS = 8000
@@ -41,13 +41,13 @@ PROJECTIONS_FILE = "projections.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class StudentWithProjections:
-    """A student on its way, and the projections that layer-wise stages train along with it."""
+    """A student in training, with the projections that layer-wise stages train together with it."""
 
     student: PreTrainedModel
     projections: Projections
 
     def save_encoder(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Write a Hugging Face folder without a head, which only the prediction stage trains, and the projections."""
+        """Write the projections, and the encoder as a Hugging Face folder. Only the prediction stage trains a head."""
         loading.save_model(self.student.base_model, tokenizer, folder)
         save_model(self.projections, str(folder / PROJECTIONS_FILE))
 
@@ -55,7 +55,7 @@ class StudentWithProjections:
 def load_learner(
     folder: Path, labels: tuple[str, ...], teacher_width: int, *, task_type: TaskTypeName, seed: int
 ) -> StudentWithProjections:
-    """Read back what `StudentWithProjections.save_encoder` wrote, under a head with random weights."""
+    """Read a folder that `StudentWithProjections.save_encoder` wrote. The head gets random weights from `seed`."""
     torch.manual_seed(seed)
     student = _load_student(str(folder), labels, task_type)
     return StudentWithProjections(student=student, projections=_load_projections(folder, student, teacher_width))
@@ -71,7 +71,7 @@ def _load_projections(folder: Path, student: PreTrainedModel, teacher_width: int
 
 
 def initialise(
-    how: Initialisation,
+    initialisation: Initialisation,
     shape: StudentShape,
     teacher: PreTrainedModel,
     labels: tuple[str, ...],
@@ -85,28 +85,32 @@ def initialise(
     architecture: Architecture = "bert",
     checkpoint: str | None = None,
 ) -> StudentWithProjections:
-    """A student before any training. `calibration`: the rows that projected initialisation looks at."""
+    """A new student. Raises UserError if the student does not fit the teacher.
+
+    `calibration`: rows whose activations projected initialisation uses. `checkpoint`: the name of the model to load for
+    the initialisation "checkpoint". Its saved projections are used if there are as many as requested.
+    """
     torch.manual_seed(seed)
-    mapped = map_layers(layer_map, shape.layers, teacher.config.num_hidden_layers)
+    mapped_layers = map_layers(layer_map, shape.layers, teacher.config.num_hidden_layers)
     num_hidden = shape.layers if projection_per_layer else 1
     projections = Projections(shape.width, teacher.config.hidden_size, num_hidden=num_hidden)
-    if how == "checkpoint":
+    if initialisation == "checkpoint":
         assert checkpoint is not None
         student = _load_student(checkpoint, labels, task_type)
         raise_any(checkpoint_problems(checkpoint, _facts_of(student), shape, _facts_of(teacher)))
         folder = Path(locate(checkpoint))
         if (folder / PROJECTIONS_FILE).exists():
-            learned = _load_projections(folder, student, teacher.config.hidden_size)
-            if len(learned.hidden) == num_hidden:
-                projections = learned
+            saved = _load_projections(folder, student, teacher.config.hidden_size)
+            if len(saved.hidden) == num_hidden:
+                projections = saved
         return StudentWithProjections(student=student, projections=projections)
     student = new_student(shape, teacher, labels, task_type=task_type, dropout=dropout, architecture=architecture)
-    match how:
+    match initialisation:
         case "projected":
             batches = calibration_batches(calibration, seed)
-            projections.start_from(project_teacher(student, teacher, mapped, batches, seed=seed))
+            projections.start_from(project_teacher(student, teacher, mapped_layers, batches, seed=seed))
         case "teacher_layers":
-            copy_teacher_layers(student, teacher, mapped)
+            copy_teacher_layers(student, teacher, mapped_layers)
             projections.start_from(torch.eye(shape.width))
         case "random":
             pass
@@ -114,10 +118,10 @@ def initialise(
 
 
 def can_init_head_from_teacher(student: PreTrainedModel, teacher: PreTrainedModel) -> bool:
-    """Whether the teacher's head can be cut down to the student's width: of the same form, the student no wider."""
+    """Whether both heads have the same form and the student is no wider than the teacher."""
     if student.config.hidden_size > teacher.config.hidden_size:
         return False
-    if not capabilities_of(teacher.config.model_type).has_takeable_head:
+    if not capabilities_of(teacher.config.model_type).head_can_be_projected:
         return False
     return encoder_modules(teacher).head is not None and encoder_modules(student).head is not None
 
@@ -125,7 +129,7 @@ def can_init_head_from_teacher(student: PreTrainedModel, teacher: PreTrainedMode
 def init_head_from_teacher(
     learner: StudentWithProjections, teacher: PreTrainedModel, calibration: TokenDataset, *, seed: int
 ) -> None:
-    """Start the student's head from that of the fine-tuned teacher, through W_h as learned so far, in place."""
+    """Initialise the student's head, in place, from the fine-tuned teacher's head and the trained W_h."""
     project_head(
         learner.student,
         teacher,
@@ -140,30 +144,35 @@ def distill_layers(
     data: TokenDataset,
     objective: Objective,
     schedule: Schedule,
-    setting: TrainContext,
+    context: TrainContext,
     *,
     layer_map: LayerMap = "uniform",
 ) -> TrainingResult:
-    """A layer-wise stage, in place: general distillation on running text, or intermediate layers on the task's.
+    """Train a student, in place, with layer-wise losses.
 
-    Raises UserError where the objective or the layer map does not suit the two models.
+    General distillation does this on running text, intermediate-layer distillation on the texts of the task. Raises
+    UserError if the objective or the layer map does not fit the two models.
     """
-    ours, theirs = _facts_of(learner.student), _facts_of(teacher)
-    problems = attention_problems(ours.heads, theirs.heads) if objective.reads.scores else []
-    problems += relation_problems(objective.relation_heads, ours.width, theirs.width)
+    student_facts, teacher_facts = _facts_of(learner.student), _facts_of(teacher)
+    requested = objective.requested_outputs
+    problems = attention_problems(student_facts.heads, teacher_facts.heads) if requested.scores else []
+    problems += relation_problems(objective.relation_heads, student_facts.width, teacher_facts.width)
     for weights in (objective.hidden, objective.attention, objective.relations):
-        problems += weight_problems(weights, ours.layers)
+        problems += weight_problems(weights, student_facts.layers)
     raise_any(problems)
-    mapped = map_layers(layer_map, ours.layers, theirs.layers)
-    exposed = [learner.student, teacher] if objective.reads.scores or objective.reads.vectors else []
-    with layer_outputs.capture_attention_scores(*exposed), layer_outputs.first_layers_only(teacher, max(mapped)):
+    mapped_layers = map_layers(layer_map, student_facts.layers, teacher_facts.layers)
+    captured = [learner.student, teacher] if requested.scores or requested.vectors else []
+    with (
+        layer_outputs.capture_attention_scores(*captured),
+        layer_outputs.first_layers_only(teacher, max(mapped_layers)),
+    ):
         return train(
             DistillationModel(learner.student, learner.projections, objective),
             data,
             schedule,
-            setting,
+            context,
             teacher=teacher,
-            layer_map=mapped,
+            layer_map=mapped_layers,
         )
 
 
@@ -173,20 +182,21 @@ def distill_logits(
     data: TokenDataset,
     objective: Objective,
     schedule: Schedule,
-    setting: TrainContext,
+    context: TrainContext,
     evaluate: Callable[[PreTrainedModel], float],
     *,
     epoch_rows: int | None = None,
 ) -> TrainingResult:
-    """The prediction layer, in place. `teacher_logits`: (rows, classes), computed once for all epochs.
+    """Train a student, in place, with prediction-layer losses.
 
-    `epoch_rows`: after how many rows the student is scored; default: all.
+    `teacher_logits`: (rows, classes), computed once for all epochs. `epoch_rows`: rows between two evaluations of the
+    student, by default all.
     """
     return train(
         DistillationModel(student, None, objective),
         data.with_column("teacher_logits", teacher_logits),
         schedule,
-        setting,
+        context,
         evaluate=evaluate,
         epoch_rows=epoch_rows,
     )
@@ -196,24 +206,24 @@ def fine_tune(
     model: PreTrainedModel,
     data: TokenDataset,
     schedule: Schedule,
-    setting: TrainContext,
+    context: TrainContext,
     evaluate: Callable[[PreTrainedModel], float],
     *,
     task_type: TaskTypeName,
 ) -> TrainingResult:
-    """Plain fine-tuning against the labels, in place: how a teacher is made from its base."""
+    """Fine-tune a model on the labels, in place. This makes a teacher from its base model."""
     return train(
         DistillationModel(model, None, Objective(labels=1.0, task_type=task_type)),
         data,
         schedule,
-        setting,
+        context,
         evaluate=evaluate,
     )
 
 
 def _load_student(name: str, labels: tuple[str, ...], task_type: TaskTypeName) -> PreTrainedModel:
     student = loading.load_classifier(name, labels, task_type=task_type)
-    raise_any(student_kind_problems(name, student.config.model_type))
+    raise_any(student_architecture_problems(name, student.config.model_type))
     return student
 
 
@@ -222,11 +232,12 @@ def _facts_of(model: PreTrainedModel) -> EncoderFacts:
 
 
 def calibration_batches(data: TokenDataset, seed: int, *, batch_size: int = 32) -> Sequence[dict[str, torch.Tensor]]:
-    """A few thousand tokens of the data, drawn by the seed, in batches of like length."""
+    """Batches of rows of similar length, which together have a few thousand tokens. The seed selects the rows."""
     order = np.random.default_rng(seed).permutation(len(data.lengths))
-    enough = int(np.searchsorted(np.cumsum(np.array(data.lengths)[order]), CALIBRATION_TOKENS)) + 1
-    chosen = sorted(order[:enough].tolist(), key=lambda row: data.lengths[row])
+    num_rows = int(np.searchsorted(np.cumsum(np.array(data.lengths)[order]), CALIBRATION_TOKENS)) + 1
+    selected = sorted(order[:num_rows].tolist(), key=lambda row: data.lengths[row])
     inputs, collate = data.rows.select_columns(data.input_names), PaddingCollator(data.pad_token_id)
     return [
-        collate(read_rows(inputs, chosen[start : start + batch_size])) for start in range(0, len(chosen), batch_size)
+        collate(read_rows(inputs, selected[start : start + batch_size]))
+        for start in range(0, len(selected), batch_size)
     ]

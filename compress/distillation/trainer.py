@@ -1,4 +1,4 @@
-"""One trainer for every stage: a `transformers.Trainer` whose loss is what the trained module returns."""
+"""The trainer for all stages: a `transformers.Trainer` that takes its losses from a `TrainingModule`."""
 
 from typing import Any
 
@@ -17,11 +17,14 @@ from compress.models.precision import Precision, low_precision_copy
 
 
 class DistillationTrainer(Trainer):
-    """Trains a TrainingModule. `teacher` is needed by layer-wise objectives only, and stays outside the model.
+    """Trains a `TrainingModule`.
 
-    Every loss is a mean over the examples of the whole optimiser step, all micro-batches and processes included.
-    `batch_size`: examples of an optimiser step, over all processes; the arguments' own batch size and accumulation are
-    set from it. `micro_batch_size`: how many of them a process takes at once.
+    Each loss is a mean over all examples of an optimiser step, over all its micro-batches and processes.
+
+    `teacher`: for layer-wise objectives; it stays outside the model. `layer_map`: the teacher layer, counted from 1, of
+    each student layer. `lengths`: tokens per row, (rows,). `batch_size`: examples per optimiser step, over all
+    processes. It replaces the batch size and the gradient accumulation in `args`. `micro_batch_size`: the most examples
+    that a process computes at once.
     """
 
     def __init__(
@@ -44,11 +47,11 @@ class DistillationTrainer(Trainer):
             share=(distributed.rank(), distributed.count()),
         )
         args.gradient_accumulation_steps = self.sampler.micro_batches
-        assert isinstance(model, nn.Module)  # which a protocol cannot say
+        assert isinstance(model, nn.Module)  # a protocol cannot require this
         super().__init__(model=model, args=args, **options)
-        self.reads = model.reads
+        self.requested_outputs = model.requested_outputs
         self.layer_map = layer_map
-        self.loss_is_scaled_for_ga = True  # compute_loss divides by the step's examples itself
+        self.loss_is_scaled_for_ga = True  # compute_loss already divides by the number of examples in the step
         self._loss_sums: dict[str, Tensor] = {}
         self._loss_examples = torch.tensor(0.0)
         self.teacher: Any = None
@@ -57,14 +60,14 @@ class DistillationTrainer(Trainer):
             self.teacher = low_precision_copy(teacher, precision).eval().requires_grad_(False).to(self.args.device)
 
     def get_train_dataloader(self) -> DataLoader:
-        """Length-bucketed batches, which depend on (seed, epoch) alone; this process's share of each."""
+        """This process's share of length-bucketed batches, which depend only on (seed, epoch)."""
         loader = DataLoader(
             WeightedRows(self.train_dataset),
             batch_sampler=self.sampler,
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
         )
-        # as in a single process: the sampler has divided the batches already
+        # prepare as for a single process, because the sampler already divides the batches
         return prepare_data_loader(loader, self.args.device, num_processes=1, process_index=0, put_on_device=True)
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor:
@@ -74,13 +77,13 @@ class DistillationTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The losses' sum, as this micro-batch's share of the optimiser step's mean over examples."""
+        """The sum of the losses: this micro-batch's share of the mean over the examples of the optimiser step."""
         counts = inputs["counts"]
         tokens = {name: value for name, value in inputs.items() if name != "counts"}
-        parts = model(**tokens, teacher=self._teacher_taps(tokens)) if self.reads else model(**tokens)
+        parts = model(**tokens, teacher=self._teacher_outputs(tokens)) if self.requested_outputs else model(**tokens)
         sums = {name: (values * counts).sum() for name, values in parts.items()}
         num_examples = counts.sum() if num_items_in_batch is None else num_items_in_batch
-        # data-parallel training averages the processes' gradients, and here they are shares of one mean
+        # data-parallel training averages the gradients of the processes, but ours are shares of one mean
         loss = torch.stack(list(sums.values())).sum() / num_examples * self.accelerator.num_processes
         for name, value in sums.items():
             self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value.detach()
@@ -88,10 +91,10 @@ class DistillationTrainer(Trainer):
         return (loss, parts) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds each loss's mean since the last log."""
+        """Log the values, and for each loss its mean since the last log."""
         if "loss" in logs and self._loss_sums:
-            mine = torch.stack([*self._loss_sums.values(), self._loss_examples])
-            *sums, num_examples = self.accelerator.reduce(mine, reduction="sum").tolist()
+            own_sums = torch.stack([*self._loss_sums.values(), self._loss_examples])
+            *sums, num_examples = self.accelerator.reduce(own_sums, reduction="sum").tolist()
             means = {f"loss_{name}": total / num_examples for name, total in zip(self._loss_sums, sums, strict=True)}
             logs = {**logs, **means}
             self._loss_sums.clear()
@@ -99,8 +102,8 @@ class DistillationTrainer(Trainer):
         super().log(logs, start_time)
 
     @torch.no_grad()
-    def _teacher_taps(self, inputs: dict[str, Tensor]) -> layer_outputs.LayerOutputs:
+    def _teacher_outputs(self, inputs: dict[str, Tensor]) -> layer_outputs.LayerOutputs:
         assert self.teacher is not None
         tokens = {name: value for name, value in inputs.items() if name not in ("labels", "teacher_logits")}
-        with self.accelerator.autocast():  # the trainer casts what it trains, and nothing else
-            return layer_outputs.read(self.teacher, tokens, self.reads).of_layers(self.layer_map)
+        with self.accelerator.autocast():  # the trainer casts only the model that it trains
+            return layer_outputs.read(self.teacher, tokens, self.requested_outputs).of_layers(self.layer_map)

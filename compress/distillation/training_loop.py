@@ -1,4 +1,4 @@
-"""Running one training stage: options in, trained weights out, resumable after a kill at any moment."""
+"""Running one training stage. A stage that is killed at any moment can be resumed."""
 
 import math
 import time
@@ -26,20 +26,21 @@ from compress.distillation import layer_outputs
 from compress.distillation.callbacks import BestEpoch, Checkpoints, Progress, latest_checkpoint
 from compress.distillation.objective import TrainingModule
 from compress.distillation.trainer import DistillationTrainer
-from compress.distillation.used_embeddings import only_used_rows, tokens_in
+from compress.distillation.used_embeddings import only_used_rows, used_token_ids
 from compress.models.precision import HALF, Precision, resolve_precision
 from compress.results import LossEntry, TrainingResult
 
 LOG_EVERY_STEPS = 20
-PLAIN_ATTENTION_UP_TO = 256  # tokens
+MAX_EAGER_TOKENS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how fast a stage trains.
+    """The length, batch sizes and learning rate of a stage.
 
-    `batch_size`: examples of an optimiser step, over all processes; `micro_batch_size`: how many of them a process
-    takes at once. `warmup`: share of all steps; `max_steps` cuts the epochs short.
+    `batch_size`: examples per optimiser step, over all processes. `micro_batch_size`: the most examples that a process
+    computes at once. `warmup`: the share of all steps. `max_steps`: stop after this many steps. `checkpoint_steps`:
+    steps between checkpoints.
     """
 
     epochs: int
@@ -52,12 +53,15 @@ class Schedule:
     micro_batch_size: int | None = None
 
     def num_steps(self, num_rows: int) -> int:
-        """Optimiser steps over so many rows; the last partial batch of an epoch counts."""
+        """The number of optimiser steps for this many rows. The last partial batch of an epoch is one step."""
         return min(filter(None, [self.max_steps, self.epochs * math.ceil(num_rows / self.batch_size)]))
 
 
 def rows_seen(lengths: np.ndarray, schedule: Schedule, *, seed: int) -> np.ndarray:
-    """The numbers of the rows that a stage will train on, in order: not all, where `max_steps` cuts its first epoch."""
+    """The numbers of the rows that a stage will train on, in ascending order.
+
+    These are all rows unless `max_steps` ends the stage in its first epoch.
+    """
     num_steps = schedule.num_steps(len(lengths))
     if num_steps * schedule.batch_size >= len(lengths):
         return np.arange(len(lengths))
@@ -67,10 +71,10 @@ def rows_seen(lengths: np.ndarray, schedule: Schedule, *, seed: int) -> np.ndarr
 
 @dataclass(frozen=True, kw_only=True)
 class TrainContext:
-    """Under what name a stage trains, from which seed, how it computes, and where it leaves what.
+    """The name, seed, precision and folders of a stage.
 
-    `checkpoints`: when the folder holds a complete one, training goes on from there. `tensorboard`: its event files.
-    `compiled`: through torch.compile.
+    `checkpoints`: the folder for checkpoints. If it contains a complete one, training resumes from it. `compiled`: use
+    torch.compile. `tensorboard`: the folder for event files.
     """
 
     title: str
@@ -86,7 +90,7 @@ def train(
     model: TrainingModule,
     data: TokenDataset,
     schedule: Schedule,
-    setting: TrainContext,
+    context: TrainContext,
     *,
     teacher: PreTrainedModel | None = None,
     layer_map: tuple[int, ...] = (),
@@ -97,26 +101,27 @@ def train(
 ) -> TrainingResult:
     """Train `model` in place on `data`.
 
-    Cut off and called again, it ends with the same weights as if it had not stopped. With `evaluate` (higher is
-    better) the student is scored after each epoch, and ends with the weights of its best one; `epoch_rows`: how many
-    rows make an epoch in this, where `data` is larger than the data set it was made from. `whole_embedding`: also
-    of pieces that `data` does not use, as where the embedding is the head's matrix too. `callbacks` are called beside
-    our own. Raises UserError when the loss is no longer finite.
+    If a call is interrupted, a second call resumes and reaches the same weights as an uninterrupted call.
+
+    `evaluate`: scores the student after each epoch (higher is better). The student then ends with the weights of its
+    best epoch. `epoch_rows`: rows per such epoch, if `data` contains augmented copies of a smaller data set.
+    `whole_embedding`: also train the embedding of tokens that `data` does not use. A head that shares the matrix of the
+    embedding needs this. `callbacks`: called in addition to ours. Raises UserError if the loss is not finite.
     """
     num_steps = schedule.num_steps(len(data.lengths))
-    bar = ProgressBar(setting.title, setting.console)
-    progress = Progress(setting.title, bar)
+    bar = ProgressBar(context.title, context.console)
+    progress = Progress(context.title, bar)
     epoch_steps = math.ceil((epoch_rows or len(data.lengths)) / schedule.batch_size)
-    kept = setting.checkpoints / "best.safetensors"
-    best = BestEpoch(evaluate, kept, epoch_steps=epoch_steps) if evaluate else None
+    best_weights = context.checkpoints / "best.safetensors"
+    best = BestEpoch(evaluate, best_weights, epoch_steps=epoch_steps) if evaluate else None
     resumable = [*([best] if best else []), *callbacks]
-    if setting.tensorboard is not None and distributed.is_main():
-        resumable.append(TensorBoardCallback(SummaryWriter(str(setting.tensorboard))))
+    if context.tensorboard is not None and distributed.is_main():
+        resumable.append(TensorBoardCallback(SummaryWriter(str(context.tensorboard))))
     started = time.perf_counter()
     embedding: AbstractContextManager = nullcontext()
     if not whole_embedding:
-        embedding = only_used_rows(model.student, tokens_in(data, model.student.config.vocab_size))
-    attention = fastest_attention(model.student, data.lengths, setting.precision)
+        embedding = only_used_rows(model.student, used_token_ids(data, model.student.config.vocab_size))
+    attention = fastest_attention(model.student, data.lengths, context.precision)
     with bar, embedding, attention:
         trainer = DistillationTrainer(
             model=model,
@@ -125,13 +130,13 @@ def train(
             lengths=data.lengths,
             batch_size=schedule.batch_size,
             micro_batch_size=schedule.micro_batch_size,
-            args=arguments(schedule, num_steps, setting, model),
+            args=training_arguments(schedule, num_steps, context, model),
             train_dataset=data.rows,
             data_collator=PaddingCollator(data.pad_token_id),
             callbacks=[*resumable, progress, Checkpoints()],
         )
         trainer.remove_callback(PrinterCallback)
-        _run(trainer, latest_checkpoint(setting.checkpoints), [*resumable, progress], setting.title)
+        _run(trainer, latest_checkpoint(context.checkpoints), [*resumable, progress], context.title)
         if best is not None:
             best.restore(model.student)
     model.eval()
@@ -146,12 +151,13 @@ def train(
 
 
 def fastest_attention(model: PreTrainedModel, lengths: np.ndarray, precision: Precision) -> AbstractContextManager:
-    """Inside, the model attends in the way that trains fastest on texts of these lengths, in tokens.
+    """Inside this context, the model uses the attention implementation that trains fastest.
 
-    On a CPU in bf16, the backward pass of torch's own attention takes 2 to 10 times as long as plain products do.
+    On a CPU in bf16, the backward pass of torch's sdpa attention takes 2 to 10 times as long as that of eager
+    attention, unless texts are long. `lengths`: tokens per text, (rows,).
     """
-    slow = model.config._attn_implementation == "sdpa" and not torch.cuda.is_available()
-    if slow and resolve_precision(precision) == "bf16" and np.quantile(lengths, 0.9) <= PLAIN_ATTENTION_UP_TO:
+    sdpa_on_cpu = model.config._attn_implementation == "sdpa" and not torch.cuda.is_available()
+    if sdpa_on_cpu and resolve_precision(precision) == "bf16" and np.quantile(lengths, 0.9) <= MAX_EAGER_TOKENS:
         return layer_outputs.using_attention("eager", model)
     return nullcontext()
 
@@ -159,7 +165,7 @@ def fastest_attention(model: PreTrainedModel, lengths: np.ndarray, precision: Pr
 def _run(
     trainer: DistillationTrainer, checkpoint: str | None, callbacks: Sequence[TrainerCallback], title: str
 ) -> None:
-    """Train to the end. A checkpoint of the last step is loaded and no more: the trainer would go one step beyond."""
+    """Train to the end. A checkpoint of the last step is only loaded, because the trainer would take a further step."""
     if checkpoint is not None:
         state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
         if state.global_step >= trainer.args.max_steps:
@@ -178,11 +184,13 @@ def _run(
         raise
 
 
-def arguments(schedule: Schedule, num_steps: int, setting: TrainContext, model: TrainingModule) -> TrainingArguments:
-    """A stage's options as the trainer takes them."""
-    precision = resolve_precision(setting.precision)
-    made = TrainingArguments(
-        output_dir=str(setting.checkpoints),
+def training_arguments(
+    schedule: Schedule, num_steps: int, context: TrainContext, model: TrainingModule
+) -> TrainingArguments:
+    """The options of a stage in the form that the trainer needs."""
+    precision = resolve_precision(context.precision)
+    arguments = TrainingArguments(
+        output_dir=str(context.checkpoints),
         num_train_epochs=schedule.epochs,
         max_steps=num_steps,
         per_device_train_batch_size=schedule.batch_size,
@@ -195,10 +203,10 @@ def arguments(schedule: Schedule, num_steps: int, setting: TrainContext, model: 
         optim="adamw_torch_fused",
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        torch_compile=setting.compiled,
-        tf32=False,  # compiling would turn it on, and fp32 is to be fp32
+        torch_compile=context.compiled,
+        tf32=False,  # compiling would turn it on, but fp32 must stay fp32
         use_cpu=not torch.cuda.is_available(),
-        seed=setting.seed,
+        seed=context.seed,
         save_strategy="steps",
         save_steps=schedule.checkpoint_steps,
         logging_steps=LOG_EVERY_STEPS,
@@ -208,11 +216,11 @@ def arguments(schedule: Schedule, num_steps: int, setting: TrainContext, model: 
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["labels"],
-        ddp_timeout=int(distributed.PATIENCE.total_seconds()),
-        ddp_find_unused_parameters=bool(model.reads),  # the head, and of the last layer what no loss reads
+        ddp_timeout=int(distributed.TIMEOUT.total_seconds()),
+        ddp_find_unused_parameters=bool(model.requested_outputs),  # layer-wise losses do not use the head
     )
-    made.mixed_precision = precision if precision in HALF else "no"  # whatever a launcher's environment says
-    # several GPUs of one process would get the teacher's outputs undivided: one process per GPU, under torchrun
-    assert made.device is not None
-    made._n_gpu = min(1, made.n_gpu)
-    return made
+    arguments.mixed_precision = precision if precision in HALF else "no"  # overrides the environment of a launcher
+    # Use one GPU per process. If one process used several, each GPU would get the teacher's outputs of all of them.
+    assert arguments.device is not None
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments

@@ -1,7 +1,7 @@
-"""Training the embedding of only those pieces that the texts use: the others never get a gradient.
+"""Trains only the embedding rows of tokens that the texts use. The other rows never get a gradient.
 
-Of BERT's 30,522 pieces SST-2 uses 11,573. In each step the optimiser would pass over the rest, the largest part of a
-small student, only to let it decay; here it stays as it is.
+SST-2 uses 11,573 of BERT's 30,522 tokens. Without this, each optimiser step would also apply weight decay to the unused
+rows, which are the largest part of a small student. Here the unused rows stay unchanged.
 """
 
 from collections.abc import Iterator
@@ -17,56 +17,59 @@ from transformers import PreTrainedModel
 from compress.data.tokenization import TokenDataset
 
 
-def tokens_in(data: TokenDataset, vocab_size: int) -> np.ndarray:
-    """The numbers of the pieces that the rows use, in order, (pieces,)."""
-    seen = np.zeros(vocab_size, dtype=bool)
-    seen[data.pad_token_id] = True
+def used_token_ids(data: TokenDataset, vocab_size: int) -> np.ndarray:
+    """The ids of the padding token and of all tokens in the rows, (tokens,), in ascending order."""
+    is_used = np.zeros(vocab_size, dtype=bool)
+    is_used[data.pad_token_id] = True
     for chunk in data.rows.data.column("input_ids").chunks:
-        seen[chunk.flatten().to_numpy()] = True
-    return np.flatnonzero(seen)
+        is_used[chunk.flatten().to_numpy()] = True
+    return np.flatnonzero(is_used)
 
 
 class PartialEmbedding(nn.Module):
-    """A word embedding with weights for some pieces; the rows of all others stay as they are in `whole`.
+    """A word embedding whose weights are the rows of the used tokens. The other rows stay as they are in `whole`.
 
-    In training mode it knows the pieces in `used` alone. What does not change is no buffer: data-parallel training
-    would send it to every process in every step.
+    In training mode it accepts the tokens in `used` only. The frozen rows are not a buffer, because data-parallel
+    training would send a buffer to every process in every step.
     """
 
     def __init__(self, whole: nn.Embedding, used: np.ndarray) -> None:
         super().__init__()
         self.used = torch.as_tensor(used, device=whole.weight.device)
         self.weight = nn.Parameter(whole.weight.detach()[self.used])
-        place = torch.full((whole.num_embeddings,), -1, device=whole.weight.device)
-        place[self.used] = torch.arange(len(used), device=whole.weight.device)
-        known = whole.padding_idx is not None and whole.padding_idx in used
-        self.padding_idx = int(place[whole.padding_idx]) if known else None
-        self.place = place
-        self.rest = whole.weight.detach()
+        row_of_token = torch.full((whole.num_embeddings,), -1, device=whole.weight.device)
+        row_of_token[self.used] = torch.arange(len(used), device=whole.weight.device)
+        padding_is_used = whole.padding_idx is not None and whole.padding_idx in used
+        self.padding_idx = int(row_of_token[whole.padding_idx]) if padding_is_used else None
+        self.row_of_token = row_of_token  # -1 for tokens that are not used
+        self.frozen = whole.weight.detach()
 
     def _apply(self, fn: Any, *options: Any, **more: Any) -> "PartialEmbedding":
-        self.place, self.rest = fn(self.place), fn(self.rest)
+        self.row_of_token, self.frozen = fn(self.row_of_token), fn(self.frozen)
         return super()._apply(fn, *options, **more)
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        """Piece numbers (batch, positions) to their embeddings (batch, positions, width)."""
-        place = self.place[numbers]
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """Embed token ids (batch, positions) as (batch, positions, width)."""
+        rows = self.row_of_token[token_ids]
         if self.training:
-            return functional.embedding(place, self.weight, self.padding_idx)
-        ours = functional.embedding(place.clamp(min=0), self.weight)
-        return torch.where((place >= 0)[..., None], ours, functional.embedding(numbers, self.rest))
+            return functional.embedding(rows, self.weight, self.padding_idx)
+        trained = functional.embedding(rows.clamp(min=0), self.weight)
+        return torch.where((rows >= 0)[..., None], trained, functional.embedding(token_ids, self.frozen))
 
 
 @contextmanager
 def only_used_rows(model: PreTrainedModel, used: np.ndarray) -> Iterator[None]:
-    """Inside, only these rows of the model's word embedding are weights; afterwards the embedding is whole again."""
+    """Inside this context, only the rows `used` of the model's word embedding are weights.
+
+    Afterwards the model has its whole embedding back, with the trained rows.
+    """
     whole: Any = model.get_input_embeddings()
-    part = PartialEmbedding(whole, used).train(model.training)
-    model.set_input_embeddings(part)
+    partial = PartialEmbedding(whole, used).train(model.training)
+    model.set_input_embeddings(partial)
     try:
         yield
     finally:
         model.set_input_embeddings(whole)
         with torch.no_grad():
-            nn.Module.to(whole, part.weight.device)
-            whole.weight[part.used.to(part.weight.device)] = part.weight
+            nn.Module.to(whole, partial.weight.device)
+            whole.weight[partial.used.to(partial.weight.device)] = partial.weight

@@ -1,1 +1,1 @@
-"""Teachers and students: where they lie, how they are built, loaded and run."""
+"""Teachers and students: their sources, architectures, weights, vocabularies and inference."""

@@ -1,40 +1,46 @@
-"""What can be done with encoders of each architecture; loads neither torch nor transformers."""
+"""The capabilities of each encoder architecture. Importing this module loads neither torch nor transformers."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
+
+Architecture = Literal["bert", "roberta"]  # of a student
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What can be done with encoders of one architecture.
+    """The capabilities of one encoder architecture.
 
-    `can_be_teacher`: its layers can be read and learned from. `weights_can_be_projected`: a student can start from its
-    weights, because `compress.models.layout` knows where they are. `has_takeable_head`: its classification head has
-    the form of a student's, tanh over the first token. `post_layer_norm`: a LayerNorm follows attention and
-    feed-forward, so that each position is computed on its own behind the last attention's LayerNorm. `fuses_whole`:
-    onnxruntime fuses its whole graph. `positions_behind_padding`: the first token takes the position behind that of
-    the padding. `reason`: why it cannot be a teacher, or why its weights cannot be projected.
+    - `can_be_teacher`: its layer outputs can be read.
+    - `can_be_student`: `compress.models.student` can build it.
+    - `weights_can_be_projected`: `compress.models.layout` knows its modules, so they can initialise a student.
+    - `head_can_be_projected`: its classification head has the form of a student's: tanh over the first token.
+    - `post_layer_norm`: a LayerNorm follows attention and feed-forward. After the LayerNorm of the last attention, no
+      position depends on another.
+    - `fuses_fully`: onnxruntime fuses its whole graph.
+    - `positions_follow_padding`: the first token has the position after the padding index.
+    - `reason`: why it cannot be a teacher, or why its weights cannot be projected.
     """
 
     can_be_teacher: bool = False
     can_be_student: bool = False
     weights_can_be_projected: bool = False
-    has_takeable_head: bool = False
+    head_can_be_projected: bool = False
     post_layer_norm: bool = False
-    fuses_whole: bool = False
-    positions_behind_padding: bool = False
+    fuses_fully: bool = False
+    positions_follow_padding: bool = False
     reason: str = ""
 
 
 UNKNOWN = Capabilities(reason="which cannot be distilled")
-_BERT = Capabilities(can_be_teacher=True, weights_can_be_projected=True, post_layer_norm=True, fuses_whole=True)
-_ROBERTA = replace(_BERT, has_takeable_head=True, positions_behind_padding=True)
+_BERT = Capabilities(can_be_teacher=True, weights_can_be_projected=True, post_layer_norm=True, fuses_fully=True)
+_ROBERTA = replace(_BERT, head_can_be_projected=True, positions_follow_padding=True)
 _NO_SCORES = Capabilities(
-    reason="which keeps its attention scores to itself in transformers 5 (it would hand back probabilities)"
+    reason="whose attention scores cannot be read in transformers 5 (it returns probabilities only)"
 )
 
 ARCHITECTURES: dict[str, Capabilities] = {
     "albert": Capabilities(can_be_teacher=True, reason="its layers share their weights"),
-    "bert": replace(_BERT, can_be_student=True, has_takeable_head=True),
+    "bert": replace(_BERT, can_be_student=True, head_can_be_projected=True),
     "camembert": _ROBERTA,
     "deberta": _NO_SCORES,
     "deberta-v2": _NO_SCORES,
@@ -45,10 +51,10 @@ ARCHITECTURES: dict[str, Capabilities] = {
     "roberta": replace(_ROBERTA, can_be_student=True),
     "xlm-roberta": _ROBERTA,
 }
-TEACHERS = tuple(kind for kind, capabilities in ARCHITECTURES.items() if capabilities.can_be_teacher)
-STUDENTS = tuple(kind for kind, capabilities in ARCHITECTURES.items() if capabilities.can_be_student)
+TEACHERS = tuple(name for name, capabilities in ARCHITECTURES.items() if capabilities.can_be_teacher)
+STUDENTS = tuple(name for name, capabilities in ARCHITECTURES.items() if capabilities.can_be_student)
 
 
-def capabilities_of(kind: str) -> Capabilities:
-    """By the `model_type` of a config.json; of an architecture that is not in the table, `UNKNOWN`."""
-    return ARCHITECTURES.get(kind, UNKNOWN)
+def capabilities_of(model_type: str) -> Capabilities:
+    """The capabilities for the `model_type` of a config.json; `UNKNOWN` if it is not in the table."""
+    return ARCHITECTURES.get(model_type, UNKNOWN)

@@ -1,6 +1,6 @@
-"""Which student goes with which teacher: one wording of each rule, for the check of a recipe and for the library.
+"""The rules for which student fits which teacher. The check of a recipe and the library share them.
 
-Needs what config.json says and nothing more; loads neither torch nor transformers.
+The rules need the facts in config.json only. Importing this module loads neither torch nor transformers.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,12 @@ from compress.models.architectures import STUDENTS, TEACHERS, capabilities_of
 from compress.models.shape import LayerMap, StudentShape, map_layers
 
 Initialisation = Literal["projected", "random", "teacher_layers", "checkpoint"]
+LayerWeights = float | Sequence[float]  # of a loss: one weight for all student layers, or one per layer
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Keys:
-    """Under which keys a config.json holds the facts."""
+class _ConfigKeys:
+    """The keys of the facts in a config.json."""
 
     layers: str = "num_hidden_layers"
     width: str = "hidden_size"
@@ -26,9 +27,9 @@ class _Keys:
     activation: str = "hidden_act"
 
 
-_BERT_KEYS = _Keys()
+_BERT_KEYS = _ConfigKeys()
 _OTHER_KEYS = {
-    "distilbert": _Keys(
+    "distilbert": _ConfigKeys(
         layers="n_layers", width="dim", ffn_width="hidden_dim", heads="n_heads", activation="activation"
     ),
     "modernbert": replace(_BERT_KEYS, activation="hidden_activation"),
@@ -37,13 +38,13 @@ _OTHER_KEYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderFacts:
-    """What a config.json says of an encoder, under the same names for every architecture.
+    """The facts about an encoder in its config.json, with the same names for every architecture.
 
-    `embedding_width`: of the word embeddings, which is less than `width` in most ELECTRAs. `max_tokens`: for which
-    there are positions.
+    `embedding_width`: the width of the word embeddings, which is less than `width` in most ELECTRAs. `max_tokens`: the
+    most tokens for which it has positions.
     """
 
-    kind: str
+    model_type: str
     layers: int
     width: int
     ffn_width: int
@@ -59,11 +60,11 @@ class EncoderFacts:
 
         Raises UserError for an architecture that cannot be a teacher, and for missing or wrong numbers.
         """
-        kind = config["model_type"]
-        capabilities = capabilities_of(kind)
+        model_type = config["model_type"]
+        capabilities = capabilities_of(model_type)
         if not capabilities.can_be_teacher:
-            raise UserError(f"got a {kind}, {capabilities.reason}; expected one of {', '.join(TEACHERS)}")
-        keys = _OTHER_KEYS.get(kind, _BERT_KEYS)
+            raise UserError(f"got a {model_type}, {capabilities.reason}; expected one of {', '.join(TEACHERS)}")
+        keys = _OTHER_KEYS.get(model_type, _BERT_KEYS)
         try:
             numbers = {
                 "layers": config[keys.layers],
@@ -75,20 +76,20 @@ class EncoderFacts:
                 "max_tokens": sources.max_tokens(config),
             }
         except (KeyError, TypeError) as error:
-            raise UserError(f"its config.json is not whole ({error}); copy or export the model again") from error
-        for what, number in numbers.items():
+            raise UserError(f"its config.json is incomplete ({error}); copy or export the model again") from error
+        for name, number in numbers.items():
             if not isinstance(number, int):
-                raise UserError(f"its config.json gives {number!r} as {what}; expected a whole number")
-        return cls(kind=kind, activation=config.get(keys.activation, "gelu"), **numbers)
+                raise UserError(f"its config.json has the {name} {number!r}; expected an integer")
+        return cls(model_type=model_type, activation=config.get(keys.activation, "gelu"), **numbers)
 
     @property
     def shape(self) -> StudentShape:
-        """The four numbers that make a student's shape."""
+        """The shape of the encoder."""
         return StudentShape(layers=self.layers, width=self.width, ffn_width=self.ffn_width, heads=self.heads)
 
 
 def read_encoder(name: str) -> EncoderFacts:
-    """The encoder behind a model name. Raises UserError where there is none, or one that cannot be a teacher."""
+    """The facts about the encoder of a model. Raises UserError if it cannot be read or cannot be a teacher."""
     config = sources.read_config(name)
     try:
         return EncoderFacts.of_config(config)
@@ -96,27 +97,29 @@ def read_encoder(name: str) -> EncoderFacts:
         raise error.within(name) from error
 
 
-def projection_problems(kind: str) -> list[Problem]:
-    """Whether a student can start from the weights of a teacher of this architecture."""
-    capabilities = capabilities_of(kind)
+def projection_problems(model_type: str) -> list[Problem]:
+    """Check whether the weights of a teacher of this architecture can initialise a student."""
+    capabilities = capabilities_of(model_type)
     if capabilities.weights_can_be_projected:
         return []
     reason = f": {capabilities.reason}" if capabilities.can_be_teacher else ""
     return [
         Problem(
-            text=f"the teacher is a {kind}, whose weights can't be carried over to a student{reason}",
+            text=f"the teacher is a {model_type}, whose weights cannot initialise a student{reason}",
             option="initialisation",
         )
     ]
 
 
-def initialisation_problems(how: Initialisation, shape: StudentShape, teacher: EncoderFacts) -> list[Problem]:
-    """Whether a student of this shape can get its first weights from the teacher."""
-    if how in ("random", "checkpoint"):
+def initialisation_problems(
+    initialisation: Initialisation, shape: StudentShape, teacher: EncoderFacts
+) -> list[Problem]:
+    """Check whether the teacher can initialise a student of this shape."""
+    if initialisation in ("random", "checkpoint"):
         return []
-    if problems := projection_problems(teacher.kind):
+    if problems := projection_problems(teacher.model_type):
         return problems
-    if how == "teacher_layers":
+    if initialisation == "teacher_layers":
         widths = {
             "width": (shape.width, teacher.width),
             "ffn_width": (shape.ffn_width, teacher.ffn_width),
@@ -125,23 +128,24 @@ def initialisation_problems(how: Initialisation, shape: StudentShape, teacher: E
         }
         return [
             Problem(
-                text=f"copying the teacher's layers needs equal {what}: student {ours}, teacher {theirs}",
+                text=f"copying the teacher's layers needs equal {name}: student {student_value}, teacher "
+                f"{teacher_value}",
                 option="copied_layers",
             )
-            for what, (ours, theirs) in widths.items()
-            if ours != theirs
+            for name, (student_value, teacher_value) in widths.items()
+            if student_value != teacher_value
         ]
     problems = [
         Problem(
-            text=f"projected initialisation needs a student no wider than its teacher: {what} is {ours}, the "
-            f"teacher's {theirs}",
+            text=f"projected initialisation needs a student no wider than its teacher: {name} is {student_value}, the "
+            f"teacher's {teacher_value}",
             option="initialisation",
         )
-        for what, ours, theirs in (
+        for name, student_value, teacher_value in (
             ("width", shape.width, teacher.width),
             ("ffn_width", shape.ffn_width, teacher.ffn_width),
         )
-        if ours > theirs
+        if student_value > teacher_value
     ]
     if shape.heads != teacher.heads:
         problems.append(
@@ -156,24 +160,24 @@ def initialisation_problems(how: Initialisation, shape: StudentShape, teacher: E
 def checkpoint_problems(
     name: str, checkpoint: EncoderFacts, shape: StudentShape, teacher: EncoderFacts
 ) -> list[Problem]:
-    """Whether the student that `name` stands for has the shape and the teacher's vocabulary."""
+    """Check whether the checkpoint `name` has this shape and a vocabulary of the teacher's size."""
     expected = {**vars(shape), "vocab_size": teacher.vocab_size}
     return [
-        Problem(text=f"{name} has {what} {getattr(checkpoint, what)}; expected {value}", option="checkpoint")
-        for what, value in expected.items()
-        if getattr(checkpoint, what) != value
+        Problem(text=f"{name} has {fact} {getattr(checkpoint, fact)}; expected {value}", option="checkpoint")
+        for fact, value in expected.items()
+        if getattr(checkpoint, fact) != value
     ]
 
 
-def student_kind_problems(name: str, kind: str) -> list[Problem]:
-    """Whether a model of this architecture can be a student."""
-    if kind in STUDENTS:
+def student_architecture_problems(name: str, model_type: str) -> list[Problem]:
+    """Check whether a model of this architecture can be a student."""
+    if model_type in STUDENTS:
         return []
-    return [Problem(text=f"{name} is a {kind}; expected a {' or a '.join(STUDENTS)}", option="checkpoint")]
+    return [Problem(text=f"{name} is a {model_type}; expected a {' or a '.join(STUDENTS)}", option="checkpoint")]
 
 
 def attention_problems(student_heads: int, teacher_heads: int) -> list[Problem]:
-    """Whether the attention loss can compare the two models."""
+    """Check whether the attention loss can compare the two models."""
     if student_heads == teacher_heads:
         return []
     return [
@@ -185,7 +189,7 @@ def attention_problems(student_heads: int, teacher_heads: int) -> list[Problem]:
 
 
 def relation_problems(relation_heads: int | None, student_width: int, teacher_width: int) -> list[Problem]:
-    """Whether both models' vectors can be cut into so many relation heads; None suits all."""
+    """Check whether the number of relation heads divides both widths. None fits all widths."""
     if relation_heads is None or not (student_width % relation_heads or teacher_width % relation_heads):
         return []
     return [
@@ -196,8 +200,8 @@ def relation_problems(relation_heads: int | None, student_width: int, teacher_wi
     ]
 
 
-def weight_problems(weights: float | Sequence[float], num_layers: int) -> list[Problem]:
-    """Whether there is one weight for all layers, or one for each."""
+def weight_problems(weights: LayerWeights, num_layers: int) -> list[Problem]:
+    """Check whether there is one weight for all layers, or one per layer."""
     if isinstance(weights, float | int) or len(weights) == num_layers:
         return []
     return [
@@ -207,14 +211,14 @@ def weight_problems(weights: float | Sequence[float], num_layers: int) -> list[P
     ]
 
 
-def layer_map_problems(how: LayerMap, student_layers: int, teacher_layers: int) -> list[Problem]:
-    """Whether each student layer has a teacher layer to learn from."""
+def layer_map_problems(layer_map: LayerMap, student_layers: int, teacher_layers: int) -> list[Problem]:
+    """Check whether the layer map has a teacher layer for each student layer."""
     try:
-        map_layers(how, student_layers, teacher_layers)
+        map_layers(layer_map, student_layers, teacher_layers)
     except UserError as error:
         return list(error.problems)
     return []
 
 
-def _heads(ours: int, theirs: int) -> str:
-    return f"the student has {ours} heads, the teacher {theirs}"
+def _heads(student_heads: int, teacher_heads: int) -> str:
+    return f"the student has {student_heads} heads, the teacher {teacher_heads}"

@@ -1,4 +1,4 @@
-"""A model's logits over encoded rows."""
+"""Predicts the logits of tokenised rows."""
 
 from collections.abc import Callable, Iterator
 
@@ -24,37 +24,42 @@ def predict_logits(
     precision: Precision = "fp32",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> np.ndarray:
-    """The model's logits, (rows, classes) in float32, in the order of the rows; eval mode.
+    """The model's logits in eval mode, (rows, classes) in float32, in the order of the rows.
 
-    `tokens_at_once`: how many tokens make a batch of rows of like length; default: what suits a CPU or a GPU.
-    Where several processes run, all call it together, each takes its share, and all get the whole.
+    `tokens_at_once`: the most tokens per batch; by default a value that suits the device. If there are several
+    processes, all must call this. Each computes a share of the rows, and all get the logits of all rows.
     """
-    training = model.training
+    was_training = model.training
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    answering = nn.Module.to(low_precision_copy(model, precision), device).eval()
-    by_length = np.argsort(encoded.lengths, kind="stable")[distributed.rank() :: distributed.count()]
-    found: list[np.ndarray] = []
+    eval_model = nn.Module.to(low_precision_copy(model, precision), device).eval()
+    own_rows = np.argsort(encoded.lengths, kind="stable")[distributed.rank() :: distributed.count()]
+    own_logits: list[np.ndarray] = []
     collate = PaddingCollator(encoded.pad_token_id)
     inputs = encoded.rows.select_columns(encoded.input_names)
     done = 0
-    for numbers in batches_of_like_length(by_length, encoded.lengths, tokens_at_once or TOKENS_AT_ONCE[device]):
+    for numbers in batches_of_similar_length(own_rows, encoded.lengths, tokens_at_once or TOKENS_AT_ONCE[device]):
         batch = collate(read_rows(inputs, numbers))
         with autocast(precision):
-            logits = answering(**{name: value.to(device) for name, value in batch.items()}).logits
-        found.append(logits.float().cpu().numpy())
-        on_progress(done := done + len(numbers), len(by_length))
-    model.train(training)
-    shares = distributed.all_gather((by_length, np.concatenate(found) if found else None))
-    gathered = np.concatenate([values for _, values in shares if values is not None])
-    return gathered[np.argsort(np.concatenate([rows for rows, _ in shares]), kind="stable")]
+            logits = eval_model(**{name: value.to(device) for name, value in batch.items()}).logits
+        own_logits.append(logits.float().cpu().numpy())
+        on_progress(done := done + len(numbers), len(own_rows))
+    model.train(was_training)
+    shares = distributed.all_gather((own_rows, np.concatenate(own_logits) if own_logits else None))
+    all_logits = np.concatenate([logits for _, logits in shares if logits is not None])
+    return all_logits[np.argsort(np.concatenate([rows for rows, _ in shares]), kind="stable")]
 
 
-def batches_of_like_length(by_length: np.ndarray, lengths: np.ndarray, tokens_at_once: int) -> Iterator[np.ndarray]:
-    """The rows, shortest first, in batches of so many tokens, padding included; a longer row is a batch of its own."""
+def batches_of_similar_length(
+    sorted_rows: np.ndarray, lengths: np.ndarray, tokens_at_once: int
+) -> Iterator[np.ndarray]:
+    """Yield row numbers in batches of at most `tokens_at_once` tokens, including padding. A longer row is one batch.
+
+    `sorted_rows`: row numbers, sorted by length. `lengths`: tokens per row, (rows,).
+    """
     start = 0
-    while start < len(by_length):
-        window = lengths[by_length[start : start + tokens_at_once]]
-        padded = window * np.arange(1, len(window) + 1)
-        count = max(1, int(np.searchsorted(padded, tokens_at_once, side="right")))
-        yield by_length[start : start + count]
+    while start < len(sorted_rows):
+        window = lengths[sorted_rows[start : start + tokens_at_once]]
+        padded_tokens = window * np.arange(1, len(window) + 1)  # of a batch that ends with this row
+        count = max(1, int(np.searchsorted(padded_tokens, tokens_at_once, side="right")))
+        yield sorted_rows[start : start + count]
         start += count

@@ -1,6 +1,6 @@
-"""Where an encoder keeps its weights: one view of BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA and DistilBERT.
+"""A uniform view of the weights of BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA and DistilBERT.
 
-They compute the same (attention, add and LayerNorm, feed-forward, add and LayerNorm) under different names.
+All of them compute attention, LayerNorm, feed-forward and LayerNorm, but name their modules differently.
 """
 
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ class Layer:
     query: nn.Linear
     key: nn.Linear
     value: nn.Linear
-    output: nn.Linear
+    attention_output: nn.Linear
     attention_norm: nn.LayerNorm
-    first: nn.Linear
-    second: nn.Linear
+    ffn_input: nn.Linear
+    ffn_output: nn.Linear
     output_norm: nn.LayerNorm
 
 
@@ -39,10 +39,11 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderModules:
-    """An encoder's weights. `word`, `position`, `token_type`: embeddings (pieces, positions or types; width).
+    """The modules of an encoder.
 
-    `first_position`: the row of `position` that the first token takes. `widening`: what carries ELECTRA's narrow
-    embeddings to the encoder's width. `head`: None where there is none, or not one of this form.
+    `word`, `position`, `token_type`: embeddings, (tokens, positions or types; width). `first_position`: the row of
+    `position` for the first token. `embedding_projection`: maps ELECTRA's narrow embeddings to the encoder's width.
+    `head`: None if there is no head, or if it does not have this form.
     """
 
     word: nn.Embedding
@@ -50,59 +51,59 @@ class EncoderModules:
     first_position: int
     token_type: nn.Embedding | None
     embedding_norm: nn.LayerNorm
-    widening: nn.Linear | None
+    embedding_projection: nn.Linear | None
     layers: list[Layer]
     head: Head | None
 
-    def wide(self, embeddings: Tensor) -> Tensor:
-        """Embedding rows at the encoder's width."""
-        return embeddings if self.widening is None else embeddings @ self.widening.weight.T
+    def at_full_width(self, embeddings: Tensor) -> Tensor:
+        """Map embeddings (rows, embedding width) to the encoder's width."""
+        return embeddings if self.embedding_projection is None else embeddings @ self.embedding_projection.weight.T
 
-    def positions(self) -> Tensor:
-        """Position embeddings in the order of tokens, (positions, width)."""
+    def position_embeddings(self) -> Tensor:
+        """The position embeddings from the first token on, (positions, width). A view of the weights."""
         return self.position.weight[self.first_position :]
 
-    def types(self) -> Tensor:
-        """Token type embeddings, (types, width); one of zeros where the encoder has none."""
+    def type_embeddings(self) -> Tensor:
+        """The token type embeddings, (types, width); a single row of zeros if the encoder has none."""
         if self.token_type is None:
             return torch.zeros(1, self.word.weight.shape[1])
         return self.token_type.weight
 
 
 def encoder_modules(model: PreTrainedModel) -> EncoderModules:
-    """The weights of an encoder, or of the one inside a classifier. Raises UserError for another architecture."""
-    kind = model.config.model_type
-    raise_any(projection_problems(kind))
+    """The modules of an encoder, with or without a head. Raises UserError for an architecture without this layout."""
+    model_type = model.config.model_type
+    raise_any(projection_problems(model_type))
     encoder: Any = model.base_model
     whole: Any = model
-    if kind == "distilbert":
+    if model_type == "distilbert":
         return EncoderModules(
             word=encoder.embeddings.word_embeddings,
             position=encoder.embeddings.position_embeddings,
             first_position=0,
             token_type=None,
             embedding_norm=encoder.embeddings.LayerNorm,
-            widening=None,
+            embedding_projection=None,
             layers=[_distilbert_layer(layer) for layer in encoder.transformer.layer],
             head=None,  # its activation is ReLU
         )
-    shifted = capabilities_of(kind).positions_behind_padding
+    follows_padding = capabilities_of(model_type).positions_follow_padding
     return EncoderModules(
         word=encoder.embeddings.word_embeddings,
         position=encoder.embeddings.position_embeddings,
-        first_position=model.config.pad_token_id + 1 if shifted else 0,
+        first_position=model.config.pad_token_id + 1 if follows_padding else 0,
         token_type=encoder.embeddings.token_type_embeddings,
         embedding_norm=encoder.embeddings.LayerNorm,
-        widening=getattr(encoder, "embeddings_project", None),
+        embedding_projection=getattr(encoder, "embeddings_project", None),
         layers=[_bert_layer(layer) for layer in encoder.encoder.layer],
-        head=_head(whole, kind),
+        head=_head(whole, model_type),
     )
 
 
-def _head(model: Any, kind: str) -> Head | None:
-    if kind == "bert" and hasattr(model, "classifier") and model.base_model.pooler is not None:
+def _head(model: Any, model_type: str) -> Head | None:
+    if model_type == "bert" and hasattr(model, "classifier") and model.base_model.pooler is not None:
         return Head(dense=model.base_model.pooler.dense, out=model.classifier)
-    if capabilities_of(kind).positions_behind_padding and hasattr(model, "classifier"):
+    if capabilities_of(model_type).positions_follow_padding and hasattr(model, "classifier"):
         return Head(dense=model.classifier.dense, out=model.classifier.out_proj)
     return None  # ELECTRA's activation is GELU
 
@@ -112,10 +113,10 @@ def _bert_layer(layer: Any) -> Layer:
         query=layer.attention.self.query,
         key=layer.attention.self.key,
         value=layer.attention.self.value,
-        output=layer.attention.output.dense,
+        attention_output=layer.attention.output.dense,
         attention_norm=layer.attention.output.LayerNorm,
-        first=layer.intermediate.dense,
-        second=layer.output.dense,
+        ffn_input=layer.intermediate.dense,
+        ffn_output=layer.output.dense,
         output_norm=layer.output.LayerNorm,
     )
 
@@ -125,9 +126,9 @@ def _distilbert_layer(layer: Any) -> Layer:
         query=layer.attention.q_lin,
         key=layer.attention.k_lin,
         value=layer.attention.v_lin,
-        output=layer.attention.out_lin,
+        attention_output=layer.attention.out_lin,
         attention_norm=layer.sa_layer_norm,
-        first=layer.ffn.lin1,
-        second=layer.ffn.lin2,
+        ffn_input=layer.ffn.lin1,
+        ffn_output=layer.ffn.lin2,
         output_norm=layer.output_layer_norm,
     )

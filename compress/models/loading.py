@@ -1,4 +1,4 @@
-"""Loading and saving models and their tokenizers, from a local folder, an installed package or the Hub."""
+"""Loads models and tokenizers from a local folder, an installed package or the Hub, and saves them."""
 
 import hashlib
 import json
@@ -23,53 +23,53 @@ from compress.models.sources import is_classifier, locate, read_config, require_
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, fast (Rust) or refused: the bundle is built from its tokenizer.json."""
+    """Load the tokenizer of a model. Raises UserError unless it is a fast one, which bundles need."""
     tokenizer = _load(AutoTokenizer, name)
-    rows = read_config(name).get("vocab_size")
-    if rows is not None and len(tokenizer) > rows:
+    num_rows = read_config(name).get("vocab_size")
+    if num_rows is not None and len(tokenizer) > num_rows:
         raise UserError(
-            f"{name}: its tokenizer has {len(tokenizer)} pieces, its embedding {rows} rows; expected no more pieces "
-            "than rows; put the tokenizer there that the model was trained with"
+            f"{name}: its tokenizer has {len(tokenizer)} tokens, but its embedding has {num_rows} rows; replace the "
+            "tokenizer by the one that the model was trained with"
         )
     if not len(tokenizer.get_vocab()) > len(tokenizer.all_special_tokens):
-        raise UserError(f"{name}: there is no tokenizer beside the model; expected tokenizer.json, or vocab.txt")
+        raise UserError(f"{name}: the model comes without a tokenizer; expected tokenizer.json or vocab.txt")
     if not tokenizer.is_fast:
-        raise UserError(f"{name}: {type(tokenizer).__name__} has no tokenizer.json form, which a bundle needs")
+        raise UserError(f"{name}: {type(tokenizer).__name__} cannot be saved as tokenizer.json, which a bundle needs")
     return tokenizer
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """sha256 over all that decides how texts become tokens: two tokenizers with the same are equal."""
+    """The SHA-256 of everything in a tokenizer that affects its tokens. Tokenizers with equal hashes are equivalent."""
     content = json.loads(tokenizer.backend_tokenizer.to_str())
-    decisive = {name: content[name] for name in ("normalizer", "pre_tokenizer", "model", "post_processor")}
-    decisive["added_tokens"] = [(token["id"], token["content"]) for token in content["added_tokens"]]
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    relevant = {name: content[name] for name in ("normalizer", "pre_tokenizer", "model", "post_processor")}
+    relevant["added_tokens"] = [(token["id"], token["content"]) for token in content["added_tokens"]]
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 
 def require_equal_tokenizers(*names: str) -> None:
-    """Layers are compared token by token: raises UserError unless all these models' tokenizers are the same."""
+    """Raise UserError unless these models have equivalent tokenizers. Layer-wise losses compare token by token."""
     hashes = {name: tokenizer_hash(load_tokenizer(name)) for name in names}
     first = next(iter(hashes))
-    for name, found in hashes.items():
-        if found != hashes[first]:
+    for name, hash_ in hashes.items():
+        if hash_ != hashes[first]:
             raise UserError(
-                f"{name}: its tokenizer is another than that of {first} (sha256 {found[:12]}, {hashes[first][:12]}); "
-                "layers are compared token by token: name models that share one"
+                f"{name}: its tokenizer differs from that of {first} (sha256 {hash_[:12]}, {hashes[first][:12]}); "
+                "layers are compared token by token, so name models with the same tokenizer"
             )
 
 
 def load_encoder(name: str) -> PreTrainedModel:
-    """The encoder alone, float32, in eval mode."""
+    """Load the encoder without a head, in float32 and eval mode."""
     return _load_weights(AutoModel, name).eval()
 
 
 def load_classifier(
     name: str, labels: tuple[str, ...] | None = None, *, task_type: TaskTypeName | None = None
 ) -> PreTrainedModel:
-    """The encoder with the head of its task, float32, in eval mode.
+    """Load the encoder with a classification or regression head, in float32 and eval mode. Raises UserError.
 
-    With `labels` the checkpoint need not be fine-tuned: a missing head starts from random weights. `task_type`: of
-    these labels; without them, config.json says it.
+    Without `labels`, the checkpoint must be fine-tuned, and config.json determines the task type. With `labels`, a
+    missing head gets random weights. `task_type`: the type of `labels`.
     """
     if labels is None:
         if not is_classifier(name):
@@ -88,10 +88,10 @@ def load_classifier(
 
 
 def load_masked_lm(name: str, *, new_head: bool = False) -> PreTrainedModel:
-    """The encoder with its masked-language-model head, float32, in eval mode.
+    """Load the encoder with its masked-language-model head, in float32 and eval mode.
 
-    With `new_head` the checkpoint need not have one: it then starts from random weights. Raises UserError where there
-    is none, or the tokenizer has no mask.
+    `new_head`: a missing head gets random weights. Otherwise raises UserError if the head is missing. Also raises
+    UserError if the tokenizer has no mask token.
     """
     if load_tokenizer(name).mask_token_id is None:
         raise UserError(
@@ -103,13 +103,13 @@ def load_masked_lm(name: str, *, new_head: bool = False) -> PreTrainedModel:
 
 
 def label_names_of_model(model: PreTrainedModel) -> tuple[str, ...]:
-    """The model's class names in the order of its logits."""
+    """The label names of a model in the order of its logits."""
     names: Any = model.config.id2label
     return tuple(names[index] for index in range(len(names)))
 
 
 def num_parameters(model: torch.nn.Module) -> int:
-    """How many weights the model has, shared ones once."""
+    """The number of weights of a model. Shared weights count once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -122,9 +122,10 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
 
 
 def _load_weights(loader: Any, name: str, *, with_head: bool = False, **options: object) -> Any:
-    """In float32, from safetensors alone: loading a pickle can run what is in it.
+    """Load a model in float32, from safetensors only, because loading a pickle can run code in it.
 
-    The library draws at random what the file lacks. A head may be drawn, and a pooler, unless `with_head`; no more.
+    transformers initialises missing weights at random. Raises UserError if weights are missing, except those of a head
+    or pooler. `with_head`: the head and the pooler are required too.
     """
     folder = Path(locate(name))
     pickled = sorted(folder.glob("pytorch_model*.bin")) if folder.is_dir() else []
@@ -133,32 +134,32 @@ def _load_weights(loader: Any, name: str, *, with_head: bool = False, **options:
             f"{name}: got pickled weights ({pickled[0].name}), which can run code when loaded; expected "
             "model.safetensors; if you trust the file, load it in transformers and save it with save_pretrained"
         )
-    model, told = _load(loader, name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options)
+    model, info = _load(loader, name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options)
     encoder = "" if loader is AutoModel else f"{model.base_model_prefix}."
-    drawn = sorted(
-        key for key in told["missing_keys"] if with_head or (key.startswith(encoder) and "pooler" not in key)
+    missing = sorted(
+        key for key in info["missing_keys"] if with_head or (key.startswith(encoder) and "pooler" not in key)
     )
-    if drawn:
+    if missing:
         raise UserError(
-            f"{name}: its weights lack {len(drawn)} of those that config.json promises, the first {drawn[0]}; "
-            "expected the whole model; copy or export it again"
+            f"{name}: its weights lack {len(missing)} of those that config.json requires, such as {missing[0]}; copy "
+            "or export the whole model again"
         )
     broken = next((key for key, weight in model.named_parameters() if not torch.isfinite(weight).all()), None)
     if broken is not None:
-        raise UserError(f"{name}: the weight {broken} holds NaN or infinity; expected finite numbers; train it anew")
+        raise UserError(f"{name}: the weight {broken} contains NaN or infinity; expected finite numbers")
     return model
 
 
 def _load(loader: Any, name: str, **options: object) -> Any:
-    place = locate(name)
-    # its loading report lists the missing head of every checkpoint that was not fine-tuned, as it should be
+    source = locate(name)
+    # hides the loading report, which warns of the missing head of every checkpoint that was not fine-tuned
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return loader.from_pretrained(place, **options)
+        return loader.from_pretrained(source, **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{name}: no model could be loaded from there ({reason})") from error
+        raise UserError(f"{name}: no model could be loaded ({reason})") from error
     finally:
         logging.set_verbosity(verbosity)

@@ -1,53 +1,71 @@
-"""In which precision training multiplies matrices; weights, gradients and losses stay fp32 (mixed precision)."""
+"""The precision of matrix products in training; weights, gradients and losses stay fp32 (mixed precision).
+
+Importing this module loads no torch, because recipes use `Precision`. Its functions do.
+"""
 
 import copy
-from typing import Any, Literal
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, Literal
 
 from compress.common.errors import UserError
 
+if TYPE_CHECKING:
+    import torch
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+HALF = ("bf16", "fp16")
 
 
 def machine_has_bf16() -> bool:
-    """Whether bf16 matrix products run in hardware here."""
+    """Whether this machine has hardware for bf16 matrix products."""
+    import torch
+
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def resolve_precision(wanted: Precision) -> Precision:
-    """What `auto` means on this machine: bf16 where it has it, else fp16 on a GPU and fp32 on a CPU.
+def resolve_precision(precision: Precision) -> Precision:
+    """Replace `auto` by bf16 if this machine supports it, otherwise by fp16 on a GPU and fp32 on a CPU.
 
     Raises UserError for fp16 without a GPU.
     """
+    import torch
+
     on_gpu = torch.cuda.is_available()
-    if wanted == "fp16" and not on_gpu:
-        raise UserError("fp16 needs a CUDA device, and there is none here; use auto", option="precision")
-    if wanted != "auto":
-        return wanted
+    if precision == "fp16" and not on_gpu:
+        raise UserError("fp16 requires a CUDA device, but this machine has none; use auto", option="precision")
+    if precision != "auto":
+        return precision
     return "bf16" if machine_has_bf16() else "fp16" if on_gpu else "fp32"
 
 
-def autocast(wanted: Precision) -> torch.autocast:
-    """A context in which products are taken in that precision."""
-    dtype = HALF.get(resolve_precision(wanted))
+def autocast(precision: Precision) -> "torch.autocast":
+    """Inside this context, torch computes matrix products in this precision."""
+    import torch
+
+    dtype = _half_dtype(precision)
     return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", dtype=dtype, enabled=dtype is not None)
 
 
-def low_precision_copy(model: Any, wanted: Precision) -> Any:
-    """A copy of a model that is not trained, for use under `autocast`: the same answers.
+def low_precision_copy(model: Any, precision: Precision) -> Any:
+    """A copy for inference under `autocast`, with the same outputs. For fp32, the model itself.
 
-    Its linear maps are cast already; autocast would cast the weights anew in each call. In fp32 the model itself.
+    Its linear maps are already cast, while autocast would cast their weights in every call.
     """
-    dtype = HALF.get(resolve_precision(wanted))
+    from torch import nn
+
+    dtype = _half_dtype(precision)
     if dtype is None:
         return model
-    copied = copy.deepcopy(model)
-    for module in copied.modules():
+    low_precision = copy.deepcopy(model)
+    for module in low_precision.modules():
         if isinstance(module, nn.Linear):
             module.to(dtype)
-    return copied
+    return low_precision
+
+
+def _half_dtype(precision: Precision) -> "torch.dtype | None":
+    """The torch dtype of a 16-bit precision; None for fp32."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(resolve_precision(precision))

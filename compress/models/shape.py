@@ -1,4 +1,4 @@
-"""The student's shape, and which teacher layers it learns from; loads neither torch nor transformers."""
+"""The student's shape and its layer map. Importing this module loads neither torch nor transformers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from compress.common.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class StudentShape:
-    """Layers, hidden width, feed-forward width and attention heads of a BERT."""
+    """The numbers of layers and attention heads of a BERT, its hidden width and its feed-forward width."""
 
     layers: int
     width: int
@@ -30,32 +30,34 @@ PRESETS = {
     "tinybert6": StudentShape(layers=6, width=768, ffn_width=3072, heads=12),
 }
 
-LayerMap = Literal["uniform", "top", "bottom"] | Sequence[int]
+LayerMapRule = Literal["uniform", "top", "bottom"]
+LayerMap = LayerMapRule | Sequence[int]
 
 
-def map_layers(how: LayerMap, student_layers: int, teacher_layers: int) -> tuple[int, ...]:
-    """Teacher layer g(m), counted from 1, for each student layer m = 1..M. TinyBERT, section 3.1 and table 4.
+def map_layers(layer_map: LayerMap, student_layers: int, teacher_layers: int) -> tuple[int, ...]:
+    """The teacher layer g(m), counted from 1, for each student layer m = 1..M. N: the number of teacher layers.
 
-    "uniform": g(m) = m N / M, rounded to the nearest for any N and M; the last student layer learns from the last
-    teacher layer. "top": g(m) = m + N - M. "bottom": g(m) = m. Or the teacher layers themselves. Raises UserError.
+    "uniform": g(m) = m N / M, rounded to the nearest integer, so that g(M) = N. "top": g(m) = m + N - M. "bottom":
+    g(m) = m. A sequence contains the teacher layers themselves. Raises UserError for a layer map that does not fit.
+    TinyBERT, section 3.1 and table 4.
     """
     if student_layers > teacher_layers:
         raise UserError(
             f"the student has {student_layers} layers, more than the teacher's {teacher_layers}", option="layers"
         )
     layers = range(1, student_layers + 1)
-    match how:
+    match layer_map:
         case "uniform":
             return tuple(round(m * teacher_layers / student_layers) for m in layers)
         case "top":
             return tuple(m + teacher_layers - student_layers for m in layers)
         case "bottom":
             return tuple(layers)
-    named = tuple(int(layer) for layer in how)
-    if len(named) != student_layers or not all(1 <= layer <= teacher_layers for layer in named):
+    mapped_layers = tuple(int(layer) for layer in layer_map)
+    if len(mapped_layers) != student_layers or not all(1 <= layer <= teacher_layers for layer in mapped_layers):
         raise UserError(
-            f"got the layer map {list(named)}; expected {student_layers} teacher layers, one for each of the "
-            f"student's, from 1 to {teacher_layers}",
+            f"got the layer map {list(mapped_layers)}; expected {student_layers} teacher layers, one per student "
+            f"layer, from 1 to {teacher_layers}",
             option="layer_map",
         )
-    return named
+    return mapped_layers

@@ -1,7 +1,7 @@
-"""The student: a BERT or RoBERTa of the given shape, with fresh or copied weights."""
+"""Builds the student: a BERT or RoBERTa of a given shape, with random or copied weights."""
 
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import BertConfig, PretrainedConfig, PreTrainedModel, RobertaConfig
@@ -9,12 +9,11 @@ from transformers import BertConfig, PretrainedConfig, PreTrainedModel, RobertaC
 from compress.common.errors import raise_any
 from compress.data import task_types
 from compress.data.task_types import TaskTypeName
+from compress.models.architectures import Architecture
 from compress.models.compatibility import EncoderFacts, initialisation_problems
 from compress.models.layout import Layer, encoder_modules
 from compress.models.shape import StudentShape
 from compress.models.sources import max_tokens
-
-Architecture = Literal["bert", "roberta"]
 
 
 def new_student(
@@ -26,24 +25,24 @@ def new_student(
     dropout: float = 0.0,
     architecture: Architecture = "bert",
 ) -> PreTrainedModel:
-    """A model of the given shape over the teacher's vocabulary, with weights drawn from torch's generator.
+    """A model of the given shape with the teacher's vocabulary. Its random weights come from torch's generator.
 
-    `labels`: names of its outputs, `task_type`: what it answers with.
+    `labels`: the names of its outputs. `task_type`: the type of its outputs.
     """
-    theirs: Any = teacher.config
-    positions = max_tokens(theirs.to_dict())
+    teacher_config: Any = teacher.config
+    positions = max_tokens(teacher_config.to_dict())
     values: dict[str, Any] = {
-        "vocab_size": theirs.vocab_size,
+        "vocab_size": teacher_config.vocab_size,
         "hidden_size": shape.width,
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
         "intermediate_size": shape.ffn_width,
-        "hidden_act": getattr(theirs, "hidden_act", getattr(theirs, "activation", "gelu")),
-        "type_vocab_size": max(1, getattr(theirs, "type_vocab_size", 1)),
+        "hidden_act": getattr(teacher_config, "hidden_act", getattr(teacher_config, "activation", "gelu")),
+        "type_vocab_size": max(1, getattr(teacher_config, "type_vocab_size", 1)),
         "hidden_dropout_prob": dropout,
         "attention_probs_dropout_prob": dropout,
-        "pad_token_id": theirs.pad_token_id,
-        "layer_norm_eps": getattr(theirs, "layer_norm_eps", 1e-12),
+        "pad_token_id": teacher_config.pad_token_id,
+        "layer_norm_eps": getattr(teacher_config, "layer_norm_eps", 1e-12),
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
     }
@@ -52,27 +51,30 @@ def new_student(
         case "bert":
             config = BertConfig(**values, max_position_embeddings=positions)
         case "roberta":
-            positions += theirs.pad_token_id + 1  # its first token takes the position behind that of the padding
-            special: dict[str, Any] = {name: getattr(theirs, name, None) for name in ("bos_token_id", "eos_token_id")}
+            positions += teacher_config.pad_token_id + 1  # positions follow the padding index
+            special: dict[str, Any] = {
+                name: getattr(teacher_config, name, None) for name in ("bos_token_id", "eos_token_id")
+            }
             config = RobertaConfig(**values, **special, max_position_embeddings=positions)
     return task_types.task_type(task_type).model_class().from_config(config)
 
 
 @torch.no_grad()
 def copy_teacher_layers(student: PreTrainedModel, teacher: PreTrainedModel, layer_map: tuple[int, ...]) -> None:
-    """Copy the teacher's embeddings and layers g(m) into a student of the same widths, in place.
+    """Copy the teacher's embeddings and mapped layers into a student of the same widths, in place.
 
-    Raises UserError where the widths differ, or the teacher's architecture does not suit.
+    Raises UserError if the widths differ or the teacher's architecture does not allow it.
     """
     shape = EncoderFacts.of_config(student.config.to_dict()).shape
     raise_any(initialisation_problems("teacher_layers", shape, EncoderFacts.of_config(teacher.config.to_dict())))
-    ours, theirs = encoder_modules(student), encoder_modules(teacher)
-    ours.word.load_state_dict(theirs.word.state_dict())
-    ours.positions().copy_(theirs.positions()[: len(ours.positions())])
-    assert ours.token_type is not None
-    ours.token_type.weight.copy_(theirs.types())
-    ours.embedding_norm.load_state_dict(theirs.embedding_norm.state_dict())
-    for layer, teacher_layer in zip(ours.layers, layer_map, strict=True):
-        for part in fields(Layer):
-            source = getattr(theirs.layers[teacher_layer - 1], part.name)
-            getattr(layer, part.name).load_state_dict(source.state_dict())
+    encoder, teacher_encoder = encoder_modules(student), encoder_modules(teacher)
+    encoder.word.load_state_dict(teacher_encoder.word.state_dict())
+    positions = encoder.position_embeddings()
+    positions.copy_(teacher_encoder.position_embeddings()[: len(positions)])
+    assert encoder.token_type is not None
+    encoder.token_type.weight.copy_(teacher_encoder.type_embeddings())
+    encoder.embedding_norm.load_state_dict(teacher_encoder.embedding_norm.state_dict())
+    for layer, teacher_layer in zip(encoder.layers, layer_map, strict=True):
+        for module in fields(Layer):
+            source = getattr(teacher_encoder.layers[teacher_layer - 1], module.name)
+            getattr(layer, module.name).load_state_dict(source.state_dict())

@@ -1,8 +1,10 @@
-"""A smaller vocabulary: tokenizer and embedding are cut together to the pieces that the texts use.
+"""Prunes the vocabulary of a student: reduces its tokenizer and its embedding to the tokens that the texts use.
 
-What is left out is written with smaller pieces that stay: every single character (or byte) that the tokenizer knows is
-kept, so that no text loses a character. Cut between layer-wise and prediction-layer distillation: layers are compared
-token by token and need the teacher's own tokenisation, logits do not.
+All tokens of a single character (or byte) are kept. The tokenizer splits a word that lost its token into smaller
+tokens, so that no text loses a character.
+
+Pruning comes after layer-wise distillation, which compares token by token and needs the teacher's tokenizer. It comes
+before prediction-layer distillation, which compares logits only.
 """
 
 import json
@@ -21,14 +23,14 @@ from compress.common.errors import UserError
 
 TEXTS_AT_ONCE = 1000
 SPECIAL = ("unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_token", "eos_token")
-Json = dict[str, Any]  # an object of tokenizer.json, as the library `tokenizers` writes it
+Json = dict[str, Any]  # an object in tokenizer.json, which the library `tokenizers` writes
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Model:
-    """What is read of a tokenizer.json's model; keys that its type lacks keep their defaults.
+    """The keys that we need of the object `model` in a tokenizer.json. Keys that are absent have their defaults.
 
-    `vocab`: piece -> number, or of Unigram pairs of piece and score. `unk_id`: of Unigram, a place in `vocab`.
+    `vocab`: token -> id; for Unigram, pairs of token and score. `unk_id`: for Unigram, an index into `vocab`.
     """
 
     type: str
@@ -39,82 +41,85 @@ class _Model:
 
     @classmethod
     def of(cls, model: Json) -> Self:
-        """From the object of that name."""
+        """Read the object `model`."""
         return cls(**{field.name: model[field.name] for field in fields(cls) if field.name in model})
 
 
 @dataclass(frozen=True, kw_only=True)
 class _TokenizerFile:
-    """A tokenizer.json, and the parts of it that a cut reads.
+    """The parts of a tokenizer.json that pruning needs.
 
-    `kind`: WordPiece, BPE or Unigram. `prefix`: what marks a piece that continues a word. `pieces`: of the model.
-    `merges`: of BPE, the two pieces that become one. `scores`: of Unigram, by piece; `unknown`: its piece for what it
-    does not know. `added`: by piece, what the tokenizer takes out of a text before the model sees it.
+    - `content`: the whole file. `model`: the object of that name in it.
+    - `model_type`: WordPiece, BPE or Unigram.
+    - `prefix`: the prefix of tokens that continue a word.
+    - `tokens`: the tokens of the model, without added tokens.
+    - `merges`: for BPE, pairs of tokens that merge into one.
+    - `scores`: for Unigram, the score of each token. `unknown_token`: for Unigram, the token for unknown characters.
+    - `added_tokens`: entries of tokens that the tokenizer takes out of a text before the model splits it, by token.
     """
 
     content: Json
     model: Json
-    kind: str
+    model_type: str
     prefix: str
-    pieces: frozenset[str]
+    tokens: frozenset[str]
     merges: list[tuple[str, str]]
     scores: dict[str, float]
-    unknown: str | None
-    added: dict[str, Json]
+    unknown_token: str | None
+    added_tokens: dict[str, Json]
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> Self:
-        """Raises UserError for a model of another kind."""
+        """Read the file of a tokenizer. Raises UserError for another type of model."""
         content = json.loads(tokenizer.backend_tokenizer.to_str())
-        as_written = content["model"]
-        model = _Model.of(as_written)
+        model_object = content["model"]
+        model = _Model.of(model_object)
         if model.type not in ("WordPiece", "BPE", "Unigram"):
             raise UserError(f"the tokenizer is a {model.type}; expected WordPiece, BPE or Unigram", option="vocabulary")
         scores = dict(map(tuple, model.vocab)) if model.type == "Unigram" else {}
         return cls(
             content=content,
-            model=as_written,
-            kind=model.type,
+            model=model_object,
+            model_type=model.type,
             prefix=model.continuing_subword_prefix or "",
-            pieces=frozenset(scores or model.vocab),
+            tokens=frozenset(scores or model.vocab),
             merges=[_pair(merge) for merge in model.merges],
             scores=scores,
-            unknown=None if model.unk_id is None else model.vocab[model.unk_id][0],
-            added={token["content"]: token for token in content["added_tokens"]},
+            unknown_token=None if model.unk_id is None else model.vocab[model.unk_id][0],
+            added_tokens={entry["content"]: entry for entry in content["added_tokens"]},
         )
 
-    def is_single(self, piece: str) -> bool:
-        """Whether a piece is one character, or continues a word with one."""
-        return len(piece.removeprefix(self.prefix)) == 1
+    def is_single_character(self, token: str) -> bool:
+        """Whether a token is a single character, not counting the prefix."""
+        return len(token.removeprefix(self.prefix)) == 1
 
-    def needs(self) -> dict[str, tuple[str, str]]:
-        """For each piece that merges make, the two that it is made of."""
-        needs: dict[str, tuple[str, str]] = {}
+    def parts_of_merged(self) -> dict[str, tuple[str, str]]:
+        """For each token that results from a merge, the two tokens that merge into it."""
+        parts: dict[str, tuple[str, str]] = {}
         for first, second in self.merges:
-            needs.setdefault(first + second, (first, second))
-        return needs
+            parts.setdefault(first + second, (first, second))
+        return parts
 
-    def cut_to(self, numbers: dict[str, int]) -> Json:
-        """The content with these pieces only. `numbers`: piece -> new number."""
+    def pruned(self, new_ids: dict[str, int]) -> Json:
+        """The content of the file with these tokens only. `new_ids`: token -> id."""
         return {
             **self.content,
-            "model": {**self.model, **self._model_parts(numbers)},
-            "added_tokens": [{**token, "id": numbers[piece]} for piece, token in self.added.items()],
-            "post_processor": _renumbered(self.content.get("post_processor"), numbers),
+            "model": {**self.model, **self._pruned_model(new_ids)},
+            "added_tokens": [{**entry, "id": new_ids[token]} for token, entry in self.added_tokens.items()],
+            "post_processor": _with_new_ids(self.content.get("post_processor"), new_ids),
             "truncation": None,
             "padding": None,
         }
 
-    def _model_parts(self, numbers: dict[str, int]) -> Json:
-        kept = [piece for piece in sorted(numbers, key=numbers.__getitem__) if piece in self.pieces]
-        if self.kind == "Unigram":
-            unknown = None if self.unknown is None else numbers[self.unknown]
-            return {"vocab": [[piece, self.scores[piece]] for piece in kept], "unk_id": unknown}
-        parts: Json = {"vocab": {piece: numbers[piece] for piece in kept}}
-        if self.kind == "BPE":
-            pairs = [pair for pair in self.merges if {*pair, "".join(pair)} <= numbers.keys()]
-            parts |= {"merges": pairs}
-        return parts
+    def _pruned_model(self, new_ids: dict[str, int]) -> Json:
+        kept = [token for token in sorted(new_ids, key=new_ids.__getitem__) if token in self.tokens]
+        if self.model_type == "Unigram":
+            unk_id = None if self.unknown_token is None else new_ids[self.unknown_token]
+            return {"vocab": [[token, self.scores[token]] for token in kept], "unk_id": unk_id}
+        model: Json = {"vocab": {token: new_ids[token] for token in kept}}
+        if self.model_type == "BPE":
+            model |= {"merges": [pair for pair in self.merges if {*pair, "".join(pair)} <= new_ids.keys()]}
+        return model
 
 
 def _pair(merge: str | list[str]) -> tuple[str, str]:
@@ -122,29 +127,30 @@ def _pair(merge: str | list[str]) -> tuple[str, str]:
     return first, second
 
 
-def _renumbered(part: Any, numbers: dict[str, int]) -> Any:
-    """A post-processor, or a part of one, with the new numbers of the special pieces that it names."""
-    match part:
-        case [str(piece), int()]:  # BertProcessing, RobertaProcessing
-            return [piece, numbers[piece]]
-        case {"ids": list(), "tokens": [*pieces]}:  # TemplateProcessing
-            return {**part, "ids": [numbers[piece] for piece in pieces]}
+def _with_new_ids(value: Any, new_ids: dict[str, int]) -> Any:
+    """A post-processor, or a value in one, with the new ids of its special tokens."""
+    match value:
+        case [str(token), int()]:  # BertProcessing, RobertaProcessing
+            return [token, new_ids[token]]
+        case {"ids": list(), "tokens": [*tokens]}:  # TemplateProcessing
+            return {**value, "ids": [new_ids[token] for token in tokens]}
         case list():
-            return [_renumbered(inner, numbers) for inner in part]
+            return [_with_new_ids(inner, new_ids) for inner in value]
         case dict():
-            return {key: _renumbered(inner, numbers) for key, inner in part.items()}
-    return part
+            return {key: _with_new_ids(inner, new_ids) for key, inner in value.items()}
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrunedVocabulary:
-    """A cut vocabulary. `kept`: (pieces,) the old number of each piece that stays, in the order of the new ones.
+    """A pruned vocabulary.
 
-    `coverage`: the share of the texts' tokens that are kept as they were.
+    `kept_ids`: the old ids of the kept tokens, in the order of their new ids, (tokens,). `coverage`: the share of the
+    texts' tokens that are still in the vocabulary.
     """
 
     tokenizer: PreTrainedTokenizerBase
-    kept: np.ndarray
+    kept_ids: np.ndarray
     coverage: float
 
 
@@ -156,111 +162,113 @@ def prune_vocabulary(
     size: int | None = None,
     coverage: float | None = None,
 ) -> PrunedVocabulary:
-    """Keep the pieces that the task's texts use, and of the others those that the corpus uses most.
+    """Keep the tokens that the texts of the task use, and the most frequent tokens of the corpus.
 
-    `size`: how many pieces to keep at most; pieces of the task go first where not all fit. Or `coverage`: as many of
-    the corpus's as make up that share of its tokens, and all of the task's. Special pieces, single characters and what
-    merges need always stay. Raises UserError for a size that these alone exceed, and for tokenizers of another kind
-    than WordPiece, BPE and Unigram.
+    Limited by one of two options. `size`: the most tokens to keep; tokens of the task come first. `coverage`: keep all
+    tokens of the task, and as many of the corpus as make up this share of its tokens. Special tokens, single characters
+    and the parts of merged tokens are always kept. Raises UserError for a size that is too small for these, and for
+    other tokenizers than WordPiece, BPE and Unigram.
     """
     file = _TokenizerFile.of(tokenizer)
     vocabulary = tokenizer.get_vocab()
-    needs = file.needs()
-    task, general = _counts(tokenizer, task_texts), _counts(tokenizer, corpus)
-    kept = {piece for piece in vocabulary if file.is_single(piece)}
-    kept |= file.added.keys()
+    parts = file.parts_of_merged()
+    task_counts, corpus_counts = _token_counts(tokenizer, task_texts), _token_counts(tokenizer, corpus)
+    kept = {token for token in vocabulary if file.is_single_character(token)}
+    kept |= file.added_tokens.keys()
     kept |= set(tokenizer.all_special_tokens)
-    kept = _with_needs(kept & vocabulary.keys(), needs)
+    kept = _with_parts(kept & vocabulary.keys(), parts)
     if size is not None and len(kept) > size:
         raise UserError(
-            f"the vocabulary's size is {size}; special pieces and single characters alone are {len(kept)}; expected "
-            "more",
+            f"the vocabulary's size is {size}, but special tokens and single characters alone are {len(kept)}",
             option="vocabulary_size",
         )
-    names = {number: piece for piece, number in vocabulary.items()}
-    by_use = [names[number] for number, _ in task.most_common()]
+    token_of_id = {token_id: token for token, token_id in vocabulary.items()}
+    by_frequency = [token_of_id[token_id] for token_id, _ in task_counts.most_common()]
     if coverage is not None:
-        by_use += _covering(general, names, coverage)
+        by_frequency += _covering_tokens(corpus_counts, token_of_id, coverage)
     else:
-        by_use += [names[number] for number, _ in general.most_common()]
-    for piece in by_use:
-        more = _with_needs({piece}, needs) - kept
-        if size is not None and len(kept) + len(more) > size:
+        by_frequency += [token_of_id[token_id] for token_id, _ in corpus_counts.most_common()]
+    for token in by_frequency:
+        added = _with_parts({token}, parts) - kept
+        if size is not None and len(kept) + len(added) > size:
             continue
-        kept |= more
-    numbers = np.array(sorted(vocabulary[piece] for piece in kept))
-    used = task + general
-    stays = sum(count for number, count in used.items() if names[number] in kept)
+        kept |= added
+    kept_ids = np.array(sorted(vocabulary[token] for token in kept))
+    all_counts = task_counts + corpus_counts
+    num_covered = sum(count for token_id, count in all_counts.items() if token_of_id[token_id] in kept)
+    new_ids = {token_of_id[old_id]: new_id for new_id, old_id in enumerate(kept_ids.tolist())}
     return PrunedVocabulary(
-        tokenizer=_rebuilt(tokenizer, file, {names[old]: new for new, old in enumerate(numbers.tolist())}),
-        kept=numbers,
-        coverage=stays / max(1, used.total()),
+        tokenizer=_rebuild_tokenizer(tokenizer, file, new_ids),
+        kept_ids=kept_ids,
+        coverage=num_covered / max(1, all_counts.total()),
     )
 
 
 @torch.no_grad()
-def prune_embedding(model: PreTrainedModel, cut: PrunedVocabulary) -> None:
-    """Keep the embedding's rows of the pieces that stay, in place."""
+def prune_embedding(model: PreTrainedModel, pruned: PrunedVocabulary) -> None:
+    """Reduce the word embedding to the rows of the kept tokens, in place."""
     old: Any = model.get_input_embeddings()
-    pad = cut.tokenizer.pad_token_id
-    new = nn.Embedding(len(cut.kept), old.embedding_dim, padding_idx=pad, device=old.weight.device)
-    new.weight.copy_(old.weight[torch.as_tensor(cut.kept, device=old.weight.device)])
+    pad = pruned.tokenizer.pad_token_id
+    new = nn.Embedding(len(pruned.kept_ids), old.embedding_dim, padding_idx=pad, device=old.weight.device)
+    new.weight.copy_(old.weight[torch.as_tensor(pruned.kept_ids, device=old.weight.device)])
     model.set_input_embeddings(new)
-    model.config.vocab_size = len(cut.kept)
+    model.config.vocab_size = len(pruned.kept_ids)
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         if getattr(model.config, name, None) is not None:
-            setattr(model.config, name, getattr(cut.tokenizer, name, None))
+            setattr(model.config, name, getattr(pruned.tokenizer, name, None))
 
 
-def _counts(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Counter[int]:
-    found: Counter[int] = Counter()
+def _token_counts(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Counter[int]:
+    """How often each token id occurs in the texts."""
+    counts: Counter[int] = Counter()
     batch: list[str] = []
     for text in texts:
         batch.append(text)
         if len(batch) == TEXTS_AT_ONCE:
-            _count(tokenizer, batch, found)
+            _add_counts(counts, tokenizer, batch)
             batch = []
     if batch:
-        _count(tokenizer, batch, found)
-    return found
+        _add_counts(counts, tokenizer, batch)
+    return counts
 
 
-def _count(tokenizer: PreTrainedTokenizerBase, texts: list[str], found: Counter[int]) -> None:
+def _add_counts(counts: Counter[int], tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> None:
     tokens = tokenizer(
         texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
     )
     for row in tokens.input_ids:
-        found.update(row)
+        counts.update(row)
 
 
-def _covering(counts: Counter[int], names: dict[int, str], share: float) -> list[str]:
-    """The most frequent pieces that together make up the share."""
-    wanted, found = share * counts.total(), []
-    for number, count in counts.most_common():
-        if wanted <= 0:
+def _covering_tokens(counts: Counter[int], token_of_id: dict[int, str], share: float) -> list[str]:
+    """The most frequent tokens that together make up a share of all occurrences."""
+    remaining, tokens = share * counts.total(), []
+    for token_id, count in counts.most_common():
+        if remaining <= 0:
             break
-        found.append(names[number])
-        wanted -= count
-    return found
+        tokens.append(token_of_id[token_id])
+        remaining -= count
+    return tokens
 
 
-def _with_needs(pieces: set[str], needs: dict[str, tuple[str, str]]) -> set[str]:
-    found: set[str] = set()
-    waiting = list(pieces)
-    while waiting:
-        piece = waiting.pop()
-        if piece not in found:
-            found.add(piece)
-            waiting += needs.get(piece, ())
-    return found
+def _with_parts(tokens: set[str], parts: dict[str, tuple[str, str]]) -> set[str]:
+    """The tokens and, recursively, the tokens that merge into them."""
+    all_tokens: set[str] = set()
+    pending = list(tokens)
+    while pending:
+        token = pending.pop()
+        if token not in all_tokens:
+            all_tokens.add(token)
+            pending += parts.get(token, ())
+    return all_tokens
 
 
-def _rebuilt(
-    tokenizer: PreTrainedTokenizerBase, file: _TokenizerFile, numbers: dict[str, int]
+def _rebuild_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, file: _TokenizerFile, new_ids: dict[str, int]
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer with these pieces only. `numbers`: piece -> new number."""
+    """The tokenizer with these tokens only. `new_ids`: token -> id."""
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(file.cut_to(numbers))),
+        tokenizer_object=Tokenizer.from_str(json.dumps(file.pruned(new_ids))),
         model_max_length=tokenizer.model_max_length,
         model_input_names=tokenizer.model_input_names,
         padding_side=tokenizer.padding_side,

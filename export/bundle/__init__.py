@@ -1,1 +1,1 @@
-"""The folder that ships."""
+"""The bundle: the folder that is shipped."""

@@ -1,4 +1,4 @@
-"""bundle.json as typed records, read and written without torch or onnxruntime."""
+"""Reads and writes bundle.json as typed records, without torch or onnxruntime."""
 
 import json
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from compress.data.task_types import TaskTypeName, type_of_model
 from export.machine_facts import Machine
 from export.results import Parity, Saturation
 
-FORMAT_VERSION: Final = 1  # changes whenever a predict.py of the version before would misread it
+FORMAT_VERSION: Final = 1  # increases whenever an older predict.py would misread the file
 FILE = "bundle.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Golden:
-    """An example stored in the bundle, with its own model's answer to it: each class's probability, or the value."""
+class GoldenExample:
+    """An example stored in the bundle, with its model's output: one probability per class, or the value."""
 
     text: str
     pair: str | None
@@ -31,9 +31,9 @@ class Golden:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleProof:
-    """The comparison of the bundle with torch, as in `export.results.VariantResult`.
+    """The comparison of the bundle with torch. The fields are those of `export.results.VariantResult`.
 
-    `measured_on`: the machine; None where the maker of the bundle did not say.
+    `measured_on`: the machine of the comparison; None if it was not recorded.
     """
 
     metric: Metric
@@ -47,11 +47,11 @@ class BundleProof:
 class BundleInfo:
     """The content of bundle.json.
 
-    `labels`: of the outputs, in the order of the logits. `max_length`: tokens that texts are cut to, in the file at
-    `limits.max_length`. `saturates`: whether its byte products would saturate on an x86-64 processor without VNNI.
-    `batch_invariant`: whether a text's answer is independent of its batch; `predict.py` runs texts one by one where it
-    is not. `origin`, `versions` (of packages) and `measured` are what the model card lists. `recommended`: whether it
-    is the variant of its run to take.
+    `labels`: names of the outputs, in the order of the logits. `max_length`: texts are truncated to this number of
+    tokens; `limits.max_length` in the file. `saturates`: whether int8 products saturate on x86-64 processors without
+    VNNI. `batch_invariant`: whether the output for a text is independent of its batch; if not, `predict.py` runs texts
+    one at a time. The model card lists `origin`, `versions` (of packages) and `measured`. `recommended`: whether this
+    is the recommended variant of its run.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -67,7 +67,7 @@ class BundleInfo:
     origin: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     measured: dict[str, int | float] = field(default_factory=dict)
-    golden: list[Golden] = field(default_factory=list)
+    golden: list[GoldenExample] = field(default_factory=list)
     proof: BundleProof | None = None
     recommended: bool = False
 
@@ -78,31 +78,32 @@ def _adapter() -> TypeAdapter[BundleInfo]:
 
 
 def read_bundle_info(folder: Path) -> BundleInfo:
-    """The bundle.json of a bundle that this version or 0.1.0 wrote. Raises UserError where the folder is no bundle."""
+    """Read the bundle.json of this version or of version 0.1.0. Raises UserError if the folder is not a bundle."""
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} is no bundle: its bundle.json cannot be read ({error})") from error
+        raise UserError(f"{folder} is not a bundle: bundle.json cannot be read ({error})") from error
     if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
         raise UserError(
-            f"{folder}: bundle.json is not of format version {FORMAT_VERSION}; use the PocketBERT that made it"
+            f"{folder}: bundle.json does not have format version {FORMAT_VERSION}; "
+            "use the PocketBERT version that wrote it"
         )
     try:
         return _adapter().validate_python(content if "task_type" in content else _from_version_0_1_0(content))
     except ValidationError as error:
         raise UserError(
-            f"{folder}: bundle.json is not as it was written ({first_invalid(error)}); copy or export the bundle again"
+            f"{folder}: bundle.json is damaged ({first_invalid(error)}); copy or export the bundle again"
         ) from error
 
 
 def write_bundle_info(info: BundleInfo, folder: Path) -> None:
-    """Write bundle.json, atomically."""
+    """Write bundle.json atomically."""
     content = asdict(info)
     content["limits"] = {"max_length": content.pop("max_length")}
     write_json(folder / FILE, content)
 
 
-NAMES_SINCE_0_1_0 = {
+RENAMED_SINCE_0_1_0 = {
     "metric": "score",
     "torch_metric": "torch_score",
     "paired": "difference",
@@ -119,10 +120,10 @@ NAMES_SINCE_0_1_0 = {
 
 
 def _from_version_0_1_0(content: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """The content of a bundle.json of version 0.1.0, recognised by its lack of a task type, in today's form.
+    """Convert the content of a bundle.json of version 0.1.0, which has no task type, to the present form.
 
-    Early ones hold no proof and do not say whether products saturate. The keys of a proof itself, `metric` among them,
-    are the same today; those of the records inside it are renamed. Parts of it that are empty were unknown.
+    The oldest files have no proof and no `saturates`. The keys of the proof itself, `metric` among them, have not
+    changed; keys of the records inside it have. Empty parts of a proof were unknown.
     """
     labels, proof = content.get("labels"), content.get("proof")
     return {
@@ -130,14 +131,14 @@ def _from_version_0_1_0(content: Mapping[str, JsonValue]) -> Mapping[str, JsonVa
         "saturates": True,
         **content,
         "task_type": type_of_model(None, [str(name) for name in labels] if isinstance(labels, list) else []),
-        "proof": {key: _renamed(part) for key, part in proof.items() if part} if isinstance(proof, dict) else None,
+        "proof": {key: _rename_keys(part) for key, part in proof.items() if part} if isinstance(proof, dict) else None,
     }
 
 
-def _renamed(record: JsonValue) -> JsonValue:
+def _rename_keys(record: JsonValue) -> JsonValue:
     match record:
         case dict():
-            return {NAMES_SINCE_0_1_0.get(key, key): _renamed(value) for key, value in record.items()}
+            return {RENAMED_SINCE_0_1_0.get(key, key): _rename_keys(value) for key, value in record.items()}
         case list():
-            return [_renamed(value) for value in record]
+            return [_rename_keys(value) for value in record]
     return record

@@ -1,1 +1,1 @@
-"""From torch to a fused ONNX graph."""
+"""From a torch model to a fused ONNX graph."""

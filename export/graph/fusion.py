@@ -1,4 +1,4 @@
-"""Graph fusion by onnxruntime's transformers optimiser, and the proof that it took place."""
+"""Graph fusion by onnxruntime's transformer optimiser, with a check that every fusion took place."""
 
 import logging
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ Attention = Literal["Attention", "MultiHeadAttention"]
 
 
 class FusionError(RuntimeError):
-    """The optimiser left something unfused that it fuses for this architecture."""
+    """The optimiser did not fuse everything that it can fuse for this architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderShape:
-    """What fusion must know of a classifier's encoder."""
+    """The properties of an encoder that fusion needs."""
 
     model_type: str
     num_layers: int
@@ -30,7 +30,7 @@ class EncoderShape:
 
     @classmethod
     def of(cls, config: PretrainedConfig) -> "EncoderShape":
-        """As a configuration has it."""
+        """The shape in a model's configuration."""
         return cls(
             model_type=config.model_type,
             num_layers=config.num_hidden_layers,
@@ -40,19 +40,19 @@ class EncoderShape:
 
 
 def expected_fusions(encoder: EncoderShape, attention: Attention, *, fuses_embeddings: bool = False) -> dict[str, int]:
-    """Fused nodes of a classifier: BERT, DistilBERT, ELECTRA, RoBERTa, XLM-R or CamemBERT.
+    """Expected number of nodes per fused operator for BERT, DistilBERT, ELECTRA, RoBERTa, XLM-R and CamemBERT.
 
-    RoBERTa and its kin count their positions from the tokens, so that their embeddings are not fused with their
-    LayerNorm. ELECTRA's head has a GELU of its own.
+    RoBERTa, XLM-R and CamemBERT derive position ids from the tokens, so their embeddings cannot be fused with the
+    LayerNorm. ELECTRA's head has an extra GELU.
     """
-    fused = fuses_embeddings and not capabilities_of(encoder.model_type).positions_behind_padding
-    found = {
-        "EmbedLayerNormalization" if fused else "LayerNormalization": 1,
+    fused_embeddings = fuses_embeddings and not capabilities_of(encoder.model_type).positions_follow_padding
+    counts = {
+        "EmbedLayerNormalization" if fused_embeddings else "LayerNormalization": 1,
         attention: encoder.num_layers,
         "BiasGelu": encoder.num_layers,
         "SkipLayerNormalization": 2 * encoder.num_layers,
     }
-    return {**found, "Gelu": 1} if encoder.model_type == "electra" else found
+    return {**counts, "Gelu": 1} if encoder.model_type == "electra" else counts
 
 
 def fuse(
@@ -63,12 +63,12 @@ def fuse(
     attention: Attention = "Attention",
     fuses_embeddings: bool = False,
 ) -> dict[str, int]:
-    """Write the fused graph and return its fused-node counts.
+    """Write the fused graph. Returns the number of nodes per fused operator.
 
-    `attention`: in one operator with its products (Attention), or apart from them (MultiHeadAttention), which leaves Q,
-    K and V as products that can be quantised for themselves. `fuses_embeddings`: look-ups and their LayerNorm in one
-    operator, which then can't be quantised by blocks. Raises FusionError unless everything was fused: the optimiser
-    itself says nothing when it finds no attention, and what is left is slower than torch.
+    `attention`: "Attention" fuses the Q, K and V projections into the operator. "MultiHeadAttention" leaves them as
+    separate MatMuls, which can be quantised on their own. `fuses_embeddings`: fuses the embedding look-ups with their
+    LayerNorm; block-wise quantisation then cannot reach them. Raises FusionError if a fusion is missing. The optimiser
+    does not report this itself, and a partly fused graph is slower than torch.
     """
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
     options = FusionOptions("bert")
@@ -84,9 +84,9 @@ def fuse(
         use_gpu=False,
     )
     optimised.save_model_to_file(str(target))
-    found, expected = count_operators(target), expected_fusions(encoder, attention, fuses_embeddings=fuses_embeddings)
-    short = {name: found.get(name, 0) for name, count in expected.items() if found.get(name, 0) != count}
-    if short:
-        name, count = next(iter(short.items()))
-        raise FusionError(f"graph fusion is incomplete: {name} {count} times, expected {expected[name]}")
-    return {name: found[name] for name in expected}
+    actual, expected = count_operators(target), expected_fusions(encoder, attention, fuses_embeddings=fuses_embeddings)
+    mismatches = {name: actual.get(name, 0) for name, count in expected.items() if actual.get(name, 0) != count}
+    if mismatches:
+        name, count = next(iter(mismatches.items()))
+        raise FusionError(f"graph fusion is incomplete: got {count} {name} nodes, expected {expected[name]}")
+    return {name: actual[name] for name in expected}

@@ -1,4 +1,4 @@
-"""The products of a graph with constant weights: where they stand, and what they multiply by."""
+"""Finds the matrix multiplications of a graph that have constant weights."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from export.graph.rewriter import Graph, attribute
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantMatMul:
-    """A MatMul, a Gemm, or the one product of Q, K and V in an Attention: input (..., rows) by weights (rows, columns).
+    """A MatMul, a Gemm, or the joint Q, K and V projection of an Attention.
 
-    `bias`: the constant that this node itself adds, of a Gemm and an Attention.
+    It multiplies an input (..., rows) by constant weights (rows, columns). `bias`: name of the bias that the node
+    itself adds; None for a MatMul.
     """
 
     node: NodeProto
@@ -24,16 +25,17 @@ class ConstantMatMul:
 
 
 def constant_matmuls(graph: Graph, *, without_last: bool = True) -> Iterator[ConstantMatMul]:
-    """Every product with constant weights, in order. `without_last`: but for the one that makes the logits.
+    """Every multiplication by constant weights, in graph order.
 
-    That one is small, and what it gets wrong goes straight into the answer.
+    `without_last`: leaves out the last one, which computes the logits. It is small, and its quantisation error would go
+    straight into the output.
     """
-    found = [
+    candidates = [
         node
         for node in graph.of_type("MatMul", "Gemm", "Attention")
         if len(node.input) > 1 and node.input[1] in graph.constants
     ]
-    for node in found[:-1] if without_last else found:
+    for node in candidates[:-1] if without_last else candidates:
         weights = graph.array(node.input[1])
         if node.op_type == "Gemm" and attribute(node, "transB", 0):
             weights = weights.T
@@ -41,11 +43,14 @@ def constant_matmuls(graph: Graph, *, without_last: bool = True) -> Iterator[Con
         yield ConstantMatMul(node=node, input=node.input[0], name=node.input[1], weights=weights, bias=bias)
 
 
-def take_bias(graph: Graph, product: ConstantMatMul) -> str | None:
-    """The constant added to a product: its own, or that of the operator behind it, which then adds it no longer."""
-    if product.bias is not None:
-        return product.bias
-    users = graph.users(product.node.output[0])
+def take_bias(graph: Graph, matmul: ConstantMatMul) -> str | None:
+    """The name of the bias of a multiplication; None if it has none.
+
+    A bias that the next operator adds is removed from that operator.
+    """
+    if matmul.bias is not None:
+        return matmul.bias
+    users = graph.users(matmul.node.output[0])
     if len(users) != 1:
         return None
     user = users[0]

@@ -1,4 +1,4 @@
-"""An ONNX graph in the hands of a rewrite: constants by name, who makes and uses a tensor, nodes replaced in place."""
+"""An editable ONNX graph: look up constants, producers and users of a tensor, and replace nodes in place."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ OPSET = 21  # the first with 4-bit tensors
 
 
 class Graph:
-    """A model's graph, loaded whole."""
+    """A model's graph, loaded into memory."""
 
     def __init__(self, path: Path) -> None:
         self.model = onnx.load(str(path))
@@ -22,30 +22,32 @@ class Graph:
 
     @property
     def nodes(self) -> Any:
-        """The nodes, in an order in which they can run."""
+        """All nodes in topological order."""
         return self.model.graph.node
 
-    def of_type(self, *names: str) -> list[NodeProto]:
+    def of_type(self, *operators: str) -> list[NodeProto]:
         """The nodes of the given operators."""
-        return [node for node in self.nodes if node.op_type in names]
+        return [node for node in self.nodes if node.op_type in operators]
 
     def array(self, name: str) -> np.ndarray:
-        """A constant's values."""
+        """The values of an initialiser."""
         return numpy_helper.to_array(self.constants[name])
 
-    def value(self, name: str) -> np.ndarray | None:
-        """A tensor's values where they are known before the model runs: of a constant, or of a Constant node."""
+    def constant_value(self, name: str) -> np.ndarray | None:
+        """The values of an initialiser or of a Constant node's output; None for any other tensor."""
         if name in self.constants:
             return self.array(name)
-        found = self.producer(name)
-        return numpy_helper.to_array(attribute(found, "value")) if found and found.op_type == "Constant" else None
+        producer = self.producer(name)
+        if producer is None or producer.op_type != "Constant":
+            return None
+        return numpy_helper.to_array(attribute(producer, "value"))
 
     def add_constant(self, name: str, values: Any) -> str:
-        """Add a constant, unless there is one of that name; returns the name."""
+        """Add an initialiser unless one of this name exists. Returns the name."""
         return self.add_tensor(numpy_helper.from_array(np.asarray(values), name))
 
     def add_tensor(self, tensor: TensorProto) -> str:
-        """Add a constant as it is, unless there is one of its name; returns the name."""
+        """Add a tensor as an initialiser unless one of its name exists. Returns the name."""
         self.constants.setdefault(tensor.name, tensor)
         return tensor.name
 
@@ -54,24 +56,24 @@ class Graph:
         return [node for node in self.nodes if name in node.input]
 
     def producer(self, name: str) -> NodeProto | None:
-        """The node that writes a tensor; None for inputs and constants."""
+        """The node that writes a tensor; None for inputs and initialisers."""
         return next((node for node in self.nodes if name in node.output), None)
 
     def replace(self, old: NodeProto, new: Sequence[NodeProto]) -> None:
-        """Put nodes in the place of one."""
+        """Replace a node by other nodes, at the same position."""
         index = list(self.nodes).index(old)
         del self.nodes[index]
         for offset, node in enumerate(new):
             self.nodes.insert(index + offset, node)
 
-    def insert_before(self, place: NodeProto, new: Sequence[NodeProto]) -> None:
-        """Put nodes before one."""
-        index = list(self.nodes).index(place)
+    def insert_before(self, successor: NodeProto, new: Sequence[NodeProto]) -> None:
+        """Insert nodes before an existing one."""
+        index = list(self.nodes).index(successor)
         for offset, node in enumerate(new):
             self.nodes.insert(index + offset, node)
 
     def save(self, path: Path) -> None:
-        """Write the model, with the constants that a node reads, and the operator sets that its nodes need."""
+        """Write the model without unused initialisers, and import onnxruntime's operator domain."""
         read = {name for node in self.nodes for name in node.input}
         del self.model.graph.initializer[:]
         self.model.graph.initializer.extend(tensor for name, tensor in self.constants.items() if name in read)
@@ -81,23 +83,25 @@ class Graph:
         onnx.save(self.model, str(path))
 
     def require_opset(self, version: int) -> None:
-        """Raise the standard operator set; the graphs here hold no operator whose meaning has changed since 17."""
+        """Raise the opset version. Safe here: no operator in these graphs has changed its meaning since opset 17."""
         for entry in self.model.opset_import:
             if entry.domain == "":
                 entry.version = max(entry.version, version)
         self.model.ir_version = max(self.model.ir_version, 10)
 
 
-def node(operator: str, inputs: Sequence[str], output: str, *, microsoft: bool = False, **attributes: Any) -> NodeProto:
-    """A node of one output."""
+def make_node(
+    operator: str, inputs: Sequence[str], output: str, *, microsoft: bool = False, **attributes: Any
+) -> NodeProto:
+    """A node with one output. `microsoft`: the operator is in onnxruntime's own domain."""
     return helper.make_node(operator, list(inputs), [output], domain=MICROSOFT if microsoft else "", **attributes)
 
 
-def attribute(of: NodeProto, name: str, default: Any = None) -> Any:
-    """A node's attribute, or the default where it has none."""
-    return next((helper.get_attribute_value(found) for found in of.attribute if found.name == name), default)
+def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
+    """The value of a node's attribute, or the default if the node has none of this name."""
+    return next((helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)
 
 
 def count_operators(path: Path) -> Counter[str]:
-    """How often each operator stands in a model."""
-    return Counter(found.op_type for found in onnx.load(str(path), load_external_data=False).graph.node)
+    """Number of nodes per operator in a model file."""
+    return Counter(node.op_type for node in onnx.load(str(path), load_external_data=False).graph.node)

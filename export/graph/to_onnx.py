@@ -1,4 +1,4 @@
-"""torch -> ONNX."""
+"""Exports a torch classifier to ONNX."""
 
 import warnings
 from pathlib import Path
@@ -11,13 +11,13 @@ OPSET = 17
 
 
 def export_onnx(model: PreTrainedModel, path: Path, *, takes_token_types: bool = True) -> list[str]:
-    """Write a sequence classifier as ONNX, with dynamic batch and length, and return its input names.
+    """Write a sequence classifier as ONNX, with dynamic batch size and length. Returns its input names.
 
-    Inputs input_ids, attention_mask and token_type_ids, int64 (batch, positions); output logits, float32
-    (batch, classes). Attention is exported in its eager form through the TorchScript exporter: the only pair whose
-    graph onnxruntime's optimiser fuses (with `sdpa`, or the dynamo exporter, it finds no Attention at all).
+    Inputs: input_ids, attention_mask and token_type_ids, int64 (batch, positions). Output: logits, float32
+    (batch, classes). Uses eager attention and the TorchScript exporter. onnxruntime's optimiser fuses no other
+    combination: with `sdpa` or the dynamo exporter it recognises no attention.
     """
-    before = model.config._attn_implementation
+    original_attention = model.config._attn_implementation
     model.set_attn_implementation("eager")
     model.eval()
     names = ["input_ids", "attention_mask", *(["token_type_ids"] if takes_token_types else [])]
@@ -26,7 +26,7 @@ def export_onnx(model: PreTrainedModel, path: Path, *, takes_token_types: bool =
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the exporter announces its successor
-            warnings.simplefilter("ignore", TracerWarning)  # shape checks, which hold for every input
+            warnings.simplefilter("ignore", TracerWarning)  # about shape checks that hold for every input
             warnings.filterwarnings("ignore", message="Exporting aten::index", category=UserWarning)
             torch.onnx.export(
                 model.cpu(),
@@ -39,5 +39,5 @@ def export_onnx(model: PreTrainedModel, path: Path, *, takes_token_types: bool =
                 dynamo=False,
             )
     finally:
-        model.set_attn_implementation(before)
+        model.set_attn_implementation(original_attention)
     return names

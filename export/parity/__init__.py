@@ -1,1 +1,1 @@
-"""How closely an exported model agrees with torch."""
+"""Compares an exported model with its torch model."""

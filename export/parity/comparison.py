@@ -1,4 +1,4 @@
-"""How nearly a bundle answers like the torch model it came from, on the task's own rows."""
+"""Compares a bundle with the torch model that it was exported from, on the task's own rows."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,16 +16,16 @@ from export.parity.significance import paired_difference
 from export.quantisation.variants import Variant
 from export.results import INVARIANT_PROBABILITY, BatchInvariance, Example, Parity, SessionReport
 
-BATCH_ROWS = 256  # on which batch invariance is measured
-LONGER_BY = 32  # padding that a text is given to see whether it matters
+INVARIANCE_ROWS = 256  # rows on which batch invariance is measured
+EXTRA_PADDING = 32  # padding tokens added to a text to measure their effect
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far a variant may be from torch and still be called an export of it.
+    """How far a variant may deviate from torch and still count as a correct export.
 
-    `logit_error`: mean absolute logit error in units of the logits' spread. `label_flips`: share of rows whose label
-    changes. (Whether it is good enough is the gate's question.)
+    `logit_error`: mean absolute logit error, divided by the standard deviation of the logits. `label_flips`: share of
+    rows whose label changes. The gate decides separately whether the variant is good enough.
     """
 
     logit_error: float
@@ -41,23 +41,23 @@ _BY_PRECISION = {
 
 
 def default_tolerance(variant: Variant) -> Tolerance:
-    """That of the coarsest of its parts."""
-    parts = [_BY_PRECISION[variant.weights.partition("-")[0]]]
+    """The tolerance of the variant's lowest precision."""
+    tolerances = [_BY_PRECISION[variant.weights.partition("-")[0]]]
     if variant.weights != "fp16":
-        parts.append(_BY_PRECISION[variant.embedding])
-    return max(parts, key=lambda part: part.logit_error)
+        tolerances.append(_BY_PRECISION[variant.embedding])
+    return max(tolerances, key=lambda tolerance: tolerance.logit_error)
 
 
 def tolerance_failures(parity: Parity, tolerance: Tolerance) -> list[str]:
-    """What forbids shipping the model as an export of torch's, each reason in words; empty where nothing does."""
+    """The reasons why a model does not count as a correct export; empty if it does."""
     errors = {"logit_error": parity.logit_error, "label_flips": parity.num_label_flips / parity.num_rows}
     reasons = [
         f"{name} {errors[name]:.4g} over the tolerance {limit:.4g}"
         for name, limit in asdict(tolerance).items()
-        if not errors[name] <= limit  # NaN is over every limit
+        if not errors[name] <= limit  # NaN exceeds every limit
     ]
     if parity.session.provider != parity.requested_provider:
-        reasons.append(f"{parity.requested_provider} was asked for, {parity.session.provider} ran")
+        reasons.append(f"{parity.requested_provider} was requested, {parity.session.provider} ran")
     return reasons
 
 
@@ -68,15 +68,16 @@ def compare_with_torch(
     metric: Metric,
     labels: Sequence[str],
     *,
-    kind: TaskType,
+    task_type: TaskType,
     provider: str = "CPUExecutionProvider",
 ) -> Parity:
-    """Run a bundle on rows whose torch logits are `reference`, (rows, classes).
+    """Run a bundle on `rows` and compare its logits with torch's.
 
-    `labels`: the names of torch's outputs, in order. Where the bundle has them in another, logits are compared by name.
+    `reference`: torch's logits, (rows, classes). `labels`: the names of torch's outputs, in order. Outputs are matched
+    by name, so the bundle may have them in a different order.
     """
     classifier = Classifier(bundle, providers=[provider])
-    batch_invariance = measure_batch_invariance(classifier, rows, kind)
+    batch_invariance = measure_batch_invariance(classifier, rows, task_type)
     classifier.batch_invariant = batch_invariance.is_invariant
     logits = classifier.logits(rows.texts, rows.pairs)
     if set(classifier.labels) == set(labels):
@@ -86,13 +87,13 @@ def compare_with_torch(
         reference,
         rows,
         metric,
-        kind=kind,
+        task_type=task_type,
         batch_invariance=batch_invariance,
         requested_provider=provider,
         session=session_report.report_session(
             bundle / "onnx" / "model.onnx",
-            classifier.columns(classifier.encode(rows.texts[:1], rows.pairs and rows.pairs[:1])),
-            runtime.with_options([provider]),
+            classifier.model_inputs(classifier.encode(rows.texts[:1], rows.pairs and rows.pairs[:1])),
+            runtime.with_provider_options([provider]),
             runtime.session_config(saturates=classifier.saturates),
         ),
     )
@@ -104,27 +105,29 @@ def parity_of_logits(
     rows: Split,
     metric: Metric,
     *,
-    kind: TaskType,
+    task_type: TaskType,
     batch_invariance: BatchInvariance,
     requested_provider: str,
     session: SessionReport,
 ) -> Parity:
-    """Parity of two models' logits on the same rows, each (rows, classes)."""
+    """Parity of two models from their logits on the same rows, (rows, classes) each."""
     error = np.abs(logits - reference)
-    ours, theirs = kind.decide(logits), kind.decide(reference)
+    predictions, torch_predictions = task_type.decide(logits), task_type.decide(reference)
     num_labels = logits.shape[1]
-    changed = np.flatnonzero(kind.changed(logits, reference))
-    example_row = int(changed[0]) if len(changed) else int(error.max(axis=1).argmax())
+    flipped = np.flatnonzero(task_type.changed(logits, reference))
+    example_row = int(flipped[0]) if len(flipped) else int(error.max(axis=1).argmax())
     return Parity(
         num_rows=len(logits),
         max_logit_error=float(error.max()),
         mean_logit_error=float(error.mean()),
         logit_error=float(error.mean() / (reference.std() or 1.0)),
-        num_label_flips=len(changed),
-        score=kind.score(metric, rows.labels, ours, num_labels),
-        torch_score=kind.score(metric, rows.labels, theirs, num_labels),
-        difference=paired_difference(metric, rows.labels, ours, theirs, kind=kind, num_labels=num_labels),
-        example=_example(rows, example_row, kind.answers(reference), kind.answers(logits)),
+        num_label_flips=len(flipped),
+        score=task_type.score(metric, rows.labels, predictions, num_labels),
+        torch_score=task_type.score(metric, rows.labels, torch_predictions, num_labels),
+        difference=paired_difference(
+            metric, rows.labels, predictions, torch_predictions, task_type=task_type, num_labels=num_labels
+        ),
+        example=_example(rows, example_row, task_type.answers(reference), task_type.answers(logits)),
         batch_invariance=batch_invariance,
         requested_provider=requested_provider,
         session=session,
@@ -132,31 +135,32 @@ def parity_of_logits(
 
 
 def measure_batch_invariance(
-    classifier: Classifier, rows: Split, kind: TaskType, *, num_rows: int = BATCH_ROWS, batch_size: int = 16
+    classifier: Classifier, rows: Split, task_type: TaskType, *, num_rows: int = INVARIANCE_ROWS, batch_size: int = 16
 ) -> BatchInvariance:
-    """Run texts alone, in mixed batches as they come, and alone with padding."""
+    """Compare unbatched texts with the same texts in mixed batches, and with the same texts padded."""
     texts, pairs = rows.texts[:num_rows], rows.pairs and rows.pairs[:num_rows]
     encodings = classifier.encode(texts, pairs)
-    alone = kind.answers(np.concatenate([classifier.run([encoding]) for encoding in encodings]))
+    unbatched = task_type.answers(np.concatenate([classifier.run([encoding]) for encoding in encodings]))
     batches = [encodings[start : start + batch_size] for start in range(0, len(encodings), batch_size)]
-    together = kind.answers(np.concatenate([classifier.run(batch) for batch in batches]))
-    longer = [min(len(encoding) + LONGER_BY, classifier.max_length) for encoding in encodings]
-    padded = kind.answers(
+    batched = task_type.answers(np.concatenate([classifier.run(batch) for batch in batches]))
+    lengths = [min(len(encoding) + EXTRA_PADDING, classifier.max_length) for encoding in encodings]
+    padded = task_type.answers(
         np.concatenate(
-            [classifier.run([encoding], length=length) for encoding, length in zip(encodings, longer, strict=True)]
+            [classifier.run([encoding], length=length) for encoding, length in zip(encodings, lengths, strict=True)]
         )
     )
-    unit = kind.unit(alone)
-    in_batch, in_padding = np.abs(together - alone) / unit, np.abs(padded - alone) / unit
-    shift = np.maximum(in_batch, in_padding).max(axis=1)
-    changed = kind.changed(together, alone) | kind.changed(padded, alone)
-    most = int(shift.argmax())
+    unit = task_type.unit(unbatched)
+    batch_shift, padding_shift = np.abs(batched - unbatched) / unit, np.abs(padded - unbatched) / unit
+    shift_of_row = np.maximum(batch_shift, padding_shift).max(axis=1)
+    label_changed = task_type.changed(batched, unbatched) | task_type.changed(padded, unbatched)
+    example_row = int(shift_of_row.argmax())
+    is_shifted = not shift_of_row[example_row] <= INVARIANT_PROBABILITY  # also for NaN
     return BatchInvariance(
         num_rows=len(encodings),
-        batch_shift=float(in_batch.max()),
-        padding_shift=float(in_padding.max()),
-        num_label_changes=int(changed.sum()),
-        example=None if shift[most] <= INVARIANT_PROBABILITY else _example(rows, most, alone, together),
+        batch_shift=float(batch_shift.max()),
+        padding_shift=float(padding_shift.max()),
+        num_label_changes=int(label_changed.sum()),
+        example=_example(rows, example_row, unbatched, batched) if is_shifted else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""One protocol for everything that answers texts with logits: a bundle in onnxruntime, or a torch model."""
+"""A common protocol for models that compute logits for texts: bundles in onnxruntime, and torch models."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,36 +16,36 @@ Tensor = TypeVar("Tensor")
 
 
 class Predictor(Protocol[Tensor]):
-    """Anything that answers a batch. `runtime.Classifier` is one for bundles, TorchPredictor for torch.
+    """A model that computes logits for texts. `runtime.Classifier` implements it for bundles, TorchPredictor for torch.
 
-    `task_type`: what it answers with.
+    `task_type`: the type of its output.
     """
 
     task_type: TaskTypeName
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
-        """Tokenise, cut to the model's limit."""
+        """Tokenise the texts and truncate them to the model's maximum length."""
         ...
 
-    def columns(self, encodings: Sequence[Encoding]) -> dict[str, Tensor]:
-        """What the model takes for one padded batch."""
+    def model_inputs(self, encodings: Sequence[Encoding]) -> dict[str, Tensor]:
+        """The model's inputs by name for one padded batch."""
         ...
 
-    def forward(self, columns: dict[str, Tensor]) -> np.ndarray:
-        """One call of the model: (texts, classes) logits."""
+    def forward(self, inputs: dict[str, Tensor]) -> np.ndarray:
+        """Run the model on `model_inputs`. Returns logits (texts, classes)."""
         ...
 
     def run(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """One call of the model on one padded batch: (texts, classes) logits."""
+        """Pad one batch and run the model on it. Returns logits (texts, classes)."""
         ...
 
     def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
-        """(texts, classes) logits, in the order of the texts."""
+        """Logits (texts, classes), in the order of the texts."""
         ...
 
 
 class TorchPredictor:
-    """A Hugging Face sequence classifier in torch, with the same tokenisation as a bundle's."""
+    """A Hugging Face sequence classifier in torch. It tokenises as a bundle does."""
 
     def __init__(
         self,
@@ -57,9 +57,10 @@ class TorchPredictor:
         random_head: bool = False,
         compiled: bool = False,
     ) -> None:
-        """`max_length` in tokens; by default all that the model has positions for. `random_head`: for timing alone.
+        """Load a model.
 
-        `compiled`: by torch.compile for any shape; on a GPU as CUDA graphs.
+        `max_length`: in tokens; by default the number of positions of the model. `random_head`: adds a head with random
+        weights, for timing only. `compiled`: uses torch.compile with dynamic shapes; on a GPU with CUDA graphs.
         """
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
         self.task_type: TaskTypeName
@@ -73,8 +74,8 @@ class TorchPredictor:
         self.model = model.to(device=device, dtype=dtype)
         self.compute_logits = self._compute_logits
         if compiled:
-            how = {"dynamic": True} if device == "cpu" else {"mode": "reduce-overhead"}
-            self.compute_logits = torch.compile(self._compute_logits, **how)
+            options = {"dynamic": True} if device == "cpu" else {"mode": "reduce-overhead"}
+            self.compute_logits = torch.compile(self._compute_logits, **options)
         tokenizer = loading.load_tokenizer(str(folder))
         self.device = device
         self.pad_token_id: int = tokenizer.pad_token_id
@@ -84,42 +85,42 @@ class TorchPredictor:
         self.tokenizer.enable_truncation(max_length or sources.max_tokens(self.model.config.to_dict()))
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
-        """Tokenise, cut to `max_length`."""
+        """Tokenise the texts and truncate them to `max_length`."""
         return self.tokenizer.encode_batch(list(texts) if pairs is None else list(zip(texts, pairs, strict=True)))
 
-    def columns(self, encodings: Sequence[Encoding]) -> dict[str, torch.Tensor]:
-        """The model's inputs, int64 (texts, positions) on its device, padded to the longest text."""
+    def model_inputs(self, encodings: Sequence[Encoding]) -> dict[str, torch.Tensor]:
+        """The model's inputs by name, int64 (texts, positions) on its device, padded to the longest text."""
         longest = max(len(encoding) for encoding in encodings)
-        columns = {
+        rows = {
             "input_ids": [e.ids + [self.pad_token_id] * (longest - len(e)) for e in encodings],
             "attention_mask": [e.attention_mask + [0] * (longest - len(e)) for e in encodings],
         }
         if self.takes_token_types:
-            columns["token_type_ids"] = [e.type_ids + [0] * (longest - len(e)) for e in encodings]
-        return {name: torch.tensor(rows).to(self.device) for name, rows in columns.items()}
+            rows["token_type_ids"] = [e.type_ids + [0] * (longest - len(e)) for e in encodings]
+        return {name: torch.tensor(values).to(self.device) for name, values in rows.items()}
 
-    def _compute_logits(self, **columns: torch.Tensor) -> torch.Tensor:
-        return self.model(**columns).logits
+    def _compute_logits(self, **inputs: torch.Tensor) -> torch.Tensor:
+        return self.model(**inputs).logits
 
     @torch.inference_mode()
-    def compute(self, columns: dict[str, torch.Tensor]) -> torch.Tensor:
-        """One call of the model: (texts, classes) logits where they were computed; of a GPU's, perhaps not yet done."""
-        return self.compute_logits(**columns)
+    def compute(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Run the model. Returns logits (texts, classes) on its device; a GPU may still be computing them."""
+        return self.compute_logits(**inputs)
 
-    def forward(self, columns: dict[str, torch.Tensor]) -> np.ndarray:
-        """One call of the model: (texts, classes) logits; on a GPU, the copy back included."""
-        return self.compute(columns).float().cpu().numpy()
+    def forward(self, inputs: dict[str, torch.Tensor]) -> np.ndarray:
+        """Run the model. Returns logits (texts, classes), copied to the CPU."""
+        return self.compute(inputs).float().cpu().numpy()
 
     def run(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """One call of the model on one padded batch; on a GPU, copies to and from it included."""
-        return self.forward(self.columns(encodings))
+        """Pad one batch and run the model on it. Returns logits (texts, classes), copied to the CPU."""
+        return self.forward(self.model_inputs(encodings))
 
     def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 32) -> np.ndarray:
-        """(texts, classes) logits, in the order of the texts."""
+        """Logits (texts, classes), in the order of the texts."""
         encodings = self.encode(texts, pairs)
         by_length = np.argsort([len(encoding) for encoding in encodings], kind="stable")
-        parts = [
+        batches = [
             self.run([encodings[index] for index in by_length[start : start + batch_size]])
             for start in range(0, len(encodings), batch_size)
         ]
-        return np.concatenate(parts)[np.argsort(by_length, kind="stable")]
+        return np.concatenate(batches)[np.argsort(by_length, kind="stable")]

@@ -1,4 +1,4 @@
-"""onnxruntime's profile of a session, as typed records."""
+"""Reads an onnxruntime profile as typed records."""
 
 from dataclasses import dataclass, field
 from functools import cache
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-RUN = "_kernel_time"  # how the name of the event of a node's run ends
+KERNEL_SUFFIX = "_kernel_time"  # ends the name of an event that is one run of a node
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class _Arguments:
 
 @dataclass(frozen=True)
 class _Event:
-    """An event as the profile's JSON has it; only those of nodes have arguments that are read here."""
+    """An event in the profile's JSON. Only events of nodes have the arguments that are read here."""
 
     cat: str
     name: str
@@ -45,7 +45,7 @@ def _adapter() -> TypeAdapter[list[_Event]]:
 
 
 def node_events(path: Path) -> list[NodeEvent]:
-    """The runs of nodes in a profile that `InferenceSession.end_profiling` wrote, in their order."""
+    """The node runs in a profile written by `InferenceSession.end_profiling`, in order."""
     events = _adapter().validate_json(path.read_text(encoding="utf-8"))
     return [
         NodeEvent(
@@ -57,9 +57,9 @@ def node_events(path: Path) -> list[NodeEvent]:
             outputs=_shapes(event.args.output_type_shape),
         )
         for event in events
-        if event.cat == "Node" and event.name.endswith(RUN)
+        if event.cat == "Node" and event.name.endswith(KERNEL_SUFFIX)
     ]
 
 
 def _shapes(by_type: list[dict[str, list[int]]]) -> list[list[int]]:
-    return [shape for each in by_type for shape in each.values()]
+    return [shape for typed_shape in by_type for shape in typed_shape.values()]

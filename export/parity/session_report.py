@@ -1,4 +1,4 @@
-"""How onnxruntime runs a model: the provider of every node, and the share of the products in low precision."""
+"""Reports how onnxruntime runs a model: the provider of every node, and the share of low-precision multiplications."""
 
 import tempfile
 from collections import Counter
@@ -25,18 +25,21 @@ def report_session(
     model: Path,
     inputs: Mapping[str, np.ndarray],
     providers: Sequence[str | tuple[str, dict[str, str]]],
-    options: Mapping[str, str],
+    config_entries: Mapping[str, str],
 ) -> SessionReport:
-    """Load a model once more and run it on one input, to see where and how. `options`: the session's config entries."""
+    """Load a model in a new session, run it once under the profiler, and inspect the optimised graph.
+
+    `inputs`: model inputs by name; more than the model has are allowed. `config_entries`: of the session.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 4  # that it writes what fits this machine alone is what we want
-        for name, value in options.items():
-            settings.add_session_config_entry(name, value)
-        settings.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
-        settings.enable_profiling = True
-        settings.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(str(model), settings, providers=list(providers))
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # a warning that the optimised model fits only this machine is irrelevant here
+        for name, value in config_entries.items():
+            options.add_session_config_entry(name, value)
+        options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(str(model), options, providers=list(providers))
         session.run(None, {entry.name: inputs[entry.name] for entry in session.get_inputs()})
         events = node_events(Path(session.end_profiling()))
         graph = Graph(Path(folder) / "optimised.onnx")
@@ -45,25 +48,25 @@ def report_session(
     return SessionReport(
         provider=session.get_providers()[0],
         nodes=dict(nodes),
-        low_precision=_low_precision(graph),
+        low_precision=_low_precision_share(graph),
         fused={name: counts[name] for name in FUSED if counts[name]},
     )
 
 
-def _low_precision(graph: Graph) -> float:
+def _low_precision_share(graph: Graph) -> float:
     low = total = 0
     for node in graph.nodes:
-        place = WEIGHTS_AT.get(node.op_type)
-        if place is None:
+        weights_at = WEIGHTS_AT.get(node.op_type)
+        if weights_at is None:
             continue
-        count, kind = _weights(graph, node, node.input[place])
+        count, data_type = _weights(graph, node, node.input[weights_at])
         total += count
-        low += count * (kind in LOW_PRECISION)
+        low += count * (data_type in LOW_PRECISION)
     return low / total if total else 0.0
 
 
 def _weights(graph: Graph, node: NodeProto, name: str) -> tuple[int, int]:
-    """How many numbers a product multiplies by, and their type; 0 where they are no constants."""
+    """The number and data type of a node's weights; 0 if they are not constant."""
     if name not in graph.constants:
         return 0, TensorProto.UNDEFINED
     tensor = graph.constants[name]

@@ -1,4 +1,4 @@
-"""Two models' answers to the same rows: how far their metrics are apart, and whether that may be chance."""
+"""Compares the metrics of two models on the same rows: the difference, its interval and its significance."""
 
 import warnings
 
@@ -10,43 +10,52 @@ from compress.data.task_types import TaskType
 from export.results import MetricDifference
 
 RESAMPLES = 1000
-SCORED_RESAMPLES = 200  # of metrics that are no mean over rows
+SCORED_RESAMPLES = 200  # for metrics that are not a mean over rows
 
 
 def paired_difference(
     metric: Metric,
     labels: np.ndarray,
-    ours: np.ndarray,
-    theirs: np.ndarray,
+    predictions: np.ndarray,
+    reference: np.ndarray,
     *,
-    kind: TaskType,
+    task_type: TaskType,
     num_labels: int,
     seed: int = 0,
 ) -> MetricDifference:
-    """Compare answers to labels, row by row; arrays and `num_labels` as in `TaskType.score`."""
-    rows, draw = len(labels), np.random.default_rng(seed)
+    """The metric of a model's predictions minus that of the reference model's, paired by row.
+
+    `labels`, `predictions`, `reference`: in the form of the labels, one per row. `num_labels`: as in `TaskType.score`.
+    """
+    num_rows, generator = len(labels), np.random.default_rng(seed)
     p_value = None
     if metric == "accuracy":
-        better = (ours == labels).astype(int) - (theirs == labels).astype(int)
-        wins, losses = int((better > 0).sum()), int((better < 0).sum())
-        difference = (wins - losses) / rows
-        shares = np.array([wins, losses, rows - wins - losses]) / rows
-        differences = draw.multinomial(rows, shares, size=RESAMPLES) @ np.array([1, -1, 0]) / rows
+        gain = (predictions == labels).astype(int) - (reference == labels).astype(int)
+        wins, losses = int((gain > 0).sum()), int((gain < 0).sum())
+        difference = (wins - losses) / num_rows
+        shares = np.array([wins, losses, num_rows - wins - losses]) / num_rows
+        resampled = generator.multinomial(num_rows, shares, size=RESAMPLES) @ np.array([1, -1, 0]) / num_rows
         p_value = float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
     else:
-        difference = _difference(kind, metric, labels, ours, theirs, num_labels)
-        drawn = draw.integers(rows, size=(SCORED_RESAMPLES, rows))
+        difference = _difference(task_type, metric, labels, predictions, reference, num_labels)
+        samples = generator.integers(num_rows, size=(SCORED_RESAMPLES, num_rows))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a draw may hold no row of a class
-            differences = [
-                _difference(kind, metric, labels[some], ours[some], theirs[some], num_labels) for some in drawn
+            warnings.simplefilter("ignore")  # a sample may lack all rows of a class
+            resampled = [
+                _difference(task_type, metric, labels[rows], predictions[rows], reference[rows], num_labels)
+                for rows in samples
             ]
-    low, high = np.nanquantile(differences, [0.025, 0.975])
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
     return MetricDifference(value=difference, low=float(low), high=float(high), p_value=p_value)
 
 
 def _difference(
-    kind: TaskType, metric: Metric, labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, num_labels: int
+    task_type: TaskType,
+    metric: Metric,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    reference: np.ndarray,
+    num_labels: int,
 ) -> float:
-    first, second = (kind.score(metric, labels, answers, num_labels) for answers in (ours, theirs))
-    return first - second
+    score, reference_score = (task_type.score(metric, labels, each, num_labels) for each in (predictions, reference))
+    return score - reference_score

@@ -1,1 +1,1 @@
-"""Variants: lower precision for weights and activations."""
+"""Export variants: weights and activations in lower precision."""

@@ -1,34 +1,35 @@
-"""Weights and embeddings in 8 or 4 bits by blocks: each with a scale of its own, activations in fp32."""
+"""Block-wise quantisation of weights and embeddings to 8 or 4 bits, with one scale per block."""
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from export.graph.matmuls import constant_matmuls
-from export.graph.rewriter import OPSET, Graph, attribute, node
+from export.graph.rewriter import OPSET, Graph, attribute, make_node
 
-EMBEDDING_BLOCKS = {8: 512, 4: 64}
+EMBEDDING_BLOCKS = {8: 512, 4: 64}  # block size by bits
 WEIGHT_BLOCKS = {8: 128, 4: 32}
-WORDS = "input_ids"  # what the table of words is looked up by
-FEW_ROWS = 16  # a table of token types: nothing to win
-SEARCHED = tuple(np.arange(0.70, 1.01, 0.03))
+TOKEN_IDS = "input_ids"  # the indices into the table of word embeddings
+MIN_TABLE_ROWS = 16  # smaller tables, as that of token types, are not worth quantising
+SCALE_RATIOS = tuple(np.arange(0.70, 1.01, 0.03))  # candidate scales, relative to the largest useful one
 
 
-def quantise_blocks(values: np.ndarray, bits: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Blocks of `block` columns: unsigned numbers (rows, blocks, block), and scales (rows, blocks).
+def quantise_blockwise(values: np.ndarray, bits: int, block_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Quantise blocks of columns: unsigned numbers (rows, blocks, block_size), and scales (rows, blocks).
 
-    value = scale * (number - 2^(bits - 1)), as `MatMulNBits` and `GatherBlockQuantized` read them. The value of
-    largest size falls on the lowest number, as there is one more low number than high ones; of several scales below
-    that (which cut the largest off) the one with the least squared error is taken. The last block is filled with zeros.
+    value = scale * (number - 2^(bits - 1)), as `MatMulNBits` and `GatherBlockQuantized` define it. There is one more
+    negative number than positive ones, so the value of largest magnitude maps to the lowest number. With 4 bits, also
+    tries smaller scales, which clip that value, and keeps the scale with the smallest squared error. The last block is
+    padded with zeros.
     """
     rows, columns = values.shape
-    blocks = np.zeros((rows, -(-columns // block) * block), dtype=np.float32)
+    blocks = np.zeros((rows, -(-columns // block_size) * block_size), dtype=np.float32)
     blocks[:, :columns] = values
-    blocks = blocks.reshape(rows, -1, block)
+    blocks = blocks.reshape(rows, -1, block_size)
     half = 2 ** (bits - 1)
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=-1, keepdims=True), axis=-1)[..., 0]
     best_error = np.full(largest.shape, np.inf, dtype=np.float32)
     best_numbers, best_scales = np.zeros_like(blocks), np.ones_like(largest)
-    for ratio in SEARCHED if bits < 8 else (1.0,):
+    for ratio in SCALE_RATIOS if bits < 8 else (1.0,):
         scales = np.where(largest == 0, 1.0, -ratio * largest / half).astype(np.float32)
         numbers = np.clip(np.round(blocks / scales[..., None]), -half, half - 1)
         error = ((numbers * scales[..., None] - blocks) ** 2).sum(axis=-1)
@@ -39,122 +40,121 @@ def quantise_blocks(values: np.ndarray, bits: int, block: int) -> tuple[np.ndarr
     return (best_numbers + half).astype(np.uint8), best_scales
 
 
-def packed(numbers: np.ndarray, bits: int) -> np.ndarray:
-    """Unsigned numbers as bytes: of 4 bits two in each, the first below."""
+def pack(numbers: np.ndarray, bits: int) -> np.ndarray:
+    """Unsigned numbers as bytes. With 4 bits, two adjacent numbers share a byte; the first has the low bits."""
     return numbers if bits == 8 else numbers[..., 0::2] | (numbers[..., 1::2] << 4)
 
 
 def quantise_embeddings(graph: Graph, bits: int) -> int:
-    """Every table that a Gather looks up by `bits` (positions by 8), in `GatherBlockQuantized`; returns how many.
+    """Replace embedding look-ups by `GatherBlockQuantized`. Returns how many were replaced.
 
-    Word embeddings are two thirds of a small BERT.
+    Word embeddings, two thirds of a small BERT, get `bits` bits, or 8 if their width is odd. Position embeddings get 8.
     """
-    found = [gather for gather in graph.of_type("Gather") if _looks_up(graph, gather)]
-    for gather in found:
+    gathers = [gather for gather in graph.of_type("Gather") if _looks_up_rows(graph, gather)]
+    for gather in gathers:
         name, index = gather.input
         table = graph.array(name)
-        own_bits = bits if index == WORDS and table.shape[1] % 2 == 0 else 8  # two numbers to a byte, by rows
-        block = EMBEDDING_BLOCKS[own_bits]
-        numbers, scales = quantise_blocks(table, own_bits, block)
+        own_bits = bits if index == TOKEN_IDS and table.shape[1] % 2 == 0 else 8  # a byte holds two numbers of one row
+        block_size = EMBEDDING_BLOCKS[own_bits]
+        numbers, scales = quantise_blockwise(table, own_bits, block_size)
         numbers = numbers.reshape(table.shape[0], -1)[:, : table.shape[1]]
-        lookup = node(
+        lookup = make_node(
             "GatherBlockQuantized",
             [
-                graph.add_constant(f"{name}_numbers", packed(numbers, own_bits)),
+                graph.add_constant(f"{name}_numbers", pack(numbers, own_bits)),
                 index,
                 graph.add_constant(f"{name}_scales", scales),
             ],
             gather.output[0],
             microsoft=True,
             bits=own_bits,
-            block_size=block,
+            block_size=block_size,
             gather_axis=0,
             quantize_axis=1,
         )
         graph.replace(gather, [lookup])
-    return len(found)
+    return len(gathers)
 
 
-def _looks_up(graph: Graph, gather: NodeProto) -> bool:
-    """Whether it takes rows of a constant table."""
+def _looks_up_rows(graph: Graph, gather: NodeProto) -> bool:
+    """Whether a Gather reads rows of a constant table."""
     name = gather.input[0]
     shape = tuple(graph.constants[name].dims) if name in graph.constants else ()
-    return len(shape) == 2 and shape[0] >= FEW_ROWS and attribute(gather, "axis", 0) == 0
+    return len(shape) == 2 and shape[0] >= MIN_TABLE_ROWS and attribute(gather, "axis", 0) == 0
 
 
 def quantise_weights(graph: Graph, bits: int) -> int:
-    """Every product but the last in `MatMulNBits`; returns how many.
+    """Replace every multiplication but the last by `MatMulNBits`. Returns how many were replaced.
 
-    Accuracy level 4: activations in int8 with a scale for each block of each row, so that answers do not depend on the
-    batch. Needs attention as MultiHeadAttention, else Q, K and V stay as they are.
+    Accuracy level 4 quantises activations to int8 with a scale per block of each row, so the output does not depend on
+    the batch. Q, K and V are quantised only if attention is a MultiHeadAttention.
     """
-    block = WEIGHT_BLOCKS[bits]
-    found = list(constant_matmuls(graph))
-    for product in found:
-        rows, columns = product.weights.shape
-        numbers, scales = quantise_blocks(product.weights.T, bits, block)
+    block_size = WEIGHT_BLOCKS[bits]
+    matmuls = list(constant_matmuls(graph))
+    for matmul in matmuls:
+        rows, columns = matmul.weights.shape
+        numbers, scales = quantise_blockwise(matmul.weights.T, bits, block_size)
         inputs = [
-            product.input,
-            graph.add_constant(f"{product.name}_numbers", packed(numbers, bits)),
-            graph.add_constant(f"{product.name}_scales", scales.reshape(-1)),
+            matmul.input,
+            graph.add_constant(f"{matmul.name}_numbers", pack(numbers, bits)),
+            graph.add_constant(f"{matmul.name}_scales", scales.reshape(-1)),
         ]
-        if product.bias is not None:
-            inputs += ["", "", product.bias]
-        multiplied = node(
+        if matmul.bias is not None:
+            inputs += ["", "", matmul.bias]
+        quantised = make_node(
             "MatMulNBits",
             inputs,
-            product.node.output[0],
+            matmul.node.output[0],
             microsoft=True,
             K=rows,
             N=columns,
             bits=bits,
-            block_size=block,
+            block_size=block_size,
             accuracy_level=4,
         )
-        graph.replace(product.node, [multiplied])
-    return len(found)
+        graph.replace(matmul.node, [quantised])
+    return len(matmuls)
 
 
-def stored_in_4_bits(graph: Graph, name: str, weights: np.ndarray, *, limit: int) -> tuple[str, np.ndarray]:
-    """Weights (rows, columns) kept in 4 bits, and int8 once the model is loaded; returns the int8 tensor and its
-    scales (columns,).
+def add_4_bit_weights(graph: Graph, name: str, weights: np.ndarray, *, limit: int) -> tuple[str, np.ndarray]:
+    """Store weights (rows, columns) in 4 bits. Returns the name of the int8 tensor and its scales (columns,).
 
-    int8 weight = number (-7 to 7) times a whole multiplier for each block of 32 rows in a column: with constant inputs
-    the runtime unpacks them when it loads the model. `limit`: the largest int8 weight.
+    int8 weight = number (-7 to 7) * integer multiplier, one multiplier per block of 32 rows and column. All inputs are
+    constant, so onnxruntime unpacks the weights to int8 when it loads the model. `limit`: the largest int8 weight.
     """
-    block = WEIGHT_BLOCKS[4]
-    numbers, multipliers, scales = _in_two_levels(weights, block, limit // 7)
+    block_size = WEIGHT_BLOCKS[4]
+    numbers, multipliers, scales = _quantise_in_two_levels(weights, block_size, limit // 7)
     rows, columns = weights.shape
     nibbles = np.zeros(-(-rows * columns // 2) * 2, dtype=np.uint8)
     nibbles[: rows * columns] = numbers.reshape(-1).astype(np.int8).view(np.uint8) & 0xF
     graph.require_opset(OPSET)
     tensors = [
         graph.add_tensor(
-            helper.make_tensor(f"{name}_4bit", TensorProto.INT4, weights.shape, packed(nibbles, 4).tobytes(), raw=True)
+            helper.make_tensor(f"{name}_4bit", TensorProto.INT4, weights.shape, pack(nibbles, 4).tobytes(), raw=True)
         ),
         graph.add_constant(f"{name}_multipliers", multipliers.astype(np.int8)),
-        graph.add_constant(f"block_of_{rows}_rows", np.arange(rows) // block),
+        graph.add_constant(f"block_of_{rows}_rows", np.arange(rows) // block_size),
     ]
-    steps = [
-        node("Cast", [tensors[0]], f"{name}_wide", to=TensorProto.FLOAT),
-        node("Cast", [tensors[1]], f"{name}_multipliers_wide", to=TensorProto.FLOAT),
-        node("Gather", [f"{name}_multipliers_wide", tensors[2]], f"{name}_multipliers_by_row", axis=0),
-        node("Mul", [f"{name}_wide", f"{name}_multipliers_by_row"], f"{name}_product"),
-        node("Cast", [f"{name}_product"], f"{name}_int8", to=TensorProto.INT8),
+    unpacking = [
+        make_node("Cast", [tensors[0]], f"{name}_wide", to=TensorProto.FLOAT),
+        make_node("Cast", [tensors[1]], f"{name}_multipliers_wide", to=TensorProto.FLOAT),
+        make_node("Gather", [f"{name}_multipliers_wide", tensors[2]], f"{name}_multipliers_by_row", axis=0),
+        make_node("Mul", [f"{name}_wide", f"{name}_multipliers_by_row"], f"{name}_product"),
+        make_node("Cast", [f"{name}_product"], f"{name}_int8", to=TensorProto.INT8),
     ]
-    graph.insert_before(graph.nodes[0], steps)
+    graph.insert_before(graph.nodes[0], unpacking)
     return f"{name}_int8", scales
 
 
 def has_int8_weights(graph: Graph, name: str) -> bool:
-    """Whether a product's weights are int8, as they are or once the model is loaded."""
+    """Whether a multiplication's weights are int8, as stored or after unpacking."""
     if name in graph.constants:
         return graph.constants[name].data_type == TensorProto.INT8
     return f"{name.removesuffix('_int8')}_4bit" in graph.constants
 
 
 def int8_weights(graph: Graph, name: str) -> np.ndarray:
-    """The int8 weights (rows, columns) of a product, also where they are stored in 4 bits."""
+    """The int8 weights (rows, columns) of a multiplication, unpacked if they are stored in 4 bits."""
     if name in graph.constants:
         return graph.array(name)
     stored = name.removesuffix("_int8")
@@ -162,18 +162,20 @@ def int8_weights(graph: Graph, name: str) -> np.ndarray:
     return numbers * multipliers[np.arange(len(numbers)) // WEIGHT_BLOCKS[4]]
 
 
-def _in_two_levels(weights: np.ndarray, block: int, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers (rows, columns), multipliers (blocks, columns) from 1 to `most`, and scales (columns,)."""
+def _quantise_in_two_levels(
+    weights: np.ndarray, block_size: int, max_multiplier: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers (rows, columns), multipliers (blocks, columns) from 1 to `max_multiplier`, and scales (columns,)."""
     rows, columns = weights.shape
-    blocks = np.zeros((-(-rows // block) * block, columns), dtype=np.float32)
+    blocks = np.zeros((-(-rows // block_size) * block_size, columns), dtype=np.float32)
     blocks[:rows] = weights
-    blocks = blocks.reshape(-1, block, columns)
+    blocks = blocks.reshape(-1, block_size, columns)
     largest = np.abs(blocks).max(axis=1)
-    scales = (np.maximum(largest.max(axis=0), 1e-8) / (7 * most)).astype(np.float32)
+    scales = (np.maximum(largest.max(axis=0), 1e-8) / (7 * max_multiplier)).astype(np.float32)
     best_error = np.full(largest.shape, np.inf, dtype=np.float32)
     best_numbers, best_multipliers = np.zeros_like(blocks), np.ones_like(largest)
-    for ratio in SEARCHED:
-        multipliers = np.clip(np.round(ratio * largest / 7 / scales), 1, most)
+    for ratio in SCALE_RATIOS:
+        multipliers = np.clip(np.round(ratio * largest / 7 / scales), 1, max_multiplier)
         steps = (multipliers * scales)[:, None]
         numbers = np.clip(np.round(blocks / steps), -7, 7)
         error = ((numbers * steps - blocks) ** 2).sum(axis=1)

@@ -1,4 +1,4 @@
-"""The variants: each one function from the exported graph to a file."""
+"""Builds the variants. Each weight format is one function from the exported graph to a model file."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -28,34 +28,35 @@ def build_variant(
     calibration: Sequence[Mapping[str, np.ndarray]] = (),
     static: StaticOptions | None = None,
 ) -> None:
-    """Write a variant of an exported graph. `calibration`: inputs from which calibrated ones take their ranges.
+    """Write a variant of the exported graph `raw`.
 
-    `static`: how those do; its `bits` are the variant's own.
+    `calibration`: model inputs that calibrated variants measure their ranges on. `static`: options of calibrated
+    variants; the variant determines `bits`.
     """
     static = static or StaticOptions()
     match variant.weights:
         case "fp32":
-            fp32(raw, target, encoder)
+            write_fp32(raw, target, encoder)
         case "fp16":
-            fp16(raw, target, encoder)
+            write_fp16(raw, target, encoder)
         case "int8-dynamic":
-            int8_dynamic(raw, target, encoder, reduced=static.reduced)
+            write_int8_dynamic(raw, target, encoder, reduced=static.reduced)
         case "int8-static":
-            fixed_ranges(raw, target, encoder, calibration, replace(static, bits=8))
+            write_static(raw, target, encoder, calibration, replace(static, bits=8))
         case "int4-static":
-            fixed_ranges(raw, target, encoder, calibration, replace(static, bits=4))
+            write_static(raw, target, encoder, calibration, replace(static, bits=4))
         case "int8-weight":
-            weights_only(raw, target, encoder, bits=8)
+            write_weight_only(raw, target, encoder, bits=8)
         case "int4-weight":
-            weights_only(raw, target, encoder, bits=4)
+            write_weight_only(raw, target, encoder, bits=4)
     if variant.embedding != "fp32":
         graph = Graph(target)
         quantise_embeddings(graph, EMBEDDING_BITS[variant.embedding])
         graph.save(target)
 
 
-def fp32(raw: Path, target: Path, encoder: EncoderShape, *, attention: Attention = "Attention") -> None:
-    """The fused graph, made lean. It is what all variants for CPUs are made from."""
+def write_fp32(raw: Path, target: Path, encoder: EncoderShape, *, attention: Attention = "Attention") -> None:
+    """Write the fused and optimised graph. All variants for CPUs start from it."""
     fuse(raw, target, encoder, attention=attention)
     graph = Graph(target)
     keep_first_position(graph)
@@ -63,8 +64,11 @@ def fp32(raw: Path, target: Path, encoder: EncoderShape, *, attention: Attention
     graph.save(target)
 
 
-def fp16(raw: Path, target: Path, encoder: EncoderShape) -> None:
-    """All in fp16 but inputs and logits, for GPUs: with every fusion that the CUDA provider has a kernel for."""
+def write_fp16(raw: Path, target: Path, encoder: EncoderShape) -> None:
+    """Write the model in fp16 for GPUs, with every fusion that the CUDA provider supports.
+
+    Inputs and logits keep their types.
+    """
     fuse(raw, target, encoder, fuses_embeddings=True)
     graph = Graph(target)
     keep_first_position(graph)
@@ -74,18 +78,18 @@ def fp16(raw: Path, target: Path, encoder: EncoderShape) -> None:
     model.save_model_to_file(str(target))
 
 
-def int8_dynamic(raw: Path, target: Path, encoder: EncoderShape, *, reduced: bool = False) -> None:
-    """Weights int8, activations uint8 with a scale found per tensor at run time.
+def write_int8_dynamic(raw: Path, target: Path, encoder: EncoderShape, *, reduced: bool = False) -> None:
+    """Write the model with int8 weights, and uint8 activations with one scale per tensor, computed at run time.
 
-    That one scale serves all texts of a batch, so answers depend on their neighbours: run texts one by one.
+    All texts of a batch share that scale, so outputs are batch-dependent: run texts one at a time.
     """
-    lean = target.with_suffix(".fp32.onnx")
-    fp32(raw, lean, encoder)
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # the quantiser advises a preprocessing that fusion has done already
+    fp32_file = target.with_suffix(".fp32.onnx")
+    write_fp32(raw, fp32_file, encoder)
+    original_level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the quantiser recommends a preprocessing step that fusion has already done
     try:
         quantize_dynamic(
-            str(lean),
+            str(fp32_file),
             str(target),
             op_types_to_quantize=["MatMul", "Attention"],
             per_channel=True,
@@ -94,32 +98,33 @@ def int8_dynamic(raw: Path, target: Path, encoder: EncoderShape, *, reduced: boo
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
     finally:
-        logging.disable(before)
-    lean.unlink()
+        logging.disable(original_level)
+    fp32_file.unlink()
 
 
-def fixed_ranges(
+def write_static(
     raw: Path,
     target: Path,
     encoder: EncoderShape,
     calibration: Sequence[Mapping[str, np.ndarray]],
     static: StaticOptions,
 ) -> None:
-    """Weights int8, activations uint8 between what calibration saw: answers do not depend on the batch.
+    """Write the model with int8 weights, and uint8 activations with calibrated ranges. It is batch-invariant.
 
-    Of 4 bits, weights are kept in 4 and unpacked to int8 when the model is loaded: half the size, the same speed.
+    With 4 bits, the stored weights are unpacked to int8 when the model is loaded: half the size at the same speed.
     """
-    lean = target.with_suffix(".fp32.onnx")
-    fp32(raw, lean, encoder)
-    quantise_matmuls(lean, calibration, target, static)
-    lean.unlink()
+    fp32_file = target.with_suffix(".fp32.onnx")
+    write_fp32(raw, fp32_file, encoder)
+    quantise_matmuls(fp32_file, calibration, target, static)
+    fp32_file.unlink()
 
 
-def weights_only(raw: Path, target: Path, encoder: EncoderShape, *, bits: int) -> None:
-    """Weights in 8 or 4 bits by blocks, activations quantised row by row as they come: the least error, not the least
-    time.
+def write_weight_only(raw: Path, target: Path, encoder: EncoderShape, *, bits: int) -> None:
+    """Write the model with block-wise weights in 8 or 4 bits, and activations quantised per row at run time.
+
+    It has the smallest error of the quantised variants, but is not the fastest.
     """
-    fp32(raw, target, encoder, attention="MultiHeadAttention")
+    write_fp32(raw, target, encoder, attention="MultiHeadAttention")
     graph = Graph(target)
     quantise_weights(graph, bits)
     graph.save(target)

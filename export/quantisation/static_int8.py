@@ -1,7 +1,7 @@
-"""int8 with fixed ranges: products of uint8 activations and int8 weights, on the fused graph as it is.
+"""Static int8 quantisation of a fused graph: uint8 activations with fixed ranges, times int8 weights.
 
-The library's static quantiser fails on a fused graph, and its dynamic one takes ranges anew for each batch, so that a
-text's answer depends on its neighbours. Here every range is a constant, measured over calibration texts.
+onnxruntime's static quantiser fails on a fused graph. Its dynamic quantiser computes ranges per batch, so the output
+for a text depends on the rest of its batch. Here every range is a constant, measured over calibration texts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from export.graph.matmuls import ConstantMatMul, constant_matmuls, take_bias
-from export.graph.rewriter import Graph, attribute, node
+from export.graph.rewriter import Graph, attribute, make_node
 from export.quantisation.activation_ranges import ActivationRange, measure_ranges
-from export.quantisation.blockwise import stored_in_4_bits
+from export.quantisation.blockwise import add_4_bit_weights
 
 FULL = 127
-REDUCED = 64  # two products of it and 255 together stay within 16 bits
+REDUCED = 64  # the sum of two products of 64 and 255 fits into 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
 class StaticOptions:
-    """How ranges are taken and weights are stored.
+    """Options of static quantisation.
 
-    `share`: of the activations' values that must lie inside their range; 1: all (min-max). `bits`: of stored weights, 8
-    or 4. `reduced`: weights from -64 to 64, whose products no processor saturates; else from -127 to 127.
+    `share`: share of an activation's values inside its range; 1.0 gives minimum and maximum. `bits`: bits of the stored
+    weights, 8 or 4. `reduced`: restricts weights to -64..64 instead of -127..127, so that no processor saturates.
     """
 
     share: float = 1.0
@@ -35,47 +35,51 @@ class StaticOptions:
 def quantise_matmuls(
     path: Path, batches: Iterable[Mapping[str, np.ndarray]], target: Path, options: StaticOptions
 ) -> int:
-    """Write the model at `path` with every product but the last in int8; returns how many there are.
+    """Write the model at `path` with every multiplication but the last in int8. Returns how many were quantised.
 
-    A product becomes QuantizeLinear with a constant scale and zero point, and MatMulIntegerToFloat (or QAttention), its
-    weights int8 with a scale for each column, its bias added in the same operator.
+    Each becomes a QuantizeLinear with constant scale and zero point, followed by a MatMulIntegerToFloat or QAttention.
+    The weights are int8 with one scale per column. The new operator also adds the bias.
     """
     graph = Graph(path)
-    found = list(constant_matmuls(graph))
-    ranges = measure_ranges(path, [product.input for product in found], batches, share=options.share)
-    for product in found:
-        _quantise(graph, product, ranges[product.input], options)
+    matmuls = list(constant_matmuls(graph))
+    ranges = measure_ranges(path, [matmul.input for matmul in matmuls], batches, share=options.share)
+    for matmul in matmuls:
+        _quantise(graph, matmul, ranges[matmul.input], options)
     graph.save(target)
-    return len(found)
+    return len(matmuls)
 
 
-def _quantise(graph: Graph, product: ConstantMatMul, measured: ActivationRange, options: StaticOptions) -> None:
-    quantised = f"{product.input}_uint8"
-    step = graph.add_constant(f"{product.input}_scale", measured.scale)
-    zero = graph.add_constant(f"{product.input}_zero_point", measured.zero_point)
-    if graph.producer(quantised) is None:
-        graph.insert_before(product.node, [node("QuantizeLinear", [product.input, step, zero], quantised)])
-    weights, scales = _weights(graph, product, options)
-    by_column = graph.add_constant(f"{product.name}_scale", scales)
-    no_shift = graph.add_constant(f"{product.name}_zero_point", np.zeros(len(scales), dtype=np.int8))
-    output = product.node.output[0]
-    if product.node.op_type == "Attention":
-        bias, mask = product.node.input[2:4]
-        inputs = [quantised, weights, bias, step, by_column, mask, zero, no_shift]
-        heads = attribute(product.node, "num_heads")
-        multiplied = node("QAttention", inputs, output, microsoft=True, num_heads=heads)
+def _quantise(graph: Graph, matmul: ConstantMatMul, input_range: ActivationRange, options: StaticOptions) -> None:
+    quantised_input = f"{matmul.input}_uint8"
+    scale = graph.add_constant(f"{matmul.input}_scale", input_range.scale)
+    zero_point = graph.add_constant(f"{matmul.input}_zero_point", input_range.zero_point)
+    if graph.producer(quantised_input) is None:
+        quantise = make_node("QuantizeLinear", [matmul.input, scale, zero_point], quantised_input)
+        graph.insert_before(matmul.node, [quantise])
+    weights, scales = _weights(graph, matmul, options)
+    weight_scales = graph.add_constant(f"{matmul.name}_scale", scales)
+    weight_zero_points = graph.add_constant(f"{matmul.name}_zero_point", np.zeros(len(scales), dtype=np.int8))
+    output = matmul.node.output[0]
+    if matmul.node.op_type == "Attention":
+        bias, mask = matmul.node.input[2:4]
+        inputs = [quantised_input, weights, bias, scale, weight_scales, mask, zero_point, weight_zero_points]
+        heads = attribute(matmul.node, "num_heads")
+        quantised = make_node("QAttention", inputs, output, microsoft=True, num_heads=heads)
     else:
-        bias = take_bias(graph, product)
-        inputs = [quantised, weights, step, by_column, zero, no_shift, *([] if bias is None else [bias])]
-        multiplied = node("MatMulIntegerToFloat", inputs, output, microsoft=True)
-    graph.replace(product.node, [multiplied])
+        bias = take_bias(graph, matmul)
+        inputs = [
+            *(quantised_input, weights, scale, weight_scales, zero_point, weight_zero_points),
+            *([] if bias is None else [bias]),
+        ]
+        quantised = make_node("MatMulIntegerToFloat", inputs, output, microsoft=True)
+    graph.replace(matmul.node, [quantised])
 
 
-def _weights(graph: Graph, product: ConstantMatMul, options: StaticOptions) -> tuple[str, np.ndarray]:
-    """The int8 tensor of a product's weights, and its scales (columns,)."""
+def _weights(graph: Graph, matmul: ConstantMatMul, options: StaticOptions) -> tuple[str, np.ndarray]:
+    """The name of the int8 tensor of a multiplication's weights, and its scales (columns,)."""
     limit = REDUCED if options.reduced else FULL
     if options.bits == 4:
-        return stored_in_4_bits(graph, product.name, product.weights, limit=limit)
-    scales = (np.maximum(np.abs(product.weights).max(axis=0), 1e-8) / limit).astype(np.float32)
-    numbers = np.clip(np.round(product.weights / scales), -limit, limit).astype(np.int8)
-    return graph.add_constant(f"{product.name}_int8", numbers), scales
+        return add_4_bit_weights(graph, matmul.name, matmul.weights, limit=limit)
+    scales = (np.maximum(np.abs(matmul.weights).max(axis=0), 1e-8) / limit).astype(np.float32)
+    numbers = np.clip(np.round(matmul.weights / scales), -limit, limit).astype(np.int8)
+    return graph.add_constant(f"{matmul.name}_int8", numbers), scales

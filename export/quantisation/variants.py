@@ -1,4 +1,4 @@
-"""The variants by name; loads neither torch nor onnxruntime."""
+"""The export variants by name. Loads neither torch nor onnxruntime."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -20,20 +20,20 @@ OWN_EMBEDDING: dict[Weights, Embedding] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """How the products' weights and the embedding are stored and computed. fp16 has all of it in fp16."""
+    """The formats of the MatMul weights and of the embedding. fp16 applies to both at once."""
 
     weights: Weights
     embedding: Embedding
 
     @property
     def name(self) -> str:
-        """The weights' name, with the embedding's where that is not the usual one."""
-        usual = OWN_EMBEDDING.get(self.weights, self.embedding)
-        return self.weights if self.embedding == usual else f"{self.weights}-{self.embedding}-embedding"
+        """The format of the weights, followed by that of the embedding unless it is the default."""
+        default = OWN_EMBEDDING.get(self.weights, self.embedding)
+        return self.weights if self.embedding == default else f"{self.weights}-{self.embedding}-embedding"
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether the ranges of its activations are taken from calibration rows."""
+        """Whether calibration rows determine the ranges of its activations."""
         return self.weights in CALIBRATED
 
 

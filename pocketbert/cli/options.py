@@ -1,4 +1,4 @@
-"""What the commands share: options that mean the same everywhere, and how they print."""
+"""What several commands share: exit codes, options with one meaning everywhere, examples in help pages, output."""
 
 import json
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from compress.common import distributed
+from pocketbert.cli import completion
 
 Value = TypeVar("Value")
 EXIT_FAULT = 1
@@ -16,32 +17,43 @@ EXIT_BAD_INPUT = 2
 EXIT_GATE = 3
 EXIT_INTERRUPTED = 130
 
-RecipeName = Annotated[str, typer.Argument(help="A recipe file, or a built-in recipe by its name")]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be given several times"),
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe file, or the name of a built-in recipe", autocompletion=completion.recipes
+    ),
 ]
-Smoke = Annotated[bool, typer.Option("--smoke", help="A few rows and steps of every stage: does it run at all?")]
-Output = Annotated[Path | None, typer.Option(help="The run folder; default: runs/NAME")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead")]
-Texts = Annotated[list[str] | None, typer.Option(help="The text column; twice for pairs [default: text]")]
-Label = Annotated[str, typer.Option(help="The label column")]
-Encoding = Annotated[str, typer.Option(help="Text encoding of the tables, such as cp1252")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each; default: all usable cores")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable")
+]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Run every stage on a few rows for a few steps")]
+RunFolder = Annotated[Path | None, typer.Option("--output", help="The run folder [default: runs/NAME]")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
+TextColumns = Annotated[
+    list[str] | None, typer.Option("--text", metavar="COLUMN", help="Text column; twice for pairs [default: text]")
+]
+LabelColumn = Annotated[str, typer.Option("--label", metavar="COLUMN", help="Label column")]
+Encoding = Annotated[str, typer.Option(help="Encoding of the tables, such as cp1252")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads per model [default: all usable cores]")]
 
 
-def print_result(value: Value, as_json: bool, show: Callable[[Value], None]) -> None:
-    """Print a dataclass as one JSON document, or as `show` does."""
+def examples(*lines: str) -> str:
+    """The end of a help page: command lines, one per paragraph."""
+    return "\n\n".join(["Example:" if len(lines) == 1 else "Examples:", *(f"    {line}" for line in lines)])
+
+
+def print_result(value: Value, as_json: bool, print_text: Callable[[Value], None]) -> None:
+    """Print a dataclass as one JSON document, or as text."""
     if as_json:
         from pydantic_core import to_jsonable_python
 
         print(json.dumps(to_jsonable_python(value)))
     else:
-        show(value)
+        print_text(value)
 
 
 def stderr_console() -> Console:
-    """For progress and warnings; silent in all but the main one of several processes."""
+    """The console for progress and warnings. Quiet in all processes but the main one."""
     from bench.measurement import machine
 
     console = Console(stderr=True, highlight=False, quiet=not distributed.is_main())

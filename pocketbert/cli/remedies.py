@@ -1,15 +1,16 @@
-"""What to set about a problem: the libraries name an option, and a command knows its recipe key or its flag."""
+"""Remedies for problems: a library names an option, and the command adds its recipe key or its flag."""
 
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from compress.common.errors import Option, Problem, UserError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
-    """`key`: what is at fault, named before the problem. `advice`: what to do about it, added after the problem."""
+    """`key`: the recipe key at fault, printed before the problem. `advice`: what to do, printed after the problem."""
 
     key: str = ""
     advice: str = ""
@@ -17,7 +18,7 @@ class Remedy:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A command by what its user can change: a recipe, and the flags that the command has (`--encoding`)."""
+    """The settings of a command: whether it takes a recipe, and its flags, such as `--encoding`."""
 
     takes_recipe: bool
     flags: Collection[str]
@@ -36,7 +37,7 @@ IN_RECIPES: Mapping[Option, Remedy] = {
     "encoding": Remedy(advice="name the right encoding, such as cp1252, as task.encoding"),
     "heads": Remedy(advice="make student.heads equal, or use student.initialisation: random"),
     "initialisation": Remedy(advice="use student.initialisation: random"),
-    "labels": Remedy(advice="name the data's classes in task.labels (integers: in their order)"),
+    "labels": Remedy(advice="name the classes of the data in task.labels (integers in their order)"),
     "layer_map": Remedy(key="distill.layer_map"),
     "layers": Remedy(key="student.layers"),
     "learning_rate": Remedy(advice="lower its learning_rate"),
@@ -45,12 +46,12 @@ IN_RECIPES: Mapping[Option, Remedy] = {
         key="augment.masked_lm",
         advice="name another model, or have a head trained: augment.masked_lm.train_head: {corpus: ...}",
     ),
-    "metric": Remedy(advice="for classes choose another task.type or task.metric"),
+    "metric": Remedy(advice="for classification, choose another task.type or task.metric"),
     "micro_batch_size": Remedy(
         advice="lower the stage's micro_batch_size (the result stays the same) or task.max_length"
     ),
     "model": Remedy(advice="name it as teacher.base instead, and the teacher is fine-tuned from it"),
-    "precision": Remedy(key="training.precision"),
+    "precision": Remedy(key="compute.precision"),
     "splits": Remedy(key="task.splits"),
     "stop_words": Remedy(key="augment.stop_words"),
     "subset": Remedy(key="task.subset"),
@@ -62,12 +63,20 @@ IN_RECIPES: Mapping[Option, Remedy] = {
 BY_FLAGS: Mapping[Option, Remedy] = {
     "encoding": Remedy(advice="name the right encoding, such as cp1252, with --encoding"),
     "model": Remedy(advice="name one that is, such as the folder teacher/model or prediction/model of a run"),
-    "other_machine": Remedy(advice="--other-machine compares them all the same"),
+    "other_machine": Remedy(advice="--other-machine compares them anyway"),
 }
 
 
+def command_of(typer_command: Any) -> Command:
+    """The settings of one of typer's commands."""
+    return Command(
+        takes_recipe=any(parameter.name == "recipe" for parameter in typer_command.params),
+        flags={flag for parameter in typer_command.params for flag in parameter.opts},
+    )
+
+
 def with_remedy(error: UserError, command: Command) -> str:
-    """The error's problems, a line each, with what the command's user can set about them."""
+    """The problems of the error, one per line, with the remedies that exist in the command."""
     return "\n".join(_explained(problem, command) for problem in error.problems)
 
 

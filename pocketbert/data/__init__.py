@@ -1,1 +1,1 @@
-"""The data that a recipe names."""
+"""The data of a recipe: its task, its corpora and the data of the quickstart."""

@@ -1,4 +1,4 @@
-"""The corpora a recipe names: where they lie, what identifies them, and their texts."""
+"""The corpora of a recipe: their files, their identities and their texts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ HUB = "hub:"
 
 @contextmanager
 def error_context(section: CorpusSection) -> Iterator[None]:
-    """Inside, errors about a corpus begin with the key that names it."""
+    """A context in which errors about a corpus start with the recipe key of the corpus."""
     try:
         yield
     except UserError as error:
@@ -25,7 +25,7 @@ def error_context(section: CorpusSection) -> Iterator[None]:
 
 
 def corpus_path(name: str) -> Path:
-    """The file or folder of a corpus entry."""
+    """The file or folder of an entry in the corpus list. Raises UserError if there is none."""
     path = quickstart_data.fetch(name) if name.startswith(quickstart_data.PREFIX) else Path(name).expanduser()
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
@@ -33,7 +33,7 @@ def corpus_path(name: str) -> Path:
 
 
 def identities(section: CorpusSection, task: Task) -> list[str]:
-    """What each entry is known by: sha256 over the content of its files; of a data set of the Hub, its name."""
+    """The identity of each entry, for fingerprints: sha256 of its files, or the name of a Hub data set."""
     with error_context(section):
         return [task.fingerprint() if name == "task" else _identity(name) for name in section.corpus]
 
@@ -46,7 +46,7 @@ def _identity(name: str) -> str:
 
 
 def texts_of(section: CorpusSection, task: Task) -> Iterator[str]:
-    """The texts of all entries, one after another, `max_texts` at most; `task` stands for the task's train texts."""
+    """The texts of all entries in order, up to `max_texts`. The entry `task` means the train texts of the task."""
     return islice(chain.from_iterable(_texts(name, section, task) for name in section.corpus), section.max_texts)
 
 

@@ -1,11 +1,11 @@
-"""The task that a recipe describes, read from its data."""
+"""The task of a recipe, read from its data."""
 
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from bench.results.phrases import words_for
+from bench.results.phrases import phrases_for
 from compress.data.tasks import Task, align_labels, load_task
 from compress.models import sources
 from pocketbert.data import quickstart_data
@@ -13,7 +13,7 @@ from pocketbert.recipe.sections import Recipe
 
 
 def load_recipe_task(recipe: Recipe, console: Console) -> Task:
-    """The recipe's task, its labels in the order of the fine-tuned teacher's where there is one."""
+    """The task of the recipe. If there is a fine-tuned teacher, the labels are in its order."""
     section = recipe.task
     data: str | Path = section.data
     if section.data.startswith(quickstart_data.PREFIX):
@@ -33,7 +33,7 @@ def load_recipe_task(recipe: Recipe, console: Console) -> Task:
         seed=recipe.seed,
     )
     rows = f"{len(task.train)} train, {len(task.dev)} dev, {len(task.test)} test rows"
-    console.print(f"[bold]{recipe.name}[/bold]: {escape(words_for(task.type).outputs(task.labels))}, {rows}")
+    console.print(f"[bold]{recipe.name}[/bold]: {escape(phrases_for(task.type).outputs(task.labels))}, {rows}")
     for remark in remarks_on(recipe, task):
         console.print(f"  [dim]{escape(remark)}[/dim]")
     if recipe.teacher.model is not None:
@@ -42,10 +42,10 @@ def load_recipe_task(recipe: Recipe, console: Console) -> Task:
 
 
 def remarks_on(recipe: Recipe, task: Task) -> list[str]:
-    """What the user should know about the data, and of keys that this recipe makes no use of."""
+    """Remarks for the user: about the data, and about keys of the recipe without effect."""
     remarks = list(task.remarks)
     if recipe.teacher.base is None:
-        remarks.append("no teacher.base was named: the fine-tuned teacher serves as base as well")
+        remarks.append("there is no teacher.base, so the fine-tuned teacher also serves as base")
     if recipe.teacher.model is not None and "fine_tune" in recipe.teacher.model_fields_set:
-        remarks.append("teacher.model is fine-tuned already: teacher.fine_tune is not used")
+        remarks.append("teacher.model is already fine-tuned, so teacher.fine_tune has no effect")
     return remarks

@@ -1,1 +1,1 @@
-"""The run: its plan, the flow, the estimate and the results document."""
+"""A run: its plan, its flow, its forecast and its results document."""

@@ -1,4 +1,4 @@
-"""results.json of a run: everything that the report shows, and the reports made from it."""
+"""results.json of a run, and the reports that are rendered from it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,20 +16,20 @@ REPORTS = ("report.html", "report.md")
 
 
 def write_reports(context: StageContext, plan: Sequence[StagePlan], verdict: GateResult) -> Results:
-    """Write results.json and the reports into the run's folder, unless they are there and say the same."""
+    """Write results.json and the reports into the run folder, unless it holds them with the same results."""
     results = results_of(context, plan, verdict)
     folder = context.folder
-    if all((folder / name).is_file() for name in REPORTS) and _written_before(folder) == results:
+    if all((folder / name).is_file() for name in REPORTS) and _earlier_results(folder) == results:
         return results
     from bench.report import render
 
     render.write_reports(results, folder)
-    write_results(results, folder)  # last: its presence says that the reports are of these figures
+    write_results(results, folder)  # last, because its presence means that the reports have these figures
     return results
 
 
 def results_of(context: StageContext, plan: Sequence[StagePlan], verdict: GateResult) -> Results:
-    """The document, from what the stages reported and the gate decided."""
+    """The document, from the results of the stages and the verdict of the gate."""
     recipe, task = context.recipe, context.task
     records = {stage.name: context.records[stage.name] for stage in plan}
     stages = StageResults.of_json({name: record.result for name, record in records.items()}, verdict.export)
@@ -44,7 +44,7 @@ def results_of(context: StageContext, plan: Sequence[StagePlan], verdict: GateRe
             selected_on_test=task.selected_on_test,
             split_names={str(split): name for split, name in recipe.task.splits.items()},
             num_rows=SplitSizes(train=len(task.train), dev=len(task.dev), test=len(task.test)),
-            most_common_label=context.kind.most_common_share(task.test.labels),
+            most_common_label=context.task_type.most_common_share(task.test.labels),
             takes_pairs=task.train.pairs is not None,
             student=recipe.student.shape,
             remarks=remarks_on(recipe, task),
@@ -52,16 +52,16 @@ def results_of(context: StageContext, plan: Sequence[StagePlan], verdict: GateRe
         ),
         reproduce=Reproduce(
             command=f"pocketbert run {recipe.name}.yaml",
-            words=f"With PocketBERT {__version__} and the packages named below, the recipe saved as "
+            words=f"Use PocketBERT {__version__} with the package versions below, the recipe saved as "
             f"{recipe.name}.yaml, and the same data (sha256 {task.fingerprint()[:12]} over all rows). The seed is "
-            f"{recipe.seed}: on the same kind of processor the weights come out the same.",
+            f"{recipe.seed}. On the same type of processor, the weights are identical.",
             recipe=to_yaml(recipe),
         ),
     )
 
 
-def _written_before(folder: Path) -> Results | None:
-    """What lies there; None where it cannot be read, and is to be written anew."""
+def _earlier_results(folder: Path) -> Results | None:
+    """The results in the folder; None if there are none that can be read."""
     try:
         return read_results(folder)
     except UserError:

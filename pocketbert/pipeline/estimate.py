@@ -1,4 +1,4 @@
-"""`pocketbert check`: what a run would do, how large everything is, and how long it takes by a few real steps."""
+"""`pocketbert check`: the plan of a run, its sizes, and its duration, estimated from a few real steps."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -33,19 +33,19 @@ from pocketbert.stages.training import objective_of, schedule_of
 from pocketbert.store.run_folder import recorded_seconds, state_of
 
 SAMPLED_TEXTS = 500
-MOST_TEXTS_READ = 500_000  # of a corpus; of a larger one the estimate is too low
-FIRST_STEPS, TIMED_STEPS = 2, 6  # the first are slower: they allocate
+MAX_CORPUS_TEXTS = 500_000  # to count; the estimate is too low for a larger corpus
+FIRST_STEPS, TIMED_STEPS = 2, 6  # the first steps are slower, because they allocate memory
 TO_DO = ("to do", "begun")
 QUIET = Console(quiet=True)
 
 
 def _unscored(_: PreTrainedModel) -> float:
-    """No score: only the steps are timed."""
+    """An evaluation that costs nothing: only the steps are timed."""
     return 0.0
 
 
 def forecast(recipe: Recipe, task: Task, folder: Path, on_stage: Callable[[str], None]) -> RunForecast:
-    """Resolve the plan. The training stages that are still to do take a few real steps each; `on_stage` names them."""
+    """Resolve the plan, and time a few steps of each training stage to do. `on_stage` gets the name of each."""
     name = recipe.teacher.model or recipe.teacher.base or ""
     if recipe.teacher.model is not None:
         teacher = loading.load_classifier(name)
@@ -55,16 +55,16 @@ def forecast(recipe: Recipe, task: Task, folder: Path, on_stage: Callable[[str],
         recipe.student.shape, teacher, task.labels, task_type=task.type, architecture=recipe.student.architecture
     )
     tokens, num_letters = _token_counts(task, name)
-    trainings = _trainings(recipe, task, teacher, student, letters_a_token=num_letters / tokens.sum())
+    trainings = _trainings(recipe, task, teacher, student, letters_per_token=num_letters / tokens.sum())
     stages = []
     for stage in plan_of(recipe, task):
         state = state_of(stage, folder)
         seconds: float | None = 0.0
-        trained = trainings.get(stage.name)
+        training = trainings.get(stage.name)
         if state in TO_DO:
             on_stage(stage.name)
-            seconds = recorded_seconds(folder, stage.name) if trained is None else trained.seconds()
-        num_steps = None if trained is None else trained.num_steps
+            seconds = recorded_seconds(folder, stage.name) if training is None else training.seconds()
+        num_steps = None if training is None else training.num_steps
         stages.append(StageForecast(name=stage.name, state=state, num_steps=num_steps, estimated_s=seconds))
     return RunForecast(
         name=recipe.name,
@@ -90,10 +90,10 @@ def forecast(recipe: Recipe, task: Task, folder: Path, on_stage: Callable[[str],
 
 @dataclass(frozen=True, kw_only=True)
 class _Training:
-    """A training stage: a sample of its rows, and how it trains on them.
+    """A training stage to time on a sample of its rows.
 
-    `sections`: its schedule, or one for each point of a search. `num_rows`: of an epoch. `passes`: models that score
-    rows without training, a sample of those rows, and how many there are in all.
+    `sections`: its schedule, or one for each point of a grid search. `num_rows`: rows per epoch. `train`: trains on the
+    sample. `passes`: the passes of a model over rows without training, as (model, sample of the rows, number of rows).
     """
 
     sections: Sequence[StageSection]
@@ -103,72 +103,72 @@ class _Training:
 
     @property
     def num_steps(self) -> int:
-        """Optimiser steps, over all points of a search."""
+        """Optimiser steps, over all points of a grid search."""
         return sum(schedule_of(section).num_steps(self.num_rows) for section in self.sections)
 
     def seconds(self) -> float:
-        """Its steps times what a step takes here, and its rows to score times what a row takes."""
-        steps = sum(self._seconds_a_step(each) * schedule_of(each).num_steps(self.num_rows) for each in self.sections)
-        return steps + sum(_seconds_a_row(model, sample) * num_rows for model, sample, num_rows in self.passes)
+        """The estimated time of all steps and all passes."""
+        steps = sum(self._step_seconds(each) * schedule_of(each).num_steps(self.num_rows) for each in self.sections)
+        return steps + sum(_row_seconds(model, sample) * num_rows for model, sample, num_rows in self.passes)
 
-    def _seconds_a_step(self, section: StageSection) -> float:
-        """From the difference between a few steps and fewer: what comes before the first step cancels."""
+    def _step_seconds(self, section: StageSection) -> float:
+        """The time of a step, from two trainings of different length, which cancels the time before the first step."""
         elapsed = []
         with TemporaryDirectory() as folder:
             for steps in (FIRST_STEPS, FIRST_STEPS + TIMED_STEPS):
                 schedule = replace(schedule_of(section), epochs=steps, max_steps=steps)
-                setting = TrainContext(title="timing", seed=0, checkpoints=Path(folder) / str(steps), console=QUIET)
+                context = TrainContext(title="timing", seed=0, checkpoints=Path(folder) / str(steps), console=QUIET)
                 started = time.perf_counter()
-                self.train(schedule, setting)
+                self.train(schedule, context)
                 elapsed.append(time.perf_counter() - started)
         return max(0.0, elapsed[1] - elapsed[0]) / TIMED_STEPS
 
 
-def _seconds_a_row(model: PreTrainedModel, sample: TokenDataset) -> float:
+def _row_seconds(model: PreTrainedModel, sample: TokenDataset) -> float:
     started = time.perf_counter()
     predict_logits(model, sample)
     return (time.perf_counter() - started) / len(sample.lengths)
 
 
 def _trainings(
-    recipe: Recipe, task: Task, teacher: PreTrainedModel, student: PreTrainedModel, *, letters_a_token: float
+    recipe: Recipe, task: Task, teacher: PreTrainedModel, student: PreTrainedModel, *, letters_per_token: float
 ) -> dict[StageName, _Training]:
-    """The recipe's training stages, on models of its shapes: weights do not change how long a step takes."""
+    """The training stages of the recipe, on models of its shapes: weights do not affect the time of a step."""
     tokenizer = loading.load_tokenizer(recipe.teacher.model or recipe.teacher.base or "")
     order = np.random.default_rng(recipe.seed).permutation(len(task.train))[:SAMPLED_TEXTS]
     rows = encode_split(task.train.take(np.sort(order)), tokenizer, max_length=task.max_length)
     texts = rows.without_column("labels")
-    num_augmented = 0 if recipe.augment is None else recipe.augment.variants * (1 if task.train.pairs is None else 2)
-    num_rows = len(task.train) * (1 + num_augmented)
+    copies_per_text = 0 if recipe.augment is None else recipe.augment.copies_per_text
+    num_rows = len(task.train) * (1 + copies_per_text * (1 if task.train.pairs is None else 2))
     learner = steps.StudentWithProjections(
         student=student, projections=Projections(student.config.hidden_size, teacher.config.hidden_size)
     )
     held_out = len(task.dev) + len(task.test)
-    precision = recipe.training.precision
+    precision = recipe.compute.precision
 
-    def setting_for(setting: TrainContext) -> TrainContext:
-        return replace(setting, precision=precision)
+    def in_precision(context: TrainContext) -> TrainContext:
+        return replace(context, precision=precision)
 
     def layers(section: LayerWiseSection, data: TokenDataset) -> Callable[[Schedule, TrainContext], object]:
-        return lambda schedule, setting: steps.distill_layers(
+        return lambda schedule, context: steps.distill_layers(
             learner,
             teacher,
             data,
             objective_of(section),
             schedule,
-            setting_for(setting),
+            in_precision(context),
             layer_map=recipe.distill.layer_map,
         )
 
-    def logits(schedule: Schedule, setting: TrainContext) -> object:
+    def logits(schedule: Schedule, context: TrainContext) -> object:
         values = np.zeros((len(texts.lengths), len(task.labels)), dtype=np.float32)
         objective = Objective(prediction=1.0, task_type=task.type)
         return steps.distill_logits(
-            student, values, texts, objective, schedule, setting_for(setting), _unscored, epoch_rows=num_rows
+            student, values, texts, objective, schedule, in_precision(context), _unscored, epoch_rows=num_rows
         )
 
-    def labels(schedule: Schedule, setting: TrainContext) -> object:
-        return steps.fine_tune(teacher, rows, schedule, setting_for(setting), _unscored, task_type=task.type)
+    def labels(schedule: Schedule, context: TrainContext) -> object:
+        return steps.fine_tune(teacher, rows, schedule, in_precision(context), _unscored, task_type=task.type)
 
     intermediate, prediction = recipe.distill.intermediate, recipe.distill.prediction
     dev_passes = sum(section.epochs for section in prediction.points) * len(task.dev)
@@ -194,19 +194,19 @@ def _trainings(
     }
     if recipe.distill.general is not None:
         general = recipe.distill.general
-        blocks, num_blocks = _blocks(general, task, tokenizer, letters_a_token)
+        blocks, num_blocks = _blocks(general, task, tokenizer, letters_per_token)
         trainings |= {"general": _Training(sections=[general], num_rows=num_blocks, train=layers(general, blocks))}
     if recipe.augment is not None and recipe.augment.masked_lm.train_head is not None:
         section, name = recipe.augment.masked_lm.train_head, masked_lm_of(recipe)
-        words = loading.load_tokenizer(name)
-        blocks, num_blocks = _blocks(section, task, words, letters_a_token)
+        mlm_tokenizer = loading.load_tokenizer(name)
+        blocks, num_blocks = _blocks(section, task, mlm_tokenizer, letters_per_token)
         model = loading.load_masked_lm(name, new_head=True)
-        few = blocks.take(np.arange(min(8, len(blocks.lengths))))
+        mlm_held_out = blocks.take(np.arange(min(8, len(blocks.lengths))))
         trainings["masked_lm"] = _Training(
             sections=[section],
             num_rows=num_blocks,
-            train=lambda schedule, setting: train_head(
-                model, words, blocks, few, schedule, setting_for(setting), frozen=section.frozen
+            train=lambda schedule, context: train_head(
+                model, mlm_tokenizer, blocks, mlm_held_out, schedule, in_precision(context), frozen=section.frozen
             ),
         )
     return trainings
@@ -216,16 +216,16 @@ def _blocks(
     section: GeneralSection | TrainHeadSection,
     task: Task,
     tokenizer: PreTrainedTokenizerBase,
-    letters_a_token: float,
+    letters_per_token: float,
 ) -> tuple[TokenDataset, int]:
-    """Token blocks of the first texts of a corpus, and about how many the whole makes: long texts make several."""
+    """Token blocks of the first texts of a corpus, and an estimate of the number of blocks of the whole corpus."""
     with error_context(section):
-        lengths = [len(text) for text in islice(texts_of(section, task), MOST_TEXTS_READ)]
+        lengths = [len(text) for text in islice(texts_of(section, task), MAX_CORPUS_TEXTS)]
         ids = split_into_blocks(
             list(islice(texts_of(section, task), SAMPLED_TEXTS)), tokenizer, max_length=section.max_length
         )
     rows = Dataset.from_dict({"input_ids": ids})
-    num_blocks = sum(1 + int(length / (section.max_length * letters_a_token)) for length in lengths)
+    num_blocks = sum(1 + int(length / (section.max_length * letters_per_token)) for length in lengths)
     return token_dataset(rows, np.array([len(each) for each in ids]), tokenizer), num_blocks
 
 
@@ -252,7 +252,7 @@ def _summary(name: str, model: PreTrainedModel) -> ModelSummary:
 
 
 def _token_counts(task: Task, name: str) -> tuple[np.ndarray, int]:
-    """Tokens of some train rows, before they are cut, and their letters in all."""
+    """The token counts of a sample of train rows, before truncation, and the total number of their letters."""
     tokenizer = loading.load_tokenizer(name)
     texts = task.train.texts[:SAMPLED_TEXTS]
     pairs = task.train.pairs and task.train.pairs[:SAMPLED_TEXTS]

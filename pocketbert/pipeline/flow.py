@@ -1,6 +1,6 @@
 """The flow: recipe -> teacher -> general -> augment -> intermediate -> prediction -> export -> bench -> gate -> report.
 
-`plan` states what each stage depends on; `stages` holds one file per stage, imported only when that stage must run.
+`plan` states the inputs of each stage. `stages` holds one file per stage, which is imported only if the stage must run.
 """
 
 import os
@@ -35,15 +35,16 @@ from pocketbert.store.manifest import StagePlan, StageRecord
 from pocketbert.store.run_folder import PARTIAL, Run, cache_folder
 from pocketbert.store.workspace import Workspace
 
-DISK_IS_FULL_BELOW_BYTES = 2**26
-ALONE: tuple[StageName, ...] = ("export", "bench")  # what one process does after the others have left
+MIN_FREE_BYTES = 2**26  # below it, the disk counts as full
+SINGLE_PROCESS: tuple[StageName, ...] = ("export", "bench")  # stages of the main process, after the others have ended
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """How a run ended. `results`: the content of results.json; None where it stopped before its last stage.
+    """The outcome of a run.
 
-    `not_shipped`: variants that had to pass the gate and did not; empty when all is well.
+    `results`: the content of results.json; None if the run stopped before its last stage. `num_built`: the number of
+    stages that were not skipped. `not_shipped`: required variants that failed the gate, with the reasons.
     """
 
     folder: Path
@@ -53,9 +54,9 @@ class RunResult:
 
 
 def prepare(recipe: Recipe, console: Console) -> Task:
-    """Check the models against one another and the recipe, and read the data. Raises UserError.
+    """Check the recipe against its models, and read the data. Raises UserError.
 
-    Of several processes the main one goes first: the others then find what it downloaded.
+    With several processes, the main one goes first, so that the others can use its downloads.
     """
     with distributed.main_first():
         preflight.check_models(recipe)
@@ -65,22 +66,22 @@ def prepare(recipe: Recipe, console: Console) -> Task:
 def run_recipe(
     recipe: Recipe, task: Task, folder: Path, console: Console, *, until: str | None = None
 ) -> RunResult | None:
-    """Bring a run folder to the state that the recipe describes: do what is missing, leave the rest.
+    """Do the stages of a recipe that the run folder lacks, then the gate and the report.
 
-    `task`: as `prepare` gives it. `until`: the last stage to do; the gate and the report are then left out. Several
-    processes train together; then all but the main one are done, and get None.
+    `task`: from `prepare`. `until`: stop after this stage, without gate and report. Several processes train together;
+    then all but the main one end, and get None.
     """
     plan = _stages_until(plan_of(recipe, task), until)
     with _open_run(recipe, folder, console) as run:
         context = StageContext(recipe, task, run.folder, run.records, console)
         for stage in plan:
-            if stage.name not in ALONE:
-                do(stage, run, context)
+            if stage.name not in SINGLE_PROCESS:
+                do_stage(stage, run, context)
         if not distributed.leave():
             return None
         for stage in plan:
-            if stage.name in ALONE:
-                do(stage, run, context)
+            if stage.name in SINGLE_PROCESS:
+                do_stage(stage, run, context)
         if until is not None:
             return RunResult(folder=folder, results=None, num_built=run.num_built, not_shipped=[])
         verdict = apply_gate(
@@ -91,38 +92,39 @@ def run_recipe(
 
 
 def make_general(recipe: Recipe, task: Task, folder: Path, console: Console) -> Path | None:
-    """Make the recipe's general student alone, or take it from the cache; returns the folder of its model.
+    """Make only the general student of a recipe, or take it from the cache. Returns the folder of the model.
 
-    Of several processes all but the main one get None.
+    With several processes, all but the main one get None.
     """
-    return _make(recipe, task, general_plan(recipe, task), folder / "general" / "model", folder, console)
+    is_main = _do_stages(general_plan(recipe, task), recipe, task, folder, console)
+    return folder / "general" / "model" if is_main else None
 
 
-def make_variants(recipe: Recipe, task: Task, folder: Path, console: Console) -> Path | None:
-    """Make the recipe's augmented data alone, or take them from the cache; returns their folder.
+def make_augmented_data(recipe: Recipe, task: Task, folder: Path, console: Console) -> Path | None:
+    """Make only the augmented data of a recipe, or take them from the cache. Returns their folder.
 
-    Of several processes all but the main one get None.
+    With several processes, all but the main one get None.
     """
-    return _make(recipe, task, augmentation_plan(recipe, task), folder / "augment", folder, console)
+    is_main = _do_stages(augmentation_plan(recipe, task), recipe, task, folder, console)
+    return folder / "augment" if is_main else None
 
 
-def _make(
-    recipe: Recipe, task: Task, plan: Sequence[StagePlan], made: Path, folder: Path, console: Console
-) -> Path | None:
+def _do_stages(plan: Sequence[StagePlan], recipe: Recipe, task: Task, folder: Path, console: Console) -> bool:
+    """Do these stages. Returns whether this is the main process; the others have then ended their work."""
     with _open_run(recipe, folder, console) as run:
         context = StageContext(recipe, task, run.folder, run.records, console)
         for stage in plan:
-            do(stage, run, context)
-        return made if distributed.leave() else None
+            do_stage(stage, run, context)
+        return distributed.leave()
 
 
-def do(stage: StagePlan, run: Run, context: StageContext) -> StageRecord:
-    """Do a stage of the plan, unless it was done before."""
+def do_stage(stage: StagePlan, run: Run, context: StageContext) -> StageRecord:
+    """Do a stage of the plan, unless it is already done."""
     return run.stage(stage, partial(_build, stage.name, context))
 
 
 def _build(name: StageName, context: StageContext, workspace: Workspace) -> object:
-    """The stage's own function; its module is imported only now."""
+    """Call the function of the stage, after importing its module."""
     match name:
         case "teacher":
             from pocketbert.stages.teacher import make_teacher
@@ -160,7 +162,7 @@ def _build(name: StageName, context: StageContext, workspace: Workspace) -> obje
 
 
 def _stages_until(plan: Sequence[StagePlan], until: str | None) -> Sequence[StagePlan]:
-    """The plan up to and including a stage. Raises UserError where the recipe does not have that stage."""
+    """The plan up to and including a stage. Raises UserError if the recipe does not have that stage."""
     names = [stage.name for stage in plan]
     if until is None:
         return plan
@@ -177,22 +179,22 @@ def _open_run(recipe: Recipe, folder: Path, console: Console) -> Iterator[Run]:
                 write_text(folder / "recipe.yaml", to_yaml(recipe))
             yield run
         except OSError as error:
-            if error.filename is None:  # a write that fails does not say where
+            if error.filename is None:  # a failed write does not name its file
                 error.filename = str(folder)
             raise
         except UserError:
             raise
         except Exception as error:
-            # torch and safetensors report a full disk in errors of their own
-            for place in (folder, cache_folder()):
-                full = place.exists() and shutil.disk_usage(place).free < DISK_IS_FULL_BELOW_BYTES
-                if full or os.strerror(ENOSPC) in str(error):
-                    raise OSError(ENOSPC, os.strerror(ENOSPC), str(place)) from error
+            # torch and safetensors report a full disk with their own exceptions
+            for path in (folder, cache_folder()):
+                is_full = path.exists() and shutil.disk_usage(path).free < MIN_FREE_BYTES
+                if is_full or os.strerror(ENOSPC) in str(error):
+                    raise OSError(ENOSPC, os.strerror(ENOSPC), str(path)) from error
             raise
 
 
 def _announcer(folder: Path, console: Console) -> Callable[[str], None]:
-    """Prints on the console, and appends to the run's log.txt with the time."""
+    """A function that prints a message on the console, and appends it to log.txt with the time."""
 
     def announce(message: str) -> None:
         console.print(message)

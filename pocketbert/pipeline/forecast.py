@@ -1,4 +1,4 @@
-"""What `pocketbert check` reports, as typed records; loads no torch."""
+"""The report of `pocketbert check`, as typed records. Loads no torch."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from pocketbert.pipeline.plan import StageName
 
 @dataclass(frozen=True, kw_only=True)
 class TokenLengths:
-    """Tokens of some train rows, special ones included, before they are cut at `max_length`."""
+    """Token counts of a sample of train rows, special tokens included, before truncation to `max_length`."""
 
     median: float
     longest: int
@@ -20,7 +20,7 @@ class TokenLengths:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSummary:
-    """A model's dimensions. `name`: where its weights come from."""
+    """The size of a model. `name`: the source of its weights."""
 
     name: str
     architecture: str
@@ -32,10 +32,10 @@ class ModelSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class StageForecast:
-    """A stage that a run would do or skip.
+    """A stage of the run, with its state and its estimated time.
 
-    `num_steps`: optimiser steps; None where it trains nothing. `estimated_s`: 0 where it is done; None where it trains
-    nothing and no run in this folder has timed it yet.
+    `num_steps`: optimiser steps; None if the stage does not train. `estimated_s`: 0 if the stage is done; None if it
+    does not train and no run in this folder has timed it.
     """
 
     name: StageName
@@ -46,7 +46,7 @@ class StageForecast:
 
 @dataclass(frozen=True, kw_only=True)
 class RunForecast:
-    """The resolved plan of a recipe. `answers`: in words, what the model will answer."""
+    """The resolved plan of a recipe."""
 
     name: str
     folder: str

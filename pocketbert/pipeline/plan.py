@@ -1,4 +1,4 @@
-"""What a run will do: its stages in order, and what the result of each depends on."""
+"""The plan of a run: its stages in order, and the inputs of each, which its fingerprint covers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ StageName = Literal["teacher", "general", "masked_lm", "augment", "intermediate"
 Plan = list[StagePlan[StageName]]
 Inputs = dict[str, JsonValue]
 
-# Raise a stage's version where its earlier results must not serve any more, though neither options nor code say so.
+# Raise the version of a stage if its earlier results are invalid, although neither its options nor its code changed.
 STAGE_VERSIONS: dict[StageName, int] = {
     "teacher": 1,
     "general": 1,
@@ -37,7 +37,7 @@ STAGE_VERSIONS: dict[StageName, int] = {
     "bench": 1,
 }
 ROOT = Path(compress.__file__).resolve().parent.parent
-LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scikit-learn")  # of every stage
+LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scikit-learn")  # that affect every stage
 MORE_LIBRARIES: dict[StageName, tuple[str, ...]] = {
     "augment": ("gensim", "regex"),
     "export": ("onnx", "onnxruntime", "onnxruntime-gpu"),
@@ -75,7 +75,7 @@ def _teacher(recipe: Recipe, depends: "_Dependencies") -> StagePlan[StageName]:
 
 
 def general_plan(recipe: Recipe, task: Task) -> Plan:
-    """The stages that make the general student alone. Raises UserError where the recipe has no general stage."""
+    """The plan of the general student only. Raises UserError if the recipe has no general stage or no base."""
     if recipe.distill.general is None:
         raise UserError(f"{recipe.name}: distill.general is missing; name a corpus there to make a general student")
     if recipe.teacher.base is None:
@@ -87,29 +87,30 @@ def general_plan(recipe: Recipe, task: Task) -> Plan:
 
 
 def _general(recipe: Recipe, depends: "_Dependencies", teacher: StagePlan[StageName]) -> StagePlan[StageName]:
-    # when the fine-tuned teacher serves as base too, its place in the flow matters
+    # without a base, the fine-tuned teacher serves as base
     after = [] if recipe.teacher.base else [teacher]
     return _stage("general", depends.general(), after=after, shared=True)
 
 
 def augmentation_plan(recipe: Recipe, task: Task) -> Plan:
-    """The stages up to the augmented data. Raises UserError where the recipe has no augmentation."""
+    """The plan of the augmented data only. Raises UserError if the recipe has no augmentation."""
     augmentation_of(recipe)
     depends = _Dependencies(recipe, task)
     teacher = _teacher(recipe, depends)
-    return [*_asked_to_filter(recipe, teacher), *_augmentation(recipe, depends, teacher)]
+    return [*_filter_stages(recipe, teacher), *_augmentation(recipe, depends, teacher)]
 
 
 def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: StagePlan[StageName]) -> Plan:
     if recipe.augment is None:
         return []
-    trained = recipe.augment.masked_lm.train_head is not None
-    heads = [_stage("masked_lm", depends.masked_lm(), shared=True)] if trained else []
-    before = [*_asked_to_filter(recipe, teacher), *heads]
-    return [*heads, _stage("augment", depends.augment(), after=before, shared=True)]
+    trains_head = recipe.augment.masked_lm.train_head is not None
+    head_stages = [_stage("masked_lm", depends.masked_lm(), shared=True)] if trains_head else []
+    after = [*_filter_stages(recipe, teacher), *head_stages]
+    return [*head_stages, _stage("augment", depends.augment(), after=after, shared=True)]
 
 
-def _asked_to_filter(recipe: Recipe, teacher: StagePlan[StageName]) -> Plan:
+def _filter_stages(recipe: Recipe, teacher: StagePlan[StageName]) -> Plan:
+    """The teacher, if it filters the augmented texts."""
     return [teacher] if recipe.augment is not None and recipe.augment.drop_flips_above is not None else []
 
 
@@ -121,9 +122,9 @@ def _stage(
     shared: bool = False,
     computes: bool = True,
 ) -> StagePlan[StageName]:
-    """A stage with all that its result depends on: its options, and what computes it.
+    """A stage with all inputs of its result: options, libraries, code and number of threads.
 
-    `computes`: whether the order of additions, and so the number of threads, reaches the files that it leaves.
+    `computes`: whether the number of threads changes the stage's files, through the order of additions.
     """
     libraries = (*LIBRARIES, *MORE_LIBRARIES.get(name, ()))
     code_files = (*SHARED_CODE, *MORE_CODE.get(name, ()), f"pocketbert/stages/{name}.py")
@@ -146,7 +147,7 @@ def _version(package: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Dependencies:
-    """The options that each stage's result depends on, as plain values."""
+    """The options of each stage that change its result, as plain values."""
 
     recipe: Recipe
     task: Task
@@ -169,15 +170,15 @@ class _Dependencies:
         }
 
     def _training(self, section: StageSection, *left_out: str) -> Inputs:
-        """A training stage's options but for those that change how it computes, and not what."""
+        """The options of a training stage, without those that do not change its result."""
         options = section.model_dump(exclude={"micro_batch_size", "checkpoint_steps", *left_out})
         return {**options, "precision": self.precision}
 
     @property
     def precision(self) -> str:
-        """What `auto` means here, where that is known without torch: a machine without bf16 trains other weights."""
-        wanted = self.recipe.training.precision
-        return (machine.auto_precision() or wanted) if wanted == "auto" else wanted
+        """The precision, with `auto` resolved if that is possible without torch: it changes the weights."""
+        precision = self.recipe.compute.precision
+        return (machine.auto_precision() or precision) if precision == "auto" else precision
 
     def teacher(self) -> Inputs:
         teacher = self.recipe.teacher
@@ -212,25 +213,25 @@ class _Dependencies:
     def augment(self) -> Inputs:
         section = self.recipe.augment
         assert section is not None
-        trained = section.masked_lm.train_head is not None
+        trains_head = section.masked_lm.train_head is not None
         stop_words = Path(section.stop_words).expanduser()
         return {
             "train": self.task.train_fingerprint(),
             "seed": self.recipe.seed,
             "tokenizer": sources.tokenizer_identity(self.recipe.teacher.model or self.recipe.teacher.base or ""),
             **section.model_dump(exclude={"masked_lm", "vectors", "stop_words"}),
-            "masked_lm": None if trained else sources.identity(masked_lm_of(self.recipe)),
+            "masked_lm": None if trains_head else sources.identity(masked_lm_of(self.recipe)),
             "vectors": section.vectors and sources.file_identity(section.vectors, key="augment.vectors"),
             "stop_words": sha256(stop_words) if stop_words.is_file() else section.stop_words,
-            # candidates are in fp32 by default; only the filter by the teacher's labels takes what the machine has
-            "precision": self.recipe.training.precision if section.drop_flips_above is None else self.precision,
+            # `auto` means fp32 for the candidates; only the teacher, as a filter, uses the precision of the machine
+            "precision": self.recipe.compute.precision if section.drop_flips_above is None else self.precision,
         }
 
     def intermediate(self) -> Inputs:
         return {**self.data, **self.student, **self._training(self.recipe.distill.intermediate)}
 
     def prediction(self) -> Inputs:
-        vocabulary = self.recipe.student.vocabulary  # its corpus counts through the general stage, which comes before
+        vocabulary = self.recipe.student.vocabulary  # the fingerprint of the general stage covers its corpus
         return {
             **self.data,
             **self._training(self.recipe.distill.prediction),

@@ -1,47 +1,65 @@
-"""The recipe's keys of data augmentation."""
+"""Recipe sections of data augmentation."""
 
 from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
-from pocketbert.recipe.training import CorpusSection, RecipeSection, StageSection
+from pocketbert.recipe.training import CorpusSection, Epochs, LearningRate, RecipeSection, StageSection
 
 
 class TrainHeadSection(CorpusSection, StageSection):
-    """A masked-language-model head, for an encoder that ships without one."""
+    """Training of a masked-language-model head, for a model that ships without one."""
 
     key = "augment.masked_lm.train_head"
-    epochs: PositiveInt = 1
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
-    max_length: Annotated[int, Field(ge=8)] = Field(64, description="Tokens of a block of text")
-    frozen: bool = Field(False, description="Leave the encoder as it is, and train the head alone: faster, weaker")
+    epochs: Epochs = 1
+    learning_rate: LearningRate = 5e-4
+    max_length: Annotated[int, Field(ge=8)] = Field(64, description="Tokens per block, special tokens included")
+    frozen: bool = Field(
+        False, description="Train the head only, and leave the encoder unchanged: faster, but a weaker model"
+    )
 
 
 class MaskedLMSection(RecipeSection):
-    """The masked language model that says what could stand in a word's place."""
+    """The masked language model that proposes replacements."""
 
     model: str | None = Field(
-        None, description="Folder, Hub name or package:NAME/DIR; default: teacher.base, or else teacher.model"
+        None,
+        description="Masked language model: a folder, a Hub name or package:NAME/DIR; default: teacher.base, or "
+        "teacher.model without a base",
     )
     train_head: TrainHeadSection | None = Field(
-        None, description="Train a head for it on running text, where it ships without one"
+        None, description="Train a head on running text, for a model without one; default: use the model's own head"
     )
 
 
 class AugmentSection(RecipeSection):
-    """TinyBERT's data augmentation: variants of the train texts for both stages of task distillation."""
+    """TinyBERT's data augmentation: copies of the train texts with some words replaced."""
 
-    masked_lm: MaskedLMSection = Field(MaskedLMSection(), description="For words that are one piece to it")
+    masked_lm: MaskedLMSection = Field(
+        MaskedLMSection(), description="Masked language model, for words that are one token"
+    )
     vectors: str | None = Field(
         None,
-        description="Word vectors, for words that are several: GloVe or word2vec text (.txt, .vec, .gz, .zip), "
-        "word2vec or fastText .bin, or package:NAME/DIR; without them those words stay",
+        description="Word vectors, for words of several tokens: GloVe or word2vec text (.txt, .vec, .gz, .zip), "
+        "word2vec or fastText .bin, or package:NAME/DIR; default: none, and such words stay as they are",
     )
-    max_vectors: PositiveInt = Field(400_000, description="Words to read of the vectors, the most frequent")
-    variants: PositiveInt = Field(20, description="N: variants of each text (of a pair, of each of its two)")
-    probability: Annotated[float, Field(gt=0, le=1)] = Field(0.4, description="p: of replacing a word in a variant")
-    candidates: Annotated[int, Field(ge=1, le=1000)] = Field(15, description="K: words that one is drawn from")
-    stop_words: str = Field("english", description="Words never replaced: english, none, or a file, one a line")
+    max_vectors: PositiveInt = Field(
+        400_000, description="Largest number of word vectors to read; files list the most frequent words first"
+    )
+    copies_per_text: PositiveInt = Field(
+        20, description="Augmented copies per train text (N_a in the paper); a pair has two texts"
+    )
+    probability: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.4, description="Probability of replacing a word (p_t in the paper)"
+    )
+    candidates: Annotated[int, Field(ge=1, le=1000)] = Field(
+        15, description="Candidates from which a replacement is sampled (K in the paper)"
+    )
+    stop_words: str = Field(
+        "english", description="Words that are never replaced: english, none, or a file with one word per line"
+    )
     drop_flips_above: Annotated[float, Field(ge=0, lt=1)] | None = Field(
-        None, description="Drop variants to which the teacher gives another label with more than this probability"
+        None,
+        description="Drop an augmented text if the teacher gives it another label with more than this probability; "
+        "default: keep all",
     )

@@ -1,10 +1,10 @@
-"""From a YAML file to a Recipe: all mistakes are told at once, each with its key, its line and a suggestion."""
+"""From a YAML file to a `Recipe`. All mistakes are reported at once, each with its key, its line and a suggestion."""
 
 import importlib.resources
 import io
 import re
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from operator import itemgetter
@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from compress.common import distributed
 from compress.common.errors import UserError
 from export.quantisation.variants import VARIANTS
+from pocketbert.recipe.renamed_keys import OLD_NAMES_WORK_IN, KeyPath, new_path, old_names_in, rename_keys
 from pocketbert.recipe.sections import ExportSection, Recipe
 from pocketbert.recipe.smoke import smoke_recipe
 from pocketbert.recipe.training import RecipeSection
 
-KeyPath = tuple[str | int, ...]
 EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -44,38 +47,77 @@ EXPECTED = {
 
 @dataclass(kw_only=True)
 class _Source:
-    """A recipe as written: plain values, and where each of them stands ("line 7", or the --set that gave it)."""
+    """A recipe as written: plain values, and the position of each key ("line 7", or the --set that gave it)."""
 
     name: str
     content: Any
-    places: dict[KeyPath, str] = field(default_factory=dict)
+    positions: dict[KeyPath, str] = field(default_factory=dict)
     mistakes: list[tuple[int, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
-    def tell(self, path: KeyPath, mistake: str) -> None:
-        """Note a mistake at the key's line, or at that of the nearest key above it."""
-        known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.places), None)
-        place = self.places[known] if known else ""
-        line = int(place.removeprefix("line ")) if place.startswith("line ") else 0
-        where = f"{self.name}, {place}" if place else self.name
-        self.mistakes.append((line, f"{where}: {_dotted(path) or 'recipe'}: {mistake}"))
+    def add_mistake(self, path: KeyPath, mistake: str) -> None:
+        """Add a mistake at the position of the key, or of the nearest section above it."""
+        self.mistakes.append((self._line_of(path), f"{self._prefix(path)}: {_dotted(path) or 'recipe'}: {mistake}"))
+
+    def use_new_names(self) -> None:
+        """Replace old names of keys, with a warning for each. An old name next to its new one is a mistake."""
+        names = rename_keys(self.content)
+        for path in sorted(names.renamed, key=self._line_of):
+            new = _dotted(new_path(path))
+            self.warnings.append(
+                f"{self._prefix(path)}: {_dotted(path)} is now {new}; the old name works in {OLD_NAMES_WORK_IN} only"
+            )
+        for path in names.conflicts:
+            new, position = _dotted(new_path(path)), self._position_of(new_path(path))
+            too = f"also given in {position}" if position else "also given"
+            self.add_mistake(path, f"is the old name of {new}, which is {too}; remove the old one")
+        self.content = names.content
+        renamed = {new_path(path): position for path, position in self.positions.items() if new_path(path) != path}
+        kept = {path: position for path, position in self.positions.items() if new_path(path) == path}
+        self.positions = {**renamed, **kept}
+
+    def _position_of(self, path: KeyPath) -> str:
+        known = (path[:end] for end in range(len(path), 0, -1) if path[:end] in self.positions)
+        return self.positions.get(next(known, ()), "")
+
+    def _line_of(self, path: KeyPath) -> int:
+        position = self._position_of(path)
+        return int(position.removeprefix("line ")) if position.startswith("line ") else 0
+
+    def _prefix(self, path: KeyPath) -> str:
+        position = self._position_of(path)
+        return f"{self.name}, {position}" if position else self.name
 
 
 def built_in() -> dict[str, Path]:
-    """Recipes that ship with PocketBERT, by name."""
+    """The recipes that ship with PocketBERT, by name."""
     folder = Path(str(importlib.resources.files("pocketbert.recipe") / "builtin"))
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def summary_of(path: Path) -> str:
-    """The one line that a recipe file says of itself: its first comment."""
+    """The summary of a recipe file: its first comment."""
     return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("#").strip()
 
 
-def load_recipe(name: str, *, changes: Sequence[str] = (), smoke: bool = False) -> Recipe:
-    """Read a recipe file, or a built-in one by its name.
+def print_warning(message: str) -> None:
+    """Print a warning on stderr. Of several processes, only the main one prints."""
+    console = Console(stderr=True, highlight=False, quiet=not distributed.is_main())
+    console.print(f"[yellow]warning:[/yellow] {escape(message)}", soft_wrap=True)
 
-    `changes`: "distill.prediction.epochs=1" and the like, values as in YAML, laid over the file. `smoke`: shrink it to
-    about a minute, as does `smoke: true` in the file. Raises UserError with every mistake, a line each.
+
+def load_recipe(
+    name: str,
+    *,
+    changes: Sequence[str] = (),
+    smoke: bool = False,
+    on_warning: Callable[[str], None] = print_warning,
+) -> Recipe:
+    """Read a recipe file, or the built-in recipe of that name.
+
+    `changes`: overrides such as "distill.prediction.epochs=1", with values as in YAML. `smoke`: shrink the recipe, as
+    does `smoke: true` in the file. `on_warning` gets a line for each key with an old name. Raises UserError with all
+    mistakes, one per line.
     """
     path = Path(name)
     if not path.is_file():
@@ -88,11 +130,13 @@ def load_recipe(name: str, *, changes: Sequence[str] = (), smoke: bool = False) 
     source = _read(path)
     for change in changes:
         _apply_override(source, change)
+    for warning in source.warnings:
+        on_warning(warning)
     try:
         recipe = Recipe.model_validate(source.content)
     except ValidationError as error:
         for entry in error.errors():
-            source.tell(*_in_words(entry))
+            source.add_mistake(*_explain(entry))
     _check_cross_section(source)
     if source.mistakes:
         raise UserError("\n".join(mistake for _, mistake in sorted(source.mistakes, key=itemgetter(0))))
@@ -100,7 +144,7 @@ def load_recipe(name: str, *, changes: Sequence[str] = (), smoke: bool = False) 
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The recipe as a file, with every default filled in."""
+    """The recipe as a file, with all defaults."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
@@ -113,8 +157,8 @@ def to_yaml(recipe: Recipe) -> str:
 
 
 def _read(path: Path) -> _Source:
-    yaml = YAML(typ="safe", pure=True)  # libyaml, where it is installed, would read YAML 1.1: `no` as false
-    yaml.allow_duplicate_keys = True  # told below, all of them
+    yaml = YAML(typ="safe", pure=True)  # libyaml, if installed, would read YAML 1.1: `no` as false
+    yaml.allow_duplicate_keys = True  # `_locate` reports all of them
     try:
         text = path.read_text(encoding="utf-8-sig")
         root = yaml.compose(text)
@@ -129,106 +173,116 @@ def _read(path: Path) -> _Source:
         got = "nothing" if source.content is None else f"a {type(source.content).__name__}"
         raise UserError(f"{path}: got {got}, expected keys and values; `pocketbert new` writes a recipe to start from")
     _locate(root, (), source, set())
+    source.use_new_names()
     return source
 
 
 def _locate(node: Node, path: KeyPath, source: _Source, seen: set[int]) -> None:
-    """Note the line of every key below the node, and the keys that stand twice."""
-    if id(node) in seen:  # an alias: what it repeats stands where it was first written
+    """Add the position of every key below the node, and a mistake for each duplicate key."""
+    if id(node) in seen:  # an alias: its keys have the positions of the anchor
         return
     seen.add(id(node))
     if isinstance(node, MappingNode):
         for key, value in node.value:
             inner, line = (*path, str(key.value)), f"line {key.start_mark.line + 1}"
-            if inner in source.places:
-                source.tell(inner, f"stands twice, again in {line}; remove one of them")
-            source.places[inner] = line
+            if inner in source.positions:
+                source.add_mistake(inner, f"duplicate key, also in {line}; remove one of them")
+            source.positions[inner] = line
             _locate(value, inner, source, seen)
     elif isinstance(node, SequenceNode):
         for index, value in enumerate(node.value):
-            source.places[*path, index] = f"line {value.start_mark.line + 1}"
+            source.positions[*path, index] = f"line {value.start_mark.line + 1}"
             _locate(value, (*path, index), source, seen)
 
 
 def _apply_override(source: _Source, change: str) -> None:
     """Apply one --set."""
     dotted, equals, text = change.partition("=")
-    path = tuple(dotted.strip().split("."))
+    path: KeyPath = tuple(dotted.strip().split("."))
     if not equals or not all(path):
         raise UserError(f"--set {change}: expected KEY=VALUE, such as distill.prediction.epochs=1")
     try:
         value = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"--set {change}: the value is not readable as YAML; put text in quotes") from error
-    section = source.content
+    for key in reversed(path):
+        value = {key: value}
+    override = _Source(name=source.name, content=value, positions={path[:1]: f"--set {change}"})
+    override.use_new_names()
+    source.warnings += override.warnings
+    source.mistakes += override.mistakes
+    path, section, value = new_path(path), source.content, override.content
     for key in path[:-1]:
+        value = value[key]
         if section.get(key) is None:
             section[key] = {}
         if not isinstance(section[key], dict):
-            raise UserError(f"--set {change}: {key} holds no keys, it is {_brief(section[key])}")
+            raise UserError(f"--set {change}: {key} has no keys: it is {_brief(section[key])}")
         section[key] = dict(section[key])  # an alias may repeat it elsewhere
         section = section[key]
-    section[path[-1]] = value
-    source.places = {known: place for known, place in source.places.items() if known[: len(path)] != path}
-    source.places[path] = f"--set {change}"
+    section[path[-1]] = value[path[-1]]
+    source.positions = {known: position for known, position in source.positions.items() if known[: len(path)] != path}
+    source.positions[path] = f"--set {change}"
 
 
 def _check_cross_section(source: _Source) -> None:
-    """Tell where one section contradicts another, whatever else is wrong."""
+    """Add a mistake for each contradiction between two sections, even if there are other mistakes."""
 
     def value(section: str, key: str, default: Any) -> Any:
-        found = source.content.get(section)
-        return found.get(key, default) if isinstance(found, dict) else default
+        keys = source.content.get(section)
+        return keys.get(key, default) if isinstance(keys, dict) else default
 
     built = value("export", "variants", ExportSection().variants)
     for path in (("gate", "require"), ("export", "tolerance")):
         names = value(*path, [])
         for name in names if isinstance(names, list | dict) and isinstance(built, list) else ():
             if name in VARIANTS and name not in built:
-                source.tell(path, f"got {name}, which is not in export.variants; add it there, or leave it out here")
+                mistake = f"got {name}, which is not in export.variants; add it there, or leave it out here"
+                source.add_mistake(path, mistake)
     limit, lengths = value("task", "max_length", 128), value("bench", "fixed_lengths", [])
     for length in lengths if isinstance(lengths, list) and isinstance(limit, int) else ():
         if isinstance(length, int) and length > limit:
-            source.tell(("bench", "fixed_lengths"), f"got {length}; expected at most task.max_length, {limit}")
+            source.add_mistake(("bench", "fixed_lengths"), f"got {length}; expected at most task.max_length, {limit}")
 
 
-def _in_words(entry: Any) -> tuple[KeyPath, str]:
-    """A mistake that pydantic found: the key's path, and what is wrong with it."""
-    path: KeyPath = tuple(part for part in entry["loc"] if part != "[key]")
+def _explain(entry: Any) -> tuple[KeyPath, str]:
+    """An error entry of pydantic as the path of the key and a message."""
+    path: KeyPath = tuple(key for key in entry["loc"] if key != "[key]")
     written, message = entry["input"], entry["msg"]
     got = f"got {_brief(written)}"
     match entry["type"]:
         case "missing":
-            field = _annotation_at(path[:-1]).model_fields[path[-1]]
-            return path, "missing" + (f"; expected: {field.description}" if field.description else "")
+            field = _section_at(path[:-1]).model_fields[path[-1]]
+            return path, f"missing; expected: {field.description}"
         case "extra_forbidden":
             return path, f"unknown key; {_suggestion(path)}"
         case "value_error":
             return path, message.removeprefix("Value error, ")
         case "string_pattern_mismatch":
             return path, f"{got}; expected letters, digits, dots, dashes and underscores"
-        case kind if kind in EXPECTED:
-            expected = EXPECTED[kind].format(**entry.get("ctx", {}))
+        case error_type if error_type in EXPECTED:
+            expected = EXPECTED[error_type].format(**entry.get("ctx", {}))
             near = get_close_matches(str(written), re.findall(r"'([^']+)'", expected), n=1)
             return path, f"{got}; expected {expected}" + (f"; did you mean {near[0]}?" if near else "")
     return path, f"{got}; {message[0].lower()}{message[1:]}"
 
 
 def _suggestion(path: KeyPath) -> str:
-    """What an unknown key may have been meant for: one of its neighbours, or the same key in another section."""
-    key, section = str(path[-1]), _annotation_at(path[:-1])
+    """A known key that resembles an unknown one, in the same section or in another."""
+    key, section = str(path[-1]), _section_at(path[:-1])
     siblings = list(section.model_fields) if section is not None else []
-    if near := get_close_matches(key, siblings, n=1):
-        return f"did you mean {near[0]}?"
+    old_names = old_names_in(path[:-1])
+    if near := get_close_matches(key, [*siblings, *old_names], n=1):
+        return f"did you mean {old_names.get(near[0], near[0])}?"
     if elsewhere := [_dotted(known) for known in _keys(Recipe) if known[-1] == key]:
         return f"it belongs elsewhere: {', '.join(elsewhere)}"
     if near := get_close_matches(key, {known[-1]: None for known in _keys(Recipe)}, n=1):
         return f"did you mean {', '.join(_dotted(known) for known in _keys(Recipe) if known[-1] == near[0])}?"
-    return f"there are {', '.join(siblings)}"
+    return f"expected one of {', '.join(siblings)}"
 
 
-def _annotation_at(path: KeyPath) -> Any:
-    """The section that a path of keys leads to; None where there is none."""
+def _section_at(path: KeyPath) -> Any:
+    """The section class at a path of keys; None if there is none."""
     annotation: Any = Recipe
     for key in path:
         section = _section_in(annotation)
@@ -257,11 +311,11 @@ def _keys(section: type[RecipeSection], path: tuple[str, ...] = ()) -> Iterator[
 
 
 def _brief(value: object) -> str:
-    """What was written, cut where it is long or deep."""
+    """A value as written, shortened if it is long or deep."""
     brief = reprlib.Repr()
     brief.maxlevel, brief.maxstring, brief.maxother = 2, 60, 60
     return brief.repr(value)
 
 
 def _dotted(path: KeyPath) -> str:
-    return ".".join(str(part) for part in path)
+    return ".".join(str(key) for key in path)

@@ -1,4 +1,4 @@
-"""`pocketbert new`: a commented recipe for one's own table, written after looking at it."""
+"""`pocketbert new`: a commented recipe for your own table. The content of the table decides its values."""
 
 import io
 from collections.abc import Sequence
@@ -29,19 +29,20 @@ PAIR_NAMES = (
     ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
     ("text1", "text2"), ("text_a", "text_b"), ("query", "document"),
 )  # fmt: skip
-MOST_CLASSES = 200
-WORTH_STEPS = 1500  # of the intermediate stage, on a table of a few thousand rows
+MAX_CLASSES = 200
+BATCH_SIZE, MIN_EPOCHS, MAX_EPOCHS, INTERMEDIATE_STEPS = 32, 3, 20, 1500  # of the intermediate stage
 TOKENS_PER_WORD = 1.5
-LOOKED_AT = 2000
+SAMPLED_ROWS = 2000
+CLASSES_LISTED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewRecipe:
-    """A recipe as text, and what was seen in the table, a line each."""
+    """A recipe as text. `table_facts`: what the table contains, one line per fact."""
 
     name: str
     recipe: str
-    seen: list[str]
+    table_facts: list[str]
 
 
 def propose_recipe(
@@ -52,14 +53,17 @@ def propose_recipe(
     teacher: str | None = None,
     encoding: str = "utf-8",
 ) -> NewRecipe:
-    """Look at a table's columns, labels and lengths, and fill in the template. Raises UserError where it can't tell."""
+    """Fill in the template from the columns, labels and text lengths of a table.
+
+    `text`, `label`: columns; by default they are detected. Raises UserError if that fails.
+    """
     table = tables.read_file(path, encoding=encoding)
     label = label or _label_column(table, path)
     texts = list(text) if text else _text_columns(table, label, path)
     check_cells(table, texts, label, where=str(path))
     teacher = teacher or _default_teacher()
-    answers = table[label].astype(str).str.strip()
-    is_number = _is_number(answers)
+    labels = table[label].astype(str).str.strip()
+    is_regression = _is_regression(labels)
     lengths = _token_counts(table, texts, teacher)
     max_length = _rounded_up(np.percentile(lengths, 99), _limit(teacher))
 
@@ -73,10 +77,11 @@ def propose_recipe(
     _set(content, "task.label", label)
     if encoding != "utf-8":
         _set(content, "task.encoding", encoding)
-    _set(content, "task.metric", "pearson_spearman" if is_number else "accuracy")
+    _set(content, "task.metric", "pearson_spearman" if is_regression else "accuracy")
     _set(content, "task.max_length", max_length)
     _set(content, "teacher.base", teacher)
-    _set(content, "distill.intermediate.epochs", int(np.clip(round(WORTH_STEPS * 32 / len(table)), 3, 20)))
+    epochs = round(INTERMEDIATE_STEPS * BATCH_SIZE / len(table))
+    _set(content, "distill.intermediate.epochs", int(np.clip(epochs, MIN_EPOCHS, MAX_EPOCHS)))
     student = _student_for(teacher)
     if student is not None:
         section = CommentedMap(student)
@@ -84,22 +89,25 @@ def propose_recipe(
         _set(content, "student", section)
     buffer = io.StringIO()
     yaml.dump(content, buffer)
-    head = f"# Distils a classifier of {path.name}. Look through it, then: pocketbert check, pocketbert run.\n"
+    header = (
+        f"# A small model for {path.name}. Read it through, then use `pocketbert check` and `pocketbert run`.\n"
+        "# All keys and their defaults: docs/recipe.md, or `pocketbert schema`.\n"
+    )
     body = buffer.getvalue().partition("\n")[2]
     return NewRecipe(
         name=name,
-        recipe=head + body,
-        seen=[
+        recipe=header + body,
+        table_facts=[
             f"{len(table)} rows with the columns {', '.join(table.columns)}",
             f"text: {' and '.join(texts)}; tokens: median {np.median(lengths):.0f}, longest {lengths.max()}, "
-            f"{(lengths > max_length).mean():.1%} cut at {max_length}",
-            f"label: {label}, " + ("a number" if is_number else _shares(answers)),
+            f"{(lengths > max_length).mean():.1%} truncated at {max_length}",
+            f"label: {label}, " + ("a number" if is_regression else _class_shares(labels)),
         ],
     )
 
 
 def _set(content: CommentedMap, path: str, value: object) -> None:
-    """Set a key of the template, which is named as for `--set`. What is new stands second in its section."""
+    """Set a key of the template, by its path as in `--set`. A new key becomes the second of its section."""
     *sections, key = path.split(".")
     for section in sections:
         content = content[section]
@@ -112,12 +120,12 @@ def _set(content: CommentedMap, path: str, value: object) -> None:
 
 
 def _label_column(table: pd.DataFrame, path: Path) -> str:
-    """A column by a usual name, else the one of fewest different values; in either case values that repeat."""
+    """A column with a usual name, or else the one with the fewest different values. Its values must repeat."""
     by_lower = {str(column).lower(): str(column) for column in table.columns}
     counts = {str(column): table[column].astype(str).nunique() for column in table.columns}
     for name in LABEL_NAMES:
         column = by_lower.get(name)
-        if column and (_repeats(counts[column], len(table)) or _is_number(table[column].astype(str).str.strip())):
+        if column and (_repeats(counts[column], len(table)) or _is_regression(table[column].astype(str).str.strip())):
             return column
     fewest = min(counts, key=counts.__getitem__)
     if len(counts) < 2 or not _repeats(counts[fewest], len(table)):
@@ -126,37 +134,38 @@ def _label_column(table: pd.DataFrame, path: Path) -> str:
 
 
 def _repeats(num_values: int, num_rows: int) -> bool:
-    return 2 <= num_values <= min(MOST_CLASSES, num_rows // 2)
+    return 2 <= num_values <= min(MAX_CLASSES, num_rows // 2)
 
 
 def _text_columns(table: pd.DataFrame, label: str, path: Path) -> list[str]:
-    """A pair by its usual names, else the column of the longest texts."""
+    """Two columns with the usual names of a pair, or else the column with the longest texts."""
     by_lower = {str(column).lower(): str(column) for column in table.columns if column != label}
     for first, second in PAIR_NAMES:
         if first in by_lower and second in by_lower:
             return [by_lower[first], by_lower[second]]
     if not by_lower:
-        raise UserError(f"{path}: there is no column beside {label!r}; expected one with texts")
+        raise UserError(f"{path}: there is no column but {label!r}; expected one with texts")
     return [max(by_lower.values(), key=lambda column: table[column].astype(str).str.len().mean())]
 
 
-def _is_number(answers: pd.Series) -> bool:
-    """Whether the labels are measurements: numbers, not all of them whole."""
-    values = pd.to_numeric(answers, errors="coerce")
+def _is_regression(labels: pd.Series) -> bool:
+    """Whether the labels are numbers, and not all of them whole."""
+    values = pd.to_numeric(labels, errors="coerce")
     return bool(values.notna().all() and (values % 1 != 0).any())
 
 
-def _shares(answers: pd.Series) -> str:
-    counts = answers.value_counts()
-    first = ", ".join(f"{name} {count / len(answers):.0%}" for name, count in counts.head(8).items())
-    words = f"{len(counts)} classes ({first}{', ...' if len(counts) > 8 else ''})"
-    if len(counts) == 2 and counts.iloc[0] > 0.8 * len(answers):
-        words += "; they are unlike in size: metric f1 or matthews says more than accuracy"
-    return words
+def _class_shares(labels: pd.Series) -> str:
+    """The classes with their shares of the rows, the most frequent first."""
+    counts = labels.value_counts()
+    shares = ", ".join(f"{name} {count / len(labels):.0%}" for name, count in counts.head(CLASSES_LISTED).items())
+    text = f"{len(counts)} classes ({shares}{', ...' if len(counts) > CLASSES_LISTED else ''})"
+    if len(counts) == 2 and counts.iloc[0] > 0.8 * len(labels):
+        text += "; the classes are imbalanced, so consider the metric f1 or matthews instead of accuracy"
+    return text
 
 
 def _default_teacher() -> str:
-    """MiniLM where the quickstart's package carries it, else the template's."""
+    """MiniLM if the quickstart's package is installed, or else the template's teacher."""
     try:
         locate(PACKAGED_TEACHER)
     except UserError:
@@ -165,8 +174,8 @@ def _default_teacher() -> str:
 
 
 def _token_counts(table: pd.DataFrame, texts: list[str], teacher: str) -> np.ndarray:
-    """Tokens of each row, special ones included, of the first rows; estimated where the tokenizer is not at hand."""
-    rows = table[texts].astype(str).head(LOOKED_AT).to_numpy().tolist()
+    """Token counts of the first rows, special tokens included; estimated if the tokenizer is not on this machine."""
+    rows = table[texts].astype(str).head(SAMPLED_ROWS).to_numpy().tolist()
     file = Path(locate(teacher)) / "tokenizer.json"
     if not file.is_file():
         return np.array([int(TOKENS_PER_WORD * len(" ".join(row).split())) + 1 + len(row) for row in rows])
@@ -176,9 +185,8 @@ def _token_counts(table: pd.DataFrame, texts: list[str], teacher: str) -> np.nda
         raise UserError(f"{file}: not a readable tokenizer ({error}); copy the model again") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return np.array(
-        [len(found) for found in tokenizer.encode_batch([row[0] if len(row) == 1 else row for row in rows])]
-    )
+    encodings = tokenizer.encode_batch([row[0] if len(row) == 1 else row for row in rows])
+    return np.array([len(encoding) for encoding in encodings])
 
 
 def _limit(teacher: str) -> int:
@@ -190,12 +198,12 @@ def _rounded_up(tokens: float, limit: int) -> int:
 
 
 def _student_for(teacher: str) -> dict[str, int | str] | None:
-    """Half the teacher where the template's preset does not fit it; None where it does, or nothing is known."""
+    """A student of half the teacher's size, if the preset of the template does not fit. None keeps the preset."""
     if not Path(locate(teacher)).is_dir():
         return None
     encoder, preset = read_encoder(teacher), PRESETS[PRESET]
-    room = (encoder.layers, encoder.width, encoder.ffn_width)
-    fits = encoder.heads == preset.heads and all(map(ge, room, (preset.layers, preset.width, preset.ffn_width)))
+    sizes = (encoder.layers, encoder.width, encoder.ffn_width)
+    fits = encoder.heads == preset.heads and all(map(ge, sizes, (preset.layers, preset.width, preset.ffn_width)))
     shape: dict[str, int | str] = {"preset": PRESET}
     if not fits:
         shape = {
@@ -204,13 +212,13 @@ def _student_for(teacher: str) -> dict[str, int | str] | None:
             "ffn_width": max(1, encoder.ffn_width // 2),
             "heads": encoder.heads,
         }
-    if not capabilities_of(encoder.kind).weights_can_be_projected:
+    if not capabilities_of(encoder.model_type).weights_can_be_projected:
         shape |= {"initialisation": "random"}
     return None if shape == {"preset": PRESET} else shape
 
 
 def _name_from(path: Path) -> str:
-    kept = "".join(
+    name = "".join(
         letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in path.stem
     )
-    return kept.lstrip("._-") or "my-task"
+    return name.lstrip("._-") or "my-task"

@@ -1,4 +1,4 @@
-"""What can be known to fail from the models' configurations alone, told before the first stage instead of hours in."""
+"""Checks of a recipe against the configurations of its models, before the first stage starts."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ from compress.models.compatibility import (
     layer_map_problems,
     read_encoder,
     relation_problems,
-    student_kind_problems,
+    student_architecture_problems,
     weight_problems,
 )
 from compress.models.shape import StudentShape
@@ -25,23 +25,23 @@ from pocketbert.recipe.training import LayerWiseSection, weights_in
 
 
 def check_models(recipe: Recipe) -> None:
-    """Compare teacher, student and limits with one another. Raises UserError with every mismatch, a line each."""
+    """Compare teacher, student and text lengths with one another. Raises UserError, one line per mismatch."""
     shape = recipe.student.shape
     names = [name for name in (recipe.teacher.base, recipe.teacher.model) if name is not None]
     encoders = {name: read_encoder(name) for name in names}
-    problems = [problem for name in encoders for problem in _mismatches(recipe, shape, name, encoders[name])]
+    problems = [problem for name in encoders for problem in _teacher_problems(recipe, shape, name, encoders[name])]
     if len(encoders) == 2:
         base, model = encoders.values()
-        for what in ("width", "vocab_size", "heads"):
-            if getattr(base, what) != getattr(model, what):
-                text = f"teacher.base and teacher.model differ: {what} {getattr(base, what)} and {getattr(model, what)}"
+        for name in ("width", "vocab_size", "heads"):
+            if getattr(base, name) != getattr(model, name):
+                text = f"teacher.base and teacher.model differ: {name} {getattr(base, name)} and {getattr(model, name)}"
                 problems.append(Problem(text=f"{text}; name the checkpoint that the model was fine-tuned from"))
     if recipe.augment is not None:
-        problems += _about_masked_lm(recipe, recipe.augment)
+        problems += _augmentation_problems(recipe, recipe.augment)
     raise_any(problems)
 
 
-def _mismatches(recipe: Recipe, shape: StudentShape, name: str, teacher: EncoderFacts) -> list[Problem]:
+def _teacher_problems(recipe: Recipe, shape: StudentShape, name: str, teacher: EncoderFacts) -> list[Problem]:
     student, stages = recipe.student, recipe.distill
     lengths = {"task.max_length": recipe.task.max_length}
     if stages.general is not None:
@@ -55,17 +55,17 @@ def _mismatches(recipe: Recipe, shape: StudentShape, name: str, teacher: Encoder
     if stages.general is not None:
         layer_wise |= {"distill.general": stages.general}
     problems += layer_map_problems(stages.layer_map, shape.layers, teacher.layers)
-    problems += _about_losses(shape, teacher, layer_wise)
+    problems += _loss_problems(shape, teacher, layer_wise)
     if student.initialisation == "checkpoint":
-        return problems + _about_checkpoint(student.checkpoint or "", shape, teacher)
+        return problems + _checkpoint_problems(student.checkpoint or "", shape, teacher)
     if student.initialisation == "random":
         return problems
-    if capabilities_of(teacher.kind).weights_can_be_projected and teacher.activation != "gelu":
+    if capabilities_of(teacher.model_type).weights_can_be_projected and teacher.activation != "gelu":
         problems.append(Problem(text=f"the teacher {name} uses {teacher.activation}; export fuses gelu only"))
     return problems + initialisation_problems(student.initialisation, shape, teacher)
 
 
-def _about_losses(
+def _loss_problems(
     shape: StudentShape, teacher: EncoderFacts, layer_wise: Mapping[str, LayerWiseSection]
 ) -> list[Problem]:
     problems: list[Problem] = []
@@ -83,12 +83,12 @@ def _about_losses(
     return problems
 
 
-def _about_checkpoint(name: str, shape: StudentShape, teacher: EncoderFacts) -> list[Problem]:
+def _checkpoint_problems(name: str, shape: StudentShape, teacher: EncoderFacts) -> list[Problem]:
     checkpoint = read_encoder(name)
-    return student_kind_problems(name, checkpoint.kind) or checkpoint_problems(name, checkpoint, shape, teacher)
+    return student_architecture_problems(name, checkpoint.model_type) or checkpoint_problems(name, checkpoint, shape, teacher)
 
 
-def _about_masked_lm(recipe: Recipe, section: AugmentSection) -> list[Problem]:
+def _augmentation_problems(recipe: Recipe, section: AugmentSection) -> list[Problem]:
     name = masked_lm_of(recipe)
     problems: list[Problem] = []
     head = section.masked_lm.train_head
@@ -106,6 +106,6 @@ def _about_masked_lm(recipe: Recipe, section: AugmentSection) -> list[Problem]:
     except UserError as error:
         problems += error.problems
     if section.drop_flips_above is not None and not task_type(recipe.task.task_type).has_classes:
-        text = f"augment.drop_flips_above compares labels, and the metric {recipe.task.metric} is of a regression"
+        text = f"augment.drop_flips_above compares labels, but the metric {recipe.task.metric} is for regression"
         problems.append(Problem(text=f"{text}; leave it out"))
     return problems

@@ -1,4 +1,4 @@
-"""The recipe: everything a run needs, as typed and strict sections. `reading` makes one from a YAML file."""
+"""The recipe: all settings of a run as typed sections. `loading` makes one from a YAML file."""
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
@@ -8,52 +8,62 @@ from bench.timing.systems import GRID_BATCH_LENGTH, GRID_LENGTHS, Shape
 from compress.common.errors import UserError
 from compress.data.metrics import Metric
 from compress.data.task_types import TaskTypeName, task_type, type_for_metric
+from compress.models.architectures import Architecture
+from compress.models.compatibility import Initialisation
 from compress.models.shape import PRESETS, StudentShape
 from export.quantisation.variants import DEFAULT_VARIANTS, VARIANTS
 from pocketbert.recipe.augmentation import AugmentSection
-from pocketbert.recipe.training import DistillSection, FineTuneSection, Names, RecipeSection, TrainingSection
+from pocketbert.recipe.training import ComputeSection, DistillSection, FineTuneSection, Names, RecipeSection
 
 if TYPE_CHECKING:
     VariantName = str
+    PresetName = str
 else:
     VariantName = Literal[tuple(VARIANTS)]
+    PresetName = Literal[tuple(PRESETS)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _without_default(schema: dict[str, JsonValue]) -> None:
-    """Where the default depends on another key, an editor must not fill it in."""
+    """Remove a default that depends on another key, so that editors do not fill it in."""
     schema.pop("default")
 
 
 class TaskSection(RecipeSection):
-    """The labelled data."""
+    """The labelled data, and the metric of the task."""
 
-    data: str = Field(description="A local file, a folder with train/dev/test files, a Hub name, or builtin:NAME")
-    subset: str | None = Field(None, description="Configuration name on the Hub, such as sst2 of nyu-mll/glue")
+    data: str = Field(description="A local file, a folder with train, dev and test files, a Hub name, or builtin:NAME")
+    subset: str | None = Field(None, description="Configuration of a Hub data set, such as sst2 of nyu-mll/glue")
     splits: dict[Literal["train", "dev", "test"], str] = Field(
-        {}, description="What a split is called: a file of the folder, or a split's name on the Hub"
+        {}, description="Source of each split: a file in the folder, or the split's name on the Hub"
     )
-    text: Annotated[Names, Field(max_length=2)] = Field(["text"], description="One or two text columns")
-    label: str = Field("label", description="The label column: names or integers")
-    labels: list[str] | None = Field(None, description="Class names; for integer labels in the order of the integers")
+    text: Annotated[Names, Field(max_length=2)] = Field(
+        ["text"], description="Text column, or a list of two for pairs of texts"
+    )
+    label: str = Field("label", description="Label column: class names, integers, or numbers for regression")
+    labels: list[str] | None = Field(
+        None, description="Class names, for integer labels in the order of the integers; default: those in the data"
+    )
     encoding: str = Field("utf-8", description="Text encoding of local files")
-    max_length: Annotated[int, Field(ge=4)] = Field(128, description="Tokens; longer texts are cut")
+    max_length: Annotated[int, Field(ge=4)] = Field(
+        128, description="Tokens per row, special tokens included; longer texts are truncated"
+    )
     max_rows: Annotated[int, Field(ge=10)] | None = Field(
-        None, description="Rows of each split at most, drawn by the seed: for trials"
+        None, description="Largest number of rows per split, sampled at random, for trials; default: all"
     )
     type: TaskTypeName | None = Field(
-        None, description="What the label column holds: classes or numbers; default: what the metric compares"
+        None, description="Task type; default: regression for the metric pearson_spearman, else classification"
     )
     metric: Metric = Field(
         "accuracy",
-        description="What is reported and chosen by; default: accuracy, with type: regression pearson_spearman (their "
-        "mean)",
+        description="Metric of the report, which also selects checkpoints; default: accuracy, or for type: regression "
+        "pearson_spearman (the mean of both correlations)",
         json_schema_extra=_without_default,
     )
 
     @property
     def task_type(self) -> TaskTypeName:
-        """The task type, as named or by the metric."""
+        """The task type that the recipe gives, or the one of the metric."""
         return self.type or type_for_metric(self.metric)
 
     @model_validator(mode="before")
@@ -67,32 +77,37 @@ class TaskSection(RecipeSection):
     def _columns_and_labels(self) -> Self:
         columns = [*self.text, self.label]
         if len(set(columns)) < len(columns):
-            raise ValueError(f"text and label name the columns {', '.join(columns)}; expected different ones")
-        kind = task_type(self.task_type)
-        if self.metric not in kind.metrics:
+            raise ValueError(f"got the columns {', '.join(columns)} as text and label; expected different columns")
+        expected = task_type(self.task_type)
+        if self.metric not in expected.metrics:
             raise ValueError(
-                f"type is {kind.name}, and the metric {self.metric} is of a {type_for_metric(self.metric)}; expected "
-                f"{', '.join(kind.metrics)}, or another type"
+                f"type is {expected.name}, but the metric {self.metric} is for {type_for_metric(self.metric)}; "
+                f"expected {', '.join(expected.metrics)}, or another type"
             )
-        if self.labels is not None and not kind.has_classes:
+        if self.labels is not None and not expected.has_classes:
             raise ValueError(
-                f"labels names classes, and the metric {self.metric} compares numbers; leave one of them out"
+                f"labels lists classes, but the metric {self.metric} compares numbers; leave out one of the two"
             )
         if self.labels is not None and len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels names a class twice: {', '.join(self.labels)}")
+            raise ValueError(f"labels lists a class twice: {', '.join(self.labels)}")
         return self
 
 
 class TeacherSection(RecipeSection):
-    """`base`: not fine-tuned; `model`: fine-tuned on the task. One of them is enough."""
+    """The teacher: a `base` to fine-tune, a fine-tuned `model`, or both.
+
+    With both, general distillation uses the base, and all other stages use the model.
+    """
 
     base: str | None = Field(
-        None, description="Checkpoint that was not fine-tuned: folder, Hub name or package:NAME/DIR"
+        None, description="Checkpoint to fine-tune on the task: a folder, a Hub name or package:NAME/DIR"
     )
     model: str | None = Field(
-        None, description="Classifier fine-tuned on the task: folder, Hub name or package:NAME/DIR"
+        None, description="Classifier that is already fine-tuned on the task: a folder, a Hub name or package:NAME/DIR"
     )
-    fine_tune: FineTuneSection = Field(FineTuneSection(), description="How the base is fine-tuned, without a model")
+    fine_tune: FineTuneSection = Field(
+        FineTuneSection(), description="Fine-tuning of the base; without effect if there is a model"
+    )
 
     @model_validator(mode="after")
     def _one_at_least(self) -> Self:
@@ -102,14 +117,16 @@ class TeacherSection(RecipeSection):
 
 
 class VocabularySection(RecipeSection):
-    """How far the vocabulary is cut, before the prediction stage; special pieces and single characters always stay.
+    """Vocabulary pruning before the prediction stage, by `size` or by `coverage`.
 
-    The pieces that the task's train texts use go first, then those that distill.general.corpus uses most.
+    Special tokens and single characters are always kept. Tokens of the task's train texts come first, then the most
+    frequent tokens of distill.general.corpus.
     """
 
-    size: Annotated[int, Field(ge=10)] | None = Field(None, description="Pieces to keep at most")
+    size: Annotated[int, Field(ge=10)] | None = Field(None, description="Largest number of tokens to keep")
     coverage: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        None, description="Share of the corpus's tokens to keep as they are, beside all that the task uses"
+        None,
+        description="Share of the corpus that the kept tokens must cover; all tokens of the train texts are kept too",
     )
 
     @model_validator(mode="after")
@@ -120,28 +137,36 @@ class VocabularySection(RecipeSection):
 
 
 class StudentSection(RecipeSection):
-    """The student's shape, by preset or by its four numbers, and where its first weights come from."""
+    """The student: its shape, by preset or by four numbers, and its initialisation."""
 
-    preset: Literal["tinybert4", "tinybert4-384", "tinybert6"] | None = Field(
-        None, description="4 x 312 (feed-forward 1200), 4 x 384 (1536) or 6 x 768 (3072), 12 heads each"
+    preset: PresetName | None = Field(
+        None,
+        description="Shape by name: tinybert4 is 4 layers x 312 (feed-forward 1200), tinybert4-384 4 x 384 (1536), "
+        "tinybert6 6 x 768 (3072), each with 12 heads",
     )
-    layers: PositiveInt | None = Field(None, description="Transformer layers")
+    layers: PositiveInt | None = Field(None, description="Number of transformer layers")
     width: PositiveInt | None = Field(None, description="Hidden width, a multiple of heads")
     ffn_width: PositiveInt | None = Field(None, description="Width of the feed-forward layers")
     heads: PositiveInt | None = Field(
-        None, description="Attention heads; the attention loss needs the teacher's number"
+        None, description="Number of attention heads; the attention loss needs as many as the teacher has"
     )
-    architecture: Literal["bert", "roberta"] = Field(
-        "bert", description="What the student is, whatever the teacher: both know the teacher's tokens"
+    architecture: Architecture = Field(
+        "bert", description="Architecture of the student, which has the tokenizer of the teacher in either case"
     )
-    dropout: Share = Field(0.0, description="Measured: a student under distillation learns better without")
-    initialisation: Literal["projected", "random", "teacher_layers", "checkpoint"] = Field(
-        "projected", description="Where the first weights come from"
+    dropout: Share = Field(
+        0.0, description="Dropout probability in training; in our measurements students learned better without"
+    )
+    initialisation: Initialisation = Field(
+        "projected",
+        description="Source of the first weights: the teacher's weights projected to the student's shape, random "
+        "numbers, copied teacher layers, or a checkpoint",
     )
     vocabulary: VocabularySection | None = Field(
-        None, description="Cut the vocabulary: most of a small student is its embedding"
+        None, description="Vocabulary pruning, since most of a small student is its embedding; default: none"
     )
-    checkpoint: str | None = Field(None, description="A student folder or Hub name, for initialisation: checkpoint")
+    checkpoint: str | None = Field(
+        None, description="Student to start from, a folder or a Hub name; needs initialisation: checkpoint"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -158,7 +183,7 @@ class StudentSection(RecipeSection):
 
     @property
     def shape(self) -> StudentShape:
-        """The four numbers, of the preset or as given."""
+        """The shape of the preset, or the four numbers."""
         if self.preset is not None:
             return PRESETS[self.preset]
         assert self.layers and self.width and self.ffn_width and self.heads
@@ -166,62 +191,76 @@ class StudentSection(RecipeSection):
 
 
 class ToleranceSection(RecipeSection):
-    """How far a variant may be from the torch student on dev and still ship."""
+    """Largest differences from the torch student on dev that a variant may have."""
 
-    logit_error: Annotated[float, Field(ge=0)] | None = Field(None, description="Mean error / spread of the logits")
-    label_flips: Share | None = Field(None, description="Share of rows whose label changes")
+    logit_error: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Mean error of the logits, as a share of their spread; default: that of the variant"
+    )
+    label_flips: Share | None = Field(
+        None, description="Share of rows with another predicted label; default: that of the variant"
+    )
 
 
 class ExportSection(RecipeSection):
     """The variants to build."""
 
     variants: Annotated[list[VariantName], Field(min_length=1)] = Field(
-        list(DEFAULT_VARIANTS), description="What to build"
+        list(DEFAULT_VARIANTS), description="Variants of the student"
     )
     tolerance: dict[VariantName, ToleranceSection] = Field(
-        {}, description="Where the default limits do not suit, by variant"
+        {}, description="Tolerances that replace the default ones, by variant"
     )
     calibration_rows: Annotated[int, Field(ge=8)] = Field(
         256,
-        description="Train rows from which static variants take the ranges of their activations, of each class as many",
+        description="Train rows that calibrate the activation ranges of static variants, balanced over the classes",
     )
     range_share: Annotated[float, Field(gt=0.9, le=1)] = Field(
-        1.0, description="Share of the activations' values that lie inside their range; 1: all (min-max)"
+        1.0, description="Share of the activation values inside the calibrated range; 1 takes all of them (min-max)"
     )
     reduce_range: bool = Field(
-        False, description="int8 weights in 7 bits: their products saturate on no processor, whatever runs them"
+        False, description="Use 7 of the 8 bits of int8 weights, so that no CPU saturates their products"
     )
-
     teacher_variants: list[VariantName] = Field(
         ["fp32", "int8-static"],
-        description="The teacher too, as these: what the benchmark holds the student against; they are not shipped",
+        description="Variants of the teacher, which the benchmark compares with the student; they are not shipped",
     )
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if len(set(self.variants)) < len(self.variants):
-            raise ValueError(f"variants names one twice: {', '.join(self.variants)}")
+            raise ValueError(f"variants lists one twice: {', '.join(self.variants)}")
         return self
 
 
 class BenchSection(RecipeSection):
-    """How much is measured."""
+    """The benchmark of teacher, student and bundles."""
 
     threads: PositiveInt | None = Field(
-        None, description="Thread budget of every contender; default: all usable cores / processes"
+        None, description="Threads of each model; default: all usable cores, shared by `processes` in a load test"
     )
-    rounds: Annotated[int, Field(ge=2)] = Field(12, description="Each round times every model once, in random order")
-    warm_up_s: PositiveFloat = Field(5.0, description="Seconds of warm-up at most, of each model at each length")
-    compiled_teacher: bool = Field(True, description="Hold the student also against the teacher under torch.compile")
-    restart_every: PositiveInt = Field(2, description="Rounds after which every model goes on in a new process")
-    limits: bool = Field(True, description="Also how near bundles come to this machine's limits, and time by operator")
-    thread_sweep: bool = Field(False, description="Also with 1 thread, 2, one a physical core, up to `threads`")
+    rounds: Annotated[int, Field(ge=2)] = Field(
+        12, description="Rounds, each of which times every model once, in random order"
+    )
+    warm_up_s: PositiveFloat = Field(5.0, description="Longest warm-up of each model at each length, in seconds")
+    compiled_teacher: bool = Field(True, description="Also time the teacher under torch.compile")
+    restart_every: PositiveInt = Field(2, description="Rounds after which every model moves to a new process")
+    roofline: bool = Field(
+        True,
+        description="Also measure the machine's roofline, how near the bundles come to it, and the time per operator",
+    )
+    thread_sweep: bool = Field(
+        False, description="Also time with 1 thread, with 2, with one per physical core, and with `threads`"
+    )
     latency_bound_ms: PositiveFloat | None = Field(
-        None, description="Also under load: texts a second at which 99 of 100 answers come within this; null: not"
+        None,
+        description="Also run a load test: the most texts per second of which 99 % get their prediction within this "
+        "many milliseconds; default: no load test",
     )
-    processes: PositiveInt = Field(1, description="Processes that serve a model under load, of `threads` each")
+    processes: PositiveInt = Field(
+        1, description="Processes that serve a model in the load test, each with `threads` threads"
+    )
     fixed_lengths: list[PositiveInt] | None = Field(
-        None, description="Token counts of the grid at batch 1; default: 16, 32, 64, 128, up to task.max_length"
+        None, description="Token counts of the grid at batch size 1; default: 16, 32, 64 and 128 up to task.max_length"
     )
     fixed_batches: list[Annotated[int, Field(ge=2)]] = Field(
         [16], description="Batch sizes of the grid, each timed on texts of 32 tokens"
@@ -229,61 +268,75 @@ class BenchSection(RecipeSection):
 
 
 class GateSection(RecipeSection):
-    """What a variant must reach to be shipped, on dev; and which must, or the command ends with exit code 3."""
+    """The gate: limits on dev that a variant must meet to be shipped."""
 
-    require: list[VariantName] = Field([], description="Variants that must be good enough")
-    student_share: Share | None = Field(0.99, description="Share of the torch student's metric to keep")
-    teacher_share: Share | None = Field(None, description="Share of the teacher's metric to keep")
-    batch_shift: Share | None = Field(
-        None, description="Largest change of a probability by other texts in the batch or by padding; 1e-5: none"
+    require: list[VariantName] = Field(
+        [], description="Variants that must pass the gate; if one fails, the command ends with exit code 3"
     )
-    size_mb: PositiveFloat | None = Field(None, description="The whole bundle, in decimal megabytes")
-    latency_ms: PositiveFloat | None = Field(None, description="Median from text to label, here, at batch 1")
+    student_share: Share | None = Field(
+        0.99, description="Smallest share of the torch student's metric; null: no limit"
+    )
+    teacher_share: Share | None = Field(None, description="Smallest share of the teacher's metric; default: no limit")
+    batch_shift: Share | None = Field(
+        None,
+        description="Largest change of a probability when texts are batched or padded, where 1e-5 means none; default: "
+        "no limit",
+    )
+    size_mb: PositiveFloat | None = Field(
+        None, description="Largest size of the bundle, in decimal megabytes; default: no limit"
+    )
+    latency_ms: PositiveFloat | None = Field(
+        None,
+        description="Largest median latency on this machine, from text to label at batch size 1, in milliseconds; "
+        "default: no limit",
+    )
 
 
 class Recipe(RecipeSection):
-    """One run."""
+    """A recipe: the settings of one run."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
-        description="Names the run folder, runs/NAME: letters, digits, dots, dashes and underscores"
+        description="Name of the run and of its folder runs/NAME: letters, digits, dots, dashes and underscores"
     )
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="Everything random depends on it")
-    smoke: bool = Field(False, description="Shrink all stages to a few steps: shows that it runs, and nothing else")
-    task: TaskSection
-    teacher: TeacherSection
-    student: StudentSection
-    augment: AugmentSection | None = None
-    distill: DistillSection = DistillSection()
-    training: TrainingSection = TrainingSection()
-    export: ExportSection = ExportSection()
-    bench: BenchSection = BenchSection()
-    gate: GateSection = GateSection()
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="Seed of all random numbers")
+    smoke: bool = Field(
+        False, description="Shrink every stage to a few rows and steps, to see whether the recipe runs at all"
+    )
+    task: TaskSection = Field(description="The labelled data, and the metric of the task")
+    teacher: TeacherSection = Field(description="The model to learn from: a base to fine-tune, or a fine-tuned model")
+    student: StudentSection = Field(description="The small model: its shape and its initialisation")
+    augment: AugmentSection | None = Field(
+        None, description="Data augmentation for both steps of task distillation; default: none"
+    )
+    distill: DistillSection = Field(DistillSection(), description="The stages of distillation")
+    compute: ComputeSection = Field(ComputeSection(), description="How all training stages compute")
+    export: ExportSection = Field(ExportSection(), description="The variants to build")
+    bench: BenchSection = Field(BenchSection(), description="The benchmark of teacher, student and bundles")
+    gate: GateSection = Field(GateSection(), description="Limits that a variant must meet to be shipped")
 
 
 def grid_lengths(recipe: Recipe) -> list[int]:
-    """The token counts of the benchmark's grid, as named or by default."""
+    """The token counts of the benchmark's grid at batch size 1."""
     if recipe.bench.fixed_lengths is not None:
         return recipe.bench.fixed_lengths
     return [length for length in GRID_LENGTHS if length <= recipe.task.max_length]
 
 
 def grid_of(recipe: Recipe) -> list[Shape]:
-    """The shapes on which the benchmark times the model alone."""
+    """The (batch size, token count) pairs of the benchmark's grid."""
     lengths = grid_lengths(recipe)
-    in_batches = [(size, min(GRID_BATCH_LENGTH, max(lengths))) for size in recipe.bench.fixed_batches if lengths]
-    return list(dict.fromkeys([*((1, length) for length in lengths), *in_batches]))
+    batches = [(size, min(GRID_BATCH_LENGTH, max(lengths))) for size in recipe.bench.fixed_batches if lengths]
+    return list(dict.fromkeys([*((1, length) for length in lengths), *batches]))
 
 
 def augmentation_of(recipe: Recipe) -> AugmentSection:
-    """The recipe's augmentation. Raises UserError where it has none."""
+    """The recipe's augmentation. Raises UserError if it has none."""
     if recipe.augment is None:
-        raise UserError(
-            f"{recipe.name}: augment is missing; add the section to the recipe, `augment: {{}}` at the least"
-        )
+        raise UserError(f"{recipe.name}: augment is missing; add the section to the recipe, at least `augment: {{}}`")
     return recipe.augment
 
 
 def masked_lm_of(recipe: Recipe) -> str:
-    """The masked language model that the recipe names, or the teacher."""
+    """The name of the masked language model: the augmentation's own, or else the teacher's."""
     assert recipe.augment is not None
     return recipe.augment.masked_lm.model or recipe.teacher.base or recipe.teacher.model or ""

@@ -6,7 +6,7 @@ from pocketbert.recipe.sections import Recipe, grid_lengths
 from pocketbert.recipe.training import FineTuneSection, RecipeSection, StageSection
 
 MARK = "-smoke"
-ROWS, TEXTS, TOKENS, VARIANTS, CALIBRATION_ROWS = 200, 200, 32, 2, 32
+ROWS, TEXTS, TOKENS, COPIES, CALIBRATION_ROWS = 200, 200, 32, 2, 32
 EPOCHS, STEPS, BATCH_SIZE = 1, 4, 8
 ROUNDS, WARM_UP_S = 2, 0.2
 
@@ -15,9 +15,9 @@ AnyStage = TypeVar("AnyStage", bound=StageSection)
 
 
 def smoke_recipe(recipe: Recipe) -> Recipe:
-    """The same stages, models and student with few rows, short texts and a few steps; shrinking twice changes nothing.
+    """The same stages, models and student, with few rows, short texts and few steps.
 
-    Nothing is required of the result: it shows that the recipe runs, not how good it would be.
+    A smoke recipe has no gate: it only tests whether the recipe runs. Its own smoke recipe is itself.
     """
     teacher, distill, general, augment = recipe.teacher, recipe.distill, recipe.distill.general, recipe.augment
     is_fine_tuned = teacher.model is not None
@@ -29,7 +29,7 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
         if head is not None:
             head = _at_most(_short(head), max_texts=TEXTS, max_length=TOKENS)
         masked_lm = augment.masked_lm.model_copy(update={"train_head": head})
-        augment = _at_most(augment.model_copy(update={"masked_lm": masked_lm}), variants=VARIANTS)
+        augment = _at_most(augment.model_copy(update={"masked_lm": masked_lm}), copies_per_text=COPIES)
     stages = {
         "general": general,
         "intermediate": _short(distill.intermediate),
@@ -37,7 +37,7 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
     }
     bench = {
         "compiled_teacher": False,
-        "limits": False,
+        "roofline": False,
         "thread_sweep": False,
         "latency_bound_ms": None,
         "fixed_lengths": [min(length, TOKENS) for length in grid_lengths(recipe)[:1]],
@@ -63,7 +63,7 @@ def _short(stage: AnyStage) -> AnyStage:
 
 
 def _at_most(section: AnySection, **limits: float) -> AnySection:
-    """The section with each of these keys at its limit or below; a key without a value gets the limit."""
+    """The section with these keys lowered to their limits. A key without a value gets the limit."""
     values = {name: getattr(section, name) for name in limits}
     lowered = {name: limit if values[name] is None else min(values[name], limit) for name, limit in limits.items()}
     return section.model_copy(update=lowered)

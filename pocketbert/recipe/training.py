@@ -1,13 +1,15 @@
-"""The recipe's keys of training: how each stage runs, what it matches, and how all of them compute."""
+"""Recipe sections about training: the stages with their schedules, losses and corpora, and how they compute."""
 
+from collections.abc import Sequence
 from itertools import product
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     PositiveFloat,
     PositiveInt,
@@ -15,11 +17,12 @@ from pydantic import (
     model_validator,
 )
 
-Weight = Annotated[float, Field(ge=0)]
+from compress.models import compatibility, shape
+from compress.models.precision import Precision
 
 
 class RecipeSection(BaseModel):
-    """A part of the recipe: unknown keys and wrong types are errors."""
+    """A part of a recipe. Unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -43,137 +46,173 @@ def _is_number(value: object) -> bool:
 def _layer_weights(value: object) -> object:
     if _is_number(value) or (isinstance(value, list) and value and all(map(_is_number, value))):
         return value
-    raise ValueError(f"got {value!r}; expected a number, 0 or more, or a list of one for each student layer")
+    raise ValueError(f"got {value!r}; expected a number, 0 or more, or a list with one for each student layer")
 
 
 def _layer_map(value: object) -> object:
-    if value in ("uniform", "top", "bottom"):
+    if value in get_args(shape.LayerMapRule):
         return value
     if isinstance(value, list) and value and all(type(layer) is int and layer > 0 for layer in value):
         return value
-    raise ValueError(f"got {value!r}; expected uniform, top, bottom, or a list of teacher layers, counted from 1")
+    rules = ", ".join(get_args(shape.LayerMapRule))
+    raise ValueError(f"got {value!r}; expected {rules}, or a list of teacher layers, counted from 1")
+
+
+def _unchanged(value: object) -> object:
+    """The value itself: pydantic's own serializer warns of whole numbers in a list of numbers."""
+    return value
 
 
 LayerWeights = Annotated[
-    float | list[float],
+    compatibility.LayerWeights,
     PlainValidator(_layer_weights),
+    PlainSerializer(_unchanged),
     WithJsonSchema(
         {"anyOf": [{"type": "number", "minimum": 0}, {"type": "array", "items": {"type": "number", "minimum": 0}}]}
     ),
 ]
 LayerMap = Annotated[
-    Literal["uniform", "top", "bottom"] | list[int],
+    shape.LayerMap,
     PlainValidator(_layer_map),
+    PlainSerializer(_unchanged),
     WithJsonSchema(
         {
             "anyOf": [
-                {"enum": ["uniform", "top", "bottom"]},
+                {"enum": list(get_args(shape.LayerMapRule))},
                 {"type": "array", "items": {"type": "integer", "minimum": 1}},
             ]
         }
     ),
 ]
+Epochs = Annotated[PositiveInt, Field(description="Passes over the data")]
+BatchSize = Annotated[PositiveInt, Field(description="Examples per optimiser step, over all processes")]
+LearningRate = Annotated[
+    float, Field(gt=0, lt=1, description="Peak of the learning rate, which it reaches at the end of the warm-up")
+]
+LossWeight = Annotated[float, Field(ge=0)]
 
 
 class StageSection(RecipeSection):
-    """How one training stage runs."""
+    """The schedule of one training stage."""
 
-    epochs: PositiveInt = Field(description="Passes over the data")
-    batch_size: PositiveInt = Field(32, description="Examples of an optimiser step, over all processes")
+    epochs: Epochs
+    batch_size: BatchSize = 32
     micro_batch_size: PositiveInt | None = Field(
-        None, description="Examples that a process takes at once, where memory is short; the result stays the same"
+        None,
+        description="Examples that a process computes at once; lower it if memory runs out, the result stays the "
+        "same; default: the whole batch",
     )
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = Field(description="At its highest, after the warm-up")
-    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="Share of the steps in which the rate rises")
-    decay: Literal["linear", "constant_with_warmup", "cosine"] = Field("linear", description="How the rate falls")
-    max_steps: PositiveInt | None = Field(None, description="Cuts the epochs short")
-    checkpoint_steps: PositiveInt = Field(200, description="Optimiser steps between checkpoints")
+    learning_rate: LearningRate
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="Share of the steps in which the learning rate rises to its peak"
+    )
+    decay: Literal["linear", "constant_with_warmup", "cosine"] = Field(
+        "linear", description="Schedule of the learning rate after the warm-up"
+    )
+    max_steps: PositiveInt | None = Field(
+        None, description="Largest number of optimiser steps; the stage may then end before its last epoch"
+    )
+    checkpoint_steps: PositiveInt = Field(
+        200, description="Optimiser steps between checkpoints, from which an interrupted stage continues"
+    )
 
 
 class FineTuneSection(StageSection):
-    """Fine-tuning of the teacher from its base."""
+    """Fine-tuning of the base on the task, which makes the teacher."""
 
-    epochs: PositiveInt = 3
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-5
+    epochs: Epochs = 3
+    learning_rate: LearningRate = 3e-5
 
 
 class LayerWiseSection(StageSection):
-    """A stage that matches layers, and the weight of each loss: one for all layers, or a list of one for each."""
+    """A stage that compares layers, with the weight of each loss."""
 
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-5
-    embedding: Weight = Field(1.0, description="Weight of the embedding loss")
-    hidden: LayerWeights = Field(1.0, description="Weight of the hidden-state loss")
-    attention: LayerWeights = Field(1.0, description="Weight of the attention loss, which needs equal numbers of heads")
+    learning_rate: LearningRate = 5e-5
+    embedding: LossWeight = Field(1.0, description="Weight of the embedding loss")
+    hidden: LayerWeights = Field(
+        1.0, description="Weight of the hidden-state loss: one for all student layers, or a list with one per layer"
+    )
+    attention: LayerWeights = Field(
+        1.0,
+        description="Weight of the attention loss, or a list with one per student layer; a weight above 0 needs a "
+        "student with as many heads as the teacher",
+    )
     relations: LayerWeights = Field(
-        0.0, description="Weight of the relations of queries, keys and values (MiniLMv2): for unlike numbers of heads"
+        0.0,
+        description="Weight of MiniLMv2's loss on the relations of queries, keys and values, or a list with one per "
+        "student layer; it works with any numbers of heads",
     )
     relation_heads: PositiveInt | None = Field(
-        None, description="Parts that relations cut queries, keys and values into; default: up to 48 that divide both"
+        None,
+        description="Relation heads, a divisor of both models' widths; default: the largest common divisor up to 48",
     )
 
     @model_validator(mode="after")
     def _matches_something(self) -> Self:
         if not (self.embedding or any(any(weights_in(key)) for key in (self.hidden, self.attention, self.relations))):
             raise ValueError(
-                "the weights embedding, hidden, attention and relations are all 0: the stage would match nothing"
+                "the weights embedding, hidden, attention and relations are all 0, so the stage has no loss; set one "
+                "above 0"
             )
         return self
 
 
-def weights_in(weights: float | list[float]) -> list[float]:
+def weights_in(weights: compatibility.LayerWeights) -> Sequence[float]:
     """The weights of a key that holds one or several."""
-    return weights if isinstance(weights, list) else [weights]
+    return [weights] if isinstance(weights, float | int) else weights
 
 
 class CorpusSection(RecipeSection):
-    """Running text. `key`: where in a recipe the section stands."""
+    """A stage that reads running text. `key`: the path of the section in a recipe."""
 
     key: ClassVar[str]
     corpus: Names = Field(
-        description="Files or folders (.txt, .jsonl), builtin:NAME, `task` (the train texts), or a data set of the "
-        "Hub, read as a stream: hub:OWNER/NAME or hub:OWNER/NAME:SUBSET"
+        description="Sources of running text: files or folders (.txt, .jsonl), builtin:NAME, `task` for the train "
+        "texts, or Hub data sets read as a stream (hub:OWNER/NAME or hub:OWNER/NAME:SUBSET)"
     )
-    text: str = Field("text", description="The text column of data sets from the Hub")
-    max_texts: PositiveInt | None = Field(None, description="Texts to read at most: for trials")
+    text: str = Field("text", description="Text column of Hub data sets")
+    max_texts: PositiveInt | None = Field(None, description="Largest number of texts to read; default: all")
 
 
 class GeneralSection(CorpusSection, LayerWiseSection):
-    """General distillation: the teacher's base on running text."""
+    """General distillation: the student learns the layers of the base on running text."""
 
     key = "distill.general"
-    epochs: PositiveInt = 3
-    batch_size: PositiveInt = 64
+    epochs: Epochs = 3
+    batch_size: BatchSize = 64
     max_length: Annotated[int, Field(ge=4)] = Field(
-        128, description="Tokens of a block; longer texts go on in further blocks"
+        128, description="Tokens per block, special tokens included; a longer text fills several blocks"
     )
 
 
 class IntermediateSection(LayerWiseSection):
-    """Task distillation, first step: the fine-tuned teacher's layers on the task's texts."""
+    """First step of task distillation: the student learns the layers of the fine-tuned teacher on the task's texts."""
 
-    epochs: PositiveInt = 20
+    epochs: Epochs = 20
 
 
 class SearchSection(RecipeSection):
-    """The grid that the paper searches for the prediction stage; the best on dev is kept."""
+    """Grid search: the stage trains once for each pair of values and keeps the student that is best on dev."""
 
-    learning_rate: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = [1e-5, 2e-5, 3e-5]
-    batch_size: Annotated[list[PositiveInt], Field(min_length=1)] = [16, 32]
+    learning_rate: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = Field(
+        [1e-5, 2e-5, 3e-5], description="Learning rates to try"
+    )
+    batch_size: Annotated[list[PositiveInt], Field(min_length=1)] = Field([16, 32], description="Batch sizes to try")
 
 
 class PredictionSection(StageSection):
-    """Task distillation, second step: the teacher's logits."""
+    """Last step of task distillation: the student learns the teacher's logits."""
 
-    epochs: PositiveInt = 3
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-5
-    temperature: PositiveFloat = Field(1.0, description="Divides both models' logits")
+    epochs: Epochs = 3
+    learning_rate: LearningRate = 3e-5
+    temperature: PositiveFloat = Field(1.0, description="Divisor of both models' logits in the loss")
     search: SearchSection | None = Field(
-        None, description="Try every pair of these rates and batch sizes, and keep the best on dev"
+        None, description="Grid search over learning rates and batch sizes; default: none"
     )
 
     @property
     def points(self) -> "list[PredictionSection]":
-        """The section as it stands, or at each point of its search."""
+        """The section itself, or a copy for each point of its grid search."""
         if self.search is None:
             return [self]
         grid = product(self.search.learning_rate, self.search.batch_size)
@@ -181,25 +220,37 @@ class PredictionSection(StageSection):
 
 
 class DistillSection(RecipeSection):
-    """The stages of distillation; without `general` the student starts from the fine-tuned teacher."""
+    """The stages of distillation. Without `general`, the student starts from the fine-tuned teacher."""
 
-    layer_map: LayerMap = Field("uniform", description="Which teacher layer each student layer learns from")
-    projection: Literal["shared", "per_layer"] = Field(
-        "shared", description="One projection to the teacher's width for all layers, or one for each"
+    layer_map: LayerMap = Field(
+        "uniform",
+        description="Teacher layer for each student layer: evenly spaced (uniform), the last ones (top), the first "
+        "ones (bottom), or a list of layers counted from 1",
     )
-    general: GeneralSection | None = None
-    intermediate: IntermediateSection = IntermediateSection()
-    prediction: PredictionSection = PredictionSection()
+    projection: Literal["shared", "per_layer"] = Field(
+        "shared", description="Projection of hidden states to the teacher's width: one for all layers, or one per layer"
+    )
+    general: GeneralSection | None = Field(
+        None, description="General distillation on running text, before the task; default: none"
+    )
+    intermediate: IntermediateSection = Field(
+        IntermediateSection(), description="First step of task distillation, on the teacher's layers"
+    )
+    prediction: PredictionSection = Field(
+        PredictionSection(), description="Last step of task distillation, on the teacher's logits"
+    )
 
 
-class TrainingSection(RecipeSection):
+class ComputeSection(RecipeSection):
     """How all training stages compute."""
 
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+    precision: Precision = Field(
         "auto",
-        description="Of matrix products; auto: bf16 where the machine has it, else fp16 on a GPU and fp32 on a CPU",
+        description="Precision of matrix products; auto: bf16 if the machine supports it, else fp16 on a GPU and fp32 "
+        "on a CPU",
     )
     compile: bool = Field(
         False,
-        description="Through torch.compile: minutes of compiling first; `bench-training --compile` tells the gain",
+        description="Compile the training step with torch.compile, which takes minutes; measure the gain with "
+        "`pocketbert bench training --compile`",
     )

@@ -1,1 +1,1 @@
-"""One file per stage; each has one function that takes the run's context and a workspace, and returns its result."""
+"""The stages: one file each, with a function that takes the run's context and a workspace, and returns a result."""

@@ -1,4 +1,4 @@
-"""Data augmentation: the train texts and their variants, as text and as the teacher's tokens."""
+"""Data augmentation: the train texts and their augmented copies, as text and as the teacher's tokens."""
 
 import numpy as np
 
@@ -21,31 +21,34 @@ MISSING_WORDS_LISTED = 50
 
 
 def augment_data(context: StageContext, workspace: Workspace) -> AugmentResult:
-    """Write the train rows and their variants, and count what became of the words.
+    """Write the train rows and their augmented copies, and count the replaced words.
 
-    The teacher itself is asked only where the recipe has it filter; else the prediction stage measures the drift.
+    The teacher predicts here only if the recipe drops label flips. Otherwise the prediction stage measures the drift.
     """
     recipe, task = context.recipe, context.task
     section = augmentation_of(recipe)
     candidates = load_candidates(context)
-    draw = dataset.SamplingOptions(variants=section.variants, probability=section.probability, seed=recipe.seed)
-    texts, tokens = workspace.kept("texts"), workspace.kept("tokens")
+    options = dataset.SamplingOptions(
+        copies_per_text=section.copies_per_text, probability=section.probability, seed=recipe.seed
+    )
+    texts, tokens = workspace.kept_path("texts"), workspace.kept_path("tokens")
     with progress_bar("augment, texts", context.console) as on_progress:
-        counts = dataset.augment_dataset(task.train, candidates, draw, texts, on_progress=on_progress)
+        counts = dataset.augment_dataset(task.train, candidates, options, texts, on_progress=on_progress)
     with progress_bar("augment, shards to tokens", context.console) as on_progress:
         rows = dataset.tokenise_dataset(
             texts, context.data.tokenizer, tokens, max_length=task.max_length, on_progress=on_progress
         )
     drift = None
-    row, is_variant = dataset.origins_of(texts)
-    variants, dropped = np.flatnonzero(is_variant), np.zeros(len(row), dtype=bool)
-    if section.drop_flips_above is not None and len(variants):
+    origin, is_augmented = dataset.origins_of(texts)
+    augmented, dropped = np.flatnonzero(is_augmented), np.zeros(len(origin), dtype=bool)
+    if section.drop_flips_above is not None and len(augmented):
         with progress_bar("augment, teacher's labels", context.console) as on_progress:
-            precision = recipe.training.precision
+            precision = recipe.compute.precision
             logits = predict_logits(context.data.teacher, rows, precision=precision, on_progress=on_progress)
-        before = logits[row[variants]]  # the first rows are the originals, in their order
-        drift = context.kind.drift(logits[variants], before)
-        dropped[variants] = context.kind.changed_above(logits[variants], before, section.drop_flips_above)
+        original_logits = logits[origin[augmented]]  # the first rows are the originals, in their order
+        task_type = context.task_type
+        drift = task_type.drift(logits[augmented], original_logits)
+        dropped[augmented] = task_type.changed_above(logits[augmented], original_logits, section.drop_flips_above)
 
     def write(output: object) -> None:
         for folder in (texts, tokens):
@@ -58,13 +61,13 @@ def augment_data(context: StageContext, workspace: Workspace) -> AugmentResult:
 
 
 def load_candidates(context: StageContext) -> Candidates:
-    """The sources that the recipe names, loaded."""
+    """Load the masked language model and the word vectors, which propose replacements."""
     recipe = context.recipe
     section = augmentation_of(recipe)
-    trained = section.masked_lm.train_head is not None
-    name = str(context.folder / "masked_lm" / "model") if trained else masked_lm_of(recipe)
-    # half precision only where it is asked for: in it a word's candidates depend a little on the rest of the batch
-    precision = "fp32" if recipe.training.precision == "auto" else recipe.training.precision
+    has_trained_head = section.masked_lm.train_head is not None
+    name = str(context.folder / "masked_lm" / "model") if has_trained_head else masked_lm_of(recipe)
+    # no 16-bit precision by default: in it, the candidates of a word depend a little on the other texts of the batch
+    precision = "fp32" if recipe.compute.precision == "auto" else recipe.compute.precision
     masked_lm = MaskedLM(loading.load_masked_lm(name), loading.load_tokenizer(name), precision=precision)
     vectors = None
     if section.vectors is not None:

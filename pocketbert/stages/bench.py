@@ -1,5 +1,6 @@
-"""The bench stage: teacher, student, bundles and the linear baseline, timed and scored on the task's test rows."""
+"""The bench stage: time and score teacher, student, bundles and the TF-IDF baseline on the test rows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from bench.analysis.tfidf_baseline import baseline_name, fit_baseline
@@ -17,13 +18,13 @@ from pocketbert.store.workspace import Workspace
 
 
 def benchmark_run(context: StageContext, workspace: Workspace) -> BenchResult:
-    """Fit the baseline, time everything in one interleaved benchmark, and keep the samples in the stage's folder."""
+    """Fit the baseline and time all systems, interleaved. The stage's folder keeps the raw samples."""
     recipe, task = context.recipe, context.task
-    floor = workspace.output / "tfidf.joblib"
-    fit_baseline(task, floor)
+    baseline_file = workspace.output / "tfidf.joblib"
+    fit_baseline(task, baseline_file)
     bound = recipe.bench.latency_bound_ms
     return run_benchmark(
-        _lineup(context, floor),
+        _lineup(context, baseline_file),
         Workload(
             texts=task.test.texts,
             pairs=task.test.pairs,
@@ -32,17 +33,11 @@ def benchmark_run(context: StageContext, workspace: Workspace) -> BenchResult:
             num_labels=len(task.labels),
             grid=grid_of(recipe),
         ),
-        Protocol(
-            num_threads=num_threads_of(recipe),
-            rounds=recipe.bench.rounds,
-            warm_up_s=recipe.bench.warm_up_s,
-            restart_every=recipe.bench.restart_every,
-            seed=recipe.seed,
-        ),
+        _protocol(recipe),
         recipe.task.metric,
         BenchOptions(
             load=None if bound is None else LoadTest(bound_ms=bound, processes=recipe.bench.processes),
-            limits=recipe.bench.limits,
+            roofline=recipe.bench.roofline,
             thread_sweep=recipe.bench.thread_sweep,
         ),
         samples_file=workspace.output / "samples.json",
@@ -50,17 +45,29 @@ def benchmark_run(context: StageContext, workspace: Workspace) -> BenchResult:
     )
 
 
+def _protocol(recipe: Recipe) -> Protocol:
+    """How much the benchmark measures. A smoke run makes fewer calls: its figures prove nothing anyway."""
+    protocol = Protocol(
+        num_threads=num_threads_of(recipe),
+        rounds=recipe.bench.rounds,
+        warm_up_s=recipe.bench.warm_up_s,
+        restart_every=recipe.bench.restart_every,
+        seed=recipe.seed,
+    )
+    return replace(protocol, texts_per_round=10, repeats=3, throughput_texts=32) if recipe.smoke else protocol
+
+
 def num_threads_of(recipe: Recipe) -> int:
-    """Threads of every contender: the recipe's, else all cores, divided among the processes that serve under load."""
-    serving = recipe.bench.processes if recipe.bench.latency_bound_ms is not None else 1
-    return recipe.bench.threads or machine.threads_for(serving, machine.usable_cores())
+    """Threads of every system: those of the recipe, or all usable cores divided by the processes of the load test."""
+    processes = recipe.bench.processes if recipe.bench.latency_bound_ms is not None else 1
+    return recipe.bench.threads or machine.threads_for(processes, machine.usable_cores())
 
 
-def _lineup(context: StageContext, floor: Path) -> Lineup:
-    """The rows, and which are compared with which. `floor`: the file of the fitted baseline."""
+def _lineup(context: StageContext, baseline_file: Path) -> Lineup:
+    """The systems of the benchmark, and which of them are compared. `baseline_file`: of the fitted baseline."""
     devices: list[Device] = ["cpu"] if machine.cuda_device() is None else ["cpu", "cuda"]
     exported = context.result("export", ExportResult)
-    teacher = _teacher(context, exported, devices)
+    teacher = _teacher_systems(context, exported, devices)
     student: list[Contender] = []
     for device in devices:
         student += contenders_at(
@@ -77,15 +84,15 @@ def _lineup(context: StageContext, floor: Path) -> Lineup:
     baseline = System(label=baseline_name(context.task), role="baseline", engine="scikit-learn")
     not_exported = exported.teacher_not_exported
     return Lineup(
-        contenders=[*teacher, *student, *bundles, Contender(system=baseline, path=str(floor))],
+        contenders=[*teacher, *student, *bundles, Contender(system=baseline, path=str(baseline_file))],
         absent=[] if not_exported is None else [AbsentSystem(name="teacher, onnxruntime", reason=not_exported)],
         breakdowns=[breakdown_of(teacher[0], student[0], fp32, each) for each in on_cpu],
         compared=dict.fromkeys(on_cpu, teacher_on_cpu),
     )
 
 
-def _teacher(context: StageContext, exported: ExportResult, devices: list[Device]) -> list[Contender]:
-    """The teacher in torch, which comes first on each device, and its bundles."""
+def _teacher_systems(context: StageContext, exported: ExportResult, devices: list[Device]) -> list[Contender]:
+    """The teacher in torch on each device, and then its bundles."""
     teacher: list[Contender] = []
     for device in devices:
         teacher += contenders_at(
@@ -103,7 +110,7 @@ def _teacher(context: StageContext, exported: ExportResult, devices: list[Device
 
 
 def _student_bundles(context: StageContext, devices: list[Device]) -> list[Contender]:
-    """Every variant on the CPU, and on CUDA those that it runs."""
+    """Every variant on the CPU, and on CUDA those that CUDA runs."""
     num_parameters = context.result("prediction", PredictionResult).num_parameters
     bundles: list[Contender] = []
     for variant in context.recipe.export.variants:

@@ -1,4 +1,4 @@
-"""What a stage is given: the recipe, the task, and what earlier stages left. Loads no torch."""
+"""The input of a stage: the recipe, the task and the results of earlier stages. Loads no torch."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class StageContext:
-    """One run over one task. `folder`: the run's; `records`: of the stages done so far, in the main process."""
+    """A run of a recipe. `folder`: the run folder. `records`: of the finished stages, in the main process."""
 
     def __init__(
         self, recipe: Recipe, task: Task, folder: Path, records: Mapping[str, StageRecord], console: Console
@@ -31,17 +31,17 @@ class StageContext:
         self.console = console
 
     @property
-    def kind(self) -> TaskType:
-        """What kind of answer the task asks for."""
+    def task_type(self) -> TaskType:
+        """The type of the task, with its metrics, losses and decisions."""
         return task_type(self.task.type)
 
     @cached_property
     def data(self) -> "TaskData":
-        """The teacher, the tokenizer and the token rows, loaded once for all stages. Loads torch."""
+        """The teacher, the tokenizer and the tokenised task, loaded once for all stages. Loads torch."""
         from pocketbert.stages.data import TaskData
 
         return TaskData(self.recipe, self.task, self.folder)
 
-    def result(self, stage: str, kind: type[Result]) -> Result:
-        """What an earlier stage reported."""
-        return self.records[stage].result_as(kind)
+    def result(self, stage: str, result_type: type[Result]) -> Result:
+        """The result of an earlier stage."""
+        return self.records[stage].result_as(result_type)

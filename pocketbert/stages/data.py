@@ -1,4 +1,4 @@
-"""What the training stages share: the teacher, the token rows, scores, and how a stage trains. Loads torch."""
+"""The teacher, the tokenised task and the scores of models, which the training stages share. Loads torch."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,7 @@ from pocketbert.recipe.sections import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedSplits:
-    """The task as token rows."""
+    """The tokenised task."""
 
     train: TokenDataset
     dev: TokenDataset
@@ -29,7 +29,7 @@ class EncodedSplits:
 
 
 class TaskData:
-    """The teacher and its tokenizer, and the task as token rows; each is loaded when it is first asked for."""
+    """The teacher, its tokenizer and the tokenised task. Each is loaded on first use."""
 
     def __init__(self, recipe: Recipe, task: Task, folder: Path) -> None:
         self.recipe = recipe
@@ -38,7 +38,7 @@ class TaskData:
 
     @cached_property
     def teacher(self) -> PreTrainedModel:
-        """The fine-tuned teacher, as the teacher stage left it."""
+        """The fine-tuned teacher of the teacher stage."""
         return loading.load_classifier(str(self.folder / "teacher" / "model"))
 
     @cached_property
@@ -48,11 +48,11 @@ class TaskData:
 
     @cached_property
     def encoded(self) -> EncodedSplits:
-        """Train, dev and test as the teacher's token rows."""
+        """Train, dev and test in the teacher's tokens."""
         return self.encoded_with(self.tokenizer)
 
     def encoded_with(self, tokenizer: PreTrainedTokenizerBase) -> EncodedSplits:
-        """Train, dev and test as token rows of another tokenizer."""
+        """Train, dev and test in the tokens of another tokenizer."""
         length = self.task.max_length
         train, dev, test = (
             encode_split(split, tokenizer, max_length=length)
@@ -62,26 +62,27 @@ class TaskData:
 
     @property
     def original_texts(self) -> TokenDataset:
-        """Train's texts without their labels."""
+        """The train texts, without labels."""
         return self.encoded.train.without_column("labels")
 
     @cached_property
     def training_texts(self) -> TokenDataset:
-        """What both stages of task distillation train on: train's texts, augmented where the recipe says so."""
+        """The texts of both steps of task distillation: the train texts, with augmented ones if there are any."""
         if self.recipe.augment is None:
             return self.original_texts
         return token_dataset_of_shards(dataset.shards_in(self.folder / "augment" / "tokens"), self.tokenizer)
 
     def scores(self, model: PreTrainedModel, encoded: EncodedSplits | None = None) -> SplitScores:
-        """The metric on dev and test. `encoded`: the splits, where the model's tokens are not the teacher's."""
+        """The metric on dev and test. `encoded`: the splits in the model's tokens, if these are not the teacher's."""
         rows = encoded or self.encoded
         dev = self._score(self.task.dev, predict_logits(model, rows.dev))
         return SplitScores(dev=dev, test=self._score(self.task.test, predict_logits(model, rows.test)))
 
     def dev_score(self, model: PreTrainedModel, *, encoded: EncodedSplits | None = None) -> float:
-        """The metric on dev, by which epochs are chosen."""
+        """The metric on dev, which selects the best epoch."""
         return self._score(self.task.dev, predict_logits(model, (encoded or self.encoded).dev))
 
     def _score(self, split: Split, logits: np.ndarray) -> float:
-        kind = task_type(self.task.type)
-        return kind.score(self.recipe.task.metric, split.labels, kind.decide(logits), len(self.task.labels))
+        type_of_task = task_type(self.task.type)
+        predictions = type_of_task.decide(logits)
+        return type_of_task.score(self.recipe.task.metric, split.labels, predictions, len(self.task.labels))

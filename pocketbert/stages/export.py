@@ -1,4 +1,4 @@
-"""The export stage: every variant of the student as a candidate bundle, and the teacher's own for the benchmark."""
+"""The export stage: every variant of the student as a candidate bundle, and bundles of the teacher to compare with."""
 
 import shutil
 from dataclasses import replace
@@ -23,11 +23,11 @@ from pocketbert.recipe.sections import ExportSection
 from pocketbert.stages.context import StageContext
 from pocketbert.store.workspace import Workspace
 
-TEACHER_ROWS = 256  # on which the teacher's own bundles are compared with torch
+TEACHER_ROWS = 256  # dev rows for the comparison of the teacher's bundles with torch
 
 
 def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
-    """Build every variant as a candidate bundle and compare it with the torch student; the teacher's bundles too."""
+    """Build every variant as a candidate bundle and compare it with the torch student. Build the teacher's bundles."""
     recipe, task, section = context.recipe, context.task, context.recipe.export
     student = str(context.folder / "prediction" / "model")
     shape = "{layers} layers x {width}, feed-forward {ffn_width}, {heads} heads".format(**vars(recipe.student.shape))
@@ -57,17 +57,17 @@ def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
             on_progress=bar.update,
         )
     not_exported = _export_teacher(context, workspace.output / "teacher", calibration)
-    built = [] if not_exported is not None else list(section.teacher_variants)
-    return replace(exported, teacher_variants=built, teacher_not_exported=not_exported)
+    teacher_variants = [] if not_exported is not None else list(section.teacher_variants)
+    return replace(exported, teacher_variants=teacher_variants, teacher_not_exported=not_exported)
 
 
 def _export_teacher(context: StageContext, folder: Path, calibration: Split) -> str | None:
-    """Write the teacher's bundles; returns why there are none, where an architecture cannot be exported."""
-    recipe, task, wanted = context.recipe, context.task, context.recipe.export.teacher_variants
-    if not wanted:
+    """Write the teacher's bundles. Returns the reason if its architecture cannot be exported."""
+    recipe, task, variants = context.recipe, context.task, context.recipe.export.teacher_variants
+    if not variants:
         return None
     teacher = str(context.folder / "teacher" / "model")
-    some = task.dev.take(np.arange(min(TEACHER_ROWS, len(task.dev))))
+    dev_rows = task.dev.take(np.arange(min(TEACHER_ROWS, len(task.dev))))
     folder.mkdir()
     try:
         with ProgressBar("export", context.console) as bar:
@@ -75,8 +75,8 @@ def _export_teacher(context: StageContext, folder: Path, calibration: Split) -> 
                 loading.load_classifier(teacher),
                 loading.load_tokenizer(teacher),
                 folder,
-                splits=EvaluationSplits(dev=some, calibration=calibration),
-                options=_options(context, {VARIANTS[name]: default_tolerance(VARIANTS[name]) for name in wanted}),
+                splits=EvaluationSplits(dev=dev_rows, calibration=calibration),
+                options=_options(context, {VARIANTS[name]: default_tolerance(VARIANTS[name]) for name in variants}),
                 origin=Origin(
                     name=f"{recipe.name}'s teacher",
                     origin={"model": recipe.teacher.model or f"fine-tuned from {recipe.teacher.base}"},
@@ -86,7 +86,7 @@ def _export_teacher(context: StageContext, folder: Path, calibration: Split) -> 
                 ),
                 on_progress=bar.update,
             )
-    except (FusionError, UserError) as error:  # not every architecture that can be a teacher can be exported
+    except (FusionError, UserError) as error:  # some architectures can be teachers but not be exported
         shutil.rmtree(folder)
         return str(error)
     return None
@@ -105,5 +105,5 @@ def _options(context: StageContext, tolerances: dict[Variant, Tolerance]) -> Exp
 
 
 def _tolerance(section: ExportSection, variant: Variant) -> Tolerance:
-    wanted = section.tolerance.get(variant.name)
-    return replace(default_tolerance(variant), **(wanted.model_dump(exclude_none=True) if wanted else {}))
+    own = section.tolerance.get(variant.name)
+    return replace(default_tolerance(variant), **(own.model_dump(exclude_none=True) if own else {}))

@@ -1,4 +1,4 @@
-"""The gate: which variants are good enough, which is recommended, and what goes into bundles/."""
+"""The gate: select the variants that are good enough, recommend one, and ship them to bundles/."""
 
 import shutil
 from collections.abc import Sequence
@@ -19,9 +19,10 @@ from pocketbert.store.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class GateResult:
-    """`export`: the export stage's result with the gate's reasons among the failures, latencies, and `recommended`.
+    """The decisions of the gate.
 
-    `not_shipped`: the variants that had to pass and did not, each with its reasons; empty when all is well.
+    `export`: the result of the export stage, with latencies, the failures of the gate, and the recommended variant.
+    `not_shipped`: the required variants that failed, each with the reasons.
     """
 
     export: ExportResult
@@ -29,7 +30,7 @@ class GateResult:
 
 
 def apply_gate(context: StageContext, workspace: Workspace) -> GateResult:
-    """Judge every variant, and leave in the workspace's output those that passed, and no others."""
+    """Judge every variant. The workspace's output then holds the bundles that passed, and no others."""
     recipe = context.recipe
     judged = judge(
         recipe,
@@ -45,8 +46,7 @@ def apply_gate(context: StageContext, workspace: Workspace) -> GateResult:
 
 
 def judge(recipe: Recipe, exported: ExportResult, teacher_score: float, rows: Sequence[BenchmarkRow]) -> ExportResult:
-    """The verdict on each variant."""
-    # a smoke run has no limits: it shows that all runs, not how good it would be
+    """The export result with the verdict on each variant. A smoke run has no limits."""
     limits = gate.Gate(student_share=None) if recipe.smoke else gate.Gate(**recipe.gate.model_dump(exclude={"require"}))
     variants, passed = {}, {}
     for name, variant in exported.variants.items():
@@ -56,11 +56,11 @@ def judge(recipe: Recipe, exported: ExportResult, teacher_score: float, rows: Se
         variants[name] = replace(variant, failures=failures, latency_ms=latency_ms)
         if not failures:
             passed[name] = inputs
-    return replace(exported, variants=variants, recommended=gate.recommended(passed))
+    return replace(exported, variants=variants, recommended=gate.recommend(passed))
 
 
 def gate_inputs(variant: VariantResult, teacher_score: float | None, latency_ms: float | None) -> gate.GateInputs:
-    """What the gate looks at: the worst of the variant's execution providers."""
+    """The figures of a variant that the gate judges: the worst of its execution providers."""
     parities = [variant.parity, *variant.other_providers.values()]
     shifts = [(each.batch_invariance.batch_shift, each.batch_invariance.padding_shift) for each in parities]
     assert variant.size_bytes is not None
@@ -68,14 +68,14 @@ def gate_inputs(variant: VariantResult, teacher_score: float | None, latency_ms:
         score=min(each.score for each in parities),
         student_score=variant.parity.torch_score,
         teacher_score=teacher_score,
-        batch_shift=float(np.max(shifts)),  # NaN, if one is
+        batch_shift=float(np.max(shifts)),  # NaN if any is NaN
         size_bytes=variant.size_bytes,
         latency_ms=latency_ms,
     )
 
 
 def _latency_ms(rows: Sequence[BenchmarkRow], variant: str) -> float | None:
-    """Median from text to label on the CPU; None where the variant was not timed."""
+    """Median latency from text to label on the CPU; None if the variant was not timed."""
     on_cpu = [
         row
         for row in rows
@@ -85,7 +85,7 @@ def _latency_ms(rows: Sequence[BenchmarkRow], variant: str) -> float | None:
 
 
 def _ship(judged: ExportResult, passed: Sequence[str], candidates: Path, bundles: Path) -> None:
-    """Copy the bundles that passed, with the verdict in them; remove those that no longer pass."""
+    """Copy the bundles that passed, and record the verdict in them. Remove bundles that no longer pass."""
     from export.bundle.folder import record_verdict  # loads transformers
 
     bundles.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""General distillation: the base teacher's layers on running text."""
+"""General distillation: a new student learns the layers of the base on running text."""
 
 from compress.distillation import steps
 from compress.models import loading
@@ -10,13 +10,13 @@ from pocketbert.store.workspace import Workspace
 
 
 def distill_general(context: StageContext, workspace: Workspace) -> GeneralResult:
-    """Train a new student on the base teacher's layers; save its encoder and projections."""
+    """Train a new student on the layers of the base. Save its encoder and projections."""
     teacher, section = context.recipe.teacher, context.recipe.distill.general
     assert section is not None
     base = loading.load_encoder(teacher.base or str(context.folder / "teacher" / "model"))
-    named = [name for name in (teacher.base, teacher.model) if name is not None]
-    loading.require_equal_tokenizers(*named)
-    tokenizer = loading.load_tokenizer(named[0])
+    names = [name for name in (teacher.base, teacher.model) if name is not None]
+    loading.require_equal_tokenizers(*names)
+    tokenizer = loading.load_tokenizer(names[0])
     corpus = texts_of(section, context.task)
     texts = corpus_blocks(context, workspace, corpus, section, tokenizer, at_least=section.batch_size)
     learner = initial_student(context, base, texts)

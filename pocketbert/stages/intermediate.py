@@ -1,4 +1,4 @@
-"""Task distillation, first step: the fine-tuned teacher's layers on the task's texts."""
+"""Task distillation, first step: the student learns the layers of the fine-tuned teacher on the task's texts."""
 
 from compress.distillation import steps
 from compress.results import IntermediateResult, SplitScores
@@ -15,13 +15,13 @@ from pocketbert.store.workspace import Workspace
 
 
 def distill_intermediate(context: StageContext, workspace: Workspace) -> IntermediateResult:
-    """Train the general student, or a new one, on the fine-tuned teacher's layers; save its encoder and projections."""
+    """Train the general student, or a new one, on the teacher's layers. Save its encoder and projections."""
     if context.recipe.distill.general is None:
         learner = initial_student(context, context.data.teacher, context.data.original_texts)
     else:
         learner = load_student(context, "general")
     section = context.recipe.distill.intermediate
-    before = _scores_under_teachers_head(context, learner)
+    before = _scores_with_teachers_head(context, learner)
     training = steps.distill_layers(
         learner,
         context.data.teacher,
@@ -32,10 +32,10 @@ def distill_intermediate(context: StageContext, workspace: Workspace) -> Interme
         layer_map=context.recipe.distill.layer_map,
     )
     workspace.save(lambda output: learner.save_encoder(output / "model", context.data.tokenizer))
-    after = _scores_under_teachers_head(context, learner)
+    after = _scores_with_teachers_head(context, learner)
     return IntermediateResult(training=training, scores_before=before, scores=after)
 
 
-def _scores_under_teachers_head(context: StageContext, learner: steps.StudentWithProjections) -> SplitScores | None:
-    """What the encoder is worth so far: the metric under the teacher's head, cut to its width; None without."""
+def _scores_with_teachers_head(context: StageContext, learner: steps.StudentWithProjections) -> SplitScores | None:
+    """The scores of the encoder with the teacher's head, projected to its width; None if that head does not fit."""
     return context.data.scores(learner.student) if init_head(context, learner) else None

@@ -1,4 +1,4 @@
-"""A masked-language-model head for an encoder that ships without one, for the data augmentation."""
+"""Training of a masked-language-model head for data augmentation, if the encoder ships without one."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +22,7 @@ HELD_OUT_EVERY, HELD_OUT_BLOCKS = 50, 1000
 
 
 def train_masked_lm(context: StageContext, workspace: Workspace) -> MaskedLMResult:
-    """Train the head on the recipe's corpus; every 50th text is held out to measure its accuracy."""
+    """Train the head on the corpus of the recipe. Every 50th text is held out to measure its accuracy."""
     recipe = context.recipe
     assert recipe.augment is not None and recipe.augment.masked_lm.train_head is not None
     section = recipe.augment.masked_lm.train_head
@@ -33,27 +33,38 @@ def train_masked_lm(context: StageContext, workspace: Workspace) -> MaskedLMResu
 
     with error_context(section):
         if len(list(islice(texts_of(section, context.task), 2))) < 2:
-            raise UserError("got no text, or one; expected many: one in 50 is held out, to measure the head's accuracy")
+            raise UserError(
+                "got fewer than two texts; expected many: one in 50 is held out to measure the head's accuracy"
+            )
 
     def texts(*, held_out: bool) -> Iterator[str]:
-        every = enumerate(texts_of(section, context.task))
-        return (text for number, text in every if (number % HELD_OUT_EVERY == 0) == held_out)
+        numbered = enumerate(texts_of(section, context.task))
+        return (text for number, text in numbered if (number % HELD_OUT_EVERY == 0) == held_out)
 
-    kept = corpus_blocks(context, workspace, texts(held_out=True), section, tokenizer, kept_as="held_out")
+    held_out = corpus_blocks(context, workspace, texts(held_out=True), section, tokenizer, kept_as="held_out")
     data = corpus_blocks(context, workspace, texts(held_out=False), section, tokenizer, at_least=section.batch_size)
-    order = np.random.default_rng(recipe.seed).permutation(len(kept.lengths))
-    kept = kept.take(np.sort(order[:HELD_OUT_BLOCKS]))
-    setting = replace(
-        train_context_of(context, workspace, "masked_lm"), compiled=False
-    )  # its hooks are not for compiling
-    training = mlm_head.train_head(model, tokenizer, data, kept, schedule_of(section), setting, frozen=section.frozen)
+    order = np.random.default_rng(recipe.seed).permutation(len(held_out.lengths))
+    held_out = held_out.take(np.sort(order[:HELD_OUT_BLOCKS]))
+    # no torch.compile: the model has hooks
+    train_context = replace(train_context_of(context, workspace, "masked_lm"), compiled=False)
+    training = mlm_head.train_head(
+        model,
+        tokenizer,
+        data,
+        held_out,
+        schedule_of(section),
+        train_context,
+        frozen=section.frozen,
+    )
     workspace.save(lambda output: loading.save_model(model, tokenizer, output / "model"))
     with progress_bar("masked_lm, held-out text", context.console) as on_progress:
-        accuracy = mlm_head.accuracy(model, tokenizer, kept, on_progress=on_progress)
+        accuracy = mlm_head.accuracy(model, tokenizer, held_out, on_progress=on_progress)
     if not accuracy.num_masked:
-        raise UserError(f"{section.key}.corpus: {name} knows no token of its held-out texts; is it in its language?")
+        raise UserError(
+            f"{section.key}.corpus: {name} knows no token of the held-out texts; expected the model's language"
+        )
     context.console.print(
-        f"  masked_lm: of {accuracy.num_masked:,} masked pieces in held-out text {accuracy.top1:.1%} are the most "
-        f"probable, {accuracy.top15:.1%} among the first 15"
+        f"  masked_lm: of {accuracy.num_masked:,} masked tokens in held-out text, {accuracy.top1:.1%} rank first and "
+        f"{accuracy.top15:.1%} among the first 15"
     )
     return MaskedLMResult(training=training, accuracy=accuracy, num_rows=len(data.lengths))

@@ -1,4 +1,4 @@
-"""Task distillation, last step: the teacher's logits, a vocabulary cut to size, and the best of a search."""
+"""Task distillation, last step: the student learns the teacher's logits. Optional: vocabulary pruning, grid search."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -27,13 +27,13 @@ from pocketbert.stages.data import EncodedSplits
 from pocketbert.stages.training import init_head, load_student, schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
-DRIFT_VARIANTS = 2000
-MOST_TEXTS_COUNTED = 500_000  # of the corpus, to see which tokens it uses
+DRIFT_TEXTS = 2000
+MAX_CORPUS_TEXTS = 500_000  # for the token counts that vocabulary pruning needs
 
 
 @dataclass(frozen=True, kw_only=True)
 class _StudentData:
-    """The task in the student's tokens: the splits, what it trains on, and its tokenizer."""
+    """The task in the student's tokens. `texts`: the training texts."""
 
     tokenizer: PreTrainedTokenizerBase
     encoded: EncodedSplits
@@ -41,14 +41,14 @@ class _StudentData:
 
 
 def distill_prediction(context: StageContext, workspace: Workspace) -> PredictionResult:
-    """Train the student on the teacher's logits of the task's texts, and save it: it is then complete."""
+    """Train the student on the teacher's logits for the training texts, and save the complete model."""
     learner = load_student(context, "intermediate")
     init_head(context, learner)
     student = learner.student
     data, vocabulary = _student_data(context, workspace, student)
     before = context.data.scores(student, data.encoded)
     seen = _rows_seen(context, data.texts)
-    variants, originals = _some_variants(context, seen)
+    augmented, originals = _drift_sample(context, seen)
     logits = _teacher_logits(context, np.union1d(seen, originals), workspace)
     training, search = _search(context, workspace, student, data, logits, before.dev)
     workspace.save(lambda output: loading.save_model(student, data.tokenizer, output / "model"))
@@ -59,61 +59,61 @@ def distill_prediction(context: StageContext, workspace: Workspace) -> Predictio
         num_parameters=loading.num_parameters(student),
         search=search,
         vocabulary=vocabulary,
-        drift=context.kind.drift(logits[variants], logits[originals]) if len(variants) else None,
+        drift=context.task_type.drift(logits[augmented], logits[originals]) if len(augmented) else None,
     )
 
 
 def _student_data(
     context: StageContext, workspace: Workspace, student: PreTrainedModel
 ) -> tuple[_StudentData, VocabularyResult | None]:
-    """The data in the teacher's tokens; where the recipe cuts the vocabulary, the student is cut and they are new."""
+    """The task in the student's tokens. Prunes the student's embedding if the recipe prunes the vocabulary."""
     if context.recipe.student.vocabulary is None:
         return _StudentData(
             tokenizer=context.data.tokenizer, encoded=context.data.encoded, texts=context.data.training_texts
         ), None
-    cut = workspace.decide(lambda: _cut_vocabulary(context))
-    prune_embedding(student, cut)
-    encoded = context.data.encoded_with(cut.tokenizer)
+    pruned = workspace.decide(lambda: _pruned_vocabulary(context))
+    prune_embedding(student, pruned)
+    encoded = context.data.encoded_with(pruned.tokenizer)
     if context.recipe.augment is None:
         texts = encoded.train.without_column("labels")
     else:
         rows = context.folder / "augment" / "texts"
         length = context.task.max_length
-        texts = dataset.tokenise_dataset(rows, cut.tokenizer, workspace.kept("tokens"), max_length=length)
+        texts = dataset.tokenise_dataset(rows, pruned.tokenizer, workspace.kept_path("tokens"), max_length=length)
     result = VocabularyResult(
-        num_tokens=len(cut.kept), num_tokens_before=len(context.data.tokenizer), coverage=cut.coverage
+        num_tokens=len(pruned.kept_ids), num_tokens_before=len(context.data.tokenizer), coverage=pruned.coverage
     )
-    return _StudentData(tokenizer=cut.tokenizer, encoded=encoded, texts=texts), result
+    return _StudentData(tokenizer=pruned.tokenizer, encoded=encoded, texts=texts), result
 
 
-def _cut_vocabulary(context: StageContext) -> PrunedVocabulary:
-    """The tokens that the task's train texts use, and those that the general corpus (or the task) uses most."""
-    wanted, general = context.recipe.student.vocabulary, context.recipe.distill.general
-    assert wanted is not None
+def _pruned_vocabulary(context: StageContext) -> PrunedVocabulary:
+    """The tokens of the train texts, and the most frequent ones of the general corpus."""
+    section, general = context.recipe.student.vocabulary, context.recipe.distill.general
+    assert section is not None
     train = [*context.task.train.texts, *(context.task.train.pairs or [])]
-    corpus = iter(()) if general is None else islice(texts_of(general, context.task), MOST_TEXTS_COUNTED)
+    corpus = iter(()) if general is None else islice(texts_of(general, context.task), MAX_CORPUS_TEXTS)
     with error_context(general) if general is not None else nullcontext():
-        return prune_vocabulary(context.data.tokenizer, train, corpus, size=wanted.size, coverage=wanted.coverage)
+        return prune_vocabulary(context.data.tokenizer, train, corpus, size=section.size, coverage=section.coverage)
 
 
 def _rows_seen(context: StageContext, texts: TokenDataset) -> np.ndarray:
-    """The rows that the stage will train on, over all points of its search."""
+    """The row numbers that the stage trains on, over all points of its grid search."""
     points = context.recipe.distill.prediction.points
     seen = [rows_seen(texts.lengths, schedule_of(point), seed=context.recipe.seed) for point in points]
     return np.unique(np.concatenate(seen))
 
 
-def _some_variants(context: StageContext, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Some augmented texts among these rows, drawn by the seed, and the row that each was made from."""
+def _drift_sample(context: StageContext, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A random sample of the augmented texts among these rows, and the original row of each."""
     if context.recipe.augment is None:
         return np.array([], dtype=int), np.array([], dtype=int)
-    row, is_variant = dataset.origins_of(context.folder / "augment" / "texts")
-    some = np.random.default_rng(context.recipe.seed).permutation(seen[is_variant[seen]])[:DRIFT_VARIANTS]
-    return some, row[some]  # the first rows are the originals, in their order
+    origin, is_augmented = dataset.origins_of(context.folder / "augment" / "texts")
+    sample = np.random.default_rng(context.recipe.seed).permutation(seen[is_augmented[seen]])[:DRIFT_TEXTS]
+    return sample, origin[sample]  # the first rows are the originals, in their order
 
 
 def _teacher_logits(context: StageContext, seen: np.ndarray, workspace: Workspace) -> np.ndarray:
-    """(rows of the training texts, classes), NaN for rows that are not seen. Computed once for all epochs."""
+    """The teacher's logits, (training texts, classes), with NaN in rows that are not seen. Computed once."""
     texts = context.data.training_texts
 
     def compute() -> np.ndarray:
@@ -121,7 +121,7 @@ def _teacher_logits(context: StageContext, seen: np.ndarray, workspace: Workspac
             computed = predict_logits(
                 context.data.teacher,
                 texts.take(seen),
-                precision=context.recipe.training.precision,
+                precision=context.recipe.compute.precision,
                 on_progress=on_progress,
             )
         logits = np.full((len(texts.lengths), computed.shape[1]), np.nan, dtype=np.float32)
@@ -139,12 +139,12 @@ def _search(
     logits: np.ndarray,
     score_before: float,
 ) -> tuple[TrainingResult, list[SearchPoint]]:
-    """Train the student in place, at each point of the search where there is one, and keep the best on dev.
+    """Train the student in place, at each point of the grid search, and keep the weights that are best on dev.
 
-    Where no epoch reaches `score_before`, the student stays as it was, and the best epoch is 0.
+    If no epoch reaches `score_before`, the student keeps its weights, and the best epoch is 0.
     """
     section = context.recipe.distill.prediction
-    setting = train_context_of(context, workspace, "prediction")
+    train_context = train_context_of(context, workspace, "prediction")
     evaluate: Callable[[PreTrainedModel], float] = partial(context.data.dev_score, encoded=data.encoded)
     objective = Objective(prediction=1.0, temperature=section.temperature, task_type=context.task.type)
     start = _weights_of(student)
@@ -153,19 +153,20 @@ def _search(
     search = []
     for point in section.points:
         student.load_state_dict(start)
-        at_point = setting
+        point_context = train_context
         if section.search is not None:
-            place = f"rate-{point.learning_rate:g}-batch-{point.batch_size}"
-            at_point = replace(setting, title=f"prediction, {place}", checkpoints=setting.checkpoints / place)
+            name = f"rate-{point.learning_rate:g}-batch-{point.batch_size}"
+            checkpoints = train_context.checkpoints / name
+            point_context = replace(train_context, title=f"prediction, {name}", checkpoints=checkpoints)
         training = steps.distill_logits(
             student,
             logits,
             data.texts,
             objective,
             schedule_of(point),
-            at_point,
+            point_context,
             evaluate,
-            epoch_rows=len(context.task.train),  # as often as without augmented texts
+            epoch_rows=len(context.task.train),  # the interval of evaluations, with and without augmented texts
         )
         score = max(training.dev_scores)
         search.append(SearchPoint(learning_rate=point.learning_rate, batch_size=point.batch_size, dev_score=score))

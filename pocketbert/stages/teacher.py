@@ -1,4 +1,4 @@
-"""The teacher: fine-tuned from its base, or taken as the recipe names it."""
+"""The teacher stage: fine-tune the base, or take the fine-tuned model of the recipe."""
 
 import torch
 
@@ -13,12 +13,12 @@ from pocketbert.store.workspace import Workspace
 
 
 def make_teacher(context: StageContext, workspace: Workspace) -> TeacherResult:
-    """Fine-tune the base, unless the recipe names a fine-tuned teacher; save it and take its metric."""
+    """Fine-tune the base unless the recipe names a fine-tuned model. Save the teacher and score it."""
     section, training = context.recipe.teacher, None
     if section.model is not None:
         model = loading.load_classifier(section.model)
-        answers = context.kind.decide(predict_logits(model, context.data.encoded.dev))
-        require_label_order(context.task.dev, answers, context.task.labels, section.model, context.task.type)
+        predictions = context.task_type.decide(predict_logits(model, context.data.encoded.dev))
+        require_label_order(context.task.dev, predictions, context.task.labels, section.model, context.task.type)
     else:
         torch.manual_seed(context.recipe.seed)
         model = loading.load_classifier(section.base or "", context.task.labels, task_type=context.task.type)

@@ -1,1 +1,1 @@
-"""What works without a run: export, benchmarks, looks at data and machine."""
+"""Commands that need no run: export, predictions, benchmarks, comparisons, the doctor."""

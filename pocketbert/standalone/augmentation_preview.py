@@ -1,4 +1,4 @@
-"""A look at augmented data: some variants with their originals, and what became of the words in all of them."""
+"""A preview of augmented data: some augmented texts with their originals, and statistics of all words."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from pocketbert.store.manifest import read_manifest
 
 @dataclass(frozen=True, kw_only=True)
 class ReplacedWord:
-    """`text[start:end]` of a variant stands where the original had the word `was`; it came from `source`."""
+    """A replaced word: `text[start:end]`, where the original had `was`. `source`: of the replacement."""
 
     start: int
     end: int
@@ -29,8 +29,10 @@ class ReplacedWord:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentedExample:
-    """A variant of a train row. `row`: its number. `column`: which of the row's texts is changed; `is_pair`: whether it
-    has two. `original`: that text as it was; `text`: as it is in the variant.
+    """An augmented text of train row `row`.
+
+    `column`: the changed text of the row. `is_pair`: whether the row has two texts. `original`, `text`: before and
+    after the change.
     """
 
     row: int
@@ -43,7 +45,7 @@ class AugmentedExample:
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """The columns of `compress.augmentation.dataset.augment` that are looked at."""
+    """The columns of `compress.augmentation.dataset.augment` that the preview reads."""
 
     text: str
     pair: str | None = None
@@ -54,7 +56,7 @@ class _Row:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationPreview:
-    """The document of `augment`. `folder`: of the rows. `summary`: the result as lines of (what, in words)."""
+    """The document of the command. `folder`: of the rows. `summary`: the result as (name, sentence)."""
 
     folder: str
     examples: list[AugmentedExample]
@@ -63,31 +65,31 @@ class AugmentationPreview:
 
 
 def preview_augmentation(folder: Path, *, task_type: TaskTypeName, count: int, seed: int) -> AugmentationPreview:
-    """`count` variants, drawn by the seed, and the stage's figures. `folder`: the augment stage's."""
+    """`count` randomly sampled augmented texts, and the figures of the stage. `folder`: of the augment stage."""
     rows = read_shards(dataset.shards_in(folder / "texts"))
     origins = dataset.origins_of(folder / "texts")
-    variants = np.random.default_rng(seed).permutation(np.flatnonzero(origins.is_variant))[:count]
+    sampled = np.random.default_rng(seed).permutation(np.flatnonzero(origins.is_augmented))[:count]
     result = read_manifest(folder.parent)["augment"].result_as(AugmentResult)
     summary = word_lines(result)
     if result.drift is not None:
         summary.append(drift_line(result.drift, result.num_dropped, task_type))
     return AugmentationPreview(
         folder=str(folder / "texts"),
-        examples=[_example(rows, number, int(origins.row[number])) for number in np.sort(variants).tolist()],
+        examples=[_example(rows, number, int(origins.row[number])) for number in np.sort(sampled).tolist()],
         result=result,
         summary=summary,
     )
 
 
 def _example(rows: Dataset, number: int, original: int) -> AugmentedExample:
-    """The variant in row `number`, with the text of the row that it was made from."""
-    variant, unchanged = (TypeAdapter(_Row).validate_python(rows[each]) for each in (number, original))
-    column: Literal["text", "pair"] = "pair" if variant.varied == 1 else "text"
+    """The augmented text in row `number`, with the text of its original row."""
+    augmented, unchanged = (TypeAdapter(_Row).validate_python(rows[each]) for each in (number, original))
+    column: Literal["text", "pair"] = "pair" if augmented.varied == 1 else "text"
     return AugmentedExample(
-        row=variant.row,
+        row=augmented.row,
         column=column,
-        is_pair=variant.pair is not None,
+        is_pair=augmented.pair is not None,
         original=getattr(unchanged, column),
-        text=getattr(variant, column),
-        replaced=variant.replaced,
+        text=getattr(augmented, column),
+        replaced=augmented.replaced,
     )

@@ -1,4 +1,4 @@
-"""`pocketbert bench-augment`: how fast a recipe's data augmentation is, and how much memory it takes."""
+"""`pocketbert bench augmentation`: speed and memory of a recipe's data augmentation."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from compress.models.sources import max_tokens, read_config
 from pocketbert.recipe.sections import Recipe, augmentation_of, masked_lm_of
 from pocketbert.store.run_folder import cache_folder
 
-TIMES_AS_MANY = 20  # texts for the second look at the memory
+MEMORY_FACTOR = 20  # times as many texts for the second measurement of memory
 
 
 def bench_augmentation(
@@ -29,27 +29,27 @@ def bench_augmentation(
     output: Path | None,
     console: Console,
 ) -> ladder.AugmentationLadder:
-    """Augment `num_rows` train texts, drawn by the seed, by each method.
+    """Augment `num_rows` randomly sampled train texts with each method.
 
-    The recipe's masked language model must have its head: of a head trained by a run, name the run's folder. `output`:
-    a folder for augmentation.json, with the raw seconds.
+    The recipe's masked language model must have a head. `output`: a folder for augmentation.json, which holds the raw
+    seconds too. Raises UserError.
     """
     section = augmentation_of(recipe)
     if section.masked_lm.train_head is not None:
         raise UserError(
-            "augment.masked_lm.train_head: a benchmark trains nothing; run `pocketbert augment` first, then name "
-            "RUN/masked_lm/model as augment.masked_lm.model, and leave train_head out"
+            "augment.masked_lm.train_head: a benchmark trains nothing; run `pocketbert augment` first, then set "
+            "augment.masked_lm.model to RUN/masked_lm/model and remove train_head"
         )
     name = masked_lm_of(recipe)
-    texts = task.train.different_texts()
+    texts = task.train.unique_texts()
     order = np.random.default_rng(recipe.seed).permutation(len(texts))
-    drawn = [texts[number] for number in order]
+    sampled = [texts[number] for number in order]
     options = ladder.AugmentationOptions(
         masked_lm=name,
         vectors=section.vectors,
         max_vectors=section.max_vectors,
         stop_words=section.stop_words,
-        variants=section.variants,
+        variants=section.copies_per_text,
         probability=section.probability,
         candidates=section.candidates,
         max_length=min(task.max_length, max_tokens(read_config(name))),
@@ -58,7 +58,7 @@ def bench_augmentation(
     threads = num_threads or machine.usable_cores()
     with progress_bar("augmentation", console) as on_progress:
         timings = ladder.time_augmentation(
-            drawn[:num_rows],
+            sampled[:num_rows],
             options,
             cache=cache,
             rounds=rounds,
@@ -66,12 +66,12 @@ def bench_augmentation(
             seed=recipe.seed,
             on_progress=on_progress,
         )
-    sizes = sorted({min(num_rows, len(drawn)), min(TIMES_AS_MANY * num_rows, len(drawn))})
-    with console.status(f"writing the variants of {' and '.join(f'{size:,}' for size in sizes)} texts"):
-        memory = ladder.measure_memory(drawn, sizes, options, cache=cache, num_threads=threads)
+    sizes = sorted({min(num_rows, len(sampled)), min(MEMORY_FACTOR * num_rows, len(sampled))})
+    with console.status(f"augmenting {' and '.join(f'{size:,}' for size in sizes)} texts"):
+        memory = ladder.measure_memory(sampled, sizes, options, cache=cache, num_threads=threads)
     result = ladder.AugmentationLadder(
         machine=here,
-        num_texts=min(num_rows, len(drawn)),
+        num_texts=min(num_rows, len(sampled)),
         rounds=rounds,
         num_threads=threads,
         options=options,

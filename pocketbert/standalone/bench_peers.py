@@ -1,4 +1,4 @@
-"""`pocketbert bench-peers`: our bundles compared with what other toolkits make of the same model."""
+"""`pocketbert bench peers`: our bundles compared with the conversions of other toolkits, for the same model."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,14 +16,14 @@ from compress.common.progress import progress_bar
 from compress.models import sources
 from export.bundle.bundle_json import read_bundle_info
 from export.quantisation.calibration import calibration_rows
-from pocketbert.standalone.bench_folders import FolderBenchOptions, bench_contenders, existing, outputs_of
+from pocketbert.standalone.bench_models import BenchRequest, bench_contenders, existing, outputs_of_model
 from pocketbert.store.run_folder import cache_folder
 
 
 def bench_peers(
     model: Path,
     bundles: Sequence[Path],
-    question: FolderBenchOptions,
+    request: BenchRequest,
     *,
     calibration: Path,
     names: Sequence[str],
@@ -31,27 +31,27 @@ def bench_peers(
     output: Path | None,
     console: Console,
 ) -> Results:
-    """The model in torch, our bundles of it, and each peer's.
+    """Benchmark the model in torch, our bundles of it, and each peer's conversions. Raises UserError.
 
-    `calibration`: a table with the columns and the encoding of the question's; peers get the rows that our own variants
-    get. `environments`: where the peers' environments are kept; by default the cache.
+    `calibration`: a table with the columns and encoding of the request. Peers calibrate on the same rows as our
+    variants. `environments`: the folder of the peers' environments; by default in the cache.
     """
     unknown = [name for name in names if name not in PEERS]
     if unknown:
         raise UserError(f"--peer {unknown[0]}: expected one of {', '.join(PEERS)}")
     existing([model, *bundles])
-    outputs = outputs_of(str(model))
-    rows = calibration_rows(question.read(calibration, outputs), task_type=outputs.task_type, seed=0)
-    if question.data is not None:
-        question.read(question.data, outputs)  # a table that can't be read is reported before environments are built
-    limits = [read_bundle_info(bundle).max_length for bundle in bundles]
-    max_length = min(limits, default=sources.max_tokens(sources.read_config(str(model))))
+    outputs = outputs_of_model(str(model))
+    rows = calibration_rows(request.read(calibration, outputs), task_type=outputs.task_type, seed=0)
+    if request.data is not None:
+        request.read(request.data, outputs)  # reports an unreadable table before it builds environments
+    lengths = [read_bundle_info(bundle).max_length for bundle in bundles]
+    max_length = min(lengths, default=sources.max_tokens(sources.read_config(str(model))))
     in_torch = contenders_at(model, max_length=max_length, compiled=True)
     in_torch.append(replace(in_torch[0], system=replace(in_torch[0].system, precision="bf16")))
     ours = [contender for bundle in bundles for contender in contenders_at(bundle, label=f"ours {bundle.name}")]
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) if output is None else output / "peers"
-        theirs, absent = _converted(
+        theirs, absent = _convert_all(
             [PEERS[name] for name in names or PEERS],
             model,
             rows.rows(),
@@ -61,17 +61,17 @@ def bench_peers(
             console,
         )
         others = [*in_torch, *theirs]
-        parts = ["bench-peers", str(model), *map(str, bundles), "--calibration", str(calibration)]
-        if question.data is None:  # with it, its own options say how both tables are read
-            parts += question.table_options()
+        parts = ["bench", "peers", str(model), *map(str, bundles), "--calibration", str(calibration)]
+        if request.data is None:  # otherwise the options of --data describe both tables
+            parts += request.table_options()
         return bench_contenders(
             Lineup(
                 contenders=[*in_torch, *ours, *theirs],
                 absent=absent,
                 compared=dict.fromkeys(ours, others),
             ),
-            question,
-            name=f"{model.name}: ours beside peers",
+            request,
+            name=f"{model.name}: ours compared with peers",
             command=[*parts, *(part for name in names for part in ("--peer", name))],
             words="on the same model and bundles; the peers' packages are pinned",
             output=output,
@@ -79,7 +79,7 @@ def bench_peers(
         )
 
 
-def _converted(
+def _convert_all(
     peers: Sequence[Peer],
     model: Path,
     rows: Sequence[Sequence[str]],
@@ -88,8 +88,8 @@ def _converted(
     folder: Path,
     console: Console,
 ) -> tuple[list[Contender], list[AbsentSystem]]:
-    """What the peers make, and why there is none of what they could not."""
-    made: list[Contender] = []
+    """The peers' conversions, and the reason for each that failed."""
+    converted: list[Contender] = []
     absent: list[AbsentSystem] = []
     with progress_bar("peers", console) as on_progress:
         for done, peer in enumerate(peers, start=1):
@@ -111,7 +111,7 @@ def _converted(
                     precision=variant.precision,
                     variant=variant.variant,
                 )
-                made.append(
+                converted.append(
                     Contender(
                         system=system,
                         path=str(outcome),
@@ -121,4 +121,4 @@ def _converted(
                     )
                 )
             on_progress(done, len(peers))
-    return made, absent
+    return converted, absent

@@ -1,4 +1,4 @@
-"""`pocketbert bench-shapes`: the size and speed columns of TinyBERT's Table 1, measured here, on random weights."""
+"""`pocketbert bench shapes`: the size and speed columns of TinyBERT's Table 1, measured with random weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,16 +36,16 @@ from export.parity.comparison import default_tolerance
 from export.quantisation.calibration import calibration_rows
 from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS
-from pocketbert.standalone.bench_folders import MADE_UP_WORDS, FolderBenchOptions, bench_contenders, made_up_texts
+from pocketbert.standalone.bench_models import MADE_UP_WORDS, BenchRequest, bench_contenders, made_up_texts
 
-VOCABULARY = 30522  # pieces, as BERT's
+VOCABULARY = 30522  # tokens, as in BERT
 MAX_LENGTH = 128
 BASE = "BERT-base"
 WITH_BUNDLES = (BASE, "TinyBERT4", "TinyBERT6")
 BUNDLED_AS = ("fp32", "int8-static")
 POSITIONS = 512
 RANDOM = " (random weights)"
-ROWS = 64  # texts on which a bundle is looked at, and calibrated
+ROWS = 64  # texts for the parity check of a bundle, and as many for its calibration
 PAPER_TOKENS = 128
 PAPER = {  # TinyBERT's Table 1
     BASE: PublishedShape(parameters=109, operations=22.5, times=1.0),
@@ -88,13 +88,11 @@ def shape(name: str) -> PreTrainedModel:
     )
 
 
-def bench_shapes(
-    names: Sequence[str], question: FolderBenchOptions, *, output: Path | None, console: Console
-) -> Results:
-    """Each shape in torch, and TinyBERT's and BERT-base also as bundles; in `shapes` the rows of Table 1, compared with
-    what was counted and timed here.
+def bench_shapes(names: Sequence[str], request: BenchRequest, *, output: Path | None, console: Console) -> Results:
+    """Benchmark each shape in torch, and TinyBERT's and BERT-base also as bundles.
 
-    `names`: of PAPER; none: all. Raises UserError.
+    `shapes` of the results compares Table 1 with the counts and times measured here. `names`: keys of PAPER; empty for
+    all. Raises UserError.
     """
     names = names or tuple(PAPER)
     for name in names:
@@ -120,10 +118,10 @@ def bench_shapes(
         lineup = _lineup(in_torch, bundled)
         results = bench_contenders(
             lineup,
-            question,
+            request,
             name="The shapes of TinyBERT's Table 1, with random weights",
-            command=["bench-shapes", *(part for name in names for part in ("--shape", name))],
-            words="with weights drawn by the same seed",
+            command=["bench", "shapes", *(part for name in names for part in ("--shape", name))],
+            words="with the same random weights",
             output=output,
             console=console,
         )
@@ -136,7 +134,7 @@ def bench_shapes(
 
 
 def _lineup(in_torch: Mapping[str, Contender], bundled: Mapping[str, Sequence[Contender]]) -> Lineup:
-    """The smaller shapes' int8 bundles, compared with BERT-base where it takes part."""
+    """All shapes. The int8 bundles of the smaller ones are compared with BERT-base, if it is among them."""
     base = in_torch.get(BASE)
     breakdowns: list[Breakdown] = []
     if base is not None:
@@ -151,7 +149,7 @@ def _lineup(in_torch: Mapping[str, Contender], bundled: Mapping[str, Sequence[Co
 
 
 def _tokenizer() -> BertTokenizer:
-    """BERT's, with as many pieces as its own: the words that the benchmark makes texts of, and others."""
+    """A tokenizer with as many tokens as BERT's: the words of the generated sentences, and placeholders."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(MADE_UP_WORDS.split())]
     others = [f"piece{number}" for number in range(VOCABULARY - len(words))]
     vocabulary = {word: index for index, word in enumerate([*words, *others])}
@@ -159,7 +157,7 @@ def _tokenizer() -> BertTokenizer:
 
 
 def _bundles(name: str, model: PreTrainedModel, tokenizer: BertTokenizer, folder: Path, console: Console) -> list[Path]:
-    """The shape as bundles. That random weights may not agree with torch on a label is of no interest here."""
+    """Bundles of the shape. Their parity with torch is ignored: labels of random weights flip easily."""
     texts = made_up_texts(2 * ROWS)
     rows = Split(texts=texts[:ROWS], pairs=None, labels=np.zeros(ROWS, dtype=np.int64))
     logits = predict_logits(model, encode_split(rows, tokenizer, max_length=MAX_LENGTH))
@@ -190,7 +188,7 @@ def _bundles(name: str, model: PreTrainedModel, tokenizer: BertTokenizer, folder
 
 
 def _compare(name: str, model: PreTrainedModel, row: BenchmarkRow) -> ShapeComparison:
-    """A row of Table 1, and what it is here: counted, and timed in torch at PAPER_TOKENS. `row`: of the model."""
+    """A row of Table 1 and the same figures measured here, in torch at PAPER_TOKENS. `row`: the timed model."""
     with FlopCounterMode(display=False) as counter:
         model.eval()(input_ids=torch.ones(1, PAPER_TOKENS, dtype=torch.long))
     return ShapeComparison(

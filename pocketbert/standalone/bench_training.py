@@ -1,4 +1,4 @@
-"""`pocketbert bench-training`: how fast a recipe's stages train, against the plain procedure and against TextBrewer."""
+"""`pocketbert bench training`: training speed of a recipe, compared with a plain training loop and TextBrewer."""
 
 from pathlib import Path
 from typing import get_args
@@ -14,7 +14,7 @@ from compress.common.files import write_json
 from compress.common.progress import progress_bar
 from compress.data.tasks import Task
 from compress.data.tokenization import encode_split
-from compress.distillation.used_embeddings import tokens_in
+from compress.distillation.used_embeddings import used_token_ids
 from compress.models import loading
 from pocketbert.recipe.sections import Recipe
 
@@ -31,20 +31,20 @@ def bench_training(
     output: Path | None,
     console: Console,
 ) -> ladder.TrainingLadder:
-    """Both stages of task distillation on `num_rows` train rows, drawn by the seed.
+    """Time both stages of task distillation on `num_rows` randomly sampled train rows.
 
-    `peer_path`: a folder with TextBrewer in it (pip install --target), whose rows are left out without. `output`: a
-    folder for training.json, with the raw seconds.
+    `peer_path`: a folder with TextBrewer (pip install --target); None leaves TextBrewer out. `output`: a folder for
+    training.json, which holds the raw seconds too. Raises UserError.
     """
     if peer_path is not None and not (peer_path / "textbrewer").is_dir():
         raise UserError(
-            f"--textbrewer {peer_path}: holds no package textbrewer; make it with "
+            f"--textbrewer {peer_path}: has no package textbrewer; install it with "
             f"`pip install --no-deps --target {peer_path} textbrewer==0.2.1.post1`"
         )
     teacher = recipe.teacher.model or recipe.teacher.base or ""
     tokenizer = loading.load_tokenizer(teacher)
-    drawn = np.random.default_rng(recipe.seed).permutation(len(task.train))[:num_rows]
-    whole = encode_split(task.train, tokenizer, max_length=task.max_length)
+    sampled = np.random.default_rng(recipe.seed).permutation(len(task.train))[:num_rows]
+    train = encode_split(task.train, tokenizer, max_length=task.max_length)
     here = machine.describe()
     stages: dict[ladder.Stage, ladder.LadderStage] = {}
     for stage in get_args(ladder.Stage):
@@ -52,8 +52,8 @@ def bench_training(
         workload = ladder.TrainingWorkload(
             teacher=teacher,
             shape=recipe.student.shape,
-            rows=whole.rows[drawn]["input_ids"],
-            used_tokens=tokens_in(whole, len(tokenizer)).tolist(),
+            rows=train.rows[sampled]["input_ids"],
+            used_tokens=used_token_ids(train, len(tokenizer)).tolist(),
             num_labels=len(task.labels),
             task_type=task.type,
             batch_size=section.batch_size,
@@ -77,12 +77,12 @@ def bench_training(
         stages[stage] = ladder.LadderStage(
             rows=ladder.training_rows(timings, workload),
             samples=timings,
-            mean_tokens=float(np.mean(whole.lengths[drawn])),
+            mean_tokens=float(np.mean(train.lengths[sampled])),
             max_length=task.max_length,
             batch_size=section.batch_size,
             epochs=section.epochs,
         )
-    result = ladder.TrainingLadder(machine=here, num_rows=len(drawn), rounds=rounds, stages=stages)
+    result = ladder.TrainingLadder(machine=here, num_rows=len(sampled), rounds=rounds, stages=stages)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / "training.json", to_jsonable_python(result))

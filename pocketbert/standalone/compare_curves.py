@@ -1,4 +1,4 @@
-"""`pocketbert curves`: a training stage of two runs side by side."""
+"""`pocketbert curves`: the loss curves of a training stage in two runs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,13 @@ from pocketbert.store.manifest import read_manifest
 
 @dataclass(frozen=True, kw_only=True)
 class _StageResult:
-    """What the results of all stages that train have in common."""
+    """The part that the results of all training stages share."""
 
     training: TrainingResult | None = None
 
 
 def compare_curves(first: Path, second: Path, *, stage: str, output: Path | None) -> CurveComparison:
-    """Both runs' losses. `output`: a folder for curves.svg and curves.json."""
+    """Compare the losses of both runs. `output`: a folder for curves.svg and curves.json. Raises UserError."""
     curves = [_read(folder, stage) for folder in (first, second)]
     comparison = CurveComparison(stage=stage, runs=curves, lines=side_by_side(*curves))
     if output is not None:
@@ -35,5 +35,5 @@ def _read(folder: Path, stage: str) -> Curve:
     record = read_manifest(folder).get(stage)
     training = None if record is None else record.result_as(_StageResult).training
     if training is None or not training.history:
-        raise UserError(f"{folder}: holds no finished stage {stage!r} with a loss curve; expected the folder of a run")
+        raise UserError(f"{folder}: no finished stage {stage!r} with a loss curve; expected the folder of a run")
     return curve_of(folder.name, training.history)

@@ -1,1 +1,1 @@
-"""Run folders and the cache."""
+"""Run folders, their manifests, and the cache."""

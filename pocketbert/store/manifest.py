@@ -1,4 +1,4 @@
-"""What a run folder proves: a record for each stage that is done, and what it was made from."""
+"""The manifest of a run folder: a record of each finished stage, with the inputs of its result."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ from compress.common.files import write_json
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-LONGEST_VALUE_SHOWN = 40
-ADVICE = "move it away to begin the run anew, or choose another folder with --output"
+MAX_VALUE_LETTERS = 40
+ADVICE = "move it away to start the run over, or choose another folder with --output"
 
 Inputs = Mapping[str, JsonValue]
 Name = TypeVar("Name", bound=str)
@@ -25,10 +25,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
-    """Proof that a stage is done: what it was made from, what it left, how long it took.
+    """Proof that a stage is finished: its inputs, its files, its result and its duration.
 
-    `inputs`: the plain values behind the fingerprint. `files`: path inside the stage's folder -> sha256. `result`: what
-    the stage reported, as plain values.
+    `inputs`: plain values, from which the fingerprint is computed. `files`: path in the stage's folder -> sha256.
+    `result`: the dataclass that the stage returned, as plain values.
     """
 
     fingerprint: str
@@ -38,23 +38,23 @@ class StageRecord:
     seconds: float
     versions: dict[str, str]
 
-    def result_as(self, kind: type[Result]) -> Result:
-        """What the stage reported, as the type that it returned. Raises UserError where it is another's."""
+    def result_as(self, result_type: type[Result]) -> Result:
+        """The result, as the type that the stage returned. Raises UserError if it is not of that type."""
         try:
-            return TypeAdapter(kind).validate_python(self.result)
+            return TypeAdapter(result_type).validate_python(self.result)
         except ValidationError as error:
             raise UserError(
-                f"{MANIFEST}: the result of a stage is not as it was written ({first_invalid(error)}); remove the "
-                "stage's entry there, and it is done again"
+                f"{MANIFEST}: the result of a stage was changed ({first_invalid(error)}); remove the stage's entry to "
+                "do the stage again"
             ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class StagePlan(Generic[Name]):
-    """A stage before it is done. The fingerprint stands for all that its result depends on, earlier stages included.
+    """A stage to do. The fingerprint covers everything that its result depends on, including earlier stages.
 
-    `inputs`: the plain values behind it. `shared`: the result is kept in the cache, where other runs find it by its
-    fingerprint, and linked from the run.
+    `inputs`: plain values, from which the fingerprint is computed. `shared`: the result goes into the cache, and the
+    run links to it; other runs reuse it by its fingerprint.
     """
 
     name: Name
@@ -66,13 +66,13 @@ class StagePlan(Generic[Name]):
 def stage_plan(
     name: Name, inputs: Inputs, *, after: Sequence[StagePlan[Name]] = (), shared: bool = False
 ) -> StagePlan[Name]:
-    """`inputs`: what the result depends on, as plain values. `after`: earlier stages whose results go in."""
+    """Plan a stage. `inputs`: plain values that its result depends on. `after`: earlier stages that it depends on."""
     content: dict[str, JsonValue] = {**inputs, "after": {str(earlier.name): earlier.fingerprint for earlier in after}}
     return StagePlan(name=name, fingerprint=fingerprint_of({"stage": name, **content}), inputs=content, shared=shared)
 
 
 def fingerprint_of(content: object) -> str:
-    """sha256 over plain values; dictionaries in the order of their keys."""
+    """sha256 of plain values, which does not depend on the order of keys in dictionaries."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -96,7 +96,7 @@ def write_manifest(folder: Path, records: Mapping[str, StageRecord]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, StageRecord]:
-    """What a run folder's manifest proves, by stage; empty where there is none. UserError where it is none of ours."""
+    """The records of a run folder, by stage; empty without a manifest. Raises UserError for a foreign manifest."""
     path = folder / MANIFEST
     if not path.exists():
         return {}
@@ -104,8 +104,8 @@ def read_manifest(folder: Path) -> dict[str, StageRecord]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format_version"] == 1:
             raise UserError(
-                f"{folder}: a run of PocketBERT 0.1.0, which this version cannot go on with; choose another folder "
-                f"with --output, or move {MANIFEST} away: the run then begins anew"
+                f"{folder}: a run of PocketBERT 0.1.0, which this version cannot continue; choose another folder with "
+                f"--output, or move {MANIFEST} away to start the run over"
             )
         if content["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format version {content['format_version']}, expected {FORMAT_VERSION}")
@@ -124,7 +124,7 @@ def _record() -> TypeAdapter[StageRecord]:
 
 
 def read_record(path: Path) -> StageRecord | None:
-    """One record in a file of its own; None where it cannot be read."""
+    """The record in a file of its own; None if it cannot be read."""
     try:
         return _record().validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -132,22 +132,22 @@ def read_record(path: Path) -> StageRecord | None:
 
 
 def first_difference(before: JsonValue, after: object, key: str = "") -> str:
-    """What changed between the inputs of a stage, in one line: the first value that differs, then and now."""
+    """The first input of a stage that changed, with its old and new value, in one line."""
     if isinstance(before, dict) and isinstance(after, Mapping):
         for name in [*after, *(name for name in before if name not in after)]:
             if before.get(name) != after.get(name):
                 return first_difference(before.get(name), after.get(name), f"{key}.{name}" if key else name)
     section, _, name = key.rpartition(".")
     if section == "after":
-        return f"{name} is another than it was made from"
+        return f"the result of {name} changed"
     if section == "code":
         return f"the code of {name} changed"
     hint = ""
-    if key == "threads" and before is not None and after is not None:  # torch has no more threads than cores
-        hint = f"; OMP_NUM_THREADS={before} keeps it, given as many cores"
+    if key == "threads" and before is not None and after is not None:  # torch uses no more threads than cores
+        hint = f"; to keep it, set OMP_NUM_THREADS={before} on a machine with as many cores"
     return f"{key or 'its record'} was {_brief(before)}, is {_brief(after)}{hint}"
 
 
 def _brief(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= LONGEST_VALUE_SHOWN else f"{text[:LONGEST_VALUE_SHOWN]}..."
+    return text if len(text) <= MAX_VALUE_LETTERS else f"{text[:MAX_VALUE_LETTERS]}..."

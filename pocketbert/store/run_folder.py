@@ -1,4 +1,4 @@
-"""The run folder: fingerprinted stages that are skipped when proved done, and resumed when cut off."""
+"""The run folder: finished stages are skipped, as their fingerprints prove, and interrupted ones are resumed."""
 
 import os
 import shutil
@@ -28,17 +28,16 @@ from pocketbert.store.workspace import Workspace
 
 PARTIAL = ".partial"
 
-
 Build = Callable[[Workspace], object]
 
 
 def cache_folder() -> Path:
-    """Where what several runs can share is kept: $POCKETBERT_CACHE, or ~/.cache/pocketbert."""
+    """The folder for results that several runs can share: $POCKETBERT_CACHE, or ~/.cache/pocketbert."""
     return Path(os.getenv("POCKETBERT_CACHE") or Path.home() / ".cache" / "pocketbert")
 
 
 class Run:
-    """One run folder, open for work. Use it as a context manager: it is locked for its duration."""
+    """A run folder in use. As a context manager, it locks the folder."""
 
     def __init__(self, folder: Path, *, versions: Mapping[str, str], announce: Callable[[str], None]) -> None:
         self.folder = folder.absolute()
@@ -76,9 +75,9 @@ class Run:
         self._lock.release()
 
     def stage(self, stage: StagePlan[Name], build: Build) -> StageRecord:
-        """Do a stage, unless the manifest and the files prove that this very one was done.
+        """Do a stage, unless the manifest and the files prove that it is finished.
 
-        Of several processes the main one decides; all of them build.
+        With several processes, the main one decides, and all of them build.
         """
         if self._follows:
             return _follow(build)
@@ -91,9 +90,9 @@ class Run:
         if record is not None and record.fingerprint == fingerprint:
             changed = _first_change(target, record)
             if changed is None:
-                self.announce(f"[dim]{name}: done before[/dim]")
+                self.announce(f"[dim]{name}: already done[/dim]")
                 return record
-            reason = f"{changed} is not as the stage left it"
+            reason = f"{changed} was changed or removed"
         elif record is not None:
             reason = first_difference(record.inputs, stage.inputs)
         if stage.shared:
@@ -109,7 +108,8 @@ class Run:
         name, fingerprint = stage.name, stage.fingerprint
         entry, proof = _in_cache(name, fingerprint)
         entry.parent.mkdir(parents=True, exist_ok=True)
-        with _waiting_for(FileLock(entry.with_suffix(".lock")), lambda: self.announce(f"{name}: another run makes it")):
+        lock = FileLock(entry.with_suffix(".lock"))
+        with _waiting_for(lock, lambda: self.announce(f"{name}: waiting for another run, which does this stage")):
             record = read_record(proof)
             if record is None or record.fingerprint != fingerprint or _first_change(entry, record):
                 partial = entry.with_suffix(".partial")
@@ -117,7 +117,7 @@ class Run:
                 write_json(proof, asdict(record))
                 shutil.rmtree(partial, ignore_errors=True)
             else:
-                self.announce(f"[dim]{name}: found in the cache[/dim]")
+                self.announce(f"[dim]{name}: taken from the cache[/dim]")
         _remove(self.folder / name)
         (self.folder / name).symlink_to(entry, target_is_directory=True)
         return record
@@ -125,18 +125,18 @@ class Run:
     def _build(
         self, stage: StagePlan[Name], build: Build, target: Path, partial: Path, reason: str | None
     ) -> StageRecord:
-        """Build in `partial`, and move the complete result to the target. Checkpoints of other options are dropped.
+        """Build in `partial`, then move the result to the target. Removes checkpoints of another fingerprint.
 
-        `reason`: why a stage that was done before is done again.
+        `reason`: why a finished stage is done again.
         """
         self.num_built += 1
         if reason is not None:
             self.announce(f"{stage.name}: done again: {escape(reason)}")
-        mark = partial / "fingerprint"
-        if not mark.exists() or mark.read_text() != stage.fingerprint:
+        fingerprint_file = partial / "fingerprint"
+        if not fingerprint_file.exists() or fingerprint_file.read_text() != stage.fingerprint:
             _remove(partial)
             partial.mkdir(parents=True)
-            mark.write_text(stage.fingerprint)
+            fingerprint_file.write_text(stage.fingerprint)
         output = partial / "output"
         _remove(output)
         output.mkdir()
@@ -159,21 +159,21 @@ class Run:
 
 
 def _follow(build: Build) -> StageRecord:
-    """What every process but the main one does: build where that one builds, and take over its record."""
-    while isinstance(sent := distributed.broadcast_from_main(None), Workspace):
-        build(sent)
-    assert isinstance(sent, StageRecord)
-    return sent
+    """In a process other than the main one: build whenever the main one builds, and return its record."""
+    while isinstance(received := distributed.broadcast_from_main(None), Workspace):
+        build(received)
+    assert isinstance(received, StageRecord)
+    return received
 
 
 def recorded_seconds(folder: Path, stage: str) -> float | None:
-    """How long a stage took when a run in this folder did it last, with whichever options; None if it never did."""
+    """The seconds that a stage took the last time a run did it in this folder, with any options; None if never."""
     record = read_manifest(folder).get(stage)
     return None if record is None else record.seconds
 
 
 def state_of(stage: StagePlan[Name], folder: Path) -> str:
-    """What running would find of a stage in a run folder: "done", "in the cache", "begun" or "to do"."""
+    """The state of a stage in a run folder: "done", "in the cache", "begun" or "to do"."""
     record = read_manifest(folder).get(stage.name)
     if (
         record is not None
@@ -187,18 +187,19 @@ def state_of(stage: StagePlan[Name], folder: Path) -> str:
         record, partial = read_record(proof), entry.with_suffix(".partial")
         if record is not None and record.fingerprint == stage.fingerprint and not _first_change(entry, record):
             return "in the cache"
-    mark = partial / "fingerprint"
-    return "begun" if mark.exists() and mark.read_text() == stage.fingerprint else "to do"
+    fingerprint_file = partial / "fingerprint"
+    is_begun = fingerprint_file.exists() and fingerprint_file.read_text() == stage.fingerprint
+    return "begun" if is_begun else "to do"
 
 
 def _in_cache(name: str, fingerprint: str) -> tuple[Path, Path]:
-    """The folder of a shared stage, and the record that proves it."""
+    """The folder of a shared stage in the cache, and the file of its record."""
     entry = cache_folder() / "stages" / f"{name}-{fingerprint[:16]}"
     return entry, entry.with_suffix(".json")
 
 
 def _first_change(folder: Path, record: StageRecord) -> str | None:
-    """The first file that is not as recorded; None when all are."""
+    """The first file that differs from its record; None if none does."""
     for name, digest in record.files.items():
         if not (folder / name).is_file() or sha256(folder / name) != digest:
             return name

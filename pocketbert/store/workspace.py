@@ -1,4 +1,4 @@
-"""Where a stage builds, and what of it survives a kill; the only place where stages meet other processes."""
+"""The working folder of a stage. It also hides from the stage that several processes may build it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,40 +15,37 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """Where a stage builds. `output` becomes the stage's folder; `checkpoints` survives a kill until then.
-
-    Several processes may build one stage together. The workspace knows them, so that stages need not.
-    """
+    """The folders of a stage at work. `output` becomes the stage's folder. `checkpoints` survives an interruption."""
 
     output: Path
     checkpoints: Path
 
-    def kept(self, name: str) -> Path:
-        """A file or folder next to the checkpoints, which survives a kill as they do."""
+    def kept_path(self, name: str) -> Path:
+        """A path next to the checkpoints, whose content survives an interruption as they do."""
         return self.checkpoints.with_name(name)
 
     def save(self, write: Callable[[Path], None]) -> None:
-        """The main process calls `write(output)`; all wait until it has."""
+        """Call `write(output)` in the main process, while the others wait."""
         if distributed.is_main():
             write(self.output)
         distributed.broadcast_from_main(None)
 
     def decide(self, compute: Callable[[], Value]) -> Value:
-        """The main process computes, and all get its value."""
+        """Compute in the main process, and return its value in all processes."""
         if distributed.is_main():
             return distributed.broadcast_from_main(compute())
-        return distributed.broadcast_from_main(None)  # type: ignore[return-value]  # the main one's value takes its place
+        return distributed.broadcast_from_main(None)  # type: ignore[return-value]  # returns the main process's value
 
     def computed_once(self, name: str, compute: Callable[[], "np.ndarray"]) -> "np.ndarray":
-        """An array that all processes compute together, kept until the stage is done for a run that is cut off."""
+        """An array that all processes compute together, once: an interrupted stage reads it back when it resumes."""
         import numpy as np
 
-        path = self.kept(name).with_suffix(".npy")
+        path = self.kept_path(name).with_suffix(".npy")
         if distributed.broadcast_from_main(not path.exists()):
             array = compute()
             if distributed.is_main():
                 partial = path.with_suffix(".partial.npy")
                 np.save(partial, array)
                 partial.rename(path)
-            distributed.broadcast_from_main(None)  # wait until it is written
+            distributed.broadcast_from_main(None)  # wait for the file
         return np.load(path)

@@ -26,28 +26,28 @@ QUICK = Protocol(num_threads=1, rounds=3, texts_per_round=5, texts_per_visit=3, 
 
 def test_percentiles_are_of_all_calls_in_milliseconds():
     milliseconds = np.random.default_rng(0).permutation(np.arange(1.0, 301.0))
-    found = summarise([(milliseconds.reshape(100, 3) / 1000).tolist()])
-    assert (found.n, found.min_ms, found.median_ms, found.mad_ms) == pytest.approx((300, 1.0, 150.5, 75.0))
-    assert (found.p90_ms, found.p99_ms) == pytest.approx(np.percentile(milliseconds, [90, 99]))
-    assert found.intervals["p90"].low < found.p90_ms < found.intervals["p90"].high <= 300
+    summary = summarise([(milliseconds.reshape(100, 3) / 1000).tolist()])
+    assert (summary.n, summary.min_ms, summary.median_ms, summary.mad_ms) == pytest.approx((300, 1.0, 150.5, 75.0))
+    assert (summary.p90_ms, summary.p99_ms) == pytest.approx(np.percentile(milliseconds, [90, 99]))
+    assert summary.intervals["p90"].low < summary.p90_ms < summary.intervals["p90"].high <= 300
 
 
-def test_percentiles_that_so_few_calls_cannot_show_are_left_out():
-    all_of_them = ["p90", "p95", "p99"]
-    for count, number in ((28, 0), (29, 1), (58, 1), (59, 2), (298, 2), (299, 3)):
-        found = summarise([[[0.001 * (1 + call)] for call in range(count)]])
-        shown = [name for name in all_of_them if getattr(found, f"{name}_ms") is not None]
-        assert shown == all_of_them[:number] and list(found.intervals) == ["p50", *shown]
+def test_percentiles_need_enough_calls():
+    percentiles = ["p90", "p95", "p99"]
+    for num_calls, num_supported in ((28, 0), (29, 1), (58, 1), (59, 2), (298, 2), (299, 3)):
+        summary = summarise([[[0.001 * (1 + call)] for call in range(num_calls)]])
+        supported = [name for name in percentiles if getattr(summary, f"{name}_ms") is not None]
+        assert supported == percentiles[:num_supported] and list(summary.intervals) == ["p50", *supported]
 
 
-def test_the_interval_of_a_percentile_covers_the_truth_about_as_often_as_it_says():
+def test_the_coverage_of_a_percentile_interval_is_nominal():
     generator = np.random.default_rng(1)
     truth = -np.log(0.1)  # the 90th percentile of an exponential distribution
     trials = [summarise([[generator.exponential(0.001, 200).tolist()]]).intervals["p90"] for _ in range(300)]
-    assert 0.92 <= np.mean([found.low <= truth <= found.high for found in trials]) <= 1.0
+    assert 0.92 <= np.mean([interval.low <= truth <= interval.high for interval in trials]) <= 1.0
 
 
-def test_within_the_margin_there_is_no_practical_difference_significant_or_not():
+def test_a_ratio_within_the_margin_is_no_practical_difference():
     assert verdict(Ratio(value=1.015, low=1.01, high=1.02)) == "no practical difference"
     assert verdict(Ratio(value=0.985, low=0.7, high=1.3)) == "no practical difference"
     assert verdict(Ratio(value=1.1, low=1.05, high=1.15)) == "faster"
@@ -56,47 +56,50 @@ def test_within_the_margin_there_is_no_practical_difference_significant_or_not()
 
 
 def test_the_ratio_is_paired_by_visit():
-    """A machine that slows down for whole visits leaves the ratio as it is."""
-    draw = random.Random(0)
-    slow = [draw.uniform(1, 5) for _ in range(20)]
-    baseline = [[0.010 * s * draw.uniform(0.98, 1.02) for _ in range(30)] for s in slow]
-    other = [[0.002 * s * draw.uniform(0.98, 1.02) for _ in range(30)] for s in slow]
-    found = speed_ratio([baseline], [other])
-    assert found.low < found.value < found.high
-    assert found.value == pytest.approx(5.0, rel=0.02)
-    assert found.high - found.low < 0.2
+    """A slowdown of the machine during whole visits does not change the ratio."""
+    generator = random.Random(0)
+    slowdowns = [generator.uniform(1, 5) for _ in range(20)]
+    baseline = [[0.010 * slowdown * generator.uniform(0.98, 1.02) for _ in range(30)] for slowdown in slowdowns]
+    other = [[0.002 * slowdown * generator.uniform(0.98, 1.02) for _ in range(30)] for slowdown in slowdowns]
+    ratio = speed_ratio([baseline], [other])
+    assert ratio.low < ratio.value < ratio.high
+    assert ratio.value == pytest.approx(5.0, rel=0.02)
+    assert ratio.high - ratio.low < 0.2
     assert speed_ratio([baseline], [baseline]).value == 1.0
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+def test_the_coverage_of_the_ratio_interval_is_nominal():
     generator = np.random.default_rng(0)
     covered = 0
     for trial in range(200):
         noise = generator.normal(0, 0.1, 40)
-        found = speed_ratio([[[float(np.exp(value))] for value in noise]], [[[0.5]] * 40], seed=trial)
-        covered += found.low <= 2.0 <= found.high
+        ratio = speed_ratio([[[float(np.exp(value))] for value in noise]], [[[0.5]] * 40], seed=trial)
+        covered += ratio.low <= 2.0 <= ratio.high
     assert 0.90 <= covered / 200 <= 0.99
 
 
-def test_the_interval_knows_that_a_process_is_faster_or_slower_for_its_life():
-    """Six processes of twelve visits; each process has a speed of its own, a good percent from the others'."""
+def test_the_interval_includes_variation_between_processes():
+    """Six processes with twelve visits each. The speeds of processes differ by more than 1 %."""
     generator = np.random.default_rng(0)
 
     def measured(seconds: float) -> list:
-        own = generator.normal(0, 0.015, (6, 1))
-        return (seconds * np.exp(own + generator.normal(0, 0.03, (6, 12))))[:, :, None].tolist()
+        process_effects = generator.normal(0, 0.015, (6, 1))
+        return (seconds * np.exp(process_effects + generator.normal(0, 0.03, (6, 12))))[:, :, None].tolist()
 
-    found = [speed_ratio(measured(1.0), measured(0.5)) for _ in range(200)]
-    assert 0.90 <= np.mean([ratio.low <= 2.0 <= ratio.high for ratio in found]) <= 0.99
+    ratios = [speed_ratio(measured(1.0), measured(0.5)) for _ in range(200)]
+    assert 0.90 <= np.mean([ratio.low <= 2.0 <= ratio.high for ratio in ratios]) <= 0.99
 
-    def as_one(processes: list) -> list:
+    def as_one_process(processes: list) -> list:
         return [[visit for process in processes for visit in process]]
 
-    one_level = [speed_ratio(as_one(measured(1.0)), as_one(measured(0.5)), seed=trial) for trial in range(100)]
-    assert np.mean([ratio.low <= 2.0 <= ratio.high for ratio in one_level]) < 0.85, "visits alone promise too much"
+    over_visits = [
+        speed_ratio(as_one_process(measured(1.0)), as_one_process(measured(0.5)), seed=trial) for trial in range(100)
+    ]
+    coverage = np.mean([ratio.low <= 2.0 <= ratio.high for ratio in over_visits])
+    assert coverage < 0.85, "intervals over visits are too narrow"
 
 
-def test_warm_up_ends_when_the_median_is_stable_or_time_is_up(monkeypatch):
+def test_the_warm_up_ends_when_the_median_is_stable_or_the_time_is_up(monkeypatch):
     clock, calls = 0.0, 0
 
     def call() -> None:
@@ -118,7 +121,7 @@ def test_warm_up_ends_when_the_median_is_stable_or_time_is_up(monkeypatch):
     assert clock > 5.0
 
 
-def test_ratios_are_against_the_first_row_of_the_same_device():
+def test_speedups_are_over_the_first_row_on_the_same_device():
     def sample(device: str, seconds: float, error: str | None = None) -> Samples:
         system = System(label=device, role="model", engine="torch", device=device)
         contender = Contender(system=system, path=f"{device}{seconds}")
@@ -129,15 +132,15 @@ def test_ratios_are_against_the_first_row_of_the_same_device():
 
     samples = [sample("cpu", 0.010), sample("cuda", 0.004), sample("cpu", 0.002), sample("cuda", 0.001)]
     options = {"workload": Workload(texts=[]), "metric": "accuracy", "num_throughput_texts": 8}
-    found = benchmark_rows(samples, sizes=[1] * 4, **options)
-    assert [row.speedup.value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
-    assert [row.speedup_by_shape["1x8"].value for row in found] == pytest.approx([1.0, 1.0, 5.0, 4.0])
-    assert [row.id for row in found] == [0, 1, 2, 3]
+    results = benchmark_rows(samples, sizes=[1] * 4, **options)
+    assert [row.speedup.value for row in results] == pytest.approx([1.0, 1.0, 5.0, 4.0])
+    assert [row.speedup_by_shape["1x8"].value for row in results] == pytest.approx([1.0, 1.0, 5.0, 4.0])
+    assert [row.id for row in results] == [0, 1, 2, 3]
 
-    dead = Samples(contender=samples[0].contender, texts_s=[[[0.01]]], error="out of memory")
-    found = benchmark_rows([dead, samples[2]], sizes=[1] * 2, **options)
-    assert found[0].error == "out of memory" and found[0].latency is None
-    assert found[1].speedup is None and found[1].latency.n == 6
+    failed = Samples(contender=samples[0].contender, texts_s=[[[0.01]]], error="out of memory")
+    results = benchmark_rows([failed, samples[2]], sizes=[1] * 2, **options)
+    assert results[0].error == "out of memory" and results[0].latency is None
+    assert results[1].speedup is None and results[1].latency.n == 6
 
 
 @pytest.fixture(scope="module")
@@ -152,25 +155,25 @@ def measured(teacher_folder, base_folder):
         *contenders_at(teacher_folder, label="teacher", max_length=32),
         *contenders_at(base_folder, label="base"),
         Contender(system=System(label="no classifier", role="model", engine="torch"), path=str(base_folder)),
-        Contender(system=System(label="nothing there", role="model", engine="onnxruntime"), path="/nowhere"),
+        Contender(system=System(label="missing", role="model", engine="onnxruntime"), path="/nowhere"),
     ]
     progress = []
-    found = time_systems(contenders, workload, QUICK, on_progress=lambda done, total: progress.append((done, total)))
+    samples = time_systems(contenders, workload, QUICK, on_progress=lambda done, total: progress.append((done, total)))
     steps, totals = zip(*progress, strict=True)
-    assert len(set(totals)) == 1 and list(steps) == sorted(set(steps)), "the bar moves, and never back"
-    assert steps[0] > 0 and steps[-1] == totals[0], "it ends full, those that failed included"
-    return found
+    assert len(set(totals)) == 1 and list(steps) == sorted(set(steps)), "the progress bar only moves forward"
+    assert steps[0] > 0 and steps[-1] == totals[0], "it ends full, although some contenders failed"
+    return samples
 
 
 def test_every_round_times_every_contender_on_the_same_inputs(measured):
     teacher = measured[0]
     assert teacher.error is None
     assert [[len(calls) for calls in visits] for visits in teacher.texts_s] == [[3, 2] * 2, [3, 2]], (
-        "five texts a round, three in a visit; another process for the third round"
+        "five texts per round, three per visit, and a new process for the third round"
     )
     assert len(teacher.cold_starts) == 2 and min(asdict(teacher.cold_starts[0]).values()) > 0
     assert set(teacher.boundaries_s) == {"model", "tokenise + model"}
-    assert set(teacher.shapes_s) == {"1x8", "1x16", "4x8"}, "lengths beyond the model's limit are left out"
+    assert set(teacher.shapes_s) == {"1x8", "1x16", "4x8"}, "lengths above the model's maximum are omitted"
     assert len(teacher.shapes_s["1x8"][0][0]) == QUICK.repeats
     assert len(teacher.shapes_s["4x8"][1][0]) == QUICK.batch_repeats
     assert len(teacher.throughput_s) == 3 and len(teacher.predictions) == 30
@@ -179,29 +182,33 @@ def test_every_round_times_every_contender_on_the_same_inputs(measured):
     assert teacher.num_parameters > 0 and teacher.process.peak_rss_bytes > 1e7
 
 
-def test_a_model_against_itself_is_no_row_but_tells_how_far_to_trust(teacher_folder):
-    baseline = Contender(system=System(label="floor", role="baseline", engine="scikit-learn"), path="-")
+def test_the_aa_control_is_not_a_row(teacher_folder):
+    baseline = Contender(system=System(label="baseline", role="baseline", engine="scikit-learn"), path="-")
     contenders = with_aa_control([*contenders_at(teacher_folder), baseline])
-    assert [each.name for each in contenders] == ["teacher, torch fp32", "floor", "teacher, torch fp32, again"]
+    assert [each.name for each in contenders] == [
+        "teacher, torch fp32",
+        "baseline",
+        "teacher, torch fp32 (A/A control)",
+    ]
     assert [each.is_scored for each in contenders] == [True, True, False]
-    assert contenders[2].spec() == contenders[0].spec(), "the very same model"
+    assert contenders[2].spec() == contenders[0].spec(), "the same model"
 
     def sample(contender: Contender, seconds: float) -> Samples:
         return Samples(contender=contender, texts_s=[[[seconds], [seconds * 1.1]]], throughput_s=[1.0])
 
-    first, floor, again = (sample(each, 0.01) for each in contenders)
-    found = aa_ratio([first, floor, again])
-    assert found.id == 0 and found.ratio.value == 1.0 and found.is_valid
-    assert not aa_ratio([first, floor, sample(contenders[2], 0.02)]).is_valid
-    again.error = "out of memory"
-    assert aa_ratio([first, floor, again]) is None
+    model, other, control = (sample(each, 0.01) for each in contenders)
+    result = aa_ratio([model, other, control])
+    assert result.id == 0 and result.ratio.value == 1.0 and result.is_valid
+    assert not aa_ratio([model, other, sample(contenders[2], 0.02)]).is_valid
+    control.error = "out of memory"
+    assert aa_ratio([model, other, control]) is None
 
 
-def test_the_parts_of_a_speed_up_multiply_to_the_whole():
-    draw = np.random.default_rng(0)
+def test_the_steps_of_a_speedup_multiply_to_the_total():
+    generator = np.random.default_rng(0)
 
     def sample(name: str, seconds: float) -> Samples:
-        calls = (seconds * draw.uniform(0.9, 1.1, (2, 10, 3))).tolist()
+        calls = (seconds * generator.uniform(0.9, 1.1, (2, 10, 3))).tolist()
         system = System(label=name, role="model", engine="torch")
         return Samples(contender=Contender(system=system, path=name), texts_s=calls)
 
@@ -209,19 +216,19 @@ def test_the_parts_of_a_speed_up_multiply_to_the_whole():
     teacher, student, fused, int8 = (each.contender for each in samples)
     breakdown = breakdown_of(teacher, student, fused, int8)
     assert breakdown.end == int8 and breakdown_of(teacher, student, fused, fused).end == fused
-    *parts, whole = speedup_breakdown(samples, breakdown)
-    assert [part.step for part in (*parts, whole)] == ["distillation", "runtime", "quantisation", "total"]
-    assert whole.ratio.value == speed_ratio(samples[0].texts_s, samples[3].texts_s).value
-    assert np.prod([part.ratio.value for part in parts]) == pytest.approx(whole.ratio.value)
-    assert speedup_breakdown(samples, Breakdown(start=teacher, steps=[("distillation", student)])) == parts[:1]
-    samples[2].error = "no"
-    assert [part.step for part in speedup_breakdown(samples, breakdown)] == ["distillation", "quantisation", "total"]
-    first, second = speedup_over(samples, int8, [student, fused, teacher])
-    assert (first.other, second.other) == (1, 0) and second.ratio == whole.ratio
+    *steps, total = speedup_breakdown(samples, breakdown)
+    assert [step.step for step in (*steps, total)] == ["distillation", "runtime", "quantisation", "total"]
+    assert total.ratio.value == speed_ratio(samples[0].texts_s, samples[3].texts_s).value
+    assert np.prod([step.ratio.value for step in steps]) == pytest.approx(total.ratio.value)
+    assert speedup_breakdown(samples, Breakdown(start=teacher, steps=[("distillation", student)])) == steps[:1]
+    samples[2].error = "failed"
+    assert [step.step for step in speedup_breakdown(samples, breakdown)] == ["distillation", "quantisation", "total"]
+    over_student, over_teacher = speedup_over(samples, int8, [student, fused, teacher])
+    assert (over_student.other, over_teacher.other) == (1, 0) and over_teacher.ratio == total.ratio
     assert speedup_over(samples, fused, [teacher]) == []
 
 
-def test_the_benchmark_is_held_against_itself(teacher_folder):
+def test_the_self_check_counts_missed_and_detected_ratios(teacher_folder):
     texts = [text for text, _ in rows(30)]
     (model,) = contenders_at(teacher_folder)
     steps = []
@@ -232,43 +239,43 @@ def test_the_benchmark_is_held_against_itself(teacher_folder):
     assert (len(result.aa_ratios), len(result.slowed_ratios)) == (2, 1) and steps == [(1, 3), (2, 3), (3, 3)]
     assert result.num_aa_missed == sum(not ratio.low <= 1 <= ratio.high for ratio in result.aa_ratios)
     assert result.num_detected == sum(ratio.high < 1 for ratio in result.slowed_ratios)
-    gone = replace(model, system=replace(model.system, engine="onnxruntime"), path="/nowhere")
+    missing = replace(model, system=replace(model.system, engine="onnxruntime"), path="/nowhere")
     with pytest.raises(RuntimeError, match="no readable bundle"):
-        run_self_check(gone, Workload(texts=texts), QUICK, runs=1, slowed_runs=0)
+        run_self_check(missing, Workload(texts=texts), QUICK, runs=1, slowed_runs=0)
 
 
-def test_a_contender_that_cannot_run_says_why_and_the_others_go_on(measured):
+def test_a_failing_contender_reports_its_error_and_the_others_continue(measured):
     assert "not a fine-tuned classifier" in measured[2].error
     assert "bundle.json" in measured[3].error
     assert measured[2].texts_s == []
 
 
-def test_an_encoder_without_a_head_is_timed_and_not_scored(measured):
+def test_an_encoder_without_a_head_is_timed_but_not_scored(measured):
     assert measured[1].contender.name == "base (head random), torch fp32"
     assert len(measured[1].texts_s) == 2 and measured[1].predictions is None
 
 
-def test_the_peak_of_memory_is_the_workers_own_not_its_parents():
+def test_peak_memory_excludes_the_parent_process():
     code = "from bench.timing.worker import peak_rss_bytes; print(peak_rss_bytes())"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 1e6 < int(found.stdout) < 1e8 < worker.peak_rss_bytes()
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 1e6 < int(child.stdout) < 1e8 < worker.peak_rss_bytes()
 
 
-def test_a_folder_that_is_no_model_is_refused(tmp_path):
+def test_a_folder_without_a_model_is_rejected(tmp_path):
     with pytest.raises(UserError, match=r"neither a bundle .* nor a Hugging Face folder"):
         contenders_at(tmp_path)
 
 
-def test_the_command_needs_no_recipe(command, teacher_folder, tmp_path):
-    found = command("bench", teacher_folder, teacher_folder, "--rounds", 2, "--output", "out")
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.count("torch fp32") == 2 and "times as fast" in found.stdout
+def test_bench_models_works_without_a_recipe(command, teacher_folder, tmp_path):
+    process = command("bench", "models", teacher_folder, teacher_folder, "--rounds", 2, "--output", "out")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("torch fp32") == 2 and "times as fast" in process.stdout
     assert (tmp_path / "out" / "report.html").is_file()
     samples = json.loads((tmp_path / "out" / "samples.json").read_text())
     assert [sample["contender"]["is_aa_control"] for sample in samples] == [False, False, True]
 
 
-def test_the_command_scores_on_a_labelled_table(command, teacher_folder, tmp_path):
+def test_bench_models_scores_on_labelled_data(command, teacher_folder, tmp_path):
     write_csv(tmp_path / "dev.csv", ("sentence", "class"), rows(20))
     options = (
         "--data",
@@ -281,9 +288,9 @@ def test_the_command_scores_on_a_labelled_table(command, teacher_folder, tmp_pat
         2,
         "--json",
     )
-    found = command("bench", teacher_folder, *options)
-    assert found.returncode == 0, found.stderr
-    results = json.loads(found.stdout.splitlines()[-1])
+    process = command("bench", "models", teacher_folder, *options)
+    assert process.returncode == 0, process.stderr
+    results = json.loads(process.stdout.splitlines()[-1])
     assert 0 <= results["stages"]["bench"]["rows"][0]["score"] <= 1
     schema = json.loads(command("schema", "results").stdout)
     assert schema == json.loads(json.dumps(results_schema()))
@@ -296,11 +303,11 @@ def test_the_command_scores_on_a_labelled_table(command, teacher_folder, tmp_pat
         jsonschema.validate(results, schema)
 
 
-def test_models_with_other_labels_are_not_scored_side_by_side(command, teacher_folder, tmp_path):
+def test_models_with_different_labels_are_rejected(command, teacher_folder, tmp_path):
     turned = shutil.copytree(teacher_folder, tmp_path / "turned")
     config = json.loads((turned / "config.json").read_text())
     config["id2label"] = {"0": "positive", "1": "negative"}
     (turned / "config.json").write_text(json.dumps(config))
     write_csv(tmp_path / "dev.csv", ("text", "label"), rows(20))
-    found = command("bench", teacher_folder, turned, "--data", "dev.csv")
-    assert found.returncode == 2 and "the models' labels differ" in found.stderr
+    process = command("bench", "models", teacher_folder, turned, "--data", "dev.csv")
+    assert process.returncode == 2 and "the models' labels differ" in process.stderr

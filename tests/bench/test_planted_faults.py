@@ -1,4 +1,4 @@
-"""Faults planted in a benchmark: each is told, in words, in the report."""
+"""Planted faults in a benchmark. The report must contain a caveat for each."""
 
 import json
 import os
@@ -36,18 +36,20 @@ GREEDY = """
 from bench.timing.messages import ModelFacts
 from export.bundle.runtime import Classifier
 
-class Predictor(Classifier):
-    '''Takes more threads than it is given.'''
+class GreedyPredictor(Classifier):
+    '''Uses one thread more than requested.'''
     def __init__(self, folder, *, num_threads):
         super().__init__(folder, num_threads=num_threads + 1)
         threads = self.session.get_session_options().intra_op_num_threads
         self.facts = ModelFacts(num_threads=threads, ran_on="cpu")
+
+load_predictor = GreedyPredictor
 """
 
 
 @pytest.fixture(scope="module")
 def unfused(tmp_path_factory, teacher_folder, raw_graph, tokenizer) -> Path:
-    """A bundle of a graph as it was exported, with nothing fused."""
+    """A bundle of the exported graph without fusion."""
     folder = tmp_path_factory.mktemp("bundles") / "unfused"
     info = BundleInfo(
         name="unfused", variant="fp32", task_type="classification", labels=list(LABELS), takes_pairs=False,
@@ -59,27 +61,27 @@ def unfused(tmp_path_factory, teacher_folder, raw_graph, tokenizer) -> Path:
 
 
 def labelled(contender: Contender, label: str) -> Contender:
-    """The same under another name."""
+    """The same contender with another label."""
     return replace(contender, system=replace(contender.system, label=label))
 
 
-def told(contenders: list[Contender], protocol: Protocol = QUICK) -> str:
-    """The cautions of a real benchmark of these."""
+def caveats_of_benchmark(contenders: list[Contender], protocol: Protocol = QUICK) -> str:
+    """The caveats of a real benchmark."""
     workload = Workload(texts=TEXTS, grid=())
     samples = time_systems(contenders, workload, protocol)
-    found = benchmark_rows(
+    rows = benchmark_rows(
         samples, sizes=[1] * len(samples), workload=workload, metric="accuracy",
         num_throughput_texts=protocol.throughput_texts,
     )  # fmt: skip
-    return doubts(with_bench(rows=found, protocol=protocol, aa_control=None))
+    return caveats_text(with_bench(rows=rows, protocol=protocol, aa_control=None))
 
 
-def doubts(results: Results) -> str:
+def caveats_text(results: Results) -> str:
     return "\n".join(caveats_of(results))
 
 
-def test_the_precision_of_a_bundle_is_that_of_its_manifest_wherever_it_lies(unfused, tmp_path):
-    """The ceiling that it is compared with depends on it."""
+def test_the_precision_of_a_bundle_comes_from_bundle_json_not_from_its_path(unfused, tmp_path):
+    """The precision selects the roofline."""
     for folder, variant, expected in (
         ("deployed", "int8-static", "int8"),
         ("int8-trials", "fp32-int8-embedding", "fp32"),
@@ -92,17 +94,17 @@ def test_the_precision_of_a_bundle_is_that_of_its_manifest_wherever_it_lies(unfu
         assert contender.name == f"{folder}, onnxruntime"
 
 
-def test_a_missing_fusion_and_too_few_samples_are_told(unfused):
-    found = told(contenders_at(unfused, label="ours"))
-    assert "ours, onnxruntime: no attention of it is fused" in found
-    assert "6 calls show no 99th percentile, for which 299 are needed" in found
-    assert "UNFAIR" not in found
+def test_a_missing_fusion_and_too_few_samples_cause_caveats(unfused):
+    caveats = caveats_of_benchmark(contenders_at(unfused, label="ours"))
+    assert "nodes is a fused attention" in caveats and "ours, onnxruntime: none of its" in caveats
+    assert "6 calls are too few for a 99th percentile, which needs 299" in caveats
+    assert "UNFAIR" not in caveats
 
 
-def test_a_provider_that_fell_back_is_told(unfused):
+def test_a_provider_fallback_causes_a_caveat(unfused):
     (contender,) = contenders_at(unfused, label="ours", device="cuda")
-    found = told([*contenders_at(unfused, label="ours"), contender])
-    assert "ours, onnxruntime, CUDA was not measured" in found and "CUDAExecutionProvider was asked for" in found
+    caveats = caveats_of_benchmark([*contenders_at(unfused, label="ours"), contender])
+    assert "ours, onnxruntime, CUDA was not measured" in caveats and "CUDAExecutionProvider was requested" in caveats
     bundle = ROWS[BUNDLE]
     partly = with_row(
         BUNDLE,
@@ -113,34 +115,35 @@ def test_a_provider_that_fell_back_is_told(unfused):
             fused={"Attention": 4},
         ),
     )
-    assert "12 of 42 nodes did not run on CUDAExecutionProvider but on CPUExecutionProvider" in doubts(partly)
+    assert "12 of 42 nodes did not run on CUDAExecutionProvider but on CPUExecutionProvider" in caveats_text(partly)
 
 
-def test_a_contender_with_another_priority_is_told(unfused, tmp_path):
+def test_a_contender_with_another_priority_causes_a_caveat(unfused, tmp_path):
     (contender,) = contenders_at(unfused, label="ours")
     polite = replace(labelled(contender, "polite"), python=wrapper(tmp_path / "polite", "exec nice -n 7"))
-    found = told([contender, polite, labelled(contender, "third")])
+    caveats = caveats_of_benchmark([contender, polite, labelled(contender, "third")])
     usual = os.getpriority(os.PRIO_PROCESS, 0)
-    assert f"UNFAIR: polite, onnxruntime ran with the priority {usual + 7}, the others with {usual}" in found
+    expected = f"UNFAIR: polite, onnxruntime ran with a different priority ({usual + 7}) than the others ({usual})"
+    assert expected in caveats
 
 
-def test_a_contender_with_more_threads_is_told(unfused, tmp_path):
+def test_a_contender_with_more_threads_causes_a_caveat(unfused, tmp_path):
     (contender,) = contenders_at(unfused, label="ours")
     (tmp_path / "greedy.py").write_text(GREEDY)
     python = wrapper(tmp_path / "greedy", f'exec env PYTHONPATH="$PYTHONPATH:{tmp_path}"')
     system = System(label="greedy", role="peer", engine="onnxruntime")
     greedy = replace(contender, system=system, module="greedy", python=python)
-    found = told([contender, greedy, labelled(contender, "third")])
-    assert "UNFAIR: greedy ran with threads 2, the others with 1" in found
+    caveats = caveats_of_benchmark([contender, greedy, labelled(contender, "third")])
+    assert "UNFAIR: greedy ran with a different number of threads (2) than the others (1)" in caveats
 
 
-def test_a_contender_that_keeps_more_cores_busy_than_it_has_threads_is_told():
-    assert f"UNFAIR: {ROWS[BUNDLE].name} kept 2.4 cores busy, and was given 2 threads" in doubts(
+def test_more_busy_cores_than_threads_cause_a_caveat():
+    assert f"UNFAIR: {ROWS[BUNDLE].name} kept 2.4 cores busy with 2 threads allowed" in caveats_text(
         with_row(BUNDLE, cores_used=2.4)
     )
 
 
-def test_threads_that_the_environment_asks_for_do_not_count(unfused, monkeypatch):
+def test_thread_variables_of_the_environment_have_no_effect(unfused, monkeypatch):
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(variable, "7")
     samples = time_systems([*contenders_at(unfused)], Workload(texts=TEXTS, grid=()), QUICK)
@@ -148,46 +151,46 @@ def test_threads_that_the_environment_asks_for_do_not_count(unfused, monkeypatch
     assert process.num_threads == 1 and process.priority == os.getpriority(os.PRIO_PROCESS, 0)
 
 
-def test_processes_with_more_threads_than_there_are_cores_are_told():
-    assert "waited for one another" not in doubts(RESULTS)
-    found = doubts(with_bench(load=replace(BENCH.load, processes=2)))
-    assert "2 processes of 2 threads each shared 2 cores" in found and "with --threads 1 they" in found
+def test_more_threads_than_cores_cause_a_caveat():
+    assert "waited for one another" not in caveats_text(RESULTS)
+    caveats = caveats_text(with_bench(load=replace(BENCH.load, processes=2)))
+    assert "2 processes of 2 threads each shared 2 cores" in caveats and "With --threads 1 they" in caveats
 
 
-def test_a_busy_machine_is_told():
-    assert "Other work ran" not in doubts(RESULTS)
+def test_a_busy_machine_causes_a_caveat():
+    assert "Other programs ran" not in caveats_text(RESULTS)
     busy = with_bench(noise=Noise(busy_cores=0.5, stolen=0.0, throttled=None))
-    assert "Other work ran on this machine" in doubts(busy)
-    found = doubts(with_bench(noise=Noise(busy_cores=0.0, stolen=0.08, throttled=3)))
-    assert "gave 8% of the cores' time to others" in found and "held back 3 times" in found
+    assert "Other programs ran on this machine" in caveats_text(busy)
+    caveats = caveats_text(with_bench(noise=Noise(busy_cores=0.0, stolen=0.08, throttled=3)))
+    assert "gave 8% of the cores' time to other guests" in caveats and "throttled 3 times" in caveats
 
 
-def test_a_profile_tells_where_the_time_goes(unfused):
-    (found,) = profile_operators(unfused, [(2, 16)], 1)
-    assert found.shape == "2x16" and found.ms > 0
-    by_name = {part.name: part for part in found.parts}
+def test_a_profile_counts_the_operations(unfused):
+    (profile,) = profile_operators(unfused, [(2, 16)], 1)
+    assert profile.shape == "2x16" and profile.ms > 0
+    by_name = {part.name: part for part in profile.parts}
     hidden, ffn, layers = 32, 64, 4
     config = AutoConfig.from_pretrained(unfused)
     assert (config.hidden_size, config.intermediate_size, config.num_hidden_layers) == (hidden, ffn, layers)
     tokens = 2 * 16
-    of_layers = 2 * tokens * layers * (4 * hidden * hidden + 2 * hidden * ffn) + 4 * tokens * 16 * hidden * layers
-    assert by_name["products"].operations == pytest.approx(of_layers + 2 * 2 * hidden * (hidden + 2), rel=1e-6)
+    in_layers = 2 * tokens * layers * (4 * hidden * hidden + 2 * hidden * ffn) + 4 * tokens * 16 * hidden * layers
+    assert by_name["products"].operations == pytest.approx(in_layers + 2 * 2 * hidden * (hidden + 2), rel=1e-6)
 
 
-def test_the_parts_of_a_size_add_up_to_the_size(unfused, teacher_folder):
-    of_bundle, of_folder = asdict(size_breakdown(unfused)), asdict(size_breakdown(teacher_folder))
-    assert sum(of_bundle.values()) == size_bytes(unfused)
-    assert sum(of_folder.values()) == sum(file.stat().st_size for file in sources.model_files(teacher_folder))
+def test_the_parts_of_a_size_add_up_to_the_total(unfused, teacher_folder):
+    bundle_parts, folder_parts = asdict(size_breakdown(unfused)), asdict(size_breakdown(teacher_folder))
+    assert sum(bundle_parts.values()) == size_bytes(unfused)
+    assert sum(folder_parts.values()) == sum(file.stat().st_size for file in sources.model_files(teacher_folder))
     config = AutoConfig.from_pretrained(teacher_folder)
     rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
     tables = 4 * config.hidden_size * rows
-    for parts in (of_bundle, of_folder):  # the LayerNorm behind them counts or does not
+    for parts in (bundle_parts, folder_parts):  # with or without the LayerNorm after the embeddings
         assert tables <= parts["embedding"] <= tables + 4 * config.hidden_size * 2 + 400
         assert min(parts.values()) >= 0 and parts["tokenizer"] > 0
     assert size_breakdown(unfused / "onnx") is None
 
 
-def test_an_attention_counts_its_projections_and_its_two_products():
+def test_the_operations_of_an_attention_include_projections_and_both_products():
     event = NodeEvent(
         name="attention_kernel_time",
         operator="Attention",

@@ -12,7 +12,7 @@ def mask() -> torch.Tensor:
     return torch.tensor([[1] * length + [0] * (5 - length) for length in LENGTHS])
 
 
-def test_attention_loss_is_numpys_over_each_examples_own_pairs(mask):
+def test_attention_loss_equals_numpy_over_the_real_pairs_of_each_example(mask):
     student, teacher = torch.randn(2, 2, 4, 5, 5)
     expected = [
         np.mean((student[i, :, :n, :n].numpy() - teacher[i, :, :n, :n].numpy()) ** 2) for i, n in enumerate(LENGTHS)
@@ -20,20 +20,20 @@ def test_attention_loss_is_numpys_over_each_examples_own_pairs(mask):
     np.testing.assert_allclose(losses.attention_loss(student, teacher, mask), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_hidden_loss_is_numpys_over_each_examples_own_tokens(mask):
+def test_hidden_loss_equals_numpy_over_the_real_tokens_of_each_example(mask):
     student, teacher = torch.randn(2, 2, 5, 8)
     expected = [np.mean((student[i, :n].numpy() - teacher[i, :n].numpy()) ** 2) for i, n in enumerate(LENGTHS)]
     np.testing.assert_allclose(losses.hidden_loss(student, teacher, mask), expected, rtol=1e-6, atol=1e-6)
 
 
 def relations(vectors: np.ndarray, num_heads: int) -> np.ndarray:
-    """(positions, width) to probabilities (heads, positions, positions)."""
+    """Relations (heads, positions, positions) of vectors (positions, width)."""
     heads = np.stack(np.split(vectors, num_heads, axis=1))
     scores = np.exp(heads @ heads.transpose(0, 2, 1) / np.sqrt(heads.shape[2]))
     return scores / scores.sum(axis=2, keepdims=True)
 
 
-def test_relation_loss_is_numpys_for_unlike_widths(mask):
+def test_relation_loss_equals_numpy_for_different_widths(mask):
     student, teacher = torch.randn(2, 5, 12), torch.randn(2, 5, 24)
     expected = []
     for i, n in enumerate(LENGTHS):
@@ -60,14 +60,14 @@ def test_soft_cross_entropy_sums_over_the_classes_and_has_no_squared_temperature
     np.testing.assert_allclose(losses.soft_cross_entropy(student, teacher, temperature), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_the_gradient_of_soft_cross_entropy_vanishes_where_student_and_teacher_agree():
+def test_the_gradient_of_soft_cross_entropy_is_0_if_student_and_teacher_agree():
     teacher = torch.randn(4, 3)
     student = teacher.clone().requires_grad_()
     losses.soft_cross_entropy(student, teacher).sum().backward()
     assert student.grad.abs().max() < 1e-6
 
 
-def test_equal_inputs_lose_nothing_and_padding_changes_nothing(mask):
+def test_equal_inputs_have_loss_0_and_padding_changes_nothing(mask):
     scores, hidden = torch.randn(2, 4, 5, 5), torch.randn(2, 5, 8)
     assert losses.attention_loss(scores, scores, mask).abs().max() == 0
     assert losses.hidden_loss(hidden, hidden, mask).abs().max() == 0
@@ -79,13 +79,13 @@ def test_equal_inputs_lose_nothing_and_padding_changes_nothing(mask):
     torch.testing.assert_close(padded, losses.hidden_loss(hidden, other, mask))
 
 
-def test_cross_entropy_is_numpys():
+def test_cross_entropy_equals_the_definition():
     logits, labels = torch.randn(3, 4), torch.tensor([0, 3, 1])
     expected = [-logits.log_softmax(1)[i, label].item() for i, label in enumerate(labels)]
     np.testing.assert_allclose(losses.cross_entropy(logits, labels), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_values_are_compared_by_squared_errors():
+def test_the_loss_of_values_is_the_squared_error():
     student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.0], [5.0]])
     torch.testing.assert_close(losses.squared_error(student, teacher), torch.tensor([1.0, 9.0]))
     torch.testing.assert_close(

@@ -1,4 +1,4 @@
-"""Classifiers of other architectures than BERT's: fused, quantised, in parity with torch."""
+"""Classifiers of architectures other than BERT: fusion, quantisation and parity with torch."""
 
 import json
 
@@ -18,7 +18,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from pocketbert.standalone.export_model import WITHOUT_A_CHOICE, ExportRequest, export_model
+from pocketbert.standalone.export_model import CANDIDATES, ExportRequest, export_model
 from tiny_bert import LABELS
 
 SHAPE = {
@@ -29,7 +29,7 @@ NARROW = {
     "vocab_size": 27, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 64,
     "initializer_range": 0.2,
 }  # fmt: skip
-KINDS = {
+MODELS = {
     "distilbert": lambda names: DistilBertForSequenceClassification(DistilBertConfig(**NARROW, **names)),
     "electra": lambda names: ElectraForSequenceClassification(ElectraConfig(**SHAPE, embedding_size=16, **names)),
     "roberta": lambda names: RobertaForSequenceClassification(RobertaConfig(**SHAPE, **names)),
@@ -46,13 +46,13 @@ ATTENTION = {
 BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_it_fuses_quantises_and_answers_like_torch(kind, tokenizer, tmp_path, reviews):
+@pytest.mark.parametrize("architecture", MODELS)
+def test_each_architecture_fuses_quantises_and_agrees_with_torch(architecture, tokenizer, tmp_path, reviews):
     torch.manual_seed(0)
     names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: index for index, label in enumerate(LABELS)}}
-    KINDS[kind](names).save_pretrained(tmp_path / "model")
+    MODELS[architecture](names).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    if kind != "electra":  # the others know no token types
+    if architecture != "electra":  # the others have no token types
         path = tmp_path / "model" / "tokenizer_config.json"
         config = json.loads(path.read_text())
         path.write_text(json.dumps({**config, "model_input_names": ["input_ids", "attention_mask"]}))
@@ -63,16 +63,16 @@ def test_it_fuses_quantises_and_answers_like_torch(kind, tokenizer, tmp_path, re
         data=tmp_path / "dev.csv", calibration=tmp_path / "train.csv", metric="accuracy", max_length=32
     )
     exported = export_model(str(tmp_path / "model"), request, output=tmp_path / "out", console=Console(quiet=True))
-    embedding = "LayerNormalization" if kind in BEHIND_PADDING else "EmbedLayerNormalization"
-    own = {"Gelu": 1} if kind == "electra" else {}
+    embedding = "LayerNormalization" if architecture in BEHIND_PADDING else "EmbedLayerNormalization"
+    extra = {"Gelu": 1} if architecture == "electra" else {}
     assert exported.fused_nodes == {
-        embedding: 1, "Attention": 3, "BiasGelu": 3, "SkipLayerNormalization": 6, **own,
+        embedding: 1, "Attention": 3, "BiasGelu": 3, "SkipLayerNormalization": 6, **extra,
     }  # fmt: skip
     variants = exported.variants
-    assert set(variants) == set(WITHOUT_A_CHOICE)
+    assert set(variants) == set(CANDIDATES)
     assert not variants["fp32"].failures
     for name, variant in variants.items():
-        # of random weights the labels are a toss-up, and 4 bits coarse; unrelated logits would be 1.1 apart
+        # labels of random weights flip easily, and 4 bits are coarse; the error of unrelated logits would be 1.1
         assert variant.parity.logit_error < LOGIT_ERROR[name], name
         session = variant.parity.session
         assert session.provider == "CPUExecutionProvider" and (session.low_precision > 0.9) == (name != "fp32")
@@ -80,5 +80,5 @@ def test_it_fuses_quantises_and_answers_like_torch(kind, tokenizer, tmp_path, re
     for name in ("fp32", "int8-static", "int4-static"):
         assert variants[name].parity.batch_invariance.is_invariant
     assert exported.steps is not None
-    for exact in (exported.steps.exported, exported.steps.fused, variants["fp32"].parity):
-        assert exact.max_logit_error < 1e-4 and exact.num_label_flips == 0
+    for parity in (exported.steps.exported, exported.steps.fused, variants["fp32"].parity):
+        assert parity.max_logit_error < 1e-4 and parity.num_label_flips == 0

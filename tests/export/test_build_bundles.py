@@ -13,7 +13,7 @@ from transformers import BertForSequenceClassification
 from compress.common.errors import UserError
 from compress.data.columns import Split
 from export.bundle import runtime
-from export.bundle.bundle_json import BundleInfo, BundleProof, Golden, read_bundle_info, write_bundle_info
+from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample, read_bundle_info, write_bundle_info
 from export.bundle.folder import finish_bundle, golden_examples, record_verdict, verify_bundle, write_bundle
 from export.bundle.runtime import Classifier, session_config
 from export.graph.to_onnx import export_onnx
@@ -58,14 +58,14 @@ VARIANTS_BUILT = ("fp32", "int8-dynamic", "int8-static", "int4-static", "int8-we
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory, teacher_folder, tokenizer, raw_graph, encoder, calibration) -> dict[str, Path]:
-    """A variant of each kind of the tiny classifier."""
+    """Bundles of the tiny classifier, one per weight format."""
     folder = tmp_path_factory.mktemp("export")
     model = BertForSequenceClassification.from_pretrained(teacher_folder)
-    found = {}
+    folders = {}
     for variant in VARIANTS_BUILT:
         model_file = folder / f"{variant}.onnx"
         build_variant(VARIANTS[variant], raw_graph, model_file, encoder, calibration)
-        found[variant] = folder / variant
+        folders[variant] = folder / variant
         write_bundle(
             folder / variant,
             info(variant=variant, saturates=can_saturate(model_file)),
@@ -81,31 +81,31 @@ def bundles(tmp_path_factory, teacher_folder, tokenizer, raw_graph, encoder, cal
             golden=golden,
             proof=PROOF,
         )
-    return found
+    return folders
 
 
-def test_the_fused_graph_answers_like_torch(bundles, teacher_folder):
+def test_the_fused_graph_agrees_with_torch(bundles, teacher_folder):
     ours = Classifier(bundles["fp32"]).logits(TEXTS)
     theirs = TorchPredictor(teacher_folder, max_length=32).logits(TEXTS)
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
-def test_a_bundle_that_depends_on_its_batch_runs_texts_one_by_one(bundles):
+def test_a_batch_dependent_bundle_runs_texts_one_at_a_time(bundles):
     classifier = Classifier(bundles["int8-dynamic"])
-    alone = np.concatenate([classifier.logits([text]) for text in TEXTS])
-    np.testing.assert_array_equal(classifier.logits(TEXTS), alone)
+    unbatched = np.concatenate([classifier.logits([text]) for text in TEXTS])
+    np.testing.assert_array_equal(classifier.logits(TEXTS), unbatched)
 
 
-def test_the_bundle_holds_what_it_must_and_verifies(bundles):
+def test_the_bundle_has_all_files_and_verifies(bundles):
     for folder in bundles.values():
         names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         assert names == {
             "onnx/model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json", "bundle.json", "README.md",
             "predict.py", "SHA256SUMS",
         }  # fmt: skip
-        found = verify_bundle(folder)
-        assert (found.num_files, found.num_golden, found.num_changed) == (7, 8, 0)
-        assert found.largest_difference < 1e-5
+        verification = verify_bundle(folder)
+        assert (verification.num_files, verification.num_golden, verification.num_changed) == (7, 8, 0)
+        assert verification.largest_difference < 1e-5
         checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=folder, capture_output=True)
         assert checked.returncode == 0
 
@@ -123,21 +123,21 @@ def test_a_changed_bundle_does_not_verify(bundles, tmp_path, name, damage):
         verify_bundle(folder)
 
 
-def test_byte_products_are_exact_on_any_processor(bundles, monkeypatch):
-    """Where the processor has no VNNI, or none is known, the runtime is told to be exact; the answers stay the same."""
+def test_int8_products_are_exact_on_any_processor(bundles, monkeypatch):
+    """Without VNNI, onnxruntime is configured to be exact; the logits stay the same."""
     assert session_config(saturates=False) == {}
     flags = {"flags: avx2 fma": "1", "flags: avx2 avx512_vnni": "0", "flags: avx_vnni": "0"}
     for line, expected in flags.items():
         monkeypatch.setattr(Path, "read_text", lambda self, *_, line=line, **__: line)
         assert session_config(saturates=True) == {"session.x64quantprecision": expected}
     monkeypatch.undo()
-    usual = Classifier(bundles["int8-static"])
-    assert usual.saturates
+    default = Classifier(bundles["int8-static"])
+    assert default.saturates
     monkeypatch.setattr(runtime, "session_config", lambda *, saturates: {"session.x64quantprecision": "1"})
-    np.testing.assert_array_equal(Classifier(bundles["int8-static"]).logits(TEXTS), usual.logits(TEXTS))
+    np.testing.assert_array_equal(Classifier(bundles["int8-static"]).logits(TEXTS), default.logits(TEXTS))
 
 
-def test_a_regression_that_answers_otherwise_does_not_verify(tmp_path, teacher_folder, tokenizer):
+def test_a_regression_with_different_values_does_not_verify(tmp_path, teacher_folder, tokenizer):
     model = BertForSequenceClassification.from_pretrained(teacher_folder, num_labels=1, ignore_mismatched_sizes=True)
     export_onnx(model, tmp_path / "raw.onnx")
     folder = tmp_path / "values"
@@ -153,14 +153,14 @@ def test_a_regression_that_answers_otherwise_does_not_verify(tmp_path, teacher_f
         assert verify_bundle(folder).num_changed == num_changed
 
 
-def test_a_verdict_is_added_to_a_bundle_that_still_verifies(bundles, tmp_path):
+def test_a_bundle_still_verifies_after_the_verdict_is_recorded(bundles, tmp_path):
     folder = shutil.copytree(bundles["int8-static"], tmp_path / "copy")
     record_verdict(folder, recommended=True, measured={"median ms": 1.5})
     assert verify_bundle(folder).num_changed == 0
-    noted = read_bundle_info(folder)
-    assert noted.recommended and noted.measured == {"dev accuracy": 0.5, "median ms": 1.5}
+    stored = read_bundle_info(folder)
+    assert stored.recommended and stored.measured == {"dev accuracy": 0.5, "median ms": 1.5}
     card = (folder / "README.md").read_text()
-    assert "recommends" in card and "| median ms | 1.5 |" in card and "a processor with avx2" in card
+    assert "the recommended variant" in card and "| median ms | 1.5 |" in card and "a processor with avx2" in card
 
 
 OLD_PROOF = {
@@ -201,14 +201,14 @@ OLD_INFO = {
 
 
 def old_bundle(folder: Path, **changes: object) -> Path:
-    """The bundle.json of version 0.1.0; a change to None removes the key."""
+    """Write a bundle.json of version 0.1.0. A change to None removes the key."""
     folder.mkdir()
     content = {key: value for key, value in {**OLD_INFO, **changes}.items() if value is not None}
     (folder / "bundle.json").write_text(json.dumps(content))
     return folder
 
 
-def test_a_bundle_of_version_0_1_0_is_read_whole(tmp_path):
+def test_a_bundle_of_version_0_1_0_is_read_completely(tmp_path):
     old = read_bundle_info(old_bundle(tmp_path / "old"))
     settings = MachineSettings(governor=None, quota_cores=1.5, smt="on", physical_cores=1)
     gpu = Gpu(
@@ -218,7 +218,7 @@ def test_a_bundle_of_version_0_1_0_is_read_whole(tmp_path):
     assert old == info(
         variant="int8-static", saturates=True, versions={"numpy": "2.0"},
         measured={"dev accuracy": 0.75, "dev rows": 100}, recommended=True,
-        golden=[Golden(text="the film", pair=None, probabilities=[0.5, 0.5])],
+        golden=[GoldenExample(text="the film", pair=None, probabilities=[0.5, 0.5])],
         proof=replace(
             PROOF, without_vnni=Saturation(num_rows=9, max_logit_shift=0.5, num_label_changes=3),
             measured_on=replace(MACHINE, settings=settings, gpu=gpu),
@@ -230,7 +230,7 @@ def test_a_bundle_of_version_0_1_0_is_read_whole(tmp_path):
     assert read_bundle_info(tmp_path / "new") == old
 
 
-def test_what_other_bundles_of_version_0_1_0_lack_is_known_or_unknown(tmp_path):
+def test_missing_parts_of_version_0_1_0_get_defaults(tmp_path):
     values = read_bundle_info(old_bundle(tmp_path / "values", labels=["score"], saturates=None, proof=None))
     assert (values.task_type, values.saturates, values.proof, values.max_length) == ("regression", True, None, 32)
     on_gpu = {**OLD_PROOF, "other_providers": {"CUDAExecutionProvider": OLD_PROOF["parity"]}, "measured_on": {}}
@@ -248,12 +248,12 @@ def test_what_other_bundles_of_version_0_1_0_lack_is_known_or_unknown(tmp_path):
         ({"proof": {"metric": "accuracy"}}, "proof.parity: Field required"),
     ],
 )
-def test_a_bundle_that_is_not_as_it_was_written_names_the_place(tmp_path, changes, where):
-    with pytest.raises(UserError, match=re.escape(f"bundle.json is not as it was written ({where}")):
+def test_the_error_for_a_damaged_bundle_names_the_key(tmp_path, changes, where):
+    with pytest.raises(UserError, match=re.escape(f"bundle.json is damaged ({where}")):
         read_bundle_info(old_bundle(tmp_path / "bad", **changes))
 
 
-def test_predict_runs_a_bundle_whose_facts_version_0_1_0_wrote(bundles, tmp_path):
+def test_predict_runs_a_bundle_of_version_0_1_0(bundles, tmp_path):
     folder = shutil.copytree(bundles["fp32"], tmp_path / "copy")
     expected = predict(folder, TEXTS[0]).stdout
     (folder / "bundle.json").write_text(json.dumps({**OLD_INFO, "variant": "fp32", "saturates": False}))
@@ -266,26 +266,26 @@ def predict(folder: Path, *arguments: str, lines: str | None = None) -> subproce
     )
 
 
-def test_predict_answers_an_argument_and_lines_like_torch(bundles, tmp_path, teacher_folder):
+def test_predict_agrees_with_torch_for_an_argument_and_for_lines(bundles, tmp_path, teacher_folder):
     folder = shutil.copytree(bundles["fp32"], tmp_path / "elsewhere" / "bundle")
     expected = TorchPredictor(teacher_folder, max_length=32).logits(TEXTS).argmax(axis=1)
-    answers = [json.loads(line) for line in predict(folder, lines="\n".join(TEXTS)).stdout.splitlines()]
-    assert [answer["label"] for answer in answers] == [LABELS[index] for index in expected]
-    assert json.loads(predict(folder, TEXTS[0]).stdout) == answers[0]
-    assert 0.5 <= answers[0]["probability"] <= 1
+    predictions = [json.loads(line) for line in predict(folder, lines="\n".join(TEXTS)).stdout.splitlines()]
+    assert [prediction["label"] for prediction in predictions] == [LABELS[index] for index in expected]
+    assert json.loads(predict(folder, TEXTS[0]).stdout) == predictions[0]
+    assert 0.5 <= predictions[0]["probability"] <= 1
 
 
-def test_predict_tells_bad_use_in_one_line(bundles, tmp_path):
-    found = predict(bundles["fp32"], "one", "--pair", "two")
-    assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr == "predict.py: this bundle takes one text\n"
+def test_predict_reports_bad_input_in_one_line(bundles, tmp_path):
+    process = predict(bundles["fp32"], "one", "--pair", "two")
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr == "predict.py: this bundle takes one text\n"
     folder = shutil.copytree(bundles["fp32"], tmp_path / "broken")
     (folder / "onnx" / "model.onnx").write_bytes(b"no model")
-    found = predict(folder, "one")
-    assert found.returncode == 2 and found.stderr.startswith("predict.py: ") and "Traceback" not in found.stderr
+    process = predict(folder, "one")
+    assert process.returncode == 2 and process.stderr.startswith("predict.py: ") and "Traceback" not in process.stderr
 
 
-def test_a_bundle_for_pairs_takes_tabs(tmp_path, teacher_folder, tokenizer):
+def test_a_tab_separates_two_texts(tmp_path, teacher_folder, tokenizer):
     model = BertForSequenceClassification.from_pretrained(teacher_folder)
     export_onnx(model, tmp_path / "raw.onnx")
     write_bundle(
@@ -295,7 +295,7 @@ def test_a_bundle_for_pairs_takes_tabs(tmp_path, teacher_folder, tokenizer):
     split = Split(texts=["the film", "a story of it"], pairs=["was fine", "and dull"], labels=np.array([0, 1]))
     expected = TorchPredictor(teacher_folder, max_length=32).logits(split.texts, split.pairs).argmax(axis=1)
     lines = "".join(f"{text}\t{pair}\n" for text, pair in zip(split.texts, split.pairs, strict=True))
-    answers = [json.loads(line)["label"] for line in predict(tmp_path / "pairs", lines=lines).stdout.splitlines()]
-    assert answers == [LABELS[index] for index in expected]
-    bad = predict(tmp_path / "pairs", lines="only one\n")
-    assert bad.returncode == 2 and "line 1: got 1 texts" in bad.stderr
+    predicted = [json.loads(line)["label"] for line in predict(tmp_path / "pairs", lines=lines).stdout.splitlines()]
+    assert predicted == [LABELS[index] for index in expected]
+    process = predict(tmp_path / "pairs", lines="only one\n")
+    assert process.returncode == 2 and "line 1: got 1 texts" in process.stderr

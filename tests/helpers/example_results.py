@@ -1,6 +1,4 @@
-"""The results of a run with all that a run or benchmark can have. The figures are made up: what is tested is how they
-are reported.
-"""
+"""Example results with every part that a run or benchmark can have. Tests of the report use these invented figures."""
 
 from dataclasses import replace
 from typing import Any
@@ -128,7 +126,7 @@ PARITY = Parity(
     requested_provider=CPU,
     session=SESSION,
 )
-IN_FP32 = replace(SESSION, low_precision=0.0, fused={"Attention": 4})
+FP32_SESSION = replace(SESSION, low_precision=0.0, fused={"Attention": 4})
 EXPORT = ExportResult(
     metric="accuracy",
     task_type="classification",
@@ -141,22 +139,22 @@ EXPORT = ExportResult(
             latency_ms=0.5,
         ),
         "fp16": VariantResult(
-            parity=replace(PARITY, session=IN_FP32),
-            other_providers={CUDA: replace(PARITY, requested_provider=CUDA, session=IN_FP32)},
+            parity=replace(PARITY, session=FP32_SESSION),
+            other_providers={CUDA: replace(PARITY, requested_provider=CUDA, session=FP32_SESSION)},
             failures=["too slow"],
             scores=VariantScores(dev=0.84, test=0.85),
             size_bytes=15_000_000,
         ),
     },
     fused_nodes={"Attention": 4},
-    steps=ExportSteps(exported=replace(PARITY, session=IN_FP32), fused=replace(PARITY, session=IN_FP32)),
+    steps=ExportSteps(exported=replace(PARITY, session=FP32_SESSION), fused=replace(PARITY, session=FP32_SESSION)),
     teacher_variants=["fp32"],
     recommended="int8-dynamic",
 )
 
 
 def row(row_id: int, system: System, size_bytes: int, score: float | None, median: float, times: float) -> BenchmarkRow:
-    """A system that was measured."""
+    """A row with all figures. `median`: latency in milliseconds. `times`: speedup."""
     is_bundle = system.engine == "onnxruntime" and system.role != "peer"
     return BenchmarkRow(
         **vars(system),
@@ -209,7 +207,7 @@ PROFILE = Profile(
 )
 
 
-def at_count(median: float, times: float) -> ThreadPoint:
+def thread_point(median: float, times: float) -> ThreadPoint:
     return ThreadPoint(
         latency=summary(median), speedup_over_fewest=ratio(times), speedup_over_first=None, texts_per_s=1000 / median
     )
@@ -250,7 +248,7 @@ ROWS = [
             ],
             highest=700.0,
         ),
-        threads=ThreadSweep(by_count={"1": at_count(0.8, 1.0), "2": at_count(0.5, 1.6)}),
+        threads=ThreadSweep(by_count={"1": thread_point(0.8, 1.0), "2": thread_point(0.5, 1.6)}),
     ),
     BenchmarkRow(
         id=FAILED,
@@ -403,21 +401,21 @@ RESULTS = Results(
 
 
 def with_stages(**changes: Any) -> Results:
-    """RESULTS with other stages."""
+    """RESULTS with changed stages."""
     return replace(RESULTS, stages=replace(RESULTS.stages, **changes))
 
 
 def with_bench(**changes: Any) -> Results:
-    """RESULTS with another benchmark."""
+    """RESULTS with a changed benchmark."""
     return with_stages(bench=replace(BENCH, **changes))
 
 
 def with_row(row_id: int, **changes: Any) -> Results:
-    """RESULTS in which one row of the benchmark is another."""
+    """RESULTS with one changed row of the benchmark."""
     return with_bench(rows=[replace(row, **changes) if row.id == row_id else row for row in ROWS])
 
 
 def with_run(**changes: Any) -> Results:
-    """RESULTS with other facts of the run."""
+    """RESULTS with changed facts about the run."""
     assert RESULTS.run is not None
     return replace(RESULTS, run=replace(RESULTS.run, **changes))

@@ -1,4 +1,4 @@
-"""Interpreters that behave otherwise."""
+"""Modified Python interpreters for tests."""
 
 import stat
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def wrapper(path: Path, command: str) -> str:
-    """An interpreter that is this one, started otherwise."""
+    """Write a script that starts this interpreter with `command`. Returns its path."""
     path.write_text(f'#!/bin/sh\n{command} "{sys.executable}" "$@"\n')
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return str(path)

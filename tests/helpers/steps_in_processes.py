@@ -1,4 +1,4 @@
-"""Started by test_processes under torchrun: five optimiser steps, whose weights the main process writes."""
+"""Takes five optimiser steps under torchrun, for test_distributed. The main process writes the weights."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from compress.distillation.training_loop import Schedule, TrainContext, train
 from tiny_bert import config, encode_texts, make_tokenizer, rows
 
 
-def main(what: str, target: Path) -> None:
+def main(stage: str, target: Path) -> None:
     torch.manual_seed(0)
     teacher = BertForSequenceClassification(config()).eval()
     small = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 32}
@@ -26,26 +26,26 @@ def main(what: str, target: Path) -> None:
         "layers": INTERMEDIATE_LAYERS,
         "relations": Objective(relations=(0.0, 1.0)),
         "prediction": Objective(prediction=1.0, task_type="classification"),
-    }[what]
-    model = DistillationModel(student, Projections(16, 32) if objective.reads else None, objective)
+    }[stage]
+    model = DistillationModel(student, Projections(16, 32) if objective.requested_outputs else None, objective)
     if distributed.is_main():
-        save_file(plain(model), target.with_suffix(".start.safetensors"))
+        save_file(copied_weights(model), target.with_suffix(".start.safetensors"))
     with layer_outputs.capture_attention_scores(student, teacher):
         trained = train(
             model,
             data if objective.prediction else data.without_column("teacher_logits"),
             Schedule(epochs=1, batch_size=8, learning_rate=1e-3, micro_batch_size=3),
-            TrainContext(title=what, seed=0, checkpoints=target.with_suffix(""), precision="fp32"),
-            teacher=teacher if objective.reads else None,
+            TrainContext(title=stage, seed=0, checkpoints=target.with_suffix(""), precision="fp32"),
+            teacher=teacher if objective.requested_outputs else None,
             layer_map=(2, 4),
         )
     assert trained.num_steps == 5
     if distributed.is_main():
-        save_file(plain(model), target)
+        save_file(copied_weights(model), target)
     distributed.leave()
 
 
-def plain(model: DistillationModel) -> dict[str, torch.Tensor]:
+def copied_weights(model: DistillationModel) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 

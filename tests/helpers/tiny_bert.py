@@ -1,4 +1,4 @@
-"""What tests build their tiny models and tables from: a rule-made task whose words decide the label."""
+"""Builds tiny models, and tables of a synthetic task whose labels depend on single words."""
 
 import csv
 import random
@@ -19,31 +19,31 @@ NEUTRAL = ("the", "film", "story", "was", "a", "and", "very", "cast", "music", "
 LABELS = ("negative", "positive")
 
 
-def sentence(draw: random.Random, positive: bool) -> str:
-    """A few neutral words with two that decide the label."""
-    words = draw.choices(NEUTRAL, k=draw.randint(3, 12)) + draw.choices(GOOD if positive else BAD, k=2)
-    draw.shuffle(words)
+def sentence(generator: random.Random, positive: bool) -> str:
+    """A few neutral words, and two words that determine the label."""
+    words = generator.choices(NEUTRAL, k=generator.randint(3, 12)) + generator.choices(GOOD if positive else BAD, k=2)
+    generator.shuffle(words)
     return " ".join(words)
 
 
 def rows(count: int, seed: int = 0) -> list[tuple[str, str]]:
-    """(text, label name), all texts different."""
-    draw = random.Random(seed)
-    found: dict[str, str] = {}
-    while len(found) < count:
-        positive = draw.random() < 0.5
-        found[sentence(draw, positive)] = LABELS[positive]
-    return list(found.items())
+    """Rows of (text, label name). All texts are different."""
+    generator = random.Random(seed)
+    label_of_text: dict[str, str] = {}
+    while len(label_of_text) < count:
+        positive = generator.random() < 0.5
+        label_of_text[sentence(generator, positive)] = LABELS[positive]
+    return list(label_of_text.items())
 
 
 def encode_texts(texts: list[str], tokenizer: PreTrainedTokenizerFast, *, max_length: int) -> TokenDataset:
-    """Texts as unlabelled token rows: what is longer than `max_length` goes on in further rows."""
+    """Texts as token rows without labels. A text longer than `max_length` becomes several rows."""
     blocks = split_into_blocks(texts, tokenizer, max_length=max_length)
     return token_dataset(Dataset.from_dict({"input_ids": blocks}), np.array([len(ids) for ids in blocks]), tokenizer)
 
 
 def in_a_recipe(error: UserError) -> str:
-    """What a command that takes a recipe prints of an error."""
+    """The message that a command with a recipe prints for an error."""
     return remedies.with_remedy(error, remedies.Command(takes_recipe=True, flags=()))
 
 
@@ -56,16 +56,16 @@ def write_csv(path: Path, header: tuple[str, ...], lines: list[tuple]) -> Path:
 
 
 def words_with_vectors(path: Path) -> Path:
-    """GloVe text: the tokenizer's words, and some that it does not know, with vectors of eight numbers."""
-    draw = random.Random(0)
+    """Write vectors of eight numbers as GloVe text, for words of the tokenizer and for a few other words."""
+    generator = random.Random(0)
     words = [*GOOD, *NEUTRAL, "splendid", "movie", "actress", "42", "--"]
-    lines = [" ".join([word, *(f"{draw.gauss(0, 1):.4f}" for _ in range(8))]) for word in words]
+    lines = [" ".join([word, *(f"{generator.gauss(0, 1):.4f}" for _ in range(8))]) for word in words]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Splits at blanks and punctuation; knows the words above and the special tokens."""
+    """A tokenizer that splits at spaces and punctuation. It knows the words above and the special tokens."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *NEUTRAL]
     backend = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer()

@@ -1,4 +1,4 @@
-"""A recipe whose whole run takes seconds, and how tests kill a run at a chosen moment."""
+"""A recipe whose run takes seconds, and a function that kills a run at a given moment."""
 
 import hashlib
 import json
@@ -12,13 +12,13 @@ from ruamel.yaml import YAML
 
 from tiny_bert import words_with_vectors
 
-STAGES = ("teacher", "general", "masked_lm", "intermediate", "prediction")  # that train
+STAGES = ("teacher", "general", "masked_lm", "intermediate", "prediction")  # those with training
 VARIANTS = ["fp32", "int8-dynamic", "int8-static"]
 ANY = {"label_flips": 1.0, "logit_error": 9.0}
 
 
 def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
-    """A recipe whose whole run takes seconds."""
+    """Write the recipe. `changes`: sections that replace its own."""
     (tmp_path / "corpus.txt").write_text("\n".join(["the plot of the film and a very warm story"] * 150))
     quick = {"epochs": 4, "batch_size": 16, "learning_rate": 2e-3, "checkpoint_steps": 7}
     content = {
@@ -29,7 +29,7 @@ def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
         "augment": {
             "masked_lm": {"train_head": {**quick, "corpus": ["task"], "max_length": 32}},
             "vectors": str(words_with_vectors(tmp_path / "words.txt")),
-            "variants": 1,
+            "copies_per_text": 1,
         },
         "distill": {
             "general": {**quick, "corpus": [str(tmp_path / "corpus.txt"), "task"], "max_length": 32},
@@ -43,7 +43,7 @@ def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
             "fixed_lengths": [8],
             "warm_up_s": 0.1,
             "compiled_teacher": False,
-            "limits": False,
+            "roofline": False,
         },
         **changes,
     }
@@ -61,7 +61,7 @@ def weights(folder: Path) -> dict[str, str]:
 
 
 def kill_at(moment: str, stage: str, process: subprocess.Popen, root: Path) -> None:
-    """SIGKILL as soon as the stage has come to that moment; of several processes the main one is killed."""
+    """Send SIGKILL when the stage reaches that moment. With several processes, the main one gets it."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         epochs = checkpointed_epochs(root, stage)
@@ -81,23 +81,23 @@ def kill_at(moment: str, stage: str, process: subprocess.Popen, root: Path) -> N
             return
         assert process.poll() is None, f"{stage} ended before it could be killed: {process.stderr.read()}"
         time.sleep(0.002)
-    raise AssertionError(f"{stage} never came to its {moment}")
+    raise AssertionError(f"{stage} never reached: {moment}")
 
 
 def partials(root: Path, stage: str) -> list[Path]:
-    """Where a stage may be at work: in the run's folder, or in the cache."""
+    """The working folders of a stage: in the run folder and in the cache."""
     return [root / "runs" / "tiny" / ".partial" / stage, *(root / "cache" / "stages").glob(f"{stage}-*.partial")]
 
 
 def checkpointed_epochs(root: Path, stage: str) -> list[float]:
-    """The epochs of the stage's whole checkpoints, while its process writes and removes them."""
-    found = []
+    """The epochs of the stage's complete checkpoints, while its process writes and removes them."""
+    epochs = []
     for partial in partials(root, stage):
         try:
             for checkpoint in (partial / "checkpoints").iterdir():
                 state = checkpoint / "trainer_state.json"
                 if state.exists():
-                    found.append(json.loads(state.read_text())["epoch"])
+                    epochs.append(json.loads(state.read_text())["epoch"])
         except (OSError, ValueError):
             continue
-    return found
+    return epochs

@@ -26,6 +26,7 @@ DOCUMENTS = {
     "bench/shapes.json": Results,
     "bench/load.json": Results,
     "bench/threads.json": Results,
+    "quickstart/results.json": Results,
     "bench/validity.json": SelfCheck,
     "bench/validity-minilm.json": SelfCheck,
     "bench/validity-one-process.json": SelfCheck,

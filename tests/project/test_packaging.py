@@ -1,8 +1,7 @@
-"""What is shipped, and that it works from the wheel, wherever it is started."""
+"""The sdist and the wheel: their files, and the command from the wheel, in any working folder."""
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,16 +10,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import typer
-
-from pocketbert.cli import app
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("pocketbert", "compress", "export", "bench")
 
 
 def build(source: Path, target: Path) -> tuple[Path, Path]:
-    """The sdist and the wheel that the build backend makes of a source tree."""
+    """The sdist and the wheel of a source tree."""
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(target)]
     subprocess.run(command, cwd=source, check=True, capture_output=True)
     return next(target.glob("*.tar.gz")), next(target.glob("*.whl"))
@@ -42,7 +38,7 @@ def installed(built, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def hostile(tmp_path) -> Path:
-    """Somebody's own project, with files named like our packages."""
+    """A project of its own, with files named like our packages."""
     (tmp_path / "export.py").write_text("raise SystemExit('their export')\n")
     for name in ("bench", "compress"):
         (tmp_path / name).mkdir()
@@ -55,12 +51,14 @@ def files_of(wheel: Path) -> dict[str, str]:
         return {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
 
 
-def start(site: Path, folder: Path, *arguments: object, script: bool = True) -> subprocess.CompletedProcess:
+def start(
+    site: Path, folder: Path, *arguments: object, script: bool = True, **more: str
+) -> subprocess.CompletedProcess:
     command = [str(site / "bin" / "pocketbert")] if script else ["-m", "pocketbert"]
     return subprocess.run(
         [sys.executable, *command, *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(site), "POCKETBERT_CACHE": str(folder / "cache")},
+        env={**os.environ, "PYTHONPATH": str(site), "POCKETBERT_CACHE": str(folder / "cache"), **more},
         capture_output=True,
         text=True,
     )
@@ -89,47 +87,54 @@ def test_the_sdist_gives_the_same_wheel(built, tmp_path):
 
 
 def test_the_command_works_from_the_wheel_among_files_named_like_ours(installed, hostile, teacher_folder):
-    found = start(installed, hostile, "recipes", "--json")
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.count(f'"path": "{installed}') == 10
-    found = start(installed, hostile, "bench", teacher_folder, "--rounds", 2, "--output", "out")
-    assert found.returncode == 0, found.stderr
-    assert (hostile / "out" / "report.html").is_file() and "torch fp32" in found.stdout
+    recipes = start(installed, hostile, "recipes", "--json")
+    assert recipes.returncode == 0, recipes.stderr
+    assert recipes.stdout.count(f'"path": "{installed}') == 10
+    bench = start(
+        installed,
+        hostile,
+        "bench",
+        "models",
+        teacher_folder,
+        "--rounds",
+        2,
+        "--grid",
+        "1x8",
+        "--threads",
+        1,
+        "--output",
+        "out",
+    )
+    assert bench.returncode == 0, bench.stderr
+    assert (hostile / "out" / "report.html").is_file() and "torch fp32" in bench.stdout
 
 
-def test_started_where_other_packages_hide_ours_it_says_so(installed, hostile):
-    found = start(installed, hostile, "recipes", script=False)
-    assert found.returncode == 2
-    assert found.stderr.startswith(f"error: {hostile / 'compress' / '__init__.py'}: got this in place of PocketBERT's")
-    assert "start the command `pocketbert`" in found.stderr and found.stderr.count("\n") == 1
+def test_completion_works_from_the_wheel_among_files_named_like_ours(installed, hostile):
+    asked = {"_POCKETBERT_COMPLETE": "complete_bash", "COMP_WORDS": "pocketbert bench ", "COMP_CWORD": "2"}
+    finished = start(installed, hostile, **asked)
+    assert finished.returncode == 0 and finished.stderr == ""
+    assert finished.stdout.split() == ["models", "self-check", "peers", "shapes", "training", "augmentation"]
+
+
+def test_packages_that_hide_ours_are_reported(installed, hostile):
+    finished = start(installed, hostile, "recipes", script=False)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(
+        f"error: {hostile / 'compress' / '__init__.py'}: got this instead of PocketBERT's"
+    )
+    assert "start the command `pocketbert`" in finished.stderr and finished.stderr.count("\n") == 1
     shutil.rmtree(hostile / "compress")
     assert f"{hostile / 'export.py'}: got this" in start(installed, hostile, "recipes", script=False).stderr
 
 
-def test_help_costs_little(installed, tmp_path):
-    """What it loads, not how long it takes: the heavy libraries stay out."""
+def test_help_loads_no_heavy_library(installed, tmp_path):
     code = (
         "import sys; from pocketbert.cli import app; app.main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
     )
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    found = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
     )
-    assert "Exit codes" in found.stdout
-    loaded = set(found.stderr.replace("'", "").strip("[]\n").split(", "))
+    assert "Exit codes" in finished.stdout
+    loaded = set(finished.stderr.replace("'", "").strip("[]\n").split(", "))
     assert not loaded & {"torch", "transformers", "numpy", "pandas", "sklearn", "pydantic", "onnxruntime", "matplotlib"}
-
-
-COMMANDS = sorted(typer.main.get_command(app.app).commands)  # all that are registered, the benchmarks' too
-
-
-def test_no_command_escapes_the_next_test():
-    assert len(COMMANDS) > 15 and {"run", "augment", "curves", "bench", "bench-peers", "bench-shapes"} <= set(COMMANDS)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command, capsys):
-    assert app.main([command, "--help"]) == 0
-    page = capsys.readouterr().out
-    description, _, examples = page.partition("Example")
-    assert "Usage:" in description and re.search(rf"pocketbert {command}\b(?!-)", examples), page

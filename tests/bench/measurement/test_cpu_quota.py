@@ -1,4 +1,4 @@
-"""The CPU quota of control groups, on made-up file systems: nothing here depends on the machine."""
+"""The CPU quota of control groups, on fake file systems. Nothing here depends on the machine."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ OWN, CPU = "sys/fs/cgroup", "sys/fs/cgroup/cpu"
 
 
 def system(root: Path, membership: str | None, files: dict[str, str | bytes]) -> Path:
-    """A root with these files; `membership`: of /proc/self/cgroup, a line for each hierarchy."""
+    """Write a fake root. `membership`: the content of /proc/self/cgroup, one line per hierarchy; None for no file."""
     if membership is not None:
         files = {"proc/self/cgroup": membership, **files}
     for name, content in files.items():
@@ -42,13 +42,13 @@ def v1(folder: str, quota: str, period: str = "100000") -> dict[str, str | bytes
             "0::/pod/app\n",
             {f"{OWN}/pod/cpu.max": "max 100000\n", f"{OWN}/pod/app/cpu.max": "300000 100000\n"},
             3.0,
-            id="the own limit alone",
+            id="only its own limit",
         ),
         pytest.param(
             "0::/pod/app\n",
             {f"{OWN}/pod/app/cpu.max": "max 100000\n", f"{OWN}/pod/other/cpu.max": "100000 100000\n"},
             None,
-            id="a neighbour's limit does not count",
+            id="the limit of a sibling does not apply",
         ),
         pytest.param("0::/../other\n", {f"{OWN}/cpu.max": "200000 100000\n"}, 2.0, id="outside the namespace"),
         pytest.param("0::/docker/abc\n", {f"{OWN}/cpu.max": "200000 100000\n"}, 2.0, id="the host's path, version 2"),
@@ -58,10 +58,10 @@ def v1(folder: str, quota: str, period: str = "100000") -> dict[str, str | bytes
             "3:cpu:/docker/abc/app\n",
             {**v1(CPU, "300000"), **v1(f"{CPU}/app", "20000", "10000")},
             2.0,
-            id="the host's path with a group of its own below",
+            id="the host's path with a nested group",
         ),
         pytest.param(
-            "3:cpu:/a/b\n", {**v1(f"{CPU}/a", "100000"), **v1(f"{CPU}/a/b", "-1")}, 1.0, id="a parent's, version 1"
+            "3:cpu:/a/b\n", {**v1(f"{CPU}/a", "100000"), **v1(f"{CPU}/a/b", "-1")}, 1.0, id="the parent's, version 1"
         ),
         pytest.param(
             "3:cpu:/\n0::/app\n", {**v1(CPU, "200000"), "sys/fs/cgroup/unified/app/x": ""}, 2.0, id="a hybrid system"
@@ -77,12 +77,12 @@ def v1(folder: str, quota: str, period: str = "100000") -> dict[str, str | bytes
                 *("9" * 400 + " 1", b"\xff\xfe\x00", "2.5 1"),
             )
         ),
-        pytest.param("0::/\n", {f"{OWN}/cpu.max/is_a_folder": ""}, None, id="cannot be read"),
-        pytest.param("nothing of use", {f"{OWN}/cpu.max": "max 100000"}, None, id="a membership of another form"),
+        pytest.param("0::/\n", {f"{OWN}/cpu.max/is_a_folder": ""}, None, id="unreadable"),
+        pytest.param("nothing of use", {f"{OWN}/cpu.max": "max 100000"}, None, id="malformed membership"),
         pytest.param("3:cpu:/\n", {f"{CPU}/cpu.cfs_quota_us": "200000"}, None, id="a quota without its period"),
     ],
 )
-def test_the_quota_is_the_smallest_of_the_own_groups(tmp_path, membership, files, expected):
+def test_the_quota_is_the_smallest_of_the_group_and_its_ancestors(tmp_path, membership, files, expected):
     assert quota_cores(system(tmp_path, membership, files)) == expected
 
 
@@ -90,13 +90,13 @@ def test_the_quota_is_the_smallest_of_the_own_groups(tmp_path, membership, files
     ("affinity", "quota", "expected"),
     [(64, None, 64), (64, 2.0, 2), (64, 1.5, 2), (64, 0.1, 1), (2, 8.0, 2), (1, 0.5, 1), (4, 3.0001, 4)],
 )
-def test_usable_cores_are_those_that_affinity_and_quota_leave(monkeypatch, affinity, quota, expected):
+def test_usable_cores_are_limited_by_affinity_and_quota(monkeypatch, affinity, quota, expected):
     monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: list(range(affinity)), raising=False)
     monkeypatch.setattr(machine, "quota_cores", lambda: quota)
     assert machine.usable_cores() == expected
 
 
-def test_without_affinity_all_cores_count_up_to_the_quota(monkeypatch):
+def test_without_affinity_usable_cores_are_limited_by_the_quota(monkeypatch):
     monkeypatch.delattr(psutil.Process, "cpu_affinity", raising=False)
     monkeypatch.setattr(machine.os, "cpu_count", lambda: 12)
     monkeypatch.setattr(machine, "quota_cores", lambda: None)

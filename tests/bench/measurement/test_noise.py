@@ -1,4 +1,4 @@
-"""What else the machine did: counters and a clock that the test sets, so that nothing depends on the machine."""
+"""Detection of disturbances. The test sets all counters and the clock, so nothing depends on the machine."""
 
 from types import SimpleNamespace
 
@@ -10,11 +10,11 @@ from bench.measurement.noise import Noise, NoiseMonitor
 
 
 class Machine:
-    """Counters of a machine with four cores; `now`: its clock, in seconds."""
+    """A fake machine with four cores. `now`: its clock, in seconds."""
 
     def __init__(self, monkeypatch, tmp_path) -> None:
         self.now, self.stolen_s, self.percent = 100.0, 7.0, 0.0
-        self.listened: list[float] = []
+        self.intervals: list[float] = []
         self.stat = tmp_path / "cpu.stat"
         self.heat = tmp_path / "cpus" / "cpu0" / "thermal_throttle" / "core_throttle_count"
         monkeypatch.setattr(psutil, "cpu_percent", self.cpu_percent)
@@ -24,7 +24,7 @@ class Machine:
         monkeypatch.setattr(noise, "CPUS", tmp_path / "cpus")
 
     def cpu_percent(self, interval: float) -> float:
-        self.listened.append(interval)
+        self.intervals.append(interval)
         self.now += interval
         return self.percent
 
@@ -39,26 +39,26 @@ def machine(monkeypatch, tmp_path) -> Machine:
     return Machine(monkeypatch, tmp_path)
 
 
-def watch(machine: Machine) -> NoiseMonitor:
+def monitor_of(machine: Machine) -> NoiseMonitor:
     return NoiseMonitor(listen_s=0.5, clock=lambda: machine.now)
 
 
-def test_other_programs_are_counted_in_cores_before_the_benchmark_begins(machine):
+def test_busy_cores_are_measured_before_the_benchmark(machine):
     machine.percent = 30.0
-    watching = watch(machine)
-    machine.percent, machine.now = 100.0, machine.now + 60  # its own work
-    assert watching.noise() == Noise(busy_cores=1.2, stolen=0.0, throttled=None) and machine.listened == [0.5]
+    monitor = monitor_of(machine)
+    machine.percent, machine.now = 100.0, machine.now + 60  # the load of the benchmark itself
+    assert monitor.noise() == Noise(busy_cores=1.2, stolen=0.0, throttled=None) and machine.intervals == [0.5]
 
 
-def test_stolen_time_is_a_share_of_all_cores_time_since_the_start(machine):
-    watching = watch(machine)
+def test_stolen_time_is_a_share_of_the_time_of_all_cores_since_the_start(machine):
+    monitor = monitor_of(machine)
     machine.now, machine.stolen_s = machine.now + 50, machine.stolen_s + 16
-    assert watching.noise().stolen == 16 / (50 * 4)
+    assert monitor.noise().stolen == 16 / (50 * 4)
 
 
-def test_throttling_by_quota_and_heat_is_counted_from_the_start_on(machine):
+def test_throttling_by_quota_and_heat_is_counted_since_the_start(machine):
     machine.throttle(40, 3)
-    watching = watch(machine)
+    monitor = monitor_of(machine)
     machine.throttle(45, 4)
     machine.now += 1
-    assert watching.noise().throttled == 6
+    assert monitor.noise().throttled == 6

@@ -1,4 +1,4 @@
-"""Other toolkits beside ours; that they convert and answer is seen by `make peers`, which needs the package index."""
+"""Other toolkits in the benchmark. `make peers` tests their conversions, which need the package index."""
 
 import json
 import shutil
@@ -19,26 +19,26 @@ from pocketbert.standalone.bench_shapes import PAPER, shape
 from tiny_bert import LABELS, rows
 
 
-def test_an_environment_that_cannot_be_built_says_why(tmp_path, monkeypatch):
+def test_an_environment_that_cannot_be_built_reports_the_reason(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     peer = replace(PEERS["OpenVINO"], requirements=("no-such-package-as-this==1.0",))
     with pytest.raises(PeerError, match=r"OpenVINO: ERROR: .*no-such-package-as-this==1\.0"):
         environment(peer, tmp_path)
-    assert not (tmp_path / "OpenVINO" / "requirements.txt").exists(), "so that it is built anew"
+    assert not (tmp_path / "OpenVINO" / "requirements.txt").exists(), "so that the next call builds it again"
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_a_conversion_that_fails_says_why_for_every_variant(name, tmp_path, teacher_folder):
-    """In an environment without the peer."""
+def test_a_failed_conversion_reports_the_reason_for_every_variant(name, tmp_path, teacher_folder):
+    """The environment lacks the peer's toolkit."""
     peer = PEERS[name]
-    found = convert_in_environment(peer, Path(sys.executable), teacher_folder, [("good",)], tmp_path, 32)
-    assert set(found) == {variant.label for variant in peer.variants}
-    assert all(isinstance(reason, str) and "Error" in reason for reason in found.values()), found
+    outcomes = convert_in_environment(peer, Path(sys.executable), teacher_folder, [("good",)], tmp_path, 32)
+    assert set(outcomes) == {variant.label for variant in peer.variants}
+    assert all(isinstance(reason, str) and "Error" in reason for reason in outcomes.values()), outcomes
     assert json.loads((tmp_path / "calibration.json").read_text()) == [["good"]]
 
 
-def test_a_worker_in_a_peers_environment_needs_numpy_and_tokenizers_alone():
-    """Those are all that the environments share; what a cold start imports besides would count as the peer's."""
+def test_a_worker_in_a_peers_environment_needs_only_numpy_and_tokenizers():
+    """The environments share nothing else, and every further import would count as the peer's start time."""
     modules = "bench.timing.worker, bench.peers.common, compress.data.task_types"
     ours = ("bench", "compress", "export")
     code = f"import sys; before = set(sys.modules); import {modules}; print(*set(sys.modules) - before)"
@@ -51,8 +51,8 @@ def test_a_worker_in_a_peers_environment_needs_numpy_and_tokenizers_alone():
     assert others == {"numpy", "tokenizers"}
 
 
-def test_a_peers_model_is_timed_and_scored_in_a_process_of_its_own(tmp_path, teacher_folder, raw_graph):
-    """An ONNX model as two of the peers leave it."""
+def test_a_peers_model_is_timed_and_scored_in_its_own_process(tmp_path, teacher_folder, raw_graph):
+    """Uses an ONNX model, which is what two of the peers produce."""
     shutil.copyfile(raw_graph, tmp_path / "model.onnx")
     shutil.copyfile(teacher_folder / "tokenizer.json", tmp_path / "tokenizer.json")
     description = Description(
@@ -74,6 +74,6 @@ def test_a_peers_model_is_timed_and_scored_in_a_process_of_its_own(tmp_path, tea
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_the_shapes_have_the_papers_parameters(name):
+def test_the_shapes_have_as_many_parameters_as_in_the_paper(name):
     count = sum(parameter.numel() for parameter in shape(name).parameters()) / 1e6
     assert count == pytest.approx(PAPER[name].parameters, rel=0.05)

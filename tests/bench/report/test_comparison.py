@@ -38,22 +38,22 @@ def line_of(second: Results, *, other_machine: bool = False) -> Compared:
 
 
 def test_the_same_is_no_difference():
-    found = line_of(changed())
-    assert found.difference == "+0.000 (not significant: within 0.099)"
-    assert found.change.endswith(": no practical difference") and found.sizes == ("8.0 MB", "8.0 MB")
-    assert not found.remarks
+    compared = line_of(changed())
+    assert compared.difference == "+0.000 (not significant: within 0.099)"
+    assert compared.change.endswith(": no practical difference") and compared.sizes == ("8.0 MB", "8.0 MB")
+    assert not compared.remarks
 
 
-def test_what_differs_is_told_with_its_interval():
+def test_a_difference_has_its_interval():
     interval = Ratio(value=30.0, low=29.0, high=31.0)
-    found = line_of(changed(speedup=interval, score=0.6, size_bytes=4_000_000))
-    assert found.change.startswith("1.50 (") and found.change.endswith(": faster")
-    assert found.difference == "-0.250" and found.sizes == ("8.0 MB", "4.0 MB")
+    compared = line_of(changed(speedup=interval, score=0.6, size_bytes=4_000_000))
+    assert compared.change.startswith("1.50 (") and compared.change.endswith(": faster")
+    assert compared.difference == "-0.250" and compared.sizes == ("8.0 MB", "4.0 MB")
     noisy = Ratio(value=22.0, low=15.0, high=30.0)
     assert line_of(changed(speedup=noisy)).change.endswith(": not significant")
 
 
-def test_other_machines_are_compared_only_when_told_to():
+def test_other_machines_are_compared_only_on_request():
     machine = replace(BENCH.machine, cpu="Another", versions={"torch": "2.14.0"})
     other = with_bench(machine=machine)
     with pytest.raises(UserError, match="cpu: A processor and Another"):
@@ -62,7 +62,7 @@ def test_other_machines_are_compared_only_when_told_to():
     assert remarks == ["OTHER MACHINES: cpu: A processor and Another", "other versions: torch 2.13.0 and 2.14.0"]
 
 
-def test_nothing_in_common_is_told():
+def test_results_with_nothing_in_common_are_refused():
     others = with_bench(rows=[replace(row, label=f"another {row.label}") for row in ROWS])
     with pytest.raises(UserError, match="no model of the same name"):
         compare_results(RESULTS, others, other_machine=False)
@@ -84,8 +84,8 @@ def test_the_command_prints_both(tmp_path: Path, capsys):
     for name, results in (("a", RESULTS), ("b", changed(score=0.6))):
         (tmp_path / name).mkdir()
         write_results(results, tmp_path / name)
-    assert app.main(["report", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
-    told = capsys.readouterr().out
-    assert "a <b> recipe, then another" in told and "-0.250" in told
-    assert app.main(["report", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
+    assert app.main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    printed = capsys.readouterr().out
+    assert "a <b> recipe, then another" in printed and "-0.250" in printed
+    assert app.main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["names"] == ["a <b> recipe", "another"]

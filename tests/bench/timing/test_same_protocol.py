@@ -1,4 +1,4 @@
-"""No field of a contender changes what it is asked or how it runs: the same processes, commands, texts and threads."""
+"""Every contender is treated the same: no field of it changes its processes, commands, texts or threads."""
 
 import json
 from dataclasses import asdict, fields, replace
@@ -22,7 +22,7 @@ PROTOCOL = Protocol(
 )
 WORKLOAD = Workload(texts=[text for text, _ in rows(20)], grid=[(1, 8), (2, 8)])
 PLAIN = Contender(system=System(label="plain", role="model", engine="torch"), path="a")
-OTHERWISE = {
+OTHER_CONTENDER = {
     "path": "b", "max_length": 16, "num_parameters": 7, "is_aa_control": True, "slowed_by": 0.5,
     "module": "bench.peers.openvino", "python": "/another/python",
 }  # fmt: skip
@@ -31,14 +31,14 @@ OTHER_SYSTEM = {
     "variant": "int8-static", "compiled": True, "random_head": True,
 }  # fmt: skip
 CONTENDERS = {
-    **{name: replace(PLAIN, **{name: value}) for name, value in OTHERWISE.items()},
+    **{name: replace(PLAIN, **{name: value}) for name, value in OTHER_CONTENDER.items()},
     **{name: replace(PLAIN, system=replace(PLAIN.system, **{name: value})) for name, value in OTHER_SYSTEM.items()},
 }
 FACTS = WorkerFacts(
     model=ModelFacts(num_threads=3, ran_on="cpu"), priority=0, cores=2, peak_rss_bytes=1, import_s=0.1, load_s=0.1,
     first_answer_s=0.1,
 )  # fmt: skip
-ANSWERS = {
+REPLIES = {
     "load": lambda command: asdict(FACTS),
     "facts": lambda command: asdict(FACTS),
     "diagnose": lambda command: None,
@@ -50,18 +50,21 @@ ANSWERS = {
 
 
 class FakeProcess:
-    """Answers at once, and keeps how it was started and what it was asked."""
+    """Replies at once, and records its start options and commands."""
 
-    def __init__(self, started: list["FakeProcess"], command: list[str], *, env: dict[str, str], **how: object) -> None:
+    def __init__(
+        self, started: list["FakeProcess"], command: list[str], *, env: dict[str, str], **options: object
+    ) -> None:
         started.append(self)
-        self.command, self.env, self.how = command, env, {name: how[name] for name in sorted(how)}
+        self.command, self.env, self.options = command, env, {name: options[name] for name in sorted(options)}
         self.stdin, self.stdout = self, StringIO()
-        self.asked: list[dict] = []
+        self.commands: list[dict] = []
 
     def write(self, line: str) -> None:
-        self.asked.append(json.loads(line))
-        answer = ANSWERS[self.asked[-1]["op"]](self.asked[-1])
-        self.stdout = StringIO(json.dumps({"ok": answer}) + "\n")
+        command = json.loads(line)
+        self.commands.append(command)
+        reply = REPLIES[command["op"]](command)
+        self.stdout = StringIO(json.dumps({"ok": reply}) + "\n")
 
     def flush(self) -> None: ...
 
@@ -74,54 +77,56 @@ class FakeProcess:
 
 
 def treatment(monkeypatch, contenders: list[Contender]) -> list[str]:
-    """All that each contender's processes were given, but for what it is itself: as text, to compare."""
+    """The start options and commands of each contender's processes as JSON, without the contender itself."""
     started: list[FakeProcess] = []
-    popen = SimpleNamespace(PIPE=-1, DEVNULL=-3, Popen=lambda *command, **how: FakeProcess(started, *command, **how))
-    monkeypatch.setattr(worker_process, "subprocess", popen)
+    fake_subprocess = SimpleNamespace(
+        PIPE=-1, DEVNULL=-3, Popen=lambda *command, **options: FakeProcess(started, *command, **options)
+    )
+    monkeypatch.setattr(worker_process, "subprocess", fake_subprocess)
     monkeypatch.setattr(latency.time, "sleep", lambda seconds: None)
-    marked = [replace(each, path=str(number)) for number, each in enumerate(contenders)]
-    samples = time_systems(marked, WORKLOAD, PROTOCOL)
+    numbered = [replace(contender, path=str(number)) for number, contender in enumerate(contenders)]
+    samples = time_systems(numbered, WORKLOAD, PROTOCOL)
     assert [sample.error for sample in samples] == [None] * len(contenders)
-    given: list[list[object]] = [[] for _ in contenders]
+    treatments: list[list[object]] = [[] for _ in contenders]
     for process in started:
-        load, *others = process.asked
+        load, *others = process.commands
         number = int(load.pop("spec")["path"])
-        given[number].append([process.command[1:], process.env, process.how, load, others])
-    assert all(len(processes) == 2 and len(processes[0][4]) > 10 for processes in given)
-    return [json.dumps(processes) for processes in given]
+        treatments[number].append([process.command[1:], process.env, process.options, load, others])
+    assert all(len(processes) == 2 and len(processes[0][4]) > 10 for processes in treatments)
+    return [json.dumps(processes) for processes in treatments]
 
 
 def test_there_is_a_case_for_every_field():
-    for plain, otherwise in ((PLAIN, OTHERWISE), (PLAIN.system, OTHER_SYSTEM)):
-        known = {field.name for field in fields(plain)} - {"system"}
-        assert set(otherwise) == known, "give the new field a case"
-        assert all(getattr(plain, name) != value for name, value in otherwise.items())
+    for plain, other_values in ((PLAIN, OTHER_CONTENDER), (PLAIN.system, OTHER_SYSTEM)):
+        names = {field.name for field in fields(plain)} - {"system"}
+        assert set(other_values) == names, "add a case for the new field"
+        assert all(getattr(plain, name) != value for name, value in other_values.items())
 
 
 def test_every_contender_gets_the_same_processes_commands_and_texts(monkeypatch):
     plain, *others = treatment(monkeypatch, [PLAIN, *CONTENDERS.values()])
-    assert len(others) == len(OTHERWISE) + len(OTHER_SYSTEM)
+    assert len(others) == len(OTHER_CONTENDER) + len(OTHER_SYSTEM)
     for name, other in zip(CONTENDERS, others, strict=True):
         assert other == plain, f"{name} changes the protocol"
 
 
 @pytest.mark.parametrize("favour", [{"num_threads": 4}, {"warm_up_s": 9.0}, {"text": "short"}])
-def test_a_favour_in_what_is_loaded_would_be_seen(monkeypatch, favour):
-    plain = latency.loading
+def test_a_favour_in_the_load_arguments_would_be_detected(monkeypatch, favour):
+    load_arguments = latency.load_arguments
     monkeypatch.setattr(
         latency,
-        "loading",
-        lambda contender, *rest: plain(contender, *rest) | (favour if contender.system.compiled else {}),
+        "load_arguments",
+        lambda contender, *rest: load_arguments(contender, *rest) | (favour if contender.system.compiled else {}),
     )
     assert len(set(treatment(monkeypatch, [PLAIN, *CONTENDERS.values()]))) == 2
 
 
-def test_a_favour_in_the_process_would_be_seen(monkeypatch):
-    plain = latency.start_worker
+def test_a_favour_in_the_process_would_be_detected(monkeypatch):
+    start_worker = latency.start_worker
     monkeypatch.setattr(
         latency,
         "start_worker",
-        lambda contender, protocol: plain(
+        lambda contender, protocol: start_worker(
             contender, replace(protocol, num_threads=protocol.num_threads + (contender.system.engine == "onnxruntime"))
         ),
     )
@@ -136,11 +141,11 @@ def test_a_favour_in_the_process_would_be_seen(monkeypatch):
     ],
 )  # fmt: skip
 def test_a_loaded_model_has_the_protocols_threads(name, teacher_folder):
-    """Those fields that need no GPU and no other toolkit, with a real model."""
-    before = torch.get_num_threads()
+    """Loads a real model, for every field that needs neither a GPU nor another toolkit."""
+    original_threads = torch.get_num_threads()
     contender = replace(CONTENDERS[name], path=str(teacher_folder))
     try:
         torch.set_num_threads(2)
-        assert engines.load(contender.spec(), 1).facts.num_threads == torch.get_num_threads() == 1
+        assert engines.load_runner(contender.spec(), 1).facts.num_threads == torch.get_num_threads() == 1
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(original_threads)

@@ -6,10 +6,10 @@ import pytest
 from bench.report.sections import sections
 from bench.results.benchmark import System
 from bench.results.measurements import ProcessFacts, Protocol
-from bench.timing import thread_sweep as threads_module
+from bench.timing import thread_sweep
 from bench.timing.latency import Samples
 from bench.timing.systems import Contender, Workload, contenders_at
-from bench.timing.thread_sweep import counts_up_to, measure_threads
+from bench.timing.thread_sweep import measure_threads, thread_counts_up_to
 from example_results import BENCH
 from interpreters import wrapper
 from tiny_bert import rows
@@ -20,34 +20,36 @@ STUBBORN = """
 from bench.timing.messages import ModelFacts
 from export.parity.predictors import TorchPredictor
 
-class Predictor(TorchPredictor):
+class StubbornPredictor(TorchPredictor):
     facts = ModelFacts(num_threads=1, ran_on="cpu")
     def __init__(self, folder, *, num_threads):
         super().__init__(folder, max_length=32)
+
+load_predictor = StubbornPredictor
 """
 
 
-def test_the_counts_are_one_two_the_physical_cores_and_the_most(monkeypatch):
+def test_the_thread_counts_are_one_two_the_physical_cores_and_the_maximum(monkeypatch):
     monkeypatch.setattr(psutil, "cpu_count", lambda logical: 6)
-    assert counts_up_to(12) == [1, 2, 6, 12]
-    assert counts_up_to(4) == [1, 2, 4]
-    assert counts_up_to(1) == [1]
+    assert thread_counts_up_to(12) == [1, 2, 6, 12]
+    assert thread_counts_up_to(4) == [1, 2, 4]
+    assert thread_counts_up_to(1) == [1]
     monkeypatch.setattr(psutil, "cpu_count", lambda logical: None)
-    assert counts_up_to(3) == [1, 2, 3]
+    assert thread_counts_up_to(3) == [1, 2, 3]
 
 
 def test_every_model_runs_with_each_number_of_threads(teacher_folder):
-    """Against itself with the fewest, and against the first model with as many; one that fails says why."""
+    """A model that fails has an error instead of figures."""
     contenders = contenders_at(teacher_folder, label="first", max_length=32)
     contenders += contenders_at(teacher_folder, label="second", max_length=32)
-    system = System(label="gone", role="model", engine="onnxruntime")
+    system = System(label="missing", role="model", engine="onnxruntime")
     contenders.append(Contender(system=system, path="/nowhere"))
     steps = []
-    first, second, gone = measure_threads(
+    first, second, missing = measure_threads(
         contenders, WORKLOAD, QUICK, [1, 2], on_progress=lambda done, total: steps.append((done, total))
     )
-    assert steps[-1][0] == steps[-1][1], "the bar ends full"
-    assert gone.by_count == {} and "no readable bundle" in gone.error
+    assert steps[-1][0] == steps[-1][1], "the progress bar ends full"
+    assert missing.by_count == {} and "no readable bundle" in missing.error
     for sweep in (first, second):
         assert list(sweep.by_count) == ["1", "2"] and sweep.error is None
         assert sweep.by_count["1"].speedup_over_fewest.value == 1
@@ -55,14 +57,14 @@ def test_every_model_runs_with_each_number_of_threads(teacher_folder):
     assert all(point.speedup_over_first.value == 1 for point in first.by_count.values())
 
 
-def test_ratios_are_to_the_same_model_with_fewest_threads_and_to_the_first_with_as_many(monkeypatch):
-    """With times that are given: a second with one thread, so many with two."""
+def test_speedups_are_over_the_fewest_threads_and_over_the_first_model(monkeypatch):
+    """Uses fixed times in seconds."""
     seconds = {("first", 1): 1.0, ("first", 2): 0.5, ("second", 1): 0.25, ("second", 2): 0.2}
     contenders = [
         Contender(system=System(label=name, role="model", engine="torch"), path=name) for name in ("first", "second")
     ]
 
-    def measured(contenders, workload, protocol, *, threads, on_progress) -> list[Samples]:
+    def fixed_times(contenders, workload, protocol, *, threads, on_progress) -> list[Samples]:
         return [
             Samples(
                 contender=contender,
@@ -74,7 +76,7 @@ def test_ratios_are_to_the_same_model_with_fewest_threads_and_to_the_first_with_
             for contender in contenders
         ]
 
-    monkeypatch.setattr(threads_module, "measure", measured)
+    monkeypatch.setattr(thread_sweep, "time_systems", fixed_times)
     sweeps = dict(zip(("first", "second"), measure_threads(contenders, WORKLOAD, QUICK, [1, 2]), strict=True))
     ratios = {
         (name, count): (point.speedup_over_fewest.value, point.speedup_over_first.value)
@@ -88,17 +90,17 @@ def test_ratios_are_to_the_same_model_with_fewest_threads_and_to_the_first_with_
     assert sweeps["second"].by_count["2"].texts_per_s == pytest.approx(QUICK.throughput_texts / 0.2)
 
 
-def test_a_model_that_takes_other_threads_than_it_was_given_is_no_row(teacher_folder, tmp_path):
+def test_a_model_with_the_wrong_number_of_threads_has_an_error(teacher_folder, tmp_path):
     (tmp_path / "stubborn.py").write_text(STUBBORN)
     python = wrapper(tmp_path / "python", f'exec env PYTHONPATH="$PYTHONPATH:{tmp_path}"')
     system = System(label="stubborn", role="peer", engine="torch")
     peer = Contender(system=system, path=str(teacher_folder), module="stubborn", python=python)
     (sweep,) = measure_threads([peer], WORKLOAD, QUICK, [1, 2])
-    assert sweep.error == "ran with 1 threads where 2 were given" and sweep.by_count == {}
+    assert sweep.error == "ran with 1 threads instead of 2" and sweep.by_count == {}
 
 
-def test_the_report_tells_what_threads_are_worth():
-    (section,) = (each for each in sections(BENCH, None) if each.title == "What more threads are worth")
+def test_the_report_has_a_section_on_threads():
+    (section,) = (each for each in sections(BENCH, None) if each.title == "Thread scaling")
     (latency, throughput, _) = section.tables
     assert latency.header == ("model", "1 thread", "2 threads")
     teacher, bundle = latency.cells

@@ -1,4 +1,4 @@
-"""The benchmark of training: that each configuration trains what it says; the figures are no matter of tests."""
+"""The training benchmark: every configuration trains. The tests do not check any timings."""
 
 import json
 from dataclasses import asdict, replace
@@ -15,15 +15,15 @@ from bench.training.ladder import (
     PRECISION,
     LadderTiming,
     TrainingConfig,
+    TrainingWorkerSpec,
     TrainingWorkload,
-    WorkerSpec,
 )
-from bench.training.worker import Worker
+from bench.training.worker import TrainingWorker
 from compress.models.shape import StudentShape
 from tiny_bert import rows
 
 
-def work(teacher_folder, tokenizer) -> TrainingWorkload:
+def workload_of(teacher_folder, tokenizer) -> TrainingWorkload:
     ids = tokenizer([text for text, _ in rows(24)], return_attention_mask=False)["input_ids"]
     return TrainingWorkload(
         teacher=str(teacher_folder),
@@ -39,8 +39,8 @@ def work(teacher_folder, tokenizer) -> TrainingWorkload:
 
 
 @pytest.mark.parametrize("stage", ["intermediate", "prediction"])
-def test_configurations_train_in_processes_of_their_own(stage, teacher_folder, tokenizer):
-    workload = work(teacher_folder, tokenizer)
+def test_configurations_train_in_worker_processes(stage, teacher_folder, tokenizer):
+    workload = workload_of(teacher_folder, tokenizer)
     timings = ladder.time_training(stage, [PLAIN, OURS], workload, rounds=2, num_threads=1)
     assert [timing.error for timing in timings] == [None, None]
     assert all(len(timing.seconds) == 2 and timing.peak_rss_bytes > 10**8 for timing in timings)
@@ -51,9 +51,9 @@ def test_configurations_train_in_processes_of_their_own(stage, teacher_folder, t
     json.dumps(asdict(plain))
 
 
-def test_a_configuration_that_cannot_run_says_why_and_the_others_go_on(teacher_folder, tokenizer):
-    broken = TrainingConfig(name="TextBrewer that is not there", engine="textbrewer")
-    workload = work(teacher_folder, tokenizer)
+def test_a_failing_configuration_reports_its_error_and_the_others_continue(teacher_folder, tokenizer):
+    broken = TrainingConfig(name="missing TextBrewer", engine="textbrewer")
+    workload = workload_of(teacher_folder, tokenizer)
     timings = ladder.time_training("prediction", [broken, OURS], workload, rounds=2, num_threads=1)
     assert "No module named 'textbrewer'" in timings[0].error and timings[1].error is None
     first, second = ladder.training_rows(timings, workload)
@@ -61,8 +61,8 @@ def test_a_configuration_that_cannot_run_says_why_and_the_others_go_on(teacher_f
     assert second.examples_per_s > 0 and second.speedup_over_plain is None
 
 
-def test_filling_the_cache_is_counted_over_the_epochs(teacher_folder, tokenizer):
-    workload = work(teacher_folder, tokenizer)
+def test_the_time_to_fill_the_cache_is_spread_over_the_epochs(teacher_folder, tokenizer):
+    workload = workload_of(teacher_folder, tokenizer)
     slow = LadderTiming(config=PLAIN, seconds=[8.0, 8.0], input_s=[0.1, 0.1])
     cached = LadderTiming(config=OURS, seconds=[1.0, 1.0], fill_s=[4.0, 4.0], input_s=[0.1, 0.3])
     row = ladder.training_rows([slow, cached], workload)[1]
@@ -71,18 +71,19 @@ def test_filling_the_cache_is_counted_over_the_epochs(teacher_folder, tokenizer)
     assert row.input_share == pytest.approx(0.2 / 1.0)
 
 
-def test_the_embeddings_of_the_whole_data_set_are_trained(teacher_folder, tokenizer, tmp_path):
-    """The rows are drawn from a larger data set: its tokens have weights too, although no row uses them."""
-    workload = work(teacher_folder, tokenizer)
+def test_the_embeddings_of_all_tokens_in_the_data_set_are_trained(teacher_folder, tokenizer, tmp_path):
+    """The rows are a sample of the data set, so they do not contain all of its tokens."""
+    workload = workload_of(teacher_folder, tokenizer)
     file = tmp_path / "workload.json"
     file.write_text(json.dumps(asdict(replace(workload, rows=workload.rows[:2]))))
-    spec = WorkerSpec(workload=str(file), stage="prediction", config=replace(OURS, precision="fp32"), num_threads=1)
-    worker = Worker(asdict(spec))
+    config = replace(OURS, precision="fp32")
+    spec = TrainingWorkerSpec(workload=str(file), stage="prediction", config=config, num_threads=1)
+    worker = TrainingWorker(asdict(spec))
     in_rows = {0, *(token for row in workload.rows[:2] for token in row)}
     assert in_rows < set(worker.used_tokens.tolist()) == in_rows | set(range(20)) < set(range(27))
 
 
-def test_the_ladders_begin_plain_and_end_with_ours():
+def test_the_ladders_start_with_plain_and_end_with_ours():
     for configs in LADDER.values():
         assert configs[0] is PLAIN and PRECISION in configs and FUSED in configs and configs[-2] is OURS
         assert len({config.name for config in configs}) == len(configs)

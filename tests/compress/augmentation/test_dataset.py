@@ -1,4 +1,4 @@
-"""Data augmentation: which words are replaced, by what, and that nothing else of a text changes."""
+"""Tests of data augmentation: the replaced words, their candidates, and that the rest of a text does not change."""
 
 import random
 import tempfile
@@ -15,7 +15,7 @@ from compress.augmentation import dataset
 from compress.augmentation.candidates import Candidates, WordSlot, select_candidates
 from compress.augmentation.sampling import apply_replacements, sample_augmented_texts
 from compress.augmentation.word_vectors import load_vectors
-from compress.augmentation.words import in_case_of, load_stop_words, words_of
+from compress.augmentation.words import load_stop_words, match_case, words_of
 from compress.common import distributed
 from compress.data.arrow_shards import read_shards
 from compress.data.columns import Split
@@ -34,32 +34,32 @@ def split_of(texts: list[str], pairs: list[str] | None = None) -> Split:
     return Split(texts=texts, pairs=pairs, labels=np.arange(len(texts)) % 2)
 
 
-def written(folder: Path) -> list[dict]:
+def rows_in(folder: Path) -> list[dict]:
     return read_shards(dataset.shards_in(folder)).to_list()
 
 
-# -- which words
+# -- words
 
 
 def replaceable(text: str) -> list[str]:
     return [text[word.start : word.end] for word in words_of(text, ENGLISH) if word.replaceable]
 
 
-def test_stop_words_numbers_and_single_letters_stay():
+def test_stop_words_numbers_and_single_letters_are_kept():
     assert replaceable("the film was a 2nd rate x of it, 10 fine songs") == ["film", "rate", "fine", "songs"]
     assert replaceable("it was not the one") == []
 
 
-def test_markup_links_and_addresses_are_no_words_of_the_text():
+def test_words_in_markup_links_and_addresses_are_kept():
     assert replaceable('<b class="fine">great</b> film &nbsp; -lrb- dull -rrb-') == ["great", "film", "dull"]
     assert replaceable("see https://great.org/film or www.film.org, mail fine@great.org, @great #film") == ["mail"]
 
 
-def test_contractions_stay_whole_and_quotes_do_not_hide_a_word():
+def test_contractions_are_kept_and_quoted_words_are_replaceable():
     assert replaceable("don't she'll l'amour does n't they 're 'great' “fine”") == ["great", "fine"]
 
 
-def test_hyphens_part_words_and_marks_do_not():
+def test_hyphens_separate_words_and_combining_marks_do_not():
     assert replaceable("big-screen n\u0303ame café") == ["big", "screen", "café"]
 
 
@@ -71,243 +71,247 @@ def test_each_han_character_is_a_word():
     ("word", "candidate", "expected"),
     [("Good", "fine", "Fine"), ("GOOD", "fine", "FINE"), ("good", "Paris", "Paris"), ("I", "you", "You")],
 )
-def test_case_is_kept(word, candidate, expected):
-    assert in_case_of(word, candidate) == expected
+def test_a_candidate_takes_the_case_of_the_word(word, candidate, expected):
+    assert match_case(word, candidate) == expected
 
 
-# -- which candidates
+# -- candidates
 
 
-def test_candidates_are_those_of_one_word_at_a_time(candidates):
+def test_candidates_equal_those_of_the_reference_implementation(candidates):
     texts = [text for text, _ in rows(200)]
     texts += [f"a splendid movie and {text}" for text in texts[:20]]
-    ours = candidates.of(texts, candidates.nearest_words(texts))
-    plain = one_at_a_time(candidates, texts)
-    sources = [place.source for found in plain for place in found.places]
+    batched = candidates.of(texts, candidates.nearest_words(texts))
+    reference = one_at_a_time(candidates, texts)
+    sources = [slot.source for each in reference for slot in each.slots]
     assert sources.count("masked_lm") > 500 and sources.count("vectors") == 40
-    assert ours == plain
+    assert batched == reference
 
 
 @pytest.mark.parametrize("tokens_at_once", [1, 64, 100_000])
-def test_the_batches_change_nothing(masked_lm, tokens_at_once):
+def test_candidates_do_not_depend_on_the_batch_size(masked_lm, tokens_at_once):
     texts = [text for text, _ in rows(50)]
     words = [[word for word in words_of(text, ENGLISH) if word.replaceable] for text in texts]
-    read = masked_lm.tokenise(texts, words, max_length=32)
-    queries = [masked_lm.query(text, word) for text in read for word in text.single]
+    tokenised = masked_lm.tokenise(texts, words, max_length=32)
+    queries = [masked_lm.query(text, word) for text in tokenised for word in text.single_tokens]
     assert len(queries) > 100
     expected = masked_lm.most_probable(queries, 6)
-    found = masked_lm.most_probable(queries, 6, tokens_at_once=tokens_at_once)
-    assert [set(row) for row in found.tolist()] == [set(row) for row in expected.tolist()]
+    token_ids = masked_lm.most_probable(queries, 6, tokens_at_once=tokens_at_once)
+    assert [set(row) for row in token_ids.tolist()] == [set(row) for row in expected.tolist()]
 
 
-def test_a_word_in_parts_has_its_candidates_from_vectors(candidates):
+def test_a_word_of_several_tokens_gets_its_candidates_from_vectors(candidates):
     texts = ["the splendid film", "a Splendid actress", "the unheard film"]
-    found = candidates.of(texts, candidates.nearest_words(texts))
-    assert [[place.source for place in each.places] for each in found] == [
+    text_candidates = candidates.of(texts, candidates.nearest_words(texts))
+    assert [[slot.source for slot in each.slots] for each in text_candidates] == [
         ["vectors", "masked_lm"], ["vectors", "vectors"], ["masked_lm"],
     ]  # fmt: skip
-    first = found[0].places[0].candidates
+    first = text_candidates[0].slots[0].candidates
     assert len(first) == 5 and "splendid" not in first
-    assert found[1].places[0].candidates == tuple(word.capitalize() for word in first)
+    assert text_candidates[1].slots[0].candidates == tuple(word.capitalize() for word in first)
     assert candidates.vectors.missing == {"unheard"}
 
 
-def test_nearest_words_are_those_of_highest_cosine(table, tmp_path):
+def test_the_nearest_words_have_the_highest_cosine(table, tmp_path):
     vectors = load_vectors(str(table), cache=tmp_path)
-    (found,) = vectors.nearest(["splendid"], 6).values()
+    (nearest,) = vectors.nearest(["splendid"], 6).values()
     lines = [line.split() for line in table.read_text().splitlines()]
     known = {word: np.array(numbers, dtype=float) for word, *numbers in lines if word.isalpha() and len(word) > 1}
-    asked = known["splendid"]
-    cosine = {word: v @ asked / np.linalg.norm(v) / np.linalg.norm(asked) for word, v in known.items()}
-    assert found == sorted(known, key=lambda word: -cosine[word])[:6]
+    target = known["splendid"]
+    cosine = {word: v @ target / np.linalg.norm(v) / np.linalg.norm(target) for word, v in known.items()}
+    assert nearest == sorted(known, key=lambda word: -cosine[word])[:6]
 
 
-def test_each_candidate_comes_in_one_form_and_never_the_word_itself():
+def test_each_candidate_has_one_form_and_differs_from_the_word():
     assert select_candidates("good", ["fine", "Fine", "GOOD", "FINE", "nice", "warm"], 3) == ("fine", "nice", "warm")
     assert select_candidates("Good", ["fine", "Fine", "nice"], 3) == ("Fine", "Nice")
     assert select_candidates("good", ["Good"], 3) == ()
 
 
-def test_the_piece_that_was_masked_is_no_candidate_where_the_tokenizer_drops_its_accent(candidates):
+def test_the_masked_token_is_not_a_candidate_if_the_tokenizer_drops_accents(candidates):
     text = "a gréat film"
-    (found,) = candidates.of([text], {})
-    assert [text[place.start : place.end] for place in found.places] == ["gréat", "film"]
-    assert "great" not in found.places[0].candidates
+    (text_candidates,) = candidates.of([text], {})
+    assert [text[slot.start : slot.end] for slot in text_candidates.slots] == ["gréat", "film"]
+    assert "great" not in text_candidates.slots[0].candidates
 
 
-def test_words_behind_the_limit_stay(candidates):
+def test_words_after_the_token_limit_have_no_candidates(candidates):
     text = "great film " * 40
-    (found,) = replace(candidates, max_length=12).of([text], {})
-    assert len(found.places) == 10 and found.num_replaceable == 80
+    (text_candidates,) = replace(candidates, max_length=12).of([text], {})
+    assert len(text_candidates.slots) == 10 and text_candidates.num_replaceable == 80
 
 
-# -- which variants
+# -- sampling
 
-PLACES = (
+SLOTS = (
     WordSlot(4, 8, ("cast", "plot", "story"), "masked_lm"),
     WordSlot(13, 17, ("cold", "dull"), "vectors"),
 )
 TEXT = "the film was fine"
 
 
-def test_about_p_of_the_words_are_replaced_each_candidate_equally_often():
+def test_words_are_replaced_with_the_probability_and_candidates_are_uniform():
     words: dict[str, int] = {}
-    drawn = [sample_augmented_texts(TEXT, PLACES, count=1, probability=0.4, seed=seed).variants for seed in range(3000)]
-    variants = [variant for made in drawn for variant in made]
-    assert len(variants) == pytest.approx(3000 * (1 - 0.36**5), abs=20)
-    for variant in variants:
-        for each in variant.replaced:
-            assert variant.text[each.start : each.end] not in (each.was, "")
-            words[variant.text[each.start : each.end]] = words.get(variant.text[each.start : each.end], 0) + 1
-    # of draws that change something: 0.4 / (1 - 0.6 ** 2) of them change a given word
+    samples = [sample_augmented_texts(TEXT, SLOTS, count=1, probability=0.4, seed=seed).texts for seed in range(3000)]
+    augmented_texts = [augmented for texts in samples for augmented in texts]
+    assert len(augmented_texts) == pytest.approx(3000 * (1 - 0.36**5), abs=20)
+    for augmented in augmented_texts:
+        for each in augmented.replaced:
+            assert augmented.text[each.start : each.end] not in (each.was, "")
+            words[augmented.text[each.start : each.end]] = words.get(augmented.text[each.start : each.end], 0) + 1
+    # 0.4 / (1 - 0.6 ** 2) of the samples that change the text change a given word
     share = 0.4 / 0.64
-    assert sum(words[word] for word in ("cast", "plot", "story")) / len(variants) == pytest.approx(share, abs=0.04)
-    assert words["cold"] / len(variants) == pytest.approx(share / 2, abs=0.04)
-    assert words["cast"] / len(variants) == pytest.approx(share / 3, abs=0.04)
+    assert sum(words[word] for word in ("cast", "plot", "story")) / len(augmented_texts) == pytest.approx(
+        share, abs=0.04
+    )
+    assert words["cold"] / len(augmented_texts) == pytest.approx(share / 2, abs=0.04)
+    assert words["cast"] / len(augmented_texts) == pytest.approx(share / 3, abs=0.04)
 
 
-def test_variants_are_all_there_are_where_more_were_wanted():
-    drawn = sample_augmented_texts(TEXT, PLACES, count=30, probability=0.5, seed=0)
-    texts = [variant.text for variant in drawn.variants]
+def test_all_augmented_texts_are_returned_if_fewer_exist_than_requested():
+    sampled = sample_augmented_texts(TEXT, SLOTS, count=30, probability=0.5, seed=0)
+    texts = [augmented.text for augmented in sampled.texts]
     assert len(texts) == len(set(texts)) == 4 * 3 - 1 and TEXT not in texts
-    assert drawn.num_again == 5 * 30 - len(texts)
+    assert sampled.num_repeats == 5 * 30 - len(texts)
 
 
-def test_spans_of_replacements_are_those_of_the_new_words():
-    variant = apply_replacements(TEXT, PLACES, [2, 0])
-    assert variant.text == "the story was cold"
-    assert [(variant.text[r.start : r.end], r.was, r.source) for r in variant.replaced] == [
+def test_replacements_have_the_spans_of_the_new_words():
+    augmented = apply_replacements(TEXT, SLOTS, [2, 0])
+    assert augmented.text == "the story was cold"
+    assert [(augmented.text[r.start : r.end], r.was, r.source) for r in augmented.replaced] == [
         ("story", "film", "masked_lm"), ("cold", "fine", "vectors"),
     ]  # fmt: skip
 
 
 @given(text=st.text() | st.sampled_from(AWKWARD))
-def test_a_text_of_which_nothing_is_replaced_is_the_text(text):
-    places = [WordSlot(word.start, word.end, ("x",), "masked_lm") for word in words_of(text, frozenset())]
-    assert apply_replacements(text, places, [-1] * len(places)).text == text
-    assert sample_augmented_texts(text, places, count=5, probability=0.0, seed=0).variants == []
+def test_without_replacements_the_text_is_unchanged(text):
+    slots = [WordSlot(word.start, word.end, ("x",), "masked_lm") for word in words_of(text, frozenset())]
+    assert apply_replacements(text, slots, [-1] * len(slots)).text == text
+    assert sample_augmented_texts(text, slots, count=5, probability=0.0, seed=0).texts == []
 
 
 @given(text=st.text() | st.sampled_from(AWKWARD), seed=st.integers(0, 2**32 - 1))
 def test_only_the_replaced_words_change(text, seed):
-    places = [WordSlot(word.start, word.end, ("x", "yy"), "masked_lm") for word in words_of(text, ENGLISH)]
-    for variant in sample_augmented_texts(text, places, count=3, probability=0.7, seed=seed).variants:
-        assert variant.replaced
-        back, end_of_last = "", 0
-        for each in variant.replaced:
-            back += variant.text[end_of_last : each.start] + each.was
+    slots = [WordSlot(word.start, word.end, ("x", "yy"), "masked_lm") for word in words_of(text, ENGLISH)]
+    for augmented in sample_augmented_texts(text, slots, count=3, probability=0.7, seed=seed).texts:
+        assert augmented.replaced
+        restored, end_of_last = "", 0
+        for each in augmented.replaced:
+            restored += augmented.text[end_of_last : each.start] + each.was
             end_of_last = each.end
-        assert back + variant.text[end_of_last:] == text
+        assert restored + augmented.text[end_of_last:] == text
 
 
-# -- the whole
+# -- data sets on disk
 
-DRAW = dataset.SamplingOptions(variants=3, probability=0.4, seed=1)
+SAMPLING = dataset.SamplingOptions(copies_per_text=3, probability=0.4, seed=1)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text() | st.sampled_from(AWKWARD), min_size=1, max_size=8))
-def test_with_p_0_the_texts_come_back_from_the_files_and_nothing_else(candidates, texts):
+def test_with_probability_0_the_files_contain_the_originals_only(candidates, texts):
     for pairs in (None, texts[::-1]):
         with tempfile.TemporaryDirectory() as folder:
             counts = dataset.augment_dataset(
-                split_of(texts, pairs), candidates, replace(DRAW, probability=0.0), Path(folder)
+                split_of(texts, pairs), candidates, replace(SAMPLING, probability=0.0), Path(folder)
             )
-            made = written(Path(folder))
-        assert [row["text"] for row in made] == texts and [row["varied"] for row in made] == [-1] * len(texts)
-        assert pairs is None or [row["pair"] for row in made] == pairs
-        assert counts.variants == 0 and counts.missing == DRAW.variants * len(texts) * (1 if pairs is None else 2)
+            augmented_rows = rows_in(Path(folder))
+        assert [row["text"] for row in augmented_rows] == texts
+        assert [row["varied"] for row in augmented_rows] == [-1] * len(texts)
+        assert pairs is None or [row["pair"] for row in augmented_rows] == pairs
+        num_texts = len(texts) * (1 if pairs is None else 2)
+        assert counts.variants == 0 and counts.missing == SAMPLING.copies_per_text * num_texts
 
 
-def test_awkward_texts_go_through_and_come_out_as_they_were(candidates, tmp_path):
+def test_awkward_texts_are_augmented_and_kept_as_they_are(candidates, tmp_path):
     split = split_of(AWKWARD)
     counts = dataset.augment_dataset(
-        split, candidates, dataset.SamplingOptions(variants=4, probability=0.5, seed=0), tmp_path / "a"
+        split, candidates, dataset.SamplingOptions(copies_per_text=4, probability=0.5, seed=0), tmp_path / "a"
     )
-    made = written(tmp_path / "a")
-    assert [row["text"] for row in made[: len(AWKWARD)]] == AWKWARD
-    assert counts.rows == len(made) > len(AWKWARD) + 20
-    assert {row["label"] for row in made if AWKWARD[row["row"]] == "GREAT Great great"} == {
+    augmented_rows = rows_in(tmp_path / "a")
+    assert [row["text"] for row in augmented_rows[: len(AWKWARD)]] == AWKWARD
+    assert counts.rows == len(augmented_rows) > len(AWKWARD) + 20
+    assert {row["label"] for row in augmented_rows if AWKWARD[row["row"]] == "GREAT Great great"} == {
         AWKWARD.index("GREAT Great great") % 2
     }
-    for row in made:
+    for row in augmented_rows:
         for each in row["replaced"]:
             assert each["was"] in AWKWARD[row["row"]]
 
 
-def test_the_same_files_come_out_of_any_interruption(candidates, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes_to_the_same_files(candidates, tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "SHARD_TEXTS", 20)
     split = split_of([text for text, _ in rows(90)])
-    whole = dataset.augment_dataset(split, candidates, DRAW, tmp_path / "whole")
+    expected = dataset.augment_dataset(split, candidates, SAMPLING, tmp_path / "whole")
     calls = 0
 
-    def killed(done: int, total: int) -> None:
+    def interrupt(done: int, total: int) -> None:
         nonlocal calls
         calls += 1
         if calls == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dataset.augment_dataset(split, candidates, DRAW, tmp_path / "cut", on_progress=killed)
+        dataset.augment_dataset(split, candidates, SAMPLING, tmp_path / "cut", on_progress=interrupt)
     before = dataset.shards_in(tmp_path / "cut")
     assert 1 < len(before) < 6
-    assert dataset.augment_dataset(split, candidates, DRAW, tmp_path / "cut") == whole
+    assert dataset.augment_dataset(split, candidates, SAMPLING, tmp_path / "cut") == expected
     files = [[path.read_bytes() for path in dataset.shards_in(tmp_path / name)] for name in ("whole", "cut")]
     assert len(files[0]) == 6 and files[0] == files[1]
     assert dataset.augment_dataset(
-        split, candidates, dataset.SamplingOptions(variants=3, probability=0.4, seed=2), tmp_path / "other"
+        split, candidates, dataset.SamplingOptions(copies_per_text=3, probability=0.4, seed=2), tmp_path / "other"
     )
-    assert written(tmp_path / "other") != written(tmp_path / "whole")
+    assert rows_in(tmp_path / "other") != rows_in(tmp_path / "whole")
 
 
-def test_processes_divide_the_shards_and_write_the_same_files(candidates, tmp_path, monkeypatch):
+def test_two_processes_share_the_shards_and_write_the_same_files(candidates, tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "SHARD_TEXTS", 20)
     split = split_of([text for text, _ in rows(90)])
-    whole = dataset.augment_dataset(split, candidates, DRAW, tmp_path / "one")
+    expected = dataset.augment_dataset(split, candidates, SAMPLING, tmp_path / "one")
 
-    def waits(_: object) -> None:
+    def raise_timeout(_: object) -> None:
         raise TimeoutError
 
     monkeypatch.setattr(distributed, "count", lambda: 2)
     monkeypatch.setattr(distributed, "rank", lambda: 1)
     with monkeypatch.context() as patched, pytest.raises(TimeoutError):
-        patched.setattr(distributed, "all_gather", waits)
-        dataset.augment_dataset(split, candidates, DRAW, tmp_path / "two")
+        patched.setattr(distributed, "all_gather", raise_timeout)
+        dataset.augment_dataset(split, candidates, SAMPLING, tmp_path / "two")
     assert [path.name for path in dataset.shards_in(tmp_path / "two")] == [
         "variants-00001.arrow",
         "variants-00003.arrow",
     ]
     monkeypatch.setattr(distributed, "rank", lambda: 0)
     monkeypatch.setattr(distributed, "all_gather", lambda value: [value])
-    assert dataset.augment_dataset(split, candidates, DRAW, tmp_path / "two") == whole
+    assert dataset.augment_dataset(split, candidates, SAMPLING, tmp_path / "two") == expected
     files = [[path.read_bytes() for path in dataset.shards_in(tmp_path / name)] for name in ("one", "two")]
     assert len(files[0]) == 6 and files[0] == files[1]
 
 
-def test_a_row_has_the_same_variants_in_any_company(candidates, tmp_path):
+def test_augmented_texts_do_not_depend_on_the_order_of_the_rows(candidates, tmp_path):
     texts = [text for text, _ in rows(60)]
     shuffled = random.Random(0).sample(texts, len(texts))
-    variants = []
+    texts_by_original = []
     for number, order in enumerate((texts, shuffled)):
-        dataset.augment_dataset(split_of(order), candidates, DRAW, tmp_path / str(number))
-        found: dict[str, list[str]] = {}
-        for row in written(tmp_path / str(number))[len(texts) :]:
-            found.setdefault(order[row["row"]], []).append(row["text"])
-        variants.append(found)
-    assert len(variants[0]) > 50 and variants[0] == variants[1]
+        dataset.augment_dataset(split_of(order), candidates, SAMPLING, tmp_path / str(number))
+        augmented: dict[str, list[str]] = {}
+        for row in rows_in(tmp_path / str(number))[len(texts) :]:
+            augmented.setdefault(order[row["row"]], []).append(row["text"])
+        texts_by_original.append(augmented)
+    assert len(texts_by_original[0]) > 50 and texts_by_original[0] == texts_by_original[1]
 
 
-def test_tokens_are_those_of_the_texts(candidates, tokenizer, tmp_path):
+def test_tokenise_dataset_gives_the_tokens_of_the_texts(candidates, tokenizer, tmp_path):
     split = split_of(["the film was great"] * 3, ["a warm story", "the cast", "it"])
-    dataset.augment_dataset(split, candidates, DRAW, tmp_path / "texts")
+    dataset.augment_dataset(split, candidates, SAMPLING, tmp_path / "texts")
     encoded = dataset.tokenise_dataset(tmp_path / "texts", tokenizer, tmp_path / "tokens", max_length=16)
-    made = written(tmp_path / "texts")
-    assert encoded.input_names == ["input_ids", "token_type_ids"] and len(made) == len(encoded.lengths) > 6
-    for row, tokens in zip(made, encoded.rows.to_list(), strict=True):
+    augmented_rows = rows_in(tmp_path / "texts")
+    assert encoded.input_names == ["input_ids", "token_type_ids"] and len(augmented_rows) == len(encoded.lengths) > 6
+    for row, tokens in zip(augmented_rows, encoded.rows.to_list(), strict=True):
         assert tokens["input_ids"] == tokenizer(row["text"], row["pair"])["input_ids"]
 
 
-def test_missing_vectors_are_none(masked_lm):
+def test_without_vectors_words_of_several_tokens_have_no_candidates(masked_lm):
     candidates = Candidates(masked_lm=masked_lm, vectors=None, stop_words=ENGLISH, count=5, max_length=32)
-    (found,) = candidates.of(["the splendid film"], candidates.nearest_words(["the splendid film"]))
-    assert [place.source for place in found.places] == ["masked_lm"] and found.num_replaceable == 2
+    (text_candidates,) = candidates.of(["the splendid film"], candidates.nearest_words(["the splendid film"]))
+    assert [slot.source for slot in text_candidates.slots] == ["masked_lm"] and text_candidates.num_replaceable == 2

@@ -1,4 +1,4 @@
-"""The faults known of the original script of data augmentation, one test each. The numbers are our list's."""
+"""One test for each known fault of the original augmentation script, numbered as in our list."""
 
 from dataclasses import replace
 
@@ -14,12 +14,12 @@ from compress.data.arrow_shards import read_shards
 from compress.data.columns import Split
 from tiny_bert import config, rows
 
-DRAW = dataset.SamplingOptions(variants=6, probability=0.5, seed=0)
+SAMPLING = dataset.SamplingOptions(copies_per_text=6, probability=0.5, seed=0)
 TEXTS = [text for text, _ in rows(60)]
 
 
-def made(folder, split, candidates, draw=DRAW):
-    counts = dataset.augment_dataset(split, candidates, draw, folder)
+def augment(folder, split, candidates, sampling=SAMPLING):
+    counts = dataset.augment_dataset(split, candidates, sampling, folder)
     return read_shards(dataset.shards_in(folder)).to_list(), counts
 
 
@@ -27,12 +27,12 @@ def split_of(texts, pairs=None) -> Split:
     return Split(texts=texts, pairs=pairs, labels=np.arange(len(texts)))
 
 
-def test_b11_the_partner_of_a_varied_text_is_the_original(candidates, tmp_path):
+def test_b11_only_one_text_of_a_pair_is_augmented(candidates, tmp_path):
     split = split_of(TEXTS[:20], TEXTS[20:40])
-    found, _ = made(tmp_path / "made", split, candidates)
-    varied = [row["varied"] for row in found]
+    augmented_rows, _ = augment(tmp_path / "augmented", split, candidates)
+    varied = [row["varied"] for row in augmented_rows]
     assert varied.count(-1) == 20 and varied.count(0) > 60 and varied.count(1) > 60
-    for row in found:
+    for row in augmented_rows:
         text, pair = split.texts[row["row"]], split.pairs[row["row"]]
         assert row["label"] == row["row"]
         if row["varied"] == 0:
@@ -41,96 +41,105 @@ def test_b11_the_partner_of_a_varied_text_is_the_original(candidates, tmp_path):
             assert row["text"] == text and row["pair"] != pair
 
 
-def test_b12_quotes_tabs_and_commas_come_back_as_they_were(candidates, tmp_path):
+def test_b12_quotes_tabs_and_commas_are_kept(candidates, tmp_path):
     texts = ['He said "hi" to\tthe film', '"a warm, fine" film', "it's \\n 'great' \"", 'great,"story"\r\n']
-    found, _ = made(tmp_path / "made", split_of(texts), candidates)
-    assert [row["text"] for row in found[:4]] == texts and len(found) > 12
-    for row in found[4:]:
-        original, rest, end = texts[row["row"]], "", 0
+    augmented_rows, _ = augment(tmp_path / "augmented", split_of(texts), candidates)
+    assert [row["text"] for row in augmented_rows[:4]] == texts and len(augmented_rows) > 12
+    for row in augmented_rows[4:]:
+        original, restored, end = texts[row["row"]], "", 0
         for each in row["replaced"]:
-            rest += row["text"][end : each["start"]] + each["was"]
+            restored += row["text"][end : each["start"]] + each["was"]
             end = each["end"]
-        assert rest + row["text"][end:] == original
+        assert restored + row["text"][end:] == original
 
 
-def test_b13_the_model_sees_the_masked_text_alone_and_gives_words_only(tmp_path):
-    """A vocabulary with parts of words and punctuation, and a model that would rather put those, or the same word."""
+def test_b13_the_model_reads_only_the_masked_text_and_candidates_are_whole_words(tmp_path):
+    """The model prefers parts of words, punctuation and the masked word itself."""
     words = ["film", "story", "great", "warm", "fine", "dull"]
     unwanted = ["##ing", "##s", ".", "!", "x", "9th", "[unused1]"]
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *unwanted, *words]
-    tokenizer = small_tokenizer(pieces)
-    model = BertForMaskedLM(config(vocab_size=len(pieces))).eval()
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *unwanted, *words]
+    tokenizer = small_tokenizer(vocabulary)
+    model = BertForMaskedLM(config(vocab_size=len(vocabulary))).eval()
     with torch.no_grad():
-        model.cls.predictions.decoder.bias[[*range(5 + len(unwanted)), pieces.index("film")]] = 99.0
+        model.cls.predictions.decoder.bias[[*range(5 + len(unwanted)), vocabulary.index("film")]] = 99.0
     masked_lm = MaskedLM(model, tokenizer)
-    seen = []
+    inputs = []
     model.bert.register_forward_pre_hook(
-        lambda _, given, named: seen.extend(zip(given[0].tolist(), named["attention_mask"].tolist(), strict=True)),
+        lambda _, args, kwargs: inputs.extend(zip(args[0].tolist(), kwargs["attention_mask"].tolist(), strict=True)),
         with_kwargs=True,
     )
     texts = ["great film!", "warm story . great film"]
-    places = [[word for word in words_of(text, frozenset()) if word.replaceable] for text in texts]
-    read = masked_lm.tokenise(texts, places, max_length=16)
-    queries = [masked_lm.query(text, word) for text in read for word in text.single]
+    replaceable = [[word for word in words_of(text, frozenset()) if word.replaceable] for text in texts]
+    tokenised = masked_lm.tokenise(texts, replaceable, max_length=16)
+    queries = [masked_lm.query(text, word) for text in tokenised for word in text.single_tokens]
     best = masked_lm.most_probable(queries, 6)
-    shown = {tuple(token for token, real in zip(tokens, mask, strict=True) if real) for tokens, mask in seen}
-    assert shown == {query.tokens for query in queries} and len(shown) == 6
-    for tokens in shown:
+    texts_read = {tuple(token for token, real in zip(tokens, mask, strict=True) if real) for tokens, mask in inputs}
+    assert texts_read == {query.tokens for query in queries} and len(texts_read) == 6
+    for tokens in texts_read:
         assert tokens.count(tokenizer.mask_token_id) == 1 and len(tokens) in (5, 7)
-    assert {pieces[piece] for row in best.tolist() for piece in row} == set(words)
+    assert {vocabulary[token_id] for row in best.tolist() for token_id in row} == set(words)
 
 
 def test_b13_a_word_is_never_its_own_candidate(candidates):
-    found = candidates.of(TEXTS, candidates.nearest_words(TEXTS))
-    places = [(text, place) for text, each in zip(TEXTS, found, strict=True) for place in each.places]
-    assert len(places) > 200
-    for text, place in places:
-        assert text[place.start : place.end] not in place.candidates
+    text_candidates = candidates.of(TEXTS, candidates.nearest_words(TEXTS))
+    slots = [(text, slot) for text, each in zip(TEXTS, text_candidates, strict=True) for slot in each.slots]
+    assert len(slots) > 200
+    for text, slot in slots:
+        assert text[slot.start : slot.end] not in slot.candidates
 
 
-def test_b14_many_queries_are_one_batch_without_gradients_and_equal_ones_one_query(candidates):
+def test_b14_queries_run_in_batches_without_gradients_and_equal_queries_run_once(candidates):
     model = candidates.masked_lm.model
     batches = []
-    model.bert.register_forward_pre_hook(lambda _, given: batches.append((len(given[0]), torch.is_grad_enabled())))
-    found = candidates.of(TEXTS * 3, {})
-    num_asked = sum(size for size, _ in batches)
-    num_places = sum(len(each.places) for each in found)
-    assert num_places > 600 and num_asked <= num_places / 3
-    assert len(batches) < num_asked / 20 and not any(grad for _, grad in batches)
+    model.bert.register_forward_pre_hook(lambda _, args: batches.append((len(args[0]), torch.is_grad_enabled())))
+    text_candidates = candidates.of(TEXTS * 3, {})
+    num_queries = sum(size for size, _ in batches)
+    num_slots = sum(len(each.slots) for each in text_candidates)
+    assert num_slots > 600 and num_queries <= num_slots / 3
+    assert len(batches) < num_queries / 20 and not any(grad for _, grad in batches)
     batches.clear()
-    same_but_for_the_masked_word = ["a fine film", "a great film", "a dull film"]
-    candidates.of(same_but_for_the_masked_word, {})
+    texts_that_differ_in_one_word = ["a fine film", "a great film", "a dull film"]
+    candidates.of(texts_that_differ_in_one_word, {})
     assert sum(size for size, _ in batches) == 1 + 3
 
 
-def test_b15_texts_longer_than_the_model_go_through(candidates, tmp_path):
+def test_b15_texts_longer_than_the_token_limit_are_augmented(candidates, tmp_path):
     texts = ["great film " * 1000, "warm story", "x" * 9000]
-    found, counts = made(tmp_path / "made", split_of(texts), replace(candidates, max_length=64))
-    assert [row["text"] for row in found[:3]] == texts
-    assert sum(row["row"] == 0 for row in found) == 1 + DRAW.variants
+    augmented_rows, counts = augment(tmp_path / "augmented", split_of(texts), replace(candidates, max_length=64))
+    assert [row["text"] for row in augmented_rows[:3]] == texts
+    assert sum(row["row"] == 0 for row in augmented_rows) == 1 + SAMPLING.copies_per_text
     assert counts.replaceable == 2002 + 1 and counts.from_masked_lm == 62 + 2
 
 
-def test_b16_as_many_variants_as_were_wanted_all_different_and_the_rest_counted(candidates, tmp_path):
+def test_b16_augmented_texts_are_all_different_and_missing_ones_are_counted(candidates, tmp_path):
     texts = ["the warm film and a great story with lovely music", "the film", "of the it", "unheard"]
-    found, counts = made(tmp_path / "made", split_of(texts), candidates, replace(DRAW, variants=12))
-    by_row = [[row["text"] for row in found if row["row"] == number] for number in range(4)]
+    augmented_rows, counts = augment(
+        tmp_path / "augmented", split_of(texts), candidates, replace(SAMPLING, copies_per_text=12)
+    )
+    by_row = [[row["text"] for row in augmented_rows if row["row"] == number] for number in range(4)]
     assert [len(set(each)) for each in by_row] == [len(each) for each in by_row]
-    assert [len(each) for each in by_row] == [1 + 12, 1 + 5, 1, 1]  # five candidates make five variants of one word
+    assert [len(each) for each in by_row] == [
+        1 + 12,
+        1 + 5,
+        1,
+        1,
+    ]  # a text with one slot and five candidates has five augmented texts
     assert counts.missing == 7 + 12 + 12 and counts.variants == 12 + 5 and counts.redrawn > 0
 
 
-def test_b16_a_word_without_pieces_stays():
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##s", "story", "great", "warm"]
-    tokenizer = small_tokenizer(pieces, normalizers.Replace("film", ""))
-    masked_lm = MaskedLM(BertForMaskedLM(config(vocab_size=len(pieces))).eval(), tokenizer)
+def test_b16_a_word_without_tokens_has_no_candidates():
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##s", "story", "great", "warm"]
+    tokenizer = small_tokenizer(vocabulary, normalizers.Replace("film", ""))
+    masked_lm = MaskedLM(BertForMaskedLM(config(vocab_size=len(vocabulary))).eval(), tokenizer)
     text = "great film story"
-    (read,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=16)
-    assert [text[word.start : word.end] for word in read.single] == ["great", "story"]
+    (tokenised,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=16)
+    assert [text[word.start : word.end] for word in tokenised.single_tokens] == ["great", "story"]
 
 
-def small_tokenizer(pieces: list[str], *first: normalizers.Normalizer) -> PreTrainedTokenizerFast:
-    backend = Tokenizer(models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
+def small_tokenizer(vocabulary: list[str], *first: normalizers.Normalizer) -> PreTrainedTokenizerFast:
+    backend = Tokenizer(
+        models.WordPiece({token: token_id for token_id, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
     backend.normalizer = normalizers.Sequence([*first, normalizers.BertNormalizer()])
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.TemplateProcessing(

@@ -1,4 +1,4 @@
-"""Masked language models as sources of candidates, and the head that is trained where one has none."""
+"""Tests of masked language models as sources of candidates, and of training a missing head."""
 
 import json
 import random
@@ -39,18 +39,18 @@ SMALL = {"vocab_size": 27, "hidden_size": 16, "num_hidden_layers": 2, "num_atten
 
 
 def bpe(marked: bool) -> PreTrainedTokenizerFast:
-    """Byte-level BPE, as RoBERTa's (marked by Ġ), or words marked by ▁, as SentencePiece marks them."""
+    """Byte-level BPE with the mark Ġ, as in RoBERTa, or with the mark ▁, as in SentencePiece."""
     mark = "Ġ" if marked else "▁"
     letters = sorted({*"abcdefghijklmnopqrstuvwxyz", "G", "!", ".", mark})
-    pieces, merges = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *letters], []
+    tokens, merges = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *letters], []
     for word in ("great", "film", "fine"):
         for end in range(1, len(word)):
             merges.append((word[:end], word[end]))
-            pieces.append(word[: end + 1])
+            tokens.append(word[: end + 1])
         merges.append((mark, word))
-        pieces.append(mark + word)
+        tokens.append(mark + word)
     backend = Tokenizer(
-        models.BPE({piece: number for number, piece in enumerate(dict.fromkeys(pieces))}, merges, unk_token="<unk>")
+        models.BPE({token: token_id for token_id, token in enumerate(dict.fromkeys(tokens))}, merges, unk_token="<unk>")
     )
     if marked:
         backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
@@ -69,50 +69,50 @@ def roberta(tokenizer: PreTrainedTokenizerFast) -> MaskedLM:
     return MaskedLM(RobertaForMaskedLM(RobertaConfig(**shape)).eval(), tokenizer)
 
 
-def test_byte_pairs_with_the_mark_go_where_a_blank_stood_before():
+def test_tokens_with_the_mark_replace_words_after_a_space_only():
     masked_lm = roberta(bpe(marked=True))
     text = "great film 'fine' xyz"
-    (read,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=30)
-    assert [text[word.start : word.end] for word in read.single] == ["great", "film", "fine"]
-    queries = [masked_lm.query(read, word) for word in read.single]
-    assert [query.marked for query in queries] == [False, True, False]
+    (tokenised,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=30)
+    assert [text[word.start : word.end] for word in tokenised.single_tokens] == ["great", "film", "fine"]
+    queries = [masked_lm.query(tokenised, word) for word in tokenised.single_tokens]
+    assert [query.has_mark for query in queries] == [False, True, False]
     best = masked_lm.most_probable(queries, 3)
-    written = [[masked_lm.tokenizer.convert_ids_to_tokens(piece) for piece in row] for row in best.tolist()]
-    assert [sorted(row) for row in written] == [
+    best_tokens = [[masked_lm.tokenizer.convert_ids_to_tokens(token_id) for token_id in row] for row in best.tolist()]
+    assert [sorted(row) for row in best_tokens] == [
         ["film", "fine", "great"], ["Ġfilm", "Ġfine", "Ġgreat"], ["film", "fine", "great"],
     ]  # fmt: skip
     candidates = Candidates(masked_lm=masked_lm, vectors=None, stop_words=frozenset(), count=5)
-    assert [place.candidates for place in candidates.of([text], {})[0].places] == [
+    assert [slot.candidates for slot in candidates.of([text], {})[0].slots] == [
         ("film", "fine"), ("fine", "great"), ("film", "great"),
     ]  # fmt: skip
 
 
-def test_a_character_of_several_byte_pieces_is_no_single_piece():
+def test_a_character_of_several_byte_tokens_is_not_a_single_token():
     masked_lm = roberta(bpe(marked=True))
     text = "great 电 film"
-    (read,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=30)
-    assert [text[word.start : word.end] for word in read.single] == ["great", "film"]
+    (tokenised,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=30)
+    assert [text[word.start : word.end] for word in tokenised.single_tokens] == ["great", "film"]
 
 
-def test_where_no_piece_fits_there_are_no_candidates():
-    """A vocabulary in which no word can stand without a blank before it."""
+def test_a_slot_that_no_token_fits_has_no_candidates():
+    """In this vocabulary, every word needs a space before it."""
     masked_lm = roberta(bpe(marked=True))
-    masked_lm.words.unmarked[:] = False
+    masked_lm.words.fits_unmarked[:] = False
     text = "great film"
-    (read,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=30)
-    best = masked_lm.most_probable([masked_lm.query(read, word) for word in read.single], 5)
+    (tokenised,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=30)
+    best = masked_lm.most_probable([masked_lm.query(tokenised, word) for word in tokenised.single_tokens], 5)
     assert best[0].tolist() == [-1] * 5 and (best[1] >= 0).sum() == 3
     candidates = Candidates(masked_lm=masked_lm, vectors=None, stop_words=frozenset(), count=5)
-    assert [place.start for place in candidates.of([text], {})[0].places] == [6]
+    assert [slot.start for slot in candidates.of([text], {})[0].slots] == [6]
 
 
-def test_words_of_sentencepiece_lose_the_mark():
+def test_candidates_from_sentencepiece_have_no_mark():
     masked_lm = roberta(bpe(marked=False))
     text = "great film!"
-    (read,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=30)
-    assert [text[word.start : word.end] for word in read.single] == ["great", "film"]
+    (tokenised,) = masked_lm.tokenise([text], [words_of(text, frozenset())], max_length=30)
+    assert [text[word.start : word.end] for word in tokenised.single_tokens] == ["great", "film"]
     candidates = Candidates(masked_lm=masked_lm, vectors=None, stop_words=frozenset(), count=5)
-    assert candidates.of([text], {})[0].places[1].candidates == ("fine", "great")
+    assert candidates.of([text], {})[0].slots[1].candidates == ("fine", "great")
 
 
 def test_a_vocabulary_without_marks_is_refused():
@@ -122,10 +122,10 @@ def test_a_vocabulary_without_marks_is_refused():
         MaskedLM(BertForMaskedLM(config(vocab_size=3)), tokenizer)
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "electra", "albert"])
-def test_logits_at_the_masked_place_alone_are_those_of_the_whole(kind):
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "electra", "albert"])
+def test_logits_at_positions_equal_those_of_the_whole_sequence(architecture):
     torch.manual_seed(0)
-    made = {
+    makers = {
         "bert": lambda: BertForMaskedLM(config()),
         "roberta": lambda: RobertaForMaskedLM(RobertaConfig(**SMALL, max_position_embeddings=40)),
         "distilbert": lambda: DistilBertForMaskedLM(
@@ -134,23 +134,23 @@ def test_logits_at_the_masked_place_alone_are_those_of_the_whole(kind):
         "electra": lambda: ElectraForMaskedLM(ElectraConfig(**SMALL, embedding_size=16)),
         "albert": lambda: AlbertForMaskedLM(AlbertConfig(**SMALL, embedding_size=16)),
     }  # fmt: skip
-    model = made[kind]().eval()
+    model = makers[architecture]().eval()
     tokens = torch.randint(5, 27, (6, 12))
     positions = torch.randint(0, 12, (6, 2))
     with torch.no_grad():
         whole = model(input_ids=tokens).logits
         with logits_at(model, positions):
-            found = model(input_ids=tokens).logits
-        again = model(input_ids=tokens).logits
-    assert found.shape == (6, 2, 27)
-    torch.testing.assert_close(found, whole.gather(1, positions[..., None].expand(-1, -1, 27)))
-    torch.testing.assert_close(again, whole)
+            logits = model(input_ids=tokens).logits
+        after = model(input_ids=tokens).logits
+    assert logits.shape == (6, 2, 27)
+    torch.testing.assert_close(logits, whole.gather(1, positions[..., None].expand(-1, -1, 27)))
+    torch.testing.assert_close(after, whole)
 
 
 # -- the head
 
 
-def test_masks_are_drawn_from_the_row_alone():
+def test_masked_positions_depend_on_the_row_only():
     tokens = torch.randint(5, 27, (8, 20))
     tokens[:, 0], tokens[:, -1] = 2, 3
     mask = torch.ones_like(tokens)
@@ -158,38 +158,38 @@ def test_masks_are_drawn_from_the_row_alone():
     assert counts.shape == (8, 3) and counts.all() and ((positions > 0) & (positions < 19)).all()
     padded = torch.cat([tokens, torch.zeros(8, 7, dtype=torch.long)], dim=1)
     longer = torch.cat([mask, torch.zeros(8, 7, dtype=torch.long)], dim=1)
-    again, _ = mlm_head.masked_positions(padded[[5]], longer[[5]], [0, 1, 2, 3, 4], seed=0)
-    assert again.tolist() == positions[[5]].tolist()
+    padded_positions, _ = mlm_head.masked_positions(padded[[5]], longer[[5]], [0, 1, 2, 3, 4], seed=0)
+    assert padded_positions.tolist() == positions[[5]].tolist()
     others, _ = mlm_head.masked_positions(tokens, mask, [0, 1, 2, 3, 4], seed=1)
     assert others.tolist() != positions.tolist()
     many = torch.randint(5, 27, (4000, 20))
-    drawn, _ = mlm_head.masked_positions(many, torch.ones_like(many), [], seed=0)
-    shares = torch.bincount(drawn.flatten(), minlength=20) / len(many)
+    sampled, _ = mlm_head.masked_positions(many, torch.ones_like(many), [], seed=0)
+    shares = torch.bincount(sampled.flatten(), minlength=20) / len(many)
     torch.testing.assert_close(shares, torch.full((20,), 0.15), atol=0.025, rtol=0)
 
 
-def test_a_row_of_special_pieces_alone_has_no_masks_and_no_loss(tokenizer):
+def test_a_row_of_special_tokens_only_has_loss_0(tokenizer):
     tokens = torch.tensor([[2, 3, 0, 0], [2, 7, 9, 3]])
     model = mlm_head.MaskedLanguageModel(BertForMaskedLM(config()).eval(), tokenizer, frozen=True, seed=0)
     losses = model(input_ids=tokens, attention_mask=(tokens != 0).long())["masked"]
     assert losses[0] == 0 and losses[1] > 0
 
 
-@pytest.mark.parametrize("kind", ["distilbert", "roberta"])
-def test_heads_of_other_architectures_are_trained_too(kind, tokenizer, tmp_path):
-    made = {
+@pytest.mark.parametrize("architecture", ["distilbert", "roberta"])
+def test_heads_of_other_architectures_can_be_trained(architecture, tokenizer, tmp_path):
+    makers = {
         "distilbert": lambda: DistilBertModel(
             DistilBertConfig(vocab_size=27, dim=16, n_layers=2, n_heads=2, hidden_dim=32)
         ),
         "roberta": lambda: RobertaModel(RobertaConfig(**SMALL, max_position_embeddings=40, pad_token_id=0)),
     }
-    made[kind]().save_pretrained(tmp_path / "model")
+    makers[architecture]().save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     data = encode_texts(TEXTS[:64], tokenizer, max_length=32)
     model = load_masked_lm(str(tmp_path / "model"), new_head=True)
-    setting = TrainContext(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
+    context = TrainContext(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
     schedule = Schedule(epochs=10, batch_size=16, learning_rate=5e-3)
-    trained = mlm_head.train_head(model, tokenizer, data, data, schedule, setting, frozen=False)
+    trained = mlm_head.train_head(model, tokenizer, data, data, schedule, context, frozen=False)
     assert trained.history[-1].parts["masked"] < trained.history[0].parts["masked"]
     model.save_pretrained(tmp_path / "trained")
     tokenizer.save_pretrained(tmp_path / "trained")
@@ -197,23 +197,23 @@ def test_heads_of_other_architectures_are_trained_too(kind, tokenizer, tmp_path)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_the_head_learns_and_is_told_how_well(tokenizer, base_folder, tmp_path, frozen):
-    draw = random.Random(0)
+def test_the_head_learns_and_its_accuracy_is_measured(tokenizer, base_folder, tmp_path, frozen):
+    generator = random.Random(0)
     words = [*GOOD, *BAD, *NEUTRAL] * 2
     texts = [
-        " ".join(words[start : start + 10]) for start in draw.choices(range(22), k=400)
-    ]  # each word tells the next
+        " ".join(words[start : start + 10]) for start in generator.choices(range(22), k=400)
+    ]  # each word determines the next
     data = encode_texts(texts[100:], tokenizer, max_length=32)
     held_out = encode_texts(texts[:100], tokenizer, max_length=32)
     model = load_masked_lm(str(base_folder), new_head=True)
     before = {name: weight.clone() for name, weight in model.base_model.state_dict().items()}
     untrained = mlm_head.accuracy(model, tokenizer, held_out)
     schedule = Schedule(epochs=8, batch_size=16, learning_rate=5e-3)
-    setting = TrainContext(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
-    trained = mlm_head.train_head(model, tokenizer, data, held_out, schedule, setting, frozen=frozen)
-    found = mlm_head.accuracy(model, tokenizer, held_out)
-    assert found.num_masked == 4 * len(held_out.lengths) == 400
-    assert found.top1 == max(trained.dev_scores) > untrained.top1 + 0.03
+    context = TrainContext(title="head", seed=0, checkpoints=tmp_path, precision="fp32", console=Console(quiet=True))
+    trained = mlm_head.train_head(model, tokenizer, data, held_out, schedule, context, frozen=frozen)
+    accuracy = mlm_head.accuracy(model, tokenizer, held_out)
+    assert accuracy.num_masked == 4 * len(held_out.lengths) == 400
+    assert accuracy.top1 == max(trained.dev_scores) > untrained.top1 + 0.03
     assert trained.history[-1].parts["masked"] < trained.history[0].parts["masked"] - 0.5
     after = model.base_model.state_dict()
     same = all(torch.equal(weight, after[name]) for name, weight in before.items())
@@ -221,51 +221,51 @@ def test_the_head_learns_and_is_told_how_well(tokenizer, base_folder, tmp_path, 
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
-def test_accuracy_counts_as_one_row_at_a_time_would(tokenizer, base_folder):
+def test_batched_accuracy_equals_accuracy_row_by_row(tokenizer, base_folder):
     held_out = encode_texts(TEXTS[:40], tokenizer, max_length=32)
     model = load_masked_lm(str(base_folder), new_head=True)
     hits, num_masked = {1: 0, 15: 0}, 0
     for row in held_out.rows:
         tokens = torch.tensor([row["input_ids"]])
-        places, _ = mlm_head.masked_positions(
+        positions, _ = mlm_head.masked_positions(
             tokens, torch.ones_like(tokens), tokenizer.all_special_ids, seed=0, share=1.0
         )
-        for place in places[0, :4].tolist():
-            shown = tokens.clone()
-            shown[0, place] = tokenizer.mask_token_id
+        for position in positions[0, :4].tolist():
+            masked = tokens.clone()
+            masked[0, position] = tokenizer.mask_token_id
             with torch.no_grad():
-                best = model(input_ids=shown).logits[0, place].argsort(descending=True)
+                best = model(input_ids=masked).logits[0, position].argsort(descending=True)
             for count in hits:
-                hits[count] += int(tokens[0, place] in best[:count])
+                hits[count] += int(tokens[0, position] in best[:count])
             num_masked += 1
     assert mlm_head.accuracy(model, tokenizer, held_out) == MaskedLMAccuracy(
         top1=hits[1] / num_masked, top15=hits[15] / num_masked, num_masked=num_masked
     )
 
 
-def test_an_electra_discriminator_is_no_masked_language_model(tmp_path):
-    for number, kind in enumerate(["ElectraForPreTraining", "BertForPreTraining", "ElectraForMaskedLM"]):
+def test_an_electra_discriminator_is_not_a_masked_language_model(tmp_path):
+    for number, class_name in enumerate(["ElectraForPreTraining", "BertForPreTraining", "ElectraForMaskedLM"]):
         folder = tmp_path / str(number)
         folder.mkdir()
-        model_type = "electra" if "Electra" in kind else "bert"
-        (folder / "config.json").write_text(json.dumps({"model_type": model_type, "architectures": [kind]}))
-        assert has_masked_lm_head(str(folder)) == (kind != "ElectraForPreTraining")
+        model_type = "electra" if "Electra" in class_name else "bert"
+        (folder / "config.json").write_text(json.dumps({"model_type": model_type, "architectures": [class_name]}))
+        assert has_masked_lm_head(str(folder)) == (class_name != "ElectraForPreTraining")
 
 
-def test_a_model_without_a_head_is_told_how_to_get_one(base_folder):
-    with pytest.raises(UserError, match=r"ships without a masked-language-model head .*ForMaskedLM\)$") as told:
+def test_the_error_for_a_model_without_a_head_gives_the_remedy(base_folder):
+    with pytest.raises(UserError, match=r"ships without a masked-language-model head .*ForMaskedLM\)$") as error:
         load_masked_lm(str(base_folder))
-    assert in_a_recipe(told.value).endswith("augment.masked_lm.train_head: {corpus: ...}")
+    assert in_a_recipe(error.value).endswith("augment.masked_lm.train_head: {corpus: ...}")
 
 
-def test_in_bf16_the_candidates_are_nearly_the_same(candidates):
+def test_candidates_in_bf16_are_nearly_those_in_fp32(candidates):
     masked_lm = MaskedLM(candidates.masked_lm.model, candidates.masked_lm.tokenizer, precision="bf16")
     exact = candidates.of(TEXTS[:50], {})
-    found = replace(candidates, masked_lm=masked_lm).of(TEXTS[:50], {})
+    in_bf16 = replace(candidates, masked_lm=masked_lm).of(TEXTS[:50], {})
     both = [
-        (set(place.candidates), set(other.candidates))
-        for one, two in zip(exact, found, strict=True)
-        for place, other in zip(one.places, two.places, strict=True)
+        (set(exact_slot.candidates), set(bf16_slot.candidates))
+        for exact_text, bf16_text in zip(exact, in_bf16, strict=True)
+        for exact_slot, bf16_slot in zip(exact_text.slots, bf16_text.slots, strict=True)
     ]
     assert len(both) > 100
     assert sum(len(one & two) for one, two in both) > 0.95 * sum(len(one) for one, _ in both)

@@ -1,4 +1,4 @@
-"""Word vectors in every form they come in."""
+"""Tests of loading word vectors, in every file format, and of searching them."""
 
 import gzip
 import shutil
@@ -57,7 +57,7 @@ def as_arrays(text, folder):
     return folder
 
 
-FORMS = {
+FORMATS = {
     "GloVe text": lambda text, folder: shutil.copy(text, folder),
     ".gz": as_gzip,
     ".zip": as_zip,
@@ -68,27 +68,27 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_each_form_gives_the_same_vectors(form, text, expected, tmp_path):
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_each_format_gives_the_same_vectors(file_format, text, expected, tmp_path):
     (tmp_path / "given").mkdir()
-    vectors = load_vectors(str(FORMS[form](text, tmp_path / "given")), cache=tmp_path / "cache")
+    vectors = load_vectors(str(FORMATS[file_format](text, tmp_path / "given")), cache=tmp_path / "cache")
     assert (vectors.num_words, vectors.dimension) == (len(expected), 8) and len(expected) == 23
     for word, numbers in expected.items():
         np.testing.assert_allclose(vectors.keyed[word], numbers, atol=1e-6)
     unpacked = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    assert len(unpacked) == (1 if "zip" in form else 0)
+    assert len(unpacked) == (1 if "zip" in file_format else 0)
 
 
-def test_only_the_first_words_are_read_where_that_is_asked(text, tmp_path):
-    for form in FORMS:
-        (tmp_path / form.strip(".")).mkdir()
-        path = FORMS[form](text, tmp_path / form.strip("."))
+def test_max_words_limits_the_words_that_are_read(text, tmp_path):
+    for file_format in FORMATS:
+        (tmp_path / file_format.strip(".")).mkdir()
+        path = FORMATS[file_format](text, tmp_path / file_format.strip("."))
         vectors = load_vectors(str(path), cache=tmp_path / "cache", max_words=9)
-        assert vectors.num_words == 9, form
+        assert vectors.num_words == 9, file_format
 
 
 @pytest.mark.parametrize("header", [True, False])
-def test_words_that_hold_a_blank_are_split_from_the_right(header, tmp_path):
+def test_words_with_spaces_are_read(header, tmp_path):
     lines = ["fine 0.5 -1 2e-3", ". . 0.25 1 1", "at name@domain.com 1 2 3"]
     path = tmp_path / "840B.txt"
     path.write_text("\n".join(["3 3", *lines] if header else lines) + "\n")
@@ -98,7 +98,7 @@ def test_words_that_hold_a_blank_are_split_from_the_right(header, tmp_path):
     assert vectors.nearest(["fine"], 5) == {"fine": ["fine"]}
 
 
-def test_fasttext_knows_words_by_their_parts(tmp_path):
+def test_fasttext_has_vectors_for_unknown_words(tmp_path):
     texts = [["great", "film", "lovely", "story"], ["dull", "film", "awful", "plot"]] * 20
     model = FastText(texts, vector_size=8, min_count=1, epochs=1, bucket=500, seed=0, workers=1)
     from gensim.models.fasttext import save_facebook_model
@@ -106,8 +106,8 @@ def test_fasttext_knows_words_by_their_parts(tmp_path):
     save_facebook_model(model, str(tmp_path / "fast.bin"))
     vectors = load_vectors(str(tmp_path / "fast.bin"), cache=tmp_path)
     assert vectors.dimension == 8 and vectors.num_words == 7
-    found = vectors.nearest(["film", "filmish"], 3)
-    assert set(found) == {"film", "filmish"} and found["film"][0] == "film" and not vectors.missing
+    nearest = vectors.nearest(["film", "filmish"], 3)
+    assert set(nearest) == {"film", "filmish"} and nearest["film"][0] == "film" and not vectors.missing
 
 
 @pytest.mark.parametrize(
@@ -121,18 +121,18 @@ def test_fasttext_knows_words_by_their_parts(tmp_path):
         ("broken.zip", "no archive", "not a zip file"),
         ("broken.gz", "no archive", "[Nn]ot a gzipped file"),
         ("broken.bin", "no vectors", "expected GloVe or word2vec text"),
-        ("vectors.csv", "good,1,2", "an unknown ending, .csv"),
+        ("vectors.csv", "good,1,2", r"unknown suffix \.csv"),
     ],
 )
-def test_what_holds_no_vectors_is_told_in_a_line(tmp_path, name, content, expected):
+def test_files_without_vectors_are_refused_in_one_line(tmp_path, name, content, expected):
     if content is not None:
         (tmp_path / name).write_text(content)
-    with pytest.raises(UserError, match=expected) as told:
+    with pytest.raises(UserError, match=expected) as error:
         load_vectors(str(tmp_path / name), cache=tmp_path / "cache")
-    assert "\n" not in str(told.value) and in_a_recipe(told.value).startswith(f"augment.vectors: {tmp_path}")
+    assert "\n" not in str(error.value) and in_a_recipe(error.value).startswith(f"augment.vectors: {tmp_path}")
 
 
-def test_an_archive_of_several_files_asks_which(text, tmp_path):
+def test_an_archive_of_several_files_is_refused_without_a_file_name(text, tmp_path):
     archive = as_a_member_of_a_zip(text, tmp_path).parent
-    with pytest.raises(UserError, match=r"holds glove\.4d\.txt, glove\.8d\.txt; name one, as glove\.zip/FILE"):
+    with pytest.raises(UserError, match=r"contains glove\.4d\.txt, glove\.8d\.txt; name one as glove\.zip/FILE"):
         load_vectors(str(archive), cache=tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""Two processes train as one does: the same batches, the same mean, the same weights."""
+"""Tests that two processes train like one: the same batches, the same means, the same weights."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ STEPS = Path(__file__).parents[2] / "helpers" / "steps_in_processes.py"
 
 
 def launched(num_processes: int, *command: object, **options: object) -> subprocess.Popen:
-    """The command under torchrun, in a process group of its own."""
+    """Start a Python command under torchrun."""
     return subprocess.Popen(
         [
             sys.executable,
@@ -40,32 +40,32 @@ def launched(num_processes: int, *command: object, **options: object) -> subproc
 
 
 def finished(process: subprocess.Popen) -> str:
-    printed, told = process.communicate(timeout=600)
-    assert process.returncode == 0, told
-    return printed
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    return output
 
 
 @pytest.mark.parametrize("objective", ["layers", "relations", "prediction"])
-def test_b07_five_steps_of_two_processes_give_the_weights_of_one(tmp_path, objective):
-    """33 rows in batches of 8: the last batch holds one row, so that one process has none of its own."""
-    found = []
+def test_b07_five_steps_in_two_processes_give_the_weights_of_one_process(tmp_path, objective):
+    """33 rows in batches of 8: the last batch has a single row, so one process has none."""
+    all_weights = []
     for num_processes in (1, 2):
         target = tmp_path / f"{num_processes}.safetensors"
         finished(launched(num_processes, STEPS, objective, target))
-        found.append(load_file(target))
-    one, two = found
+        all_weights.append(load_file(target))
+    one, two = all_weights
     assert one.keys() == two.keys()
     start = load_file(tmp_path / "1.start.safetensors")
     assert max((one[name] - start[name]).abs().max().item() for name in one) > 1e-3
     for name in one:
         if name.endswith("key.bias"):
-            continue  # no softmax depends on it: its gradient is rounding, which Adam scales up
+            continue  # no softmax depends on it, so its gradient is rounding noise, which Adam scales up
         torch.testing.assert_close(two[name], one[name], atol=1e-6, rtol=0)
 
 
 @pytest.mark.slow
-def test_a_run_killed_under_two_processes_ends_with_the_weights_of_an_undisturbed_one(tmp_path, base_folder, reviews):
-    ends, num_kills = [], 0
+def test_a_run_killed_under_two_processes_ends_with_the_weights_of_an_uninterrupted_run(tmp_path, base_folder, reviews):
+    final_weights, num_kills = [], 0
     for name, kills in (("whole", ()), ("killed", MOMENTS)):
         folder = tmp_path / name
         folder.mkdir()
@@ -75,14 +75,14 @@ def test_a_run_killed_under_two_processes_ends_with_the_weights_of_an_undisturbe
         for stage, moment in kills:
             process = launched(2, *command, cwd=folder, env=environment)
             try:
-                kill_at(moment, stage, process, folder)  # torchrun ends the others
+                kill_at(moment, stage, process, folder)  # torchrun ends the other processes
             finally:
                 process.kill()
                 process.communicate()
             num_kills += 1
-        told = finished(launched(2, *command, cwd=folder, env=environment))
-        assert told.count("bundle ") == 3 and told.count("report ") == 1, "one process alone tells the end"
-        ends.append(weights(folder / "runs" / "tiny"))
-        logged = (folder / "runs" / "tiny" / "log.txt").read_text()
-        assert logged.count("bench\n") == 1
-    assert ends[0] == ends[1] and num_kills == len(MOMENTS)
+        output = finished(launched(2, *command, cwd=folder, env=environment))
+        assert output.count("bundle ") == 3 and output.count("report ") == 1, "only one process prints the summary"
+        final_weights.append(weights(folder / "runs" / "tiny"))
+        log = (folder / "runs" / "tiny" / "log.txt").read_text()
+        assert log.count("bench\n") == 1
+    assert final_weights[0] == final_weights[1] and num_kills == len(MOMENTS)

@@ -11,26 +11,26 @@ def sampler(seed: int = 0, **options) -> LengthBucketedBatchSampler:
     return LengthBucketedBatchSampler(LENGTHS, batch_size=16, seed=seed, batches_per_bucket=10, **options)
 
 
-def test_every_example_comes_once_and_the_last_partial_batch_counts():
+def test_each_epoch_contains_every_example_once():
     batches = list(sampler())
     assert len(batches) == len(sampler()) == 63
     assert sorted(index for batch in batches for index in batch) == list(range(1001))
     assert sorted(map(len, batches))[:2] == [9, 16]
 
 
-def test_the_order_depends_on_seed_and_epoch_alone():
-    ours = sampler()
-    ours.set_epoch(3)
-    first = list(ours)
-    fresh = sampler()
-    fresh.set_epoch(3)
-    assert first == list(fresh) == list(ours)
-    fresh.set_epoch(4)
-    assert first != list(fresh)
+def test_the_order_depends_only_on_seed_and_epoch():
+    first_sampler = sampler()
+    first_sampler.set_epoch(3)
+    batches = list(first_sampler)
+    second_sampler = sampler()
+    second_sampler.set_epoch(3)
+    assert batches == list(second_sampler) == list(first_sampler)
+    second_sampler.set_epoch(4)
+    assert batches != list(second_sampler)
     assert list(sampler(seed=1)) != list(sampler())
 
 
-def test_batches_hold_like_lengths():
+def test_a_batch_has_similar_lengths():
     def padding(batches: list[list[int]]) -> float:
         padded = sum(len(batch) * max(LENGTHS[index] for index in batch) for batch in batches)
         return padded / sum(LENGTHS) - 1
@@ -52,7 +52,7 @@ def test_the_collator_pads_each_column_with_its_own_value():
 
 
 @pytest.mark.parametrize(("num_processes", "micro_batch_size"), [(1, 5), (2, None), (3, 4), (4, 1)])
-def test_processes_and_micro_batches_divide_the_very_same_batches(num_processes, micro_batch_size):
+def test_processes_and_micro_batches_split_the_same_batches(num_processes, micro_batch_size):
     whole = [sorted(batch) for batch in sampler()]
     shares = [
         LengthBucketedBatchSampler(
@@ -70,16 +70,18 @@ def test_processes_and_micro_batches_divide_the_very_same_batches(num_processes,
     assert {len(part) for part in parts} == {len(whole) * per_step} == {len(share) for share in shares}
     assert max(len(part) for share in parts for part in share) == shares[0].largest_part
     for step, expected in enumerate(whole):
-        ours = [number for share in parts for part in share[step * per_step : (step + 1) * per_step] for number in part]
-        assert sorted(number for number in ours if number >= 0) == expected
-        assert all(~number in expected for number in ours if number < 0)
+        numbers = [
+            number for share in parts for part in share[step * per_step : (step + 1) * per_step] for number in part
+        ]
+        assert sorted(number for number in numbers if number >= 0) == expected
+        assert all(~number in expected for number in numbers if number < 0)
 
 
-def test_a_share_without_rows_counts_none():
+def test_a_process_without_rows_gets_a_dummy_row_of_weight_0():
     few = [5, 6, 7]
     shares = [LengthBucketedBatchSampler(few, batch_size=4, seed=0, share=(rank, 4)) for rank in range(4)]
     numbers = [next(iter(share))[0] for share in shares]
-    rows = WeightedRows(datasets.Dataset.from_dict({"input_ids": [[1] * length for length in few]}))
-    found = [rows[number] for number in numbers]
-    assert sum(row["counts"] for row in found) == 3 and all(row["input_ids"] for row in found)
-    assert sorted(len(row["input_ids"]) for row in found if row["counts"]) == few
+    weighted_rows = WeightedRows(datasets.Dataset.from_dict({"input_ids": [[1] * length for length in few]}))
+    rows = [weighted_rows[number] for number in numbers]
+    assert sum(row["counts"] for row in rows) == 3 and all(row["input_ids"] for row in rows)
+    assert sorted(len(row["input_ids"]) for row in rows if row["counts"]) == few

@@ -1,4 +1,4 @@
-"""Running text: how it is read, and how it becomes blocks."""
+"""Tests of reading running text and of writing it as token blocks."""
 
 import json
 
@@ -11,23 +11,23 @@ from compress.data.token_blocks import write_token_blocks
 from tiny_bert import in_a_recipe
 
 
-def test_a_text_file_without_blank_lines_holds_a_document_a_line(tmp_path):
+def test_without_blank_lines_each_line_of_a_text_file_is_a_document(tmp_path):
     (tmp_path / "a.txt").write_text("one\n two \nthree\n\n\n", encoding="utf-8")
     assert list(corpus.read_texts([tmp_path / "a.txt"])) == ["one", "two", "three"]
 
 
-def test_blank_lines_part_documents(tmp_path):
+def test_blank_lines_separate_documents(tmp_path):
     (tmp_path / "a.txt").write_text("one\ntwo\n\n\nthree\n \nfour\nfive", encoding="utf-8-sig")
     assert list(corpus.read_texts([tmp_path / "a.txt"])) == ["one two", "three", "four five"]
 
 
-def test_a_data_set_in_the_hubs_layout_is_read_as_a_stream(tmp_path):
+def test_a_data_set_in_the_layout_of_the_hub_is_streamed(tmp_path):
     table = datasets.Dataset.from_dict({"title": ["a", "b", "c"], "body": ["first text", " ", "second text"]})
     table.to_parquet(tmp_path / "train-00000-of-00001.parquet")
     assert list(corpus.stream_texts(str(tmp_path), column="body")) == ["first text", "second text"]
-    with pytest.raises(UserError, match=r"no column 'text'; it has title, body$") as told:
+    with pytest.raises(UserError, match=r"no column 'text'; it has title, body$") as error:
         list(corpus.stream_texts(str(tmp_path)))
-    assert in_a_recipe(told.value).endswith("; name the right one in the key text")
+    assert in_a_recipe(error.value).endswith("; name the right one in the key text")
     with pytest.raises(UserError, match="'nobody/nothing' could not be read as a data set"):
         list(corpus.stream_texts("nobody/nothing"))
 
@@ -35,23 +35,23 @@ def test_a_data_set_in_the_hubs_layout_is_read_as_a_stream(tmp_path):
 WORDS = ["the film was fine and the music was dull", "story", "plot of a cast with the end " * 9]
 
 
-def test_blocks_keep_to_their_document_and_lose_no_token(tmp_path, tokenizer):
-    packed = write_token_blocks(WORDS, tokenizer, tmp_path, max_length=8)
-    rows = packed.rows["input_ids"]
-    assert packed.lengths.tolist() == [len(row) for row in rows] and max(packed.lengths) == 8
+def test_each_block_belongs_to_one_document_and_no_token_is_lost(tmp_path, tokenizer):
+    dataset = write_token_blocks(WORDS, tokenizer, tmp_path, max_length=8)
+    rows = dataset.rows["input_ids"]
+    assert dataset.lengths.tolist() == [len(row) for row in rows] and max(dataset.lengths) == 8
     assert all((row[0], row[-1]) == (tokenizer.cls_token_id, tokenizer.sep_token_id) for row in rows)
     inner = [row[1:-1] for row in rows]
     expected = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in WORDS]
-    found = []
+    documents = []
     for ids in expected:
         document = []
         while len(document) < len(ids):
             document += inner.pop(0)
-        found.append(document)
-    assert found == expected and not inner
+        documents.append(document)
+    assert documents == expected and not inner
 
 
-def test_packing_that_was_cut_off_goes_on_and_reads_no_text_twice(tmp_path, tokenizer, monkeypatch):
+def test_interrupted_writing_resumes_and_reads_no_text_twice(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(token_blocks, "SHARD_ROWS", 10)
     monkeypatch.setattr(token_blocks, "TEXTS_AT_ONCE", 4)
     texts = [f"{WORDS[index % 3]} {'a ' * index}" for index in range(60)]
@@ -69,14 +69,14 @@ def test_packing_that_was_cut_off_goes_on_and_reads_no_text_twice(tmp_path, toke
     assert len(list((tmp_path / "whole").glob("*.arrow"))) > 3
     assert resumed.rows["input_ids"] == whole.rows["input_ids"]
 
-    def untouched():
-        raise AssertionError("what is complete is not read again")
+    def never_read():
+        raise AssertionError("texts of complete blocks must not be read again")
         yield
 
-    assert len(write_token_blocks(untouched(), tokenizer, tmp_path / "whole", max_length=16).rows) == len(whole.rows)
+    assert len(write_token_blocks(never_read(), tokenizer, tmp_path / "whole", max_length=16).rows) == len(whole.rows)
 
 
-def test_an_empty_corpus_is_told(tmp_path, tokenizer):
+def test_an_empty_corpus_is_refused(tmp_path, tokenizer):
     with pytest.raises(UserError, match=r"^there is no text in it$"):
         write_token_blocks([], tokenizer, tmp_path, max_length=8)
     assert len(write_token_blocks(["one line"], tokenizer, tmp_path, max_length=8).rows) == 1
@@ -91,12 +91,12 @@ def test_an_empty_corpus_is_told(tmp_path, tokenizer):
         ("a.pdf", "x", r"cannot read .*a\.pdf; expected \.txt or \.jsonl"),
     ],
 )
-def test_a_corpus_that_cannot_be_read_is_told(tmp_path, name, content, message):
+def test_an_unreadable_corpus_is_refused(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=message):
         list(corpus.read_texts([tmp_path / name]))
 
 
-def test_a_folder_without_texts_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"holds no \.txt or \.jsonl file"):
+def test_a_folder_without_texts_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"contains no \.txt or \.jsonl file"):
         list(corpus.read_texts([tmp_path]))

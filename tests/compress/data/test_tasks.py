@@ -14,7 +14,7 @@ def load(path, **options):
     return load_task(name="t", data=path, text=["text"], label="label", **options)
 
 
-def test_a_small_file_is_split_and_marked_as_selected_on_the_same_rows(reviews):
+def test_a_small_file_is_split_and_marked_as_selected_on_test(reviews):
     task = load(reviews)
     assert (len(task.train), len(task.dev), task.test is task.dev) == (320, 80, True)
     assert task.selected_on_test
@@ -22,28 +22,28 @@ def test_a_small_file_is_split_and_marked_as_selected_on_the_same_rows(reviews):
     assert not set(task.train.texts) & set(task.dev.texts)
 
 
-def test_a_dev_of_a_thousand_rows_gives_a_test_split(tmp_path):
+def test_a_dev_split_of_a_thousand_rows_is_divided_into_dev_and_test(tmp_path):
     task = load(write_csv(tmp_path / "many.csv", ("text", "label"), rows(6000)))
     assert (len(task.train), len(task.dev), len(task.test)) == (4800, 600, 600)
     assert not task.selected_on_test
     assert len({*task.train.texts, *task.dev.texts, *task.test.texts}) == 6000
 
 
-def test_splits_depend_on_the_seed_alone(reviews):
+def test_splits_depend_only_on_the_seed(reviews):
     assert load(reviews).fingerprint() == load(reviews).fingerprint() != load(reviews, seed=1).fingerprint()
 
 
-def test_duplicates_go_before_the_split_and_are_counted(tmp_path):
-    once = rows(200)
-    task = load(write_csv(tmp_path / "twice.csv", ("text", "label"), [*once, *once[:30]]))
+def test_duplicates_are_removed_before_the_split_and_counted(tmp_path):
+    unique = rows(200)
+    task = load(write_csv(tmp_path / "twice.csv", ("text", "label"), [*unique, *unique[:30]]))
     assert len(task.train) + len(task.dev) == 200
     assert "30 duplicate rows of train removed" in task.remarks
 
 
-def test_train_rows_that_stand_in_dev_are_removed_and_dev_stays_whole(tmp_path):
-    once = rows(200)
-    write_csv(tmp_path / "train.csv", ("text", "label"), once)
-    write_csv(tmp_path / "dev.csv", ("text", "label"), once[:20])
+def test_train_rows_that_are_also_in_dev_are_removed_from_train_only(tmp_path):
+    unique = rows(200)
+    write_csv(tmp_path / "train.csv", ("text", "label"), unique)
+    write_csv(tmp_path / "dev.csv", ("text", "label"), unique[:20])
     task = load(tmp_path)
     assert (len(task.train), len(task.dev)) == (180, 20)
     assert any("20 rows of train removed" in remark for remark in task.remarks)
@@ -70,16 +70,16 @@ def test_every_format_reads_the_same(tmp_path, suffix):
     assert len(task.train) + len(task.dev) == 62
 
 
-def test_another_encoding_is_read_when_named_and_told_when_not(tmp_path):
+def test_another_encoding_is_read_if_named_and_refused_otherwise(tmp_path):
     path = tmp_path / "latin.csv"
     path.write_bytes(b"text,label\n" + "".join(f"caf\xe9 {i},{i % 2}\n" for i in range(40)).encode("latin-1"))
     assert any("caf\xe9" in text for text in load(path, encoding="latin-1").train.texts)
-    with pytest.raises(UserError, match=r"latin\.csv: not utf-8 text \(.* at byte 14\)$") as told:
+    with pytest.raises(UserError, match=r"latin\.csv: not utf-8 text \(.* at byte 14\)$") as error:
         load(path)
-    assert in_a_recipe(told.value).endswith("; name the right encoding, such as cp1252, as task.encoding")
+    assert in_a_recipe(error.value).endswith("; name the right encoding, such as cp1252, as task.encoding")
 
 
-def test_integer_labels_take_their_names_in_order(tmp_path):
+def test_integer_labels_get_the_names_in_order(tmp_path):
     lines = [(text, (label == "positive" and 1) or 0) for text, label in rows(50)]
     path = write_csv(tmp_path / "ints.csv", ("text", "label"), lines)
     assert load(path).labels == ("0", "1")
@@ -88,25 +88,25 @@ def test_integer_labels_take_their_names_in_order(tmp_path):
     np.testing.assert_array_equal(named.train.labels, load(path).train.labels)
 
 
-def test_labels_are_put_in_the_teachers_order_by_name(reviews):
+def test_labels_are_reordered_to_the_teachers_by_name(reviews):
     task = load(reviews)
-    turned = align_labels(task, ("positive", "negative"))
-    assert turned.labels == ("positive", "negative")
-    np.testing.assert_array_equal(turned.dev.labels, 1 - task.dev.labels)
+    aligned = align_labels(task, ("positive", "negative"))
+    assert aligned.labels == ("positive", "negative")
+    np.testing.assert_array_equal(aligned.dev.labels, 1 - task.dev.labels)
     assert align_labels(task, ("LABEL_0", "LABEL_1")) is task
 
 
 @pytest.mark.parametrize("names", [("good", "bad"), ("negative", "neutral", "positive"), ("LABEL_0",)])
-def test_a_teacher_with_other_labels_stops_the_run(reviews, names):
+def test_a_teacher_with_other_labels_is_refused(reviews, names):
     with pytest.raises(UserError, match="teacher and data disagree on the labels"):
         align_labels(load(reviews), names)
 
 
-def test_integers_without_names_do_not_meet_a_teacher_with_names(tmp_path):
+def test_integer_labels_do_not_match_a_teacher_with_names(tmp_path):
     path = write_csv(tmp_path / "ints.csv", ("text", "label"), [(text, 0) for text, _ in rows(30)] + [("x", 1)])
-    with pytest.raises(UserError, match=r"the teacher has negative, positive; the data 0, 1$") as told:
+    with pytest.raises(UserError, match=r"the teacher has negative, positive; the data 0, 1$") as error:
         align_labels(load(path), ("negative", "positive"))
-    assert "; name the data's classes in task.labels" in in_a_recipe(told.value)
+    assert "; name the classes of the data in task.labels" in in_a_recipe(error.value)
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ def test_integers_without_names_do_not_meet_a_teacher_with_names(tmp_path):
         (("text", "label", "text2"), [(text, "a", text) for text, _ in rows(20)], "holds 1 class"),
     ],
 )
-def test_bad_tables_are_told_in_one_line(tmp_path, header, lines, message):
-    with pytest.raises(UserError, match=message) as told:
+def test_bad_tables_are_refused_in_one_line(tmp_path, header, lines, message):
+    with pytest.raises(UserError, match=message) as error:
         load(write_csv(tmp_path / "bad.csv", header, lines))
-    assert "\n" not in str(told.value) and "bad.csv" in str(told.value)
+    assert "\n" not in str(error.value) and "bad.csv" in str(error.value)
 
 
-def test_whole_numbers_are_classes_in_their_order(tmp_path):
+def test_integer_classes_are_sorted_by_value(tmp_path):
     stars = [(text, (10, 2, -1)[index % 3]) for index, (text, _) in enumerate(rows(30))]
     assert load(write_csv(tmp_path / "stars.csv", ("text", "label"), stars)).labels == ("-1", "2", "10")
 
@@ -140,28 +140,28 @@ def numbered(values: Sequence[object], prefix: str) -> list[tuple[str, object]]:
     return [(f"{prefix} text {index}", value) for index, value in enumerate(values)]
 
 
-def test_names_or_positions_is_decided_over_all_splits(tmp_path):
-    """A test split that happens to hold 1 and 2 only is not read as names where train holds positions."""
+def test_all_splits_together_decide_between_names_and_indices(tmp_path):
+    """A test split with only 1 and 2 is not read as names if train has indices."""
     data = folder(
         tmp_path, train=numbered([0, 1, 2] * 9, "a"), dev=numbered([0, 1, 2], "b"), test=numbered([1, 2], "c")
     )
     assert load(data, labels=["1", "2", "3"]).test.labels.tolist() == [1, 2]
 
 
-def test_the_unknown_label_is_the_one_that_is_named(tmp_path):
+def test_the_error_names_the_unknown_label(tmp_path):
     data = folder(tmp_path, train=numbered(["neg", "pos"] * 9, "a"), dev=numbered(["neg", "pos", "zzz"], "b"))
     with pytest.raises(UserError, match=r"\(dev\): label 'zzz' in column 'label' is not one of neg, pos"):
         load(data)
 
 
-def test_a_class_that_only_dev_holds_is_told(tmp_path):
+def test_a_class_that_only_dev_has_is_refused(tmp_path):
     data = folder(tmp_path, train=numbered(["neg", "pos"] * 9, "a"), dev=numbered(["neg", "odd"], "b"))
-    with pytest.raises(UserError, match="dev holds the label 'odd', of which train has no row"):
+    with pytest.raises(UserError, match="dev has the label 'odd', but no row of train does"):
         load(data, labels=["neg", "pos", "odd"])
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_rare_class_stays_in_train(tmp_path, seed):
+def test_train_keeps_a_rare_class(tmp_path, seed):
     lines = [*numbered(["common"] * 60, "a"), *numbered(["rare"], "b")]
     path = write_csv(tmp_path / "rare.csv", ("text", "label"), lines)
     for options in ({}, {"max_rows": 20}):
@@ -169,13 +169,13 @@ def test_a_rare_class_stays_in_train(tmp_path, seed):
         assert set(task.train.labels.tolist()) == {0, 1} and len(task.dev) >= 3
 
 
-def test_a_label_that_no_row_has_is_remarked(tmp_path):
+def test_a_label_without_rows_gives_a_remark(tmp_path):
     path = write_csv(tmp_path / "two.csv", ("text", "label"), rows(40))
     task = load(path, labels=["negative", "positive", "neutral"])
     assert "no row has the label neutral: it can't be learned" in task.remarks
 
 
-def test_a_missing_file_and_an_unknown_kind_are_told(tmp_path):
+def test_a_missing_file_and_an_unknown_suffix_are_refused(tmp_path):
     with pytest.raises(UserError, match="neither a file nor a folder"):
         load(tmp_path / "nothing.csv")
     (tmp_path / "data.xlsx").write_text("x")
@@ -183,8 +183,8 @@ def test_a_missing_file_and_an_unknown_kind_are_told(tmp_path):
         load(tmp_path / "data.xlsx")
 
 
-def test_a_hub_data_set_brings_its_class_names_in_their_order(tmp_path):
-    """A folder in the Hub's layout: validation becomes dev, an unlabelled test is passed over."""
+def test_the_class_names_of_a_hub_data_set_are_read_in_order(tmp_path):
+    """The folder has the layout of the Hub, and its validation split becomes dev."""
     import datasets
 
     features = datasets.Features(
@@ -197,8 +197,8 @@ def test_a_hub_data_set_brings_its_class_names_in_their_order(tmp_path):
             {"sentence": [text for text, _ in lines], "label": labels}, features=features
         )
         table.to_parquet(tmp_path / f"{split}-00000-of-00001.parquet")
-    found, classes = tables.read_hub(str(tmp_path), None, {})
-    assert {split: len(table) for split, table in found.items()} == {"train": 60, "dev": 20, "test": 20}
+    splits, classes = tables.read_hub(str(tmp_path), None, {})
+    assert {split: len(table) for split, table in splits.items()} == {"train": 60, "dev": 20, "test": 20}
     assert classes == {"label": ["unacceptable", "acceptable"]}
     with pytest.raises(UserError, match="has no split 'dev2'; it has train, validation, test"):
         tables.read_hub(str(tmp_path), None, {"dev": "dev2"})

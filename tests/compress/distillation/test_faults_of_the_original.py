@@ -1,4 +1,4 @@
-"""The faults known of the original scripts, one test each: what must not come back. The numbers are our list's."""
+"""One test for each known fault of the original scripts, numbered as in our list."""
 
 import datasets
 import numpy as np
@@ -16,7 +16,7 @@ from compress.data.tokenization import encode_split
 from compress.distillation import layer_outputs
 from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
 from compress.distillation.trainer import DistillationTrainer
-from compress.distillation.training_loop import Schedule, TrainContext, arguments, train
+from compress.distillation.training_loop import Schedule, TrainContext, train, training_arguments
 from compress.models.inference import predict_logits
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.stages.training import schedule_of
@@ -27,9 +27,9 @@ TEXTS = [text for text, _ in rows(50)]
 
 def small(**changes: object) -> BertForSequenceClassification:
     torch.manual_seed(3)
-    quiet = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     return BertForSequenceClassification(
-        config(**{"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 32, **quiet, **changes})
+        config(**{"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 32, **no_dropout, **changes})
     )
 
 
@@ -41,20 +41,20 @@ def data(tokenizer):
 def layer_trainer(tmp_path, teacher, data) -> DistillationTrainer:
     model = DistillationModel(small(), Projections(16, 32), INTERMEDIATE_LAYERS)
     schedule = Schedule(epochs=1, batch_size=16, learning_rate=1e-3)
-    setting = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
+    context = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
     return DistillationTrainer(
         model=model,
         teacher=teacher,
         layer_map=(2, 4),
         lengths=data.lengths,
         batch_size=16,
-        args=arguments(schedule, 4, setting, model),
+        args=training_arguments(schedule, 4, context, model),
         train_dataset=data.rows,
         data_collator=PaddingCollator(data.pad_token_id),
     )
 
 
-def test_b01_the_settings_of_a_task_are_those_it_trains_with(tokenizer):
+def test_b01_a_task_trains_with_its_own_settings(tokenizer):
     cola = load_recipe("cola")
     schedule = schedule_of(cola.distill.intermediate)
     assert (schedule.epochs, cola.task.max_length) == (50, 64)
@@ -66,7 +66,7 @@ def test_b01_the_settings_of_a_task_are_those_it_trains_with(tokenizer):
     assert encode_split(split, tokenizer, max_length=64).lengths.tolist() == [64]
 
 
-def test_b02_mnli_is_chosen_on_matched_alone(tmp_path):
+def test_b02_mnli_selects_checkpoints_on_matched_only(tmp_path):
     for name in ("train", "validation_matched", "validation_mismatched"):
         lines = {
             "premise": [f"{name} {index}" for index in range(12)],
@@ -97,7 +97,7 @@ def test_b02_mnli_is_chosen_on_matched_alone(tmp_path):
     assert not task.selected_on_test
 
 
-def test_b03_a_regression_learns_the_teachers_values_not_the_labels(data):
+def test_b03_regression_learns_the_values_of_the_teacher_not_the_labels(data):
     student = small(num_labels=1)
     model = DistillationModel(student, None, Objective(prediction=1.0, task_type="regression")).eval()
     batch = {"input_ids": torch.tensor([data.rows[0]["input_ids"]]), "attention_mask": torch.ones(1, data.lengths[0])}
@@ -118,58 +118,52 @@ def test_b05_the_teachers_dropout_is_off(tmp_path, teacher, data):
     assert not any(module.training for module in trainer.teacher.modules())
 
 
-def test_b06_nothing_of_the_teacher_is_kept_for_gradients(tmp_path, teacher, data):
+def test_b06_outputs_of_the_teacher_need_no_gradients(tmp_path, teacher, data):
     trainer = layer_trainer(tmp_path, teacher, data)
     trainer.teacher.requires_grad_(True)
     batch = {"input_ids": torch.tensor([[2, 5, 6, 3]]), "attention_mask": torch.ones(1, 4)}
     with layer_outputs.capture_attention_scores(trainer.teacher):
-        found = trainer._teacher_taps(batch)
-    assert len(found.hidden) == 3 and not any(tensor.requires_grad for tensor in (*found.hidden, *found.scores))
+        outputs = trainer._teacher_outputs(batch)
+    assert len(outputs.hidden) == 3 and not any(tensor.requires_grad for tensor in (*outputs.hidden, *outputs.scores))
 
 
-def test_b08_a_corpus_is_read_piece_by_piece_and_written_where_it_was_told(tmp_path, tokenizer, monkeypatch):
+def test_b08_a_corpus_is_streamed_and_written_to_the_given_folder_only(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(token_blocks, "SHARD_ROWS", 8)
     monkeypatch.setattr(token_blocks, "TEXTS_AT_ONCE", 4)
-    waiting = []
+    num_unwritten = []
+    num_written = [0]
 
     def texts():
         for index, text in enumerate(TEXTS):
-            waiting.append(index - sum(count for count in written))
+            num_unwritten.append(index - num_written[-1])
             yield text
 
-    written: list[int] = []
-    before = 0
-
-    def note(num_texts: int) -> None:
-        nonlocal before
-        written.append(num_texts - before)
-        before = num_texts
-
-    write_token_blocks(texts(), tokenizer, tmp_path / "blocks", max_length=32, on_progress=note)
-    assert max(waiting) < 16 and sum(written) == len(TEXTS)
+    write_token_blocks(texts(), tokenizer, tmp_path / "blocks", max_length=32, on_progress=num_written.append)
+    assert max(num_unwritten) < 16 and num_written[-1] == len(TEXTS)
     assert {path.parent.name for path in tmp_path.rglob("*") if path.is_file()} == {"blocks"}
 
 
 def test_b09_no_token_is_masked_or_changed(tmp_path, tokenizer):
-    found = write_token_blocks(TEXTS, tokenizer, tmp_path, max_length=32).rows["input_ids"]
-    assert found == tokenizer(TEXTS)["input_ids"]
-    assert tokenizer.mask_token_id not in {number for row in found for number in row}
+    token_rows = write_token_blocks(TEXTS, tokenizer, tmp_path, max_length=32).rows["input_ids"]
+    assert token_rows == tokenizer(TEXTS)["input_ids"]
+    assert tokenizer.mask_token_id not in {token_id for row in token_rows for token_id in row}
 
 
-def test_b10_a_block_is_one_sequence_never_a_pair(tmp_path, tokenizer):
-    found = write_token_blocks(TEXTS, tokenizer, tmp_path, max_length=8).rows
-    assert found.column_names == ["input_ids"]
-    assert all(row.count(tokenizer.sep_token_id) == 1 for row in found["input_ids"])
+def test_b10_a_token_block_is_one_sequence_not_a_pair(tmp_path, tokenizer):
+    rows = write_token_blocks(TEXTS, tokenizer, tmp_path, max_length=8).rows
+    assert rows.column_names == ["input_ids"]
+    assert all(row.count(tokenizer.sep_token_id) == 1 for row in rows["input_ids"])
 
 
-def test_b17_a_fine_tuned_teacher_answers_as_in_transformers(teacher, data, tokenizer):
-    own = torch.cat([teacher(**tokenizer(text, return_tensors="pt")).logits for text in TEXTS[:9]]).detach().numpy()
-    np.testing.assert_allclose(predict_logits(teacher, data)[:9], own, atol=1e-5)
-    assert (own < 0).any()
+def test_b17_the_logits_of_a_fine_tuned_teacher_equal_those_of_transformers(teacher, data, tokenizer):
+    inputs = [tokenizer(text, return_tensors="pt") for text in TEXTS[:9]]
+    expected = torch.cat([teacher(**each).logits for each in inputs]).detach().numpy()
+    np.testing.assert_allclose(predict_logits(teacher, data)[:9], expected, atol=1e-5)
+    assert (expected < 0).any()
 
 
 @pytest.mark.parametrize("micro_batch_size", [None, 5])
-def test_b18_every_row_counts_and_an_epoch_is_scored_once(tmp_path, data, micro_batch_size):
+def test_b18_an_epoch_includes_every_row_and_is_scored_once(tmp_path, data, micro_batch_size):
     calls = []
     schedule = Schedule(epochs=2, batch_size=16, learning_rate=1e-3, micro_batch_size=micro_batch_size)
     trained = train(
@@ -183,7 +177,7 @@ def test_b18_every_row_counts_and_an_epoch_is_scored_once(tmp_path, data, micro_
 
 
 def test_b19_the_last_steps_are_not_lost(tmp_path, teacher, data):
-    """5 steps with a checkpoint every 3: the student is that of step 5, and so is the newest checkpoint."""
+    """Five steps with a checkpoint every three steps: student and newest checkpoint are those of step 5."""
     model = DistillationModel(small(), Projections(16, 32), INTERMEDIATE_LAYERS)
     with layer_outputs.capture_attention_scores(model.student, teacher):
         trained = train(
@@ -198,8 +192,8 @@ def test_b19_the_last_steps_are_not_lost(tmp_path, teacher, data):
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-5"]
 
 
-def test_b20_batches_are_padded_to_their_longest_row_alone(tmp_path, teacher, data):
-    """That a run that was cut off resumes is shown in test_pipeline."""
+def test_b20_batches_are_padded_to_their_longest_row_only(tmp_path, teacher, data):
+    """Tests in test_flow cover the other part of this fault: an interrupted run resumes."""
     batches = list(layer_trainer(tmp_path, teacher, data).get_train_dataloader())
     for batch in batches:
         assert batch["input_ids"].shape == batch["attention_mask"].shape
@@ -209,12 +203,13 @@ def test_b20_batches_are_padded_to_their_longest_row_alone(tmp_path, teacher, da
 
 def test_b21_the_prediction_stage_reads_no_layers(data):
     student = small()
-    seen = []
-    student.bert.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
+    options = []
+    student.bert.register_forward_pre_hook(lambda _, args, kwargs: options.append(kwargs), with_kwargs=True)
     model = DistillationModel(student, None, Objective(prediction=1.0, task_type="classification"))
     model(input_ids=torch.tensor([[2, 5, 3]]), attention_mask=torch.ones(1, 3), teacher_logits=torch.zeros(1, 2))
-    assert len(seen) == 1 and not seen[0].get("output_hidden_states") and not seen[0].get("output_attentions")
-    assert not Objective(prediction=1.0, task_type="classification").reads and model.projections is None
+    assert len(options) == 1
+    assert not options[0].get("output_hidden_states") and not options[0].get("output_attentions")
+    assert not Objective(prediction=1.0, task_type="classification").requested_outputs and model.projections is None
 
 
 def test_b22_the_teachers_logits_are_computed_once_for_all_epochs(tmp_path, teacher, data):

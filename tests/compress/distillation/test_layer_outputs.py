@@ -13,27 +13,27 @@ def inputs() -> dict[str, torch.Tensor]:
     return {"input_ids": torch.randint(5, 27, (2, 5)) * mask, "attention_mask": mask}
 
 
-def test_scores_are_those_before_the_softmax(teacher: BertForSequenceClassification):
+def test_scores_are_read_before_the_softmax(teacher: BertForSequenceClassification):
     batch = inputs()
     with layer_outputs.capture_attention_scores(teacher):
-        found = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True))
-    assert len(found.scores) == 4 and len(found.hidden) == 5
+        outputs = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True))
+    assert len(outputs.scores) == 4 and len(outputs.hidden) == 5
     for layer in range(4):
         attention = teacher.bert.encoder.layer[layer].attention.self
-        query, key = (linear(found.hidden[layer]).view(2, 5, 4, 8) for linear in (attention.query, attention.key))
-        torch.testing.assert_close(found.scores[layer], torch.einsum("bqhd,bkhd->bhqk", query, key) / 8**0.5)
+        query, key = (linear(outputs.hidden[layer]).view(2, 5, 4, 8) for linear in (attention.query, attention.key))
+        torch.testing.assert_close(outputs.scores[layer], torch.einsum("bqhd,bkhd->bhqk", query, key) / 8**0.5)
 
 
-def test_tapping_does_not_change_the_answer(teacher: BertForSequenceClassification):
+def test_capturing_scores_does_not_change_the_logits(teacher: BertForSequenceClassification):
     batch = inputs()
     plain = teacher(**batch).logits
     with layer_outputs.capture_attention_scores(teacher):
         torch.testing.assert_close(teacher(**batch).logits, plain)
-    assert torch.equal(teacher(**batch).logits, plain), "afterwards the same kernel computes it"
+    assert torch.equal(teacher(**batch).logits, plain), "afterwards, the original implementation runs"
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"),
+    ("model_type", "options"),
     [
         ("roberta", {}),
         ("electra", {"embedding_size": 32}),
@@ -41,20 +41,20 @@ def test_tapping_does_not_change_the_answer(teacher: BertForSequenceClassificati
         ("camembert", {}),
     ],
 )
-def test_other_encoders_give_scores_too(kind, options):
+def test_scores_of_other_encoders_are_read(model_type, options):
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
-    model = AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=27, **(options or {}), **sizes)).eval()
+    model = AutoModel.from_config(AutoConfig.for_model(model_type, vocab_size=27, **(options or {}), **sizes)).eval()
     with torch.no_grad(), layer_outputs.capture_attention_scores(model):
         scores = layer_outputs.read(model, inputs(), layer_outputs.RequestedOutputs(scores=True)).scores
     assert len(scores) == 4 and scores[0].shape == (2, 4, 5, 5)
-    assert not torch.allclose(scores[0].sum(dim=-1), torch.ones(2, 4, 5)), "these are probabilities"
+    assert not torch.allclose(scores[0].sum(dim=-1), torch.ones(2, 4, 5)), "expected scores, got probabilities"
 
 
-def test_an_encoder_that_keeps_its_scores_to_itself_is_refused():
+def test_an_encoder_without_attention_interface_is_refused():
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 64}
     model = AutoModel.from_config(AutoConfig.for_model("mpnet", vocab_size=27, **sizes))
     with (
-        pytest.raises(UserError, match="a mpnet gives no attention scores"),
+        pytest.raises(UserError, match="the attention scores of a mpnet cannot be read"),
         layer_outputs.capture_attention_scores(model),
     ):
         pass
@@ -64,7 +64,7 @@ def test_an_encoder_that_keeps_its_scores_to_itself_is_refused():
     ("student", "teacher_layers", "expected"),
     [(4, 12, (3, 6, 9, 12)), (6, 12, (2, 4, 6, 8, 10, 12)), (3, 6, (2, 4, 6)), (4, 6, (2, 3, 4, 6)), (2, 2, (1, 2))],
 )
-def test_the_uniform_map_spreads_and_ends_at_the_last_layer(student, teacher_layers, expected):
+def test_the_uniform_map_is_even_and_ends_at_the_last_layer(student, teacher_layers, expected):
     assert map_layers("uniform", student, teacher_layers) == expected
 
 
@@ -73,7 +73,7 @@ def test_a_student_deeper_than_its_teacher_is_refused():
         map_layers("uniform", 6, config().num_hidden_layers)
 
 
-def test_the_other_maps(teacher):
+def test_other_layer_maps(teacher):
     assert map_layers("top", 4, 12) == (9, 10, 11, 12)
     assert map_layers("bottom", 4, 12) == (1, 2, 3, 4)
     assert map_layers([2, 2, 7], 3, 12) == (2, 2, 7)
@@ -82,10 +82,10 @@ def test_the_other_maps(teacher):
             map_layers(wrong, 3, 12)
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert", "albert", "modernbert"])
-def test_layers_above_the_last_mapped_one_are_not_computed(kind):
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "electra", "distilbert", "albert", "modernbert"])
+def test_layers_above_the_last_mapped_one_are_not_computed(model_type):
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
-    model = AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=27, pad_token_id=0, **sizes)).eval()
+    model = AutoModel.from_config(AutoConfig.for_model(model_type, vocab_size=27, pad_token_id=0, **sizes)).eval()
     batch = inputs()
     with torch.no_grad(), layer_outputs.capture_attention_scores(model):
         whole = layer_outputs.read(
@@ -95,21 +95,21 @@ def test_layers_above_the_last_mapped_one_are_not_computed(kind):
             short = layer_outputs.read(
                 model, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True, vectors=True)
             )
-        again = layer_outputs.read(model, batch, layer_outputs.RequestedOutputs(hidden=True))
-    assert len(again.hidden) == 5
-    if kind != "albert":
+        afterwards = layer_outputs.read(model, batch, layer_outputs.RequestedOutputs(hidden=True))
+    assert len(afterwards.hidden) == 5
+    if model_type != "albert":
         assert len(short.hidden) == 3 and len(short.scores) == 2
-    for what in ("scores", "vectors"):
-        for ours, theirs in zip(getattr(short.of_layers((1, 2)), what), getattr(whole, what), strict=True):
-            torch.testing.assert_close(ours, theirs)
-    for ours, theirs in zip(short.hidden[:2], whole.hidden[:2], strict=True):
-        torch.testing.assert_close(ours, theirs)
+    for name in ("scores", "vectors"):
+        for actual, expected in zip(getattr(short.of_layers((1, 2)), name), getattr(whole, name), strict=True):
+            torch.testing.assert_close(actual, expected)
+    for actual, expected in zip(short.hidden[:2], whole.hidden[:2], strict=True):
+        torch.testing.assert_close(actual, expected)
 
 
-def test_vectors_are_queries_keys_and_values_with_their_heads_side_by_side(teacher):
+def test_vectors_are_queries_keys_and_values_with_concatenated_heads(teacher):
     batch = inputs()
     with torch.no_grad(), layer_outputs.capture_attention_scores(teacher):
-        found = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, vectors=True))
+        outputs = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, vectors=True))
     attention = teacher.bert.encoder.layer[2].attention.self
-    for ours, linear in zip(found.vectors[2], (attention.query, attention.key, attention.value), strict=True):
-        torch.testing.assert_close(ours, linear(found.hidden[2]))
+    for vectors, linear in zip(outputs.vectors[2], (attention.query, attention.key, attention.value), strict=True):
+        torch.testing.assert_close(vectors, linear(outputs.hidden[2]))

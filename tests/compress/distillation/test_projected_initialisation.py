@@ -19,9 +19,9 @@ TEXTS = [
 ] * 8
 
 
-def layer_loss(how: str, teacher, tokenizer, shape: StudentShape) -> dict[str, float]:
+def layer_losses(initialisation: str, teacher, tokenizer, shape: StudentShape) -> dict[str, float]:
     texts = encode_texts(TEXTS, tokenizer, max_length=32)
-    learner = initialise(how, shape, teacher, LABELS, texts, task_type="classification", seed=0)
+    learner = initialise(initialisation, shape, teacher, LABELS, texts, task_type="classification", seed=0)
     batch = PaddingCollator(texts.pad_token_id)([texts.rows[0], texts.rows[1]])
     mapped_layers = map_layers("uniform", shape.layers, 4)
     with layer_outputs.capture_attention_scores(teacher):
@@ -33,31 +33,31 @@ def layer_loss(how: str, teacher, tokenizer, shape: StudentShape) -> dict[str, f
         return {name: values.mean().item() for name, values in model(teacher=mapped, **batch).items()}
 
 
-def test_projected_weights_start_nearer_to_the_teacher_than_random_ones(teacher, tokenizer):
+def test_projected_weights_are_closer_to_the_teacher_than_random_ones(teacher, tokenizer):
     shape = StudentShape(layers=2, width=16, ffn_width=32, heads=4)
-    projected = layer_loss("projected", teacher, tokenizer, shape)
-    fresh = layer_loss("random", teacher, tokenizer, shape)
+    projected = layer_losses("projected", teacher, tokenizer, shape)
+    random = layer_losses("random", teacher, tokenizer, shape)
     for name in ("embedding", "hidden", "attention"):
-        assert projected[name] < fresh[name], name
-    assert sum(projected.values()) < 0.7 * sum(fresh.values())
+        assert projected[name] < random[name], name
+    assert sum(projected.values()) < 0.7 * sum(random.values())
 
 
-def test_copied_layers_of_the_same_widths_lose_nothing_at_full_depth(teacher, tokenizer):
+def test_a_copy_of_all_layers_has_loss_0(teacher, tokenizer):
     shape = StudentShape(layers=4, width=32, ffn_width=64, heads=4)
-    found = layer_loss("teacher_layers", teacher, tokenizer, shape)
-    assert found == pytest.approx(dict.fromkeys(found, 0.0), abs=1e-10)
-    assert set(found) == {"embedding", "hidden", "attention"}
+    losses = layer_losses("teacher_layers", teacher, tokenizer, shape)
+    assert losses == pytest.approx(dict.fromkeys(losses, 0.0), abs=1e-10)
+    assert set(losses) == {"embedding", "hidden", "attention"}
 
 
 def test_the_basis_is_orthonormal_and_spans_the_states():
     generator = torch.Generator().manual_seed(0)
-    low = torch.randn(500, 6, generator=generator) @ torch.randn(6, 20, generator=generator)
-    basis = principal_subspace([low], 6, seed=0)
+    states = torch.randn(500, 6, generator=generator) @ torch.randn(6, 20, generator=generator)
+    basis = principal_subspace([states], 6, seed=0)
     torch.testing.assert_close(basis.T @ basis, torch.eye(6), atol=1e-5, rtol=0)
-    torch.testing.assert_close(low @ basis @ basis.T, low, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(states @ basis @ basis.T, states, atol=1e-3, rtol=1e-3)
 
 
-def test_low_rank_is_exact_at_full_rank_and_better_on_real_inputs_than_plain_svd():
+def test_low_rank_is_exact_at_full_rank_and_better_than_plain_svd_on_real_inputs():
     generator = torch.Generator().manual_seed(0)
     matrix = torch.randn(8, 8, generator=generator)
     inputs = torch.randn(400, 8, generator=generator) @ torch.diag(torch.tensor([9.0, 5, 3, 1, 1, 0.5, 0.2, 0.1]))
@@ -97,7 +97,7 @@ def test_shapes_that_cannot_be_projected_are_refused(teacher, tokenizer, shape, 
         )
 
 
-def test_copying_layers_needs_equal_widths(teacher, tokenizer):
+def test_copied_layers_need_equal_widths(teacher, tokenizer):
     shape = StudentShape(layers=2, width=16, ffn_width=64, heads=4)
     with pytest.raises(UserError, match="equal width: student 16, teacher 32"):
         initialise(

@@ -1,4 +1,4 @@
-"""The method's knobs: layer map, weights by layer, projections, relations, search."""
+"""Tests of the options of the stages: layer maps, weights per layer, projections and relations."""
 
 import pytest
 import torch
@@ -20,46 +20,46 @@ def texts(tokenizer):
     return encode_texts([text for text, _ in rows(60)], tokenizer, max_length=32)
 
 
-def losses_of(learner, teacher, texts, wanted: Objective, layer_map: LayerMap) -> dict[str, float]:
+def losses_of(learner, teacher, texts, objective: Objective, layer_map: LayerMap) -> dict[str, float]:
     batch = PaddingCollator(0)([texts.rows[0], texts.rows[1]])
-    mapped = map_layers(layer_map, 2, 4)
-    model = DistillationModel(learner.student, learner.projections, wanted).eval()
+    mapped_layers = map_layers(layer_map, 2, 4)
+    model = DistillationModel(learner.student, learner.projections, objective).eval()
     with torch.no_grad(), layer_outputs.capture_attention_scores(learner.student, teacher):
-        theirs = layer_outputs.read(teacher, batch, wanted.reads).of_layers(mapped)
-        return {name: values.mean().item() for name, values in model(teacher=theirs, **batch).items()}
+        outputs = layer_outputs.read(teacher, batch, objective.requested_outputs).of_layers(mapped_layers)
+        return {name: values.mean().item() for name, values in model(teacher=outputs, **batch).items()}
 
 
-def test_a_weight_for_each_layer_counts_that_layer_alone(teacher, texts):
+def test_a_weight_per_layer_applies_to_that_layer_only(teacher, texts):
     learner = steps.initialise("random", SHAPE, teacher, LABELS, texts, task_type="classification", seed=0)
     for name in ("hidden", "attention", "relations"):
 
-        def of(weights, name=name):
+        def loss_of(weights, name=name):
             return losses_of(learner, teacher, texts, Objective(**{name: weights}), "uniform")[name]
 
-        first, second = of((1.0, 0.0)), of((0.0, 1.0))
+        first, second = loss_of((1.0, 0.0)), loss_of((0.0, 1.0))
         assert first != pytest.approx(second)
-        assert of(1.0) == pytest.approx(first + second, rel=1e-5)
-        assert of((0.5, 3.0)) == pytest.approx(0.5 * first + 3 * second, rel=1e-5)
+        assert loss_of(1.0) == pytest.approx(first + second, rel=1e-5)
+        assert loss_of((0.5, 3.0)) == pytest.approx(0.5 * first + 3 * second, rel=1e-5)
 
 
-def test_as_many_weights_as_layers_or_one():
+def test_there_is_one_weight_or_one_per_layer():
     assert objective.weighted_layers(2.0, 3) == [(0, 2.0), (1, 2.0), (2, 2.0)]
     assert objective.weighted_layers((0.0, 1.0, 0.5), 3) == [(1, 1.0), (2, 0.5)]
     with pytest.raises(UserError, match="got 2 weights for the 3 layers of the student; expected one or 3"):
         objective.weighted_layers((1.0, 1.0), 3)
 
 
-def test_the_layer_map_chooses_what_is_learned_from(teacher, texts):
+def test_the_layer_map_selects_the_teacher_layers(teacher, texts):
     learner = steps.initialise("random", SHAPE, teacher, LABELS, texts, task_type="classification", seed=0)
-    found = {
-        str(how): losses_of(learner, teacher, texts, Objective(hidden=1.0), how)["hidden"]
-        for how in ("uniform", "top", "bottom", [1, 2], [2, 4])
+    losses = {
+        str(layer_map): losses_of(learner, teacher, texts, Objective(hidden=1.0), layer_map)["hidden"]
+        for layer_map in ("uniform", "top", "bottom", [1, 2], [2, 4])
     }
-    assert found["bottom"] == found["[1, 2]"] and found["uniform"] == found["[2, 4]"]
-    assert len(set(found.values())) == 3
+    assert losses["bottom"] == losses["[1, 2]"] and losses["uniform"] == losses["[2, 4]"]
+    assert len(set(losses.values())) == 3
 
 
-def test_a_projection_for_each_layer_is_trained_and_kept(tmp_path, teacher, tokenizer, texts):
+def test_a_projection_per_layer_is_trained_and_saved(tmp_path, teacher, tokenizer, texts):
     learner = steps.initialise(
         "projected",
         SHAPE,
@@ -73,24 +73,24 @@ def test_a_projection_for_each_layer_is_trained_and_kept(tmp_path, teacher, toke
     )
     first, second = (linear.weight.clone() for linear in learner.projections.hidden)
     assert torch.equal(first, second)
-    wanted = Objective(hidden=(1.0, 0.0))
+    first_layer_only = Objective(hidden=(1.0, 0.0))
     steps.distill_layers(
         learner,
         teacher,
         texts,
-        wanted,
+        first_layer_only,
         QUICK,
         TrainContext(title="layers", seed=0, checkpoints=tmp_path / "checkpoints"),
     )
     after = [linear.weight for linear in learner.projections.hidden]
     assert not torch.equal(after[0], first) and torch.equal(after[1], second)
     learner.save_encoder(tmp_path / "model", tokenizer)
-    again = steps.load_learner(tmp_path / "model", LABELS, 32, task_type="classification", seed=0)
-    assert len(again.projections.hidden) == 2
-    assert torch.equal(again.projections.hidden[0].weight, after[0])
+    loaded = steps.load_learner(tmp_path / "model", LABELS, 32, task_type="classification", seed=0)
+    assert len(loaded.projections.hidden) == 2
+    assert torch.equal(loaded.projections.hidden[0].weight, after[0])
 
 
-def test_relations_serve_where_the_numbers_of_heads_differ(tmp_path, teacher, texts):
+def test_relations_can_be_learned_with_a_different_number_of_heads(tmp_path, teacher, texts):
     learner = steps.initialise(
         "random",
         StudentShape(layers=2, width=24, ffn_width=32, heads=2),
@@ -100,29 +100,29 @@ def test_relations_serve_where_the_numbers_of_heads_differ(tmp_path, teacher, te
         task_type="classification",
         seed=0,
     )
-    setting = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
-    with pytest.raises(UserError, match=r"head by head: the student has 2 heads, the teacher 4$") as told:
-        steps.distill_layers(learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, setting)
-    assert in_a_recipe(told.value).endswith("set the stage's weights attention: 0 and relations: 1")
+    context = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
+    with pytest.raises(UserError, match=r"head by head: the student has 2 heads, the teacher 4$") as error:
+        steps.distill_layers(learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, context)
+    assert in_a_recipe(error.value).endswith("set the stage's weights attention: 0 and relations: 1")
     before = losses_of(learner, teacher, texts, Objective(relations=(0.0, 1.0)), "uniform")["relations"]
     schedule = Schedule(epochs=10, batch_size=16, learning_rate=3e-3)
-    steps.distill_layers(learner, teacher, texts, Objective(relations=(0.0, 1.0)), schedule, setting)
+    steps.distill_layers(learner, teacher, texts, Objective(relations=(0.0, 1.0)), schedule, context)
     assert losses_of(learner, teacher, texts, Objective(relations=(0.0, 1.0)), "uniform")["relations"] < 0.7 * before
 
 
 def test_relation_heads_divide_both_widths():
-    assert objective.most_relation_heads(312, 768) == 24
-    assert objective.most_relation_heads(384, 768) == 48
-    assert objective.most_relation_heads(7, 9) == 1
+    assert objective.max_relation_heads(312, 768) == 24
+    assert objective.max_relation_heads(384, 768) == 48
+    assert objective.max_relation_heads(7, 9) == 1
 
 
-def test_what_no_mapped_layer_needs_of_the_teacher_is_not_computed(tmp_path, teacher, texts):
+def test_teacher_layers_above_the_last_mapped_one_are_not_computed(tmp_path, teacher, texts):
     learner = steps.initialise(
         "random", SHAPE, teacher, LABELS, texts, task_type="classification", seed=0, layer_map="bottom"
     )
     calls = []
     handle = teacher.bert.encoder.layer[2].register_forward_hook(lambda *_: calls.append(1))
-    setting = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
-    steps.distill_layers(learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, setting, layer_map="bottom")
+    context = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
+    steps.distill_layers(learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, context, layer_map="bottom")
     handle.remove()
     assert not calls and len(teacher.bert.encoder.layer) == 4

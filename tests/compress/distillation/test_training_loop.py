@@ -12,7 +12,7 @@ from compress.distillation.callbacks import latest_checkpoint
 from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective, Projections
 from compress.distillation.trainer import DistillationTrainer
 from compress.distillation.training_loop import Schedule, TrainContext, train
-from compress.distillation.used_embeddings import tokens_in
+from compress.distillation.used_embeddings import used_token_ids
 from compress.models.inference import predict_logits
 from tiny_bert import config, encode_texts, in_a_recipe, rows
 
@@ -68,15 +68,15 @@ def one_step(tmp_path, teacher, tokenizer, *, micro_batch_size: int) -> dict[str
 
 
 @pytest.mark.parametrize("micro_batch_size", [4, 3, 1])
-def test_micro_batches_step_as_one_batch_does(tmp_path, teacher, tokenizer, micro_batch_size):
+def test_micro_batches_give_the_weights_of_one_batch(tmp_path, teacher, tokenizer, micro_batch_size):
     whole = one_step(tmp_path, teacher, tokenizer, micro_batch_size=8)
-    parts = one_step(tmp_path, teacher, tokenizer, micro_batch_size=micro_batch_size)
-    assert whole.keys() == parts.keys()
+    in_parts = one_step(tmp_path, teacher, tokenizer, micro_batch_size=micro_batch_size)
+    assert whole.keys() == in_parts.keys()
     for name in whole:
-        torch.testing.assert_close(parts[name], whole[name], atol=2e-6, rtol=1e-4)
+        torch.testing.assert_close(in_parts[name], whole[name], atol=2e-6, rtol=1e-4)
 
 
-def test_the_teacher_neither_learns_nor_drops(tmp_path, teacher, tokenizer):
+def test_the_teacher_is_not_trained_and_has_no_dropout(tmp_path, teacher, tokenizer):
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     teacher.train()
     one_step(tmp_path, teacher, tokenizer, micro_batch_size=8)
@@ -84,10 +84,10 @@ def test_the_teacher_neither_learns_nor_drops(tmp_path, teacher, tokenizer):
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
 
 
-def test_training_brings_every_loss_down(tmp_path, teacher, tokenizer):
+def test_training_lowers_every_loss(tmp_path, teacher, tokenizer):
     model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
     with layer_outputs.capture_attention_scores(model.student, teacher):
-        found = train(
+        result = train(
             model,
             encode_texts(texts(200), tokenizer, max_length=32),
             Schedule(epochs=12, batch_size=16, learning_rate=3e-3),
@@ -97,10 +97,10 @@ def test_training_brings_every_loss_down(tmp_path, teacher, tokenizer):
             teacher=teacher,
             layer_map=(2, 4),
         )
-    first, last = found.history[0], found.history[-1]
+    first, last = result.history[0], result.history[-1]
     for name in ("embedding", "hidden", "attention"):
         assert last.parts[name] < first.parts[name]
-    assert found.num_steps == 12 * 13
+    assert result.num_steps == 12 * 13
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
@@ -117,36 +117,36 @@ def test_the_student_ends_with_its_best_epoch(tmp_path, tokenizer):
     lines = rows(40)
     split = Split(texts=[t for t, _ in lines], pairs=None, labels=np.array([int(n == "positive") for _, n in lines]))
     data = encode_split(split, tokenizer, max_length=32)
-    found = train(
+    result = train(
         DistillationModel(model, None, Objective(labels=1.0, task_type="classification")),
         data,
         Schedule(epochs=3, batch_size=16, learning_rate=1e-3),
         TrainContext(title="labels", seed=0, checkpoints=tmp_path, precision="fp32"),
         evaluate=evaluate,
     )
-    assert found.best_epoch == 2 and found.dev_scores == [0.5, 0.9, 0.7]
-    ended = model.state_dict()
+    assert result.best_epoch == 2 and result.dev_scores == [0.5, 0.9, 0.7]
+    final = model.state_dict()
     embedding = "bert.embeddings.word_embeddings.weight"
-    ended[embedding] = ended[embedding][tokens_in(data, len(ended[embedding]))]  # what is trained of it
-    assert all(torch.equal(value, weights[1][name]) for name, value in ended.items())
+    final[embedding] = final[embedding][used_token_ids(data, len(final[embedding]))]  # the trained rows
+    assert all(torch.equal(value, weights[1][name]) for name, value in final.items())
     assert np.array_equal(predict_logits(model, data), logits[1]) and not np.array_equal(logits[1], logits[2])
 
 
-def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, teacher, tokenizer):
+def test_a_loss_that_is_not_finite_stops_training_with_advice(tmp_path, teacher, tokenizer):
     model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
     model.projections.hidden[0].weight.data.fill_(float("nan"))
     data = encode_texts(texts(400), tokenizer, max_length=32)
     schedule = Schedule(epochs=1, batch_size=16, learning_rate=1e-3)
-    setting = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
+    context = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
     with (
-        pytest.raises(UserError, match="layers: the loss is nan at step") as told,
+        pytest.raises(UserError, match="layers: the loss is nan at step") as error,
         layer_outputs.capture_attention_scores(model.student, teacher),
     ):
-        train(model, data, schedule, setting, teacher=teacher, layer_map=(2, 4))
-    assert in_a_recipe(told.value).endswith("; lower its learning_rate")
+        train(model, data, schedule, context, teacher=teacher, layer_map=(2, 4))
+    assert in_a_recipe(error.value).endswith("; lower its learning_rate")
 
 
-def test_a_checkpoint_whose_save_was_cut_off_is_passed_over(tmp_path):
+def test_incomplete_checkpoints_are_removed(tmp_path):
     for step, mark in ((5, "complete"), (10, "model.safetensors"), (15, None)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
@@ -156,45 +156,38 @@ def test_a_checkpoint_whose_save_was_cut_off_is_passed_over(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
 
 
-def test_a_stage_cut_off_after_its_last_checkpoint_takes_no_step_more(tmp_path, tokenizer):
+def test_a_stage_interrupted_after_its_last_checkpoint_takes_no_further_step(tmp_path, tokenizer):
     lines = rows(60)
     split = Split(texts=[t for t, _ in lines], pairs=None, labels=np.array([int(n == "positive") for _, n in lines]))
     data = encode_split(split, tokenizer, max_length=32)
     schedule = Schedule(epochs=3, batch_size=16, learning_rate=1e-3, decay="constant_with_warmup", max_steps=6)
-    found = []
+    results = []
     for _ in range(2):
         model = student()
-        setting = TrainContext(title="labels", seed=0, checkpoints=tmp_path)
+        context = TrainContext(title="labels", seed=0, checkpoints=tmp_path)
         trained = train(
             DistillationModel(model, None, Objective(labels=1.0, task_type="classification")),
             data,
             schedule,
-            setting,
+            context,
             evaluate=lambda _: 0.5,
         )
-        found.append((model.state_dict(), trained.num_steps, trained.dev_scores))
-    (first, *told), (second, *told_again) = found
-    assert told == told_again == [6, [0.5, 0.5]]
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
+        results.append((model.state_dict(), trained.num_steps, trained.dev_scores))
+    (first_weights, *first_result), (second_weights, *second_result) = results
+    assert first_result == second_result == [6, [0.5, 0.5]]
+    assert all(torch.equal(value, second_weights[name]) for name, value in first_weights.items())
 
 
-def test_max_steps_cuts_the_epochs_short_and_never_adds_any(tmp_path, tokenizer):
+def test_max_steps_limits_the_steps_and_never_adds_any(tmp_path, tokenizer):
     data = encode_texts(texts(32), tokenizer, max_length=32).with_column("labels", np.zeros(32, dtype=int))
     for max_steps, expected in ((3, 3), (500, 4), (None, 4)):
         schedule = Schedule(epochs=2, batch_size=16, learning_rate=1e-3, max_steps=max_steps)
-        setting = TrainContext(title="labels", seed=0, checkpoints=tmp_path / str(max_steps))
-        assert (
-            train(
-                DistillationModel(student(), None, Objective(labels=1.0, task_type="classification")),
-                data,
-                schedule,
-                setting,
-            ).num_steps
-            == expected
-        )
+        context = TrainContext(title="labels", seed=0, checkpoints=tmp_path / str(max_steps))
+        model = DistillationModel(student(), None, Objective(labels=1.0, task_type="classification"))
+        assert train(model, data, schedule, context).num_steps == expected
 
 
-def test_logits_come_in_the_order_of_the_rows_whatever_the_batches(teacher, tokenizer):
+def test_logits_have_the_order_of_the_rows_for_all_batch_sizes(teacher, tokenizer):
     data = encode_texts(texts(50), tokenizer, max_length=32)
     whole = predict_logits(teacher, data)
     assert whole.shape == (50, 2)

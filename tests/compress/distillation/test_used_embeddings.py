@@ -1,4 +1,4 @@
-"""Training the embedding of the used pieces alone: they end as with the whole one, the others stay as they were."""
+"""Tests that training only the used embedding rows gives the same weights, and that the other rows do not change."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from transformers import BertForSequenceClassification
 
 from compress.distillation.objective import DistillationModel, Objective
 from compress.distillation.training_loop import Schedule, TrainContext, train
-from compress.distillation.used_embeddings import only_used_rows, tokens_in
+from compress.distillation.used_embeddings import only_used_rows, used_token_ids
 from tiny_bert import config, encode_texts, rows
 
 VOCAB_SIZE = 27
@@ -20,19 +20,19 @@ def student() -> BertForSequenceClassification:
 
 @pytest.fixture
 def data(tokenizer):
-    """Without three words of the vocabulary."""
+    """Rows without three of the words in the vocabulary."""
     texts = [text for text, _ in rows(60) if not {"music", "plot", "warm"} & set(text.split())]
     encoded = encode_texts(texts, tokenizer, max_length=32)
     return encoded.with_column("labels", np.arange(len(texts)) % 2)
 
 
-def test_the_used_pieces_are_those_of_the_rows_and_the_padding(data):
-    expected = {0, *(number for row in data.rows["input_ids"] for number in row)}
-    assert set(tokens_in(data, VOCAB_SIZE)) == expected and len(expected) < VOCAB_SIZE - 2
+def test_the_used_tokens_are_those_in_the_rows_and_the_padding(data):
+    expected = {0, *(token_id for row in data.rows["input_ids"] for token_id in row)}
+    assert set(used_token_ids(data, VOCAB_SIZE)) == expected and len(expected) < VOCAB_SIZE - 2
 
 
-def test_the_weights_end_as_with_the_whole_embedding_and_unused_rows_stay(tmp_path, data):
-    found = []
+def test_used_rows_end_as_with_the_whole_embedding_and_unused_rows_do_not_change(tmp_path, data):
+    weights = []
     for name, whole_embedding in (("used", False), ("whole", True)):
         model = student()
         start = model.bert.embeddings.word_embeddings.weight.detach().clone()
@@ -44,19 +44,19 @@ def test_the_weights_end_as_with_the_whole_embedding_and_unused_rows_stay(tmp_pa
             whole_embedding=whole_embedding,
         )
         assert trained.num_steps > 4
-        found.append(model.state_dict())
-    used, whole = found
+        weights.append(model.state_dict())
+    used, whole = weights
     embedding = "bert.embeddings.word_embeddings.weight"
-    places = tokens_in(data, VOCAB_SIZE)
-    torch.testing.assert_close(used[embedding][places], whole[embedding][places])
+    used_ids = used_token_ids(data, VOCAB_SIZE)
+    torch.testing.assert_close(used[embedding][used_ids], whole[embedding][used_ids])
     for name in used.keys() - {embedding}:
         torch.testing.assert_close(used[name], whole[name])
-    unused = np.setdiff1d(np.arange(VOCAB_SIZE), places)
+    unused = np.setdiff1d(np.arange(VOCAB_SIZE), used_ids)
     assert len(unused) and torch.equal(used[embedding][unused], start[unused])
-    assert not torch.equal(used[embedding][places], start[places])
+    assert not torch.equal(used[embedding][used_ids], start[used_ids])
 
 
-def test_inside_unused_pieces_are_known_when_nothing_is_trained_and_all_is_restored_after_an_error():
+def test_eval_mode_accepts_unused_tokens_and_an_error_restores_the_embedding():
     model = student().eval()
     whole = model.get_input_embeddings()
     everything = {"input_ids": torch.arange(VOCAB_SIZE)[None]}
@@ -69,4 +69,4 @@ def test_inside_unused_pieces_are_known_when_nothing_is_trained_and_all_is_resto
         assert not torch.equal(model(**everything).logits, before)
         raise ZeroDivisionError
     assert model.get_input_embeddings() is whole
-    assert not torch.equal(model(**everything).logits, before), "what was learned stays"
+    assert not torch.equal(model(**everything).logits, before), "trained rows are kept"

@@ -1,4 +1,4 @@
-"""Teachers of every architecture that can be one, and both kinds of student."""
+"""Tests of teachers of every architecture, with both architectures of the student."""
 
 import shutil
 
@@ -18,21 +18,21 @@ from compress.models.layout import encoder_modules
 from compress.models.shape import StudentShape, map_layers
 from tiny_bert import LABELS, encode_texts, in_a_recipe, rows
 
-WITH_CARRIED_WEIGHTS = [kind for kind, can in ARCHITECTURES.items() if can.weights_can_be_projected]
+PROJECTABLE = [model_type for model_type, can in ARCHITECTURES.items() if can.weights_can_be_projected]
 HALF = StudentShape(layers=2, width=16, ffn_width=32, heads=4)
 SAME = StudentShape(layers=4, width=32, ffn_width=64, heads=4)
 
 
-def classifier(kind: str, **options: object):
-    """A tiny one of random weights, large enough to matter."""
+def classifier(model_type: str, **options: object):
+    """A tiny classifier with random weights, which are large enough to have an effect."""
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
-    if kind == "distilbert":
+    if model_type == "distilbert":
         sizes = {"dim": 32, "n_heads": 4, "n_layers": 4, "hidden_dim": 64}
-    if kind in ("electra", "albert"):
+    if model_type in ("electra", "albert"):
         sizes["embedding_size"] = options.pop("embedding_size", 24)
     torch.manual_seed(0)
     config = AutoConfig.for_model(
-        kind,
+        model_type,
         vocab_size=27,
         pad_token_id=0,
         bos_token_id=2,
@@ -54,17 +54,17 @@ def texts(tokenizer):
 def layer_loss(learner, teacher, texts) -> float:
     batch = PaddingCollator(0)([texts.rows[index] for index in range(16)])
     with torch.no_grad(), layer_outputs.capture_attention_scores(teacher, learner.student):
-        theirs = layer_outputs.read(teacher, batch, INTERMEDIATE_LAYERS.reads).of_layers(
+        outputs = layer_outputs.read(teacher, batch, INTERMEDIATE_LAYERS.requested_outputs).of_layers(
             map_layers("uniform", learner.student.config.num_hidden_layers, 4)
         )
         model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
-        return sum(values.mean().item() for values in model(teacher=theirs, **batch).values())
+        return sum(values.mean().item() for values in model(teacher=outputs, **batch).values())
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta"])
-@pytest.mark.parametrize("kind", TEACHERS)
-def test_the_layers_of_every_teacher_can_be_learned(tmp_path, texts, kind, architecture):
-    teacher = classifier(kind)
+@pytest.mark.parametrize("model_type", TEACHERS)
+def test_the_layers_of_every_teacher_can_be_learned(tmp_path, texts, model_type, architecture):
+    teacher = classifier(model_type)
     learner = initialise(
         "random", HALF, teacher, LABELS, texts, task_type="classification", seed=0, architecture=architecture
     )
@@ -82,9 +82,9 @@ def test_the_layers_of_every_teacher_can_be_learned(tmp_path, texts, kind, archi
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta"])
-@pytest.mark.parametrize("kind", WITH_CARRIED_WEIGHTS)
-def test_the_weights_of_every_teacher_can_be_projected(texts, kind, architecture):
-    teacher = classifier(kind)
+@pytest.mark.parametrize("model_type", PROJECTABLE)
+def test_projected_weights_are_better_than_random_ones(texts, model_type, architecture):
+    teacher = classifier(model_type)
     losses = {
         how: layer_loss(
             initialise(
@@ -99,10 +99,9 @@ def test_the_weights_of_every_teacher_can_be_projected(texts, kind, architecture
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta"])
-@pytest.mark.parametrize("kind", WITH_CARRIED_WEIGHTS)
-def test_a_full_copy_answers_as_its_teacher_does(texts, kind, architecture):
-    """Embeddings, positions and layers stand where they belong: all hidden states are the teacher's."""
-    teacher = classifier(kind, **({"embedding_size": 32} if kind == "electra" else {}))
+@pytest.mark.parametrize("model_type", PROJECTABLE)
+def test_a_full_copy_has_the_hidden_states_and_logits_of_its_teacher(texts, model_type, architecture):
+    teacher = classifier(model_type, **({"embedding_size": 32} if model_type == "electra" else {}))
     learner = initialise(
         "teacher_layers", SAME, teacher, LABELS, texts, task_type="classification", seed=0, architecture=architecture
     )
@@ -113,7 +112,7 @@ def test_a_full_copy_answers_as_its_teacher_does(texts, kind, architecture):
         with torch.no_grad():
             torch.testing.assert_close(learner.student(**batch).logits, teacher(**batch).logits, atol=1e-5, rtol=1e-4)
     else:
-        assert encoder_modules(teacher).head is None and kind in ("electra", "distilbert")
+        assert encoder_modules(teacher).head is None and model_type in ("electra", "distilbert")
 
 
 def test_narrow_embeddings_can_be_projected_but_not_copied(texts):
@@ -122,29 +121,31 @@ def test_narrow_embeddings_can_be_projected_but_not_copied(texts):
 
 
 @pytest.mark.parametrize(
-    ("kind", "why"), [("albert", "its layers share their weights"), ("modernbert", "rotary positions and gated")]
+    ("model_type", "reason"),
+    [("albert", "its layers share their weights"), ("modernbert", "rotary positions and gated")],
 )
-@pytest.mark.parametrize("how", ["projected", "teacher_layers"])
-def test_weights_that_cannot_be_carried_over_are_told_with_the_reason(texts, kind, why, how):
-    with pytest.raises(UserError, match=f"teacher is a {kind}, whose weights can't be carried over .*{why}") as told:
+@pytest.mark.parametrize("initialisation", ["projected", "teacher_layers"])
+def test_the_error_for_weights_that_cannot_be_projected_gives_the_reason(texts, model_type, reason, initialisation):
+    message = f"teacher is a {model_type}, whose weights cannot initialise a student: .*{reason}"
+    with pytest.raises(UserError, match=message) as error:
         initialise(
-            how,
-            HALF if how == "projected" else SAME,
-            classifier(kind),
+            initialisation,
+            HALF if initialisation == "projected" else SAME,
+            classifier(model_type),
             LABELS,
             texts,
             task_type="classification",
             seed=0,
         )
-    assert in_a_recipe(told.value).endswith("; use student.initialisation: random")
+    assert in_a_recipe(error.value).endswith("; use student.initialisation: random")
 
 
-def test_layers_are_compared_only_under_one_tokenizer(base_folder, teacher_folder, tmp_path):
+def test_models_with_different_tokenizers_are_refused(base_folder, teacher_folder, tmp_path):
     loading.require_equal_tokenizers(str(base_folder), str(teacher_folder))
     other = shutil.copytree(base_folder, tmp_path / "other")
     content = (other / "tokenizer.json").read_text()
     swapped = content.replace('"film": ', '"§": ').replace('"story": ', '"film": ').replace('"§": ', '"story": ')
     assert swapped != content
     (other / "tokenizer.json").write_text(swapped)
-    with pytest.raises(UserError, match=r"its tokenizer is another than that of .*; layers are compared token by"):
+    with pytest.raises(UserError, match=r"its tokenizer differs from that of .*; layers are compared token by"):
         loading.require_equal_tokenizers(str(base_folder), str(other))

@@ -1,4 +1,4 @@
-"""What proves a variant: parity with torch, batch invariance, provider, gate; that planted faults are caught by it."""
+"""The checks of a variant: parity with torch, batch invariance, provider and gate. Planted faults must be caught."""
 
 import json
 import shutil
@@ -44,9 +44,9 @@ MACHINE = Machine(
 
 
 def split(count: int, seed: int) -> Split:
-    found = rows(count, seed=seed)
-    labels = np.array([LABELS.index(label) for _, label in found])
-    return Split(texts=[text for text, _ in found], pairs=None, labels=labels)
+    labelled_texts = rows(count, seed=seed)
+    labels = np.array([LABELS.index(label) for _, label in labelled_texts])
+    return Split(texts=[text for text, _ in labelled_texts], pairs=None, labels=labels)
 
 
 def options(*variants: Variant) -> ExportOptions:
@@ -57,7 +57,7 @@ def options(*variants: Variant) -> ExportOptions:
 
 
 class Built:
-    """The candidates of the tiny classifier, and what torch says of the same rows."""
+    """The bundles of the tiny classifier, and torch's logits on the same rows."""
 
     def __init__(self, folder: Path, model_folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
         self.folder = folder
@@ -80,11 +80,11 @@ class Built:
         """A bundle compared with torch on the dev rows."""
         bundle = folder or self.folder / name
         return comparison.compare_with_torch(
-            bundle, self.reference, self.dev, "accuracy", LABELS, kind=CLASSES, provider=provider
+            bundle, self.reference, self.dev, "accuracy", LABELS, task_type=CLASSES, provider=provider
         )
 
     def failures(self, name: str, folder: Path, *, provider: str = CPU) -> str:
-        """What forbids to ship a bundle, in one line."""
+        """The reasons why a bundle is not a correct export, in one line."""
         compared = self.compare(name, folder, provider=provider)
         return "; ".join(comparison.tolerance_failures(compared, default_tolerance(VARIANTS[name])))
 
@@ -109,12 +109,12 @@ def test_each_step_is_compared_with_torch(built):
     static = result.variants["int8-static"].parity
     assert static.session.low_precision > 0.95 and static.batch_invariance.is_invariant
     assert static.session.nodes.keys() == {CPU} and static.num_rows == 150
-    # onnxruntime's CPU provider has no fp16 products: it says so
+    # onnxruntime's CPU provider has no fp16 MatMul and computes in fp32
     assert result.variants["fp16"].parity.session.low_precision == 0
     assert [step[:2] for step in built.steps] == [(done, 6) for done in range(7)]
 
 
-def test_the_proof_lies_in_the_bundle(built):
+def test_the_bundle_contains_the_proof(built):
     for name in built.names:
         proof = read_bundle_info(built.folder / name).proof
         assert proof is not None and proof.parity == built.result.variants[name].parity
@@ -123,7 +123,7 @@ def test_the_proof_lies_in_the_bundle(built):
     assert not list(built.folder.glob("*.onnx"))
 
 
-def test_dependence_on_the_batch_comes_with_the_text_that_changes_most(built):
+def test_batch_dependence_reports_the_text_with_the_largest_change(built):
     dynamic = built.compare("int8-dynamic").batch_invariance
     assert not dynamic.is_invariant and dynamic.batch_shift > 1e-5 and dynamic.padding_shift > 1e-5
     assert dynamic.example is not None and dynamic.example.text in built.dev.texts
@@ -131,13 +131,13 @@ def test_dependence_on_the_batch_comes_with_the_text_that_changes_most(built):
     assert static.is_invariant and static.example is None and static.num_rows == 150
 
 
-def test_a_label_that_changes_is_told_with_the_text(built):
+def test_a_label_flip_is_reported_with_its_text():
     logits = np.array([[2.0, 0.0], [0.0, 1.0], [0.1, 0.0], [0.0, 3.0]])
     other = logits + np.array([[0.0, 0.0], [0.0, 0.0], [-0.2, 0.0], [0.0, 0.4]])
     some = Split(texts=["a", "b", "c", "d"], pairs=None, labels=np.array([0, 1, 0, 1]))
     compared = comparison.parity_of_logits(
-        other, logits, some, "accuracy", kind=CLASSES,
-        batch_invariance=INVARIANT, requested_provider=CPU, session_report=SESSION,
+        other, logits, some, "accuracy", task_type=CLASSES,
+        batch_invariance=INVARIANT, requested_provider=CPU, session=SESSION,
     )  # fmt: skip
     assert compared.num_label_flips == 1 and compared.max_logit_error == pytest.approx(0.4)
     assert compared.logit_error == pytest.approx(0.6 / 8 / logits.std())
@@ -152,13 +152,13 @@ def test_a_label_that_changes_is_told_with_the_text(built):
     assert [reason.split()[0] for reason in reasons] == ["logit_error"]
 
 
-def test_of_a_regression_the_row_furthest_off_is_told():
+def test_a_regression_reports_the_row_with_the_largest_error():
     values = np.linspace(0.0, 5.0, 4)[:, None]
     some = Split(texts=["a", "b", "c", "d"], pairs=None, labels=values[:, 0])
     shift = np.array([[0.0], [0.1], [0.3], [0.0]])
     compared = comparison.parity_of_logits(
-        values + shift, values, some, "pearson_spearman", kind=task_type("regression"),
-        batch_invariance=INVARIANT, requested_provider=CPU, session_report=SESSION,
+        values + shift, values, some, "pearson_spearman", task_type=task_type("regression"),
+        batch_invariance=INVARIANT, requested_provider=CPU, session=SESSION,
     )  # fmt: skip
     assert compared.example.text == "c" and compared.num_label_flips == 0
 
@@ -177,35 +177,33 @@ def test_a_wrong_label_order_is_caught(built, tmp_path):
     assert "label_flips 1 over the tolerance 0" in built.failures("fp32", folder)
 
 
-def test_a_model_with_its_labels_in_another_order_is_not_exported(tmp_path, teacher_folder, tokenizer):
+def test_a_model_with_a_different_label_order_is_not_exported(tmp_path, teacher_folder, tokenizer):
     model = loading.load_classifier(str(teacher_folder))
     dev = split(60, seed=3)
     encoded = encode_split(dev, tokenizer, max_length=32)
     logits = predict_logits(model, encoded)
-    with torch.no_grad():  # so that it answers both
+    with torch.no_grad():  # so that it predicts both labels
         model.classifier.bias[0] -= float(np.median(logits[:, 0] - logits[:, 1]))
-    answers = CLASSES.decide(predict_logits(model, encoded))
-    turned = Split(texts=dev.texts, pairs=None, labels=1 - answers)
-    with pytest.raises(UserError, match="its outputs stand in another order than the labels: where it answers 'neg"):
+    predictions = CLASSES.decide(predict_logits(model, encoded))
+    turned = Split(texts=dev.texts, pairs=None, labels=1 - predictions)
+    with pytest.raises(UserError, match="its outputs are not in the order of the labels: where it predicts 'neg"):
         build_bundles(
             model, tokenizer, tmp_path, splits=EvaluationSplits(dev=turned), options=options(VARIANTS["fp32"]),
             origin=Origin(name="turned", origin={}, versions={}, measured={}), on_progress=lambda *step: None,
         )  # fmt: skip
 
 
-def test_three_labels_in_another_order_are_told_by_name():
+def test_the_error_names_the_order_of_three_labels():
     labels = np.array([0, 1, 2] * 20)
-    meant = np.array([1, 2, 0])
-    answers = np.argsort(meant)[labels]
+    output_order = np.array([1, 2, 0])
+    predictions = np.argsort(output_order)[labels]
     some = Split(texts=[""] * 60, pairs=None, labels=labels)
     with pytest.raises(UserError, match="order of its outputs seems to be green, blue, red"):
-        require_label_order(some, answers, ("red", "green", "blue"), "a model", "classification")
+        require_label_order(some, predictions, ("red", "green", "blue"), "a model", "classification")
     require_label_order(some, labels, ("red", "green", "blue"), "a model", "classification")
     unbalanced = Split(texts=[""] * 60, pairs=None, labels=np.array([0] * 54 + [1] * 6))
-    for answers in (np.ones(60, dtype=int), np.array([0] * 10 + [1] * 50)):
-        require_label_order(
-            unbalanced, answers, ("negative", "positive"), "a model that is merely bad", "classification"
-        )
+    for predictions in (np.ones(60, dtype=int), np.array([0] * 10 + [1] * 50)):
+        require_label_order(unbalanced, predictions, ("negative", "positive"), "an inaccurate model", "classification")
 
 
 def test_a_swapped_tokenizer_is_caught(built, tmp_path):
@@ -218,14 +216,13 @@ def test_a_swapped_tokenizer_is_caught(built, tmp_path):
     assert "logit_error" in built.failures("fp32", folder)
 
 
-def test_a_ruined_layer_is_caught_with_an_example(built, tmp_path):
+def test_a_shuffled_weight_matrix_is_caught_with_an_example(built, tmp_path):
     folder = planted(built, "int8-static", tmp_path)
     graph = Graph(folder / "onnx" / "model.onnx")
-    product = graph.of_type("MatMulIntegerToFloat")[3]
-    ruined = graph.array(product.input[1]).copy()
-    np.random.default_rng(0).shuffle(ruined)
-    name = graph.add_constant("ruined", ruined)
-    product.input[1] = name
+    matmul = graph.of_type("MatMulIntegerToFloat")[3]
+    shuffled = graph.array(matmul.input[1]).copy()
+    np.random.default_rng(0).shuffle(shuffled)
+    matmul.input[1] = graph.add_constant("shuffled", shuffled)
     graph.save(folder / "onnx" / "model.onnx")
     assert not built.failures("int8-static", built.folder / "int8-static")
     compared = built.compare("int8-static", folder)
@@ -234,72 +231,72 @@ def test_a_ruined_layer_is_caught_with_an_example(built, tmp_path):
     assert example.text in built.dev.texts and abs(example.expected[0] - example.actual[0]) > 0.01
 
 
-def test_a_provider_that_fell_back_is_caught(built):
+def test_a_provider_fallback_is_caught(built):
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
         reasons = built.failures("fp32", built.folder / "fp32", provider=CUDA)
-    assert reasons == f"{CUDA} was asked for, {CPU} ran"
+    assert reasons == f"{CUDA} was requested, {CPU} ran"
 
 
-def test_calibration_rows_that_are_dev_rows_are_caught(built, tmp_path, tokenizer):
-    some = built.dev.take(np.arange(3))
-    of_dev, of_test = (
-        EvaluationSplits(dev=built.dev, calibration=some),
-        EvaluationSplits(dev=split(9, seed=1), test=built.dev, calibration=some),
+def test_calibration_rows_from_dev_or_test_are_caught(built, tmp_path, tokenizer):
+    calibration = built.dev.take(np.arange(3))
+    shared_with_dev, shared_with_test = (
+        EvaluationSplits(dev=built.dev, calibration=calibration),
+        EvaluationSplits(dev=split(9, seed=1), test=built.dev, calibration=calibration),
     )
-    for held_out in (of_dev, of_test):
-        with pytest.raises(UserError, match="calibration: 3 of its 3 rows stand in dev or test too"):
+    for splits in (shared_with_dev, shared_with_test):
+        with pytest.raises(UserError, match="calibration: 3 of its 3 rows are also in dev or test"):
             build_bundles(
-                built.model, tokenizer, tmp_path, splits=held_out, options=options(VARIANTS["int8-static"]),
+                built.model, tokenizer, tmp_path, splits=splits, options=options(VARIANTS["int8-static"]),
                 origin=Origin(name="", origin={}, versions={}, measured={}), on_progress=lambda *step: None,
             )  # fmt: skip
 
 
-# -- the parts of it
+# -- components
 
 
-def test_the_session_tells_low_precision_by_the_share_of_multiplications(built):
+def test_low_precision_is_a_share_of_the_weight_multiplications(built):
     bundle = Classifier(built.folder / "int8-static")
-    inputs = bundle.columns(bundle.encode(built.dev.texts[:1], None))
+    inputs = bundle.model_inputs(bundle.encode(built.dev.texts[:1], None))
     report = session_report.report_session(built.folder / "int8-static" / "onnx" / "model.onnx", inputs, [CPU], {})
     graph = Graph(built.folder / "int8-static" / "onnx" / "model.onnx")
     quantised = [node.input[1] for node in graph.of_type("MatMulIntegerToFloat", "QAttention")]
     low = sum(int(np.prod(graph.constants[name].dims)) for name in quantised)
-    all_of_them = low + sum(int(np.prod(graph.constants[node.input[1]].dims)) for node in graph.of_type("Gemm"))
-    assert report.low_precision == pytest.approx(low / all_of_them)
+    total = low + sum(int(np.prod(graph.constants[node.input[1]].dims)) for node in graph.of_type("Gemm"))
+    assert report.low_precision == pytest.approx(low / total)
     assert report.provider == CPU and sum(report.nodes.values()) > 20
 
 
-def test_a_paired_difference_is_less_uncertain_than_the_scores_themselves():
-    draw = np.random.default_rng(0)
-    labels = draw.integers(2, size=500)
-    theirs = np.where(draw.random(500) < 0.8, labels, 1 - labels)
+def test_a_paired_difference_is_less_uncertain_than_the_scores():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(2, size=500)
+    theirs = np.where(generator.random(500) < 0.8, labels, 1 - labels)
     ours = theirs.copy()
-    ours[:10] = 1 - labels[:10]  # ten more wrong, or as wrong as they were
-    difference = paired_difference("accuracy", labels, ours, theirs, kind=CLASSES, num_labels=2)
+    ours[:10] = 1 - labels[:10]  # ten wrong rows, of which some were wrong before
+    difference = paired_difference("accuracy", labels, ours, theirs, task_type=CLASSES, num_labels=2)
     lost = int((theirs[:10] == labels[:10]).sum())
     assert difference.value == pytest.approx(-lost / 500)
     assert difference.p_value == pytest.approx(2 * 0.5**lost)
     assert -0.04 < difference.low < difference.value < difference.high < 0
-    same = paired_difference("accuracy", labels, theirs, theirs, kind=CLASSES, num_labels=2)
+    same = paired_difference("accuracy", labels, theirs, theirs, task_type=CLASSES, num_labels=2)
     assert (same.value, same.low, same.high, same.p_value) == (0, 0, 0, 1)
-    other = paired_difference("matthews", labels, ours, theirs, kind=CLASSES, num_labels=2)
+    other = paired_difference("matthews", labels, ours, theirs, task_type=CLASSES, num_labels=2)
     assert other.p_value is None and other.low < other.value < other.high
 
 
 def test_a_sound_variant_passes_the_gate():
-    wanted = gate.Gate(student_share=0.98, teacher_share=0.97, batch_shift=1e-5, size_mb=10.0, latency_ms=2.0)
-    assert gate.gate_failures(wanted, MEASURED) == []
+    limits = gate.Gate(student_share=0.98, teacher_share=0.97, batch_shift=1e-5, size_mb=10.0, latency_ms=2.0)
+    assert gate.gate_failures(limits, MEASURED) == []
     assert gate.gate_failures(gate.Gate(), MEASURED) == ["keeps 98.90% of its fp32 student's 0.9100, less than 99.00%"]
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "told"),
+    ("limit", "value", "failure"),
     [
         ({"teacher_share": 0.98}, {}, "keeps 97.83% of the teacher's 0.9200, less than 98.00%"),
-        ({"batch_shift": 1e-5}, {"batch_shift": 0.01}, "a probability moves by 0.01 in company, more than 1e-05"),
+        ({"batch_shift": 1e-5}, {"batch_shift": 0.01}, "a probability changes by 0.01 when batched, more than 1e-05"),
         ({"size_mb": 9.9}, {}, "10.00 MB, more than 9.9"),
         ({"latency_ms": 1.5}, {}, "2.000 ms from text to label, more than 1.5"),
-        ({"latency_ms": 1.5}, {"latency_ms": None}, "not timed, and may take 1.5 ms at most"),
+        ({"latency_ms": 1.5}, {"latency_ms": None}, "not timed; the limit is 1.5 ms"),
         (
             {"student_share": 0.99},
             {"score": float("nan")},
@@ -307,38 +304,37 @@ def test_a_sound_variant_passes_the_gate():
         ),
     ],
 )
-def test_the_gate_tells_each_limit_with_the_figure(limit, value, told):
-    assert gate.gate_failures(gate.Gate(**{"student_share": None, **limit}), replace(MEASURED, **value)) == [told]
+def test_the_gate_reports_each_limit_with_the_figure(limit, value, failure):
+    assert gate.gate_failures(gate.Gate(**{"student_share": None, **limit}), replace(MEASURED, **value)) == [failure]
 
 
-def test_an_answer_that_is_no_number_is_not_invariant():
+def test_nan_is_not_batch_invariant():
     assert not replace(INVARIANT, padding_shift=float("nan")).is_invariant and INVARIANT.is_invariant
     reasons = gate.gate_failures(gate.Gate(batch_shift=1e-5), replace(MEASURED, score=0.91, batch_shift=np.nan))
-    assert reasons == ["a probability moves by nan in company, more than 1e-05"]
+    assert reasons == ["a probability changes by nan when batched, more than 1e-05"]
     assert len(gate.gate_failures(gate.Gate(), replace(MEASURED, score=np.nan, student_score=np.nan))) == 1
 
 
-def test_a_metric_of_nothing_keeps_no_share():
-    nothing = replace(MEASURED, student_score=0.0, teacher_score=-0.1)
-    assert gate.gate_failures(gate.Gate(teacher_share=0.9), nothing) == []
+def test_a_share_of_a_metric_of_zero_or_less_is_not_checked():
+    useless_models = replace(MEASURED, student_score=0.0, teacher_score=-0.1)
+    assert gate.gate_failures(gate.Gate(teacher_share=0.9), useless_models) == []
 
 
-def test_recommended_is_the_fastest_then_the_smallest():
-    of = {"slow": (3.0, 5), "fast": (2.0, 20), "as fast and smaller": (2.05, 10), "untimed": (None, 1)}
-    passed = {name: replace(MEASURED, latency_ms=latency, size_bytes=size) for name, (latency, size) in of.items()}
-    assert gate.recommended(passed) == "as fast and smaller"
-    assert gate.recommended({"untimed": passed["untimed"]}) is None and gate.recommended({}) is None
+def test_the_recommended_variant_is_the_smallest_of_the_fastest():
+    figures = {"slow": (3.0, 5), "fast": (2.0, 20), "as fast and smaller": (2.05, 10), "untimed": (None, 1)}
+    passed = {name: replace(MEASURED, latency_ms=latency, size_bytes=size) for name, (latency, size) in figures.items()}
+    assert gate.recommend(passed) == "as fast and smaller"
+    assert gate.recommend({"untimed": passed["untimed"]}) is None and gate.recommend({}) is None
 
 
-def test_the_gate_judges_the_model_that_runs(built):
-    """Scores of the candidates are those of their bundles' own answers."""
+def test_scores_come_from_the_predictions_of_the_bundle(built):
     variant = built.result.variants["int8-static"]
-    answers = Classifier(built.folder / "int8-static").logits(built.dev.texts).argmax(axis=1)
-    assert variant.parity.score == pytest.approx((answers == built.dev.labels).mean())
+    predicted = Classifier(built.folder / "int8-static").logits(built.dev.texts).argmax(axis=1)
+    assert variant.parity.score == pytest.approx((predicted == built.dev.labels).mean())
     assert variant.scores is not None and variant.scores.dev == variant.parity.score
     assert variant.scores.test is not None and 0 <= variant.scores.test <= 1
 
 
-def test_the_torch_model_stays_as_it_was(built, teacher_folder):
+def test_export_does_not_change_the_torch_model(built, teacher_folder):
     fresh = BertForSequenceClassification.from_pretrained(teacher_folder)
     assert all((a == b).all() for a, b in zip(fresh.parameters(), built.model.parameters(), strict=True))

@@ -1,4 +1,4 @@
-"""Ranges of activations, and the rows that they are taken from."""
+"""Activation ranges, and the rows that they are measured on."""
 
 import numpy as np
 import onnx
@@ -16,13 +16,13 @@ from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS
 
 
-def test_a_histogram_holds_the_extremes_and_the_percentiles_of_what_it_saw():
-    draw = np.random.default_rng(0)
-    parts = [draw.normal(size=(7, 500)) * 3 for _ in range(40)]
+def test_a_histogram_keeps_exact_extremes_and_approximate_percentiles():
+    generator = np.random.default_rng(0)
+    batches = [generator.normal(size=(7, 500)) * 3 for _ in range(40)]
     histogram = ActivationHistogram()
-    for part in parts:
-        histogram.add(part)
-    values = np.concatenate(parts).ravel()
+    for batch in batches:
+        histogram.add(batch)
+    values = np.concatenate(batches).ravel()
     assert histogram.counts.sum() == len(values) and histogram.counts.nbytes == 4096 * 8
     assert (histogram.low, histogram.high) == (values.min(), values.max())
     low, high = histogram.between(0.99)
@@ -33,20 +33,20 @@ def test_a_histogram_holds_the_extremes_and_the_percentiles_of_what_it_saw():
     assert histogram.between(1.0) == pytest.approx((values.min(), values.max()), abs=step)
 
 
-def test_a_range_holds_0_exactly_and_its_ends_within_a_step():
+def test_a_range_represents_0_exactly_and_its_ends_within_one_step():
     for low, high in ((-1.0, 3.0), (0.0, 5.0), (-2.0, 0.0), (0.0, 0.0)):
-        found = ActivationRange(low=low, high=high)
-        numbers = np.clip(np.round(np.array([low, 0.0, high]) / found.scale) + found.zero_point, 0, 255)
-        back = (numbers - float(found.zero_point)) * found.scale
-        np.testing.assert_allclose(back, [low, 0.0, high], atol=float(found.scale))
-        assert back[1] == 0
+        activation = ActivationRange(low=low, high=high)
+        numbers = np.clip(np.round(np.array([low, 0.0, high]) / activation.scale) + activation.zero_point, 0, 255)
+        dequantised = (numbers - float(activation.zero_point)) * activation.scale
+        np.testing.assert_allclose(dequantised, [low, 0.0, high], atol=float(activation.scale))
+        assert dequantised[1] == 0
 
 
-def test_ranges_are_those_of_the_named_tensors(tmp_path):
+def test_ranges_are_measured_for_the_named_tensors(tmp_path):
     twice = helper.make_node("Add", ["x", "x"], ["twice"])
-    minus = helper.make_node("Neg", ["twice"], ["y"])
+    negative = helper.make_node("Neg", ["twice"], ["y"])
     graph = helper.make_graph(
-        [twice, minus], "doubled",
+        [twice, negative], "doubled",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
     )  # fmt: skip
@@ -57,13 +57,13 @@ def test_ranges_are_those_of_the_named_tensors(tmp_path):
     }  # fmt: skip
 
 
-def test_calibration_rows_are_balanced_as_far_as_they_go_and_the_seeds_own():
+def test_calibration_rows_are_stratified_and_depend_on_the_seed():
     labels = np.array([0] * 90 + [1] * 8 + [2] * 2)
     train = Split(texts=[str(number) for number in range(100)], pairs=None, labels=labels)
-    found = calibration_rows(train, task_type="classification", seed=0, count=30)
-    assert np.bincount(found.labels).tolist() == [20, 8, 2]
-    assert found.texts == calibration_rows(train, task_type="classification", seed=0, count=30).texts
-    assert found.texts != calibration_rows(train, task_type="classification", seed=1, count=30).texts
+    sample = calibration_rows(train, task_type="classification", seed=0, count=30)
+    assert np.bincount(sample.labels).tolist() == [20, 8, 2]
+    assert sample.texts == calibration_rows(train, task_type="classification", seed=0, count=30).texts
+    assert sample.texts != calibration_rows(train, task_type="classification", seed=1, count=30).texts
     numbers = Split(texts=train.texts, pairs=None, labels=np.linspace(0, 1, 100))
     assert len(calibration_rows(numbers, task_type="regression", seed=0, count=30)) == 30
 
@@ -71,11 +71,11 @@ def test_calibration_rows_are_balanced_as_far_as_they_go_and_the_seeds_own():
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["the film", "of it"], "1 of its 2 rows stand in dev or test too, the first 'the film'"),
-        (None, "there are none"),
+        (["the film", "of it"], "1 of its 2 rows are also in dev or test, the first 'the film'"),
+        (None, "int8-static needs calibration rows .* got none"),
     ],
 )
-def test_calibration_on_held_out_rows_or_on_none_is_refused(tmp_path, teacher_folder, tokenizer, texts, message):
+def test_calibration_on_held_out_rows_or_without_rows_is_rejected(tmp_path, teacher_folder, tokenizer, texts, message):
     static = VARIANTS["int8-static"]
     dev = Split(texts=["the film", "a story"], pairs=None, labels=np.array([0, 1]))
     calibration = texts and Split(texts=texts, pairs=None, labels=np.array([0, 1]))

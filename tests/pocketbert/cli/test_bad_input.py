@@ -1,4 +1,4 @@
-"""Bad input of many kinds: each is told in a line, with exit code 2, and nothing that was there is lost."""
+"""Bad input of many kinds: one error line each, exit code 2, and no file is lost or changed."""
 
 import hashlib
 import json
@@ -17,19 +17,14 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 
 from bench.results.document import FORMAT_VERSION
-from compress.data.tasks import read_split
-from compress.models import loading
-from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_bundles
-from export.parity.comparison import default_tolerance
-from export.quantisation.static_int8 import StaticOptions
-from export.quantisation.variants import VARIANTS
 from pocketbert.cli import app
-from tiny_bert import LABELS, rows
+from tiny_bert import rows
+from tiny_bundles import build_fp32_bundle
 
 
 @dataclass
 class Place:
-    """A test's folder with a sound recipe in it, to be spoilt."""
+    """The folder of a test, with a valid recipe to spoil."""
 
     root: Path
     base: Path
@@ -38,7 +33,7 @@ class Place:
     reviews: Path
 
     def recipe(self, **changes: object) -> str:
-        """A sound recipe, but for the sections given."""
+        """A valid recipe, except for the given sections."""
         quick = {"epochs": 1, "max_steps": 1, "batch_size": 8, "learning_rate": 1e-3}
         content = {
             "name": "tiny",
@@ -72,25 +67,7 @@ class Place:
 
 @pytest.fixture(scope="session")
 def good_bundle(tmp_path_factory, teacher_folder, reviews):
-    folder = tmp_path_factory.mktemp("bundles")
-    build_bundles(
-        loading.load_classifier(str(teacher_folder)),
-        loading.load_tokenizer(str(teacher_folder)),
-        folder,
-        splits=EvaluationSplits(
-            dev=read_split(reviews, text=["text"], label="label", labels=LABELS, task_type="classification")
-        ),
-        options=ExportOptions(
-            task_type="classification",
-            metric="accuracy",
-            max_length=32,
-            tolerances={VARIANTS["fp32"]: default_tolerance(VARIANTS["fp32"])},
-            static=StaticOptions(),
-        ),
-        origin=Origin(name="tiny", origin={}, versions={}, measured={}),
-        on_progress=lambda done, total, what: None,
-    )
-    return folder / "fp32"
+    return build_fp32_bundle(tmp_path_factory.mktemp("bundles"), teacher_folder, reviews, ["text"])
 
 
 @pytest.fixture
@@ -100,8 +77,8 @@ def place(tmp_path, monkeypatch, base_folder, teacher_folder, good_bundle, revie
     return Place(root=tmp_path, base=base_folder, teacher=teacher_folder, bundle=good_bundle, reviews=reviews)
 
 
-def told(capsys, arguments: list[object]) -> list[str]:
-    """Run a command that must fail as bad input does; returns its error lines."""
+def error_lines(capsys, arguments: list[object]) -> list[str]:
+    """The error lines of a command that fails with exit code 2."""
     assert app.main([str(argument) for argument in arguments]) == 2
     printed = capsys.readouterr().err
     assert "Traceback" not in printed
@@ -120,7 +97,7 @@ def snapshot(root: Path) -> dict[Path, str]:
 
 def check(place: Place, capsys, arguments: list[object], *expected: str) -> None:
     before = snapshot(place.root)
-    (line,) = told(capsys, arguments)
+    (line,) = error_lines(capsys, arguments)
     for part in expected:
         assert part in line
     after = snapshot(place.root)
@@ -132,7 +109,7 @@ SOUND = "name: x\ntask: {data: x.csv}\nteacher: {base: b}\nstudent: {preset: tin
 RECIPES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "unknown key": (SOUND + "sede: 3\n", ("r.yaml, line 5: sede: unknown key", "did you mean seed?")),
     "key of another section": (SOUND + "epochs: 3\n", ("line 5", "belongs elsewhere", "distill.prediction.epochs")),
-    "duplicate key": (SOUND + "seed: 1\nseed: 2\n", ("line 5: seed: stands twice, again in line 6", "remove one")),
+    "duplicate key": (SOUND + "seed: 1\nseed: 2\n", ("line 5: seed: duplicate key, also in line 6", "remove one")),
     "text for a number": (SOUND + "seed: one\n", ("line 5: seed: got 'one'; expected a whole number",)),
     "fraction for a count": (SOUND + "bench: {rounds: 2.5}\n", ("bench.rounds: got 2.5; expected a whole number",)),
     "negative number": (SOUND + "seed: -1\n", ("seed: got -1; expected 0 or more",)),
@@ -173,7 +150,7 @@ RECIPES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         SOUND + "export:\n  variants: [fp32]\n  tolerance: {int8-dynamic: {label_flips: 0.1}}\n",
         ("line 7: export.tolerance: got int8-dynamic",),
     ),
-    "a variant twice": (SOUND + "export: {variants: [fp32, fp32]}\n", ("export: variants names one twice",)),
+    "a variant twice": (SOUND + "export: {variants: [fp32, fp32]}\n", ("export: variants lists one twice",)),
     "a grid beyond the texts": (
         SOUND.replace("x.csv", "x.csv, max_length: 32") + "bench: {fixed_lengths: [16, 512]}\n",
         ("line 5: bench.fixed_lengths: got 512; expected at most task.max_length, 32",),
@@ -207,7 +184,7 @@ TABLES: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
     "ragged rows": (
         "t.csv",
         "text,label\n" + some(20) + "a, b,positive\n",
-        ("t.csv, line 22: got 3 cells, expected 2 as in the header; a text that holds commas stands in double quotes",),
+        ("t.csv, line 22: got 3 cells, expected 2 as in the header; put a text with commas in double quotes",),
     ),
     "short row": ("t.csv", "text,label\n" + some(20) + "a\n", ("t.csv, line 22: got 1 cells, expected 2",)),
     "NUL bytes": ("t.csv", "text,label\n" + some(20) + "a\0b,positive\n", ("t.csv, line 22: got a NUL byte",)),
@@ -220,7 +197,7 @@ TABLES: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
     "open quote": (
         "t.csv",
         "text,label\n" + some(20) + '"never closed,positive\nb,negative\n',
-        ("t.csv, line 22:", "is one left open?"),
+        ("t.csv, line 22:", "is a quote left open?"),
     ),
     "10 MB field": ("t.csv", "text,label\n" + some(20) + f"{'a' * 10**7},positive\n", ("t.csv, line 22:", "1,000,000")),
     "duplicate header": (
@@ -228,7 +205,7 @@ TABLES: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
         "text,label,text\na,b,c\n",
         ("t.csv, line 1: the header names the column 'text' twice",),
     ),
-    "semicolons": ("t.csv", "text;label\na;b\n", ("t.csv, line 1: the columns are parted by semicolons",)),
+    "semicolons": ("t.csv", "text;label\na;b\n", ("t.csv, line 1: semicolons separate the columns",)),
     "empty text": ("t.csv", "text,label\n" + some(20) + ",positive\n", ("'text' is empty in 1 rows, first in row 21",)),
     "NaN labels": (
         "t.csv",
@@ -274,7 +251,7 @@ TASKS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] =
         },
         ("data (test): label 'mixed' in column 'label' is not one of negative, positive", "1 other unknown label"),
     ),
-    "no train file": (lambda place: {"data": folder_of(place, dev="text,label\na,b\n")}, ("holds no train file",)),
+    "no train file": (lambda place: {"data": folder_of(place, dev="text,label\na,b\n")}, ("contains no train file",)),
     "no such file": (lambda place: {"data": "nothing.csv"}, ("task.data: nothing.csv is neither a file nor a folder",)),
     "no such folder": (lambda place: {"data": "./data"}, ("task.data: data is neither a file nor a folder",)),
     "no such encoding": (
@@ -288,22 +265,22 @@ TASKS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] =
     "a subset of a file": (lambda place: {"data": str(place.reviews), "subset": "sst2"}, ("task.subset: 'sst2'",)),
     "the label as a text": (
         lambda place: {"data": str(place.reviews), "text": ["text", "label"]},
-        ("tiny.yaml, line", "text and label name the columns text, label, label; expected different ones"),
+        ("tiny.yaml, line", "got the columns text, label, label as text and label; expected different columns"),
     ),
     "classes for a regression": (
         lambda place: {"data": str(place.reviews), "labels": ["a", "b"], "metric": "pearson_spearman"},
-        ("labels names classes",),
+        ("labels lists classes",),
     ),
     "a class twice": (
         lambda place: {"data": str(place.reviews), "labels": ["a", "a"]},
-        ("labels names a class twice: a, a",),
+        ("labels lists a class twice: a, a",),
     ),
     "a label that train lacks": (
         lambda place: {
             "data": folder_of(place, train="text,label\n" + some(40), dev="text,label\na,negative\nb,mixed\n"),
             "labels": ["negative", "positive", "mixed"],
         },
-        ("dev holds the label 'mixed', of which train has no row",),
+        ("dev has the label 'mixed', but no row of train does",),
     ),
     "other names than the labels": (
         lambda place: {"data": str(place.reviews), "labels": ["good", "bad"]},
@@ -384,7 +361,7 @@ def shape(**changes: object) -> dict[str, object]:
 
 
 MODELS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] = {
-    "not a model": (lambda place: base(place.root), ("no model config could be read from there",)),
+    "not a model": (lambda place: base(place.root), ("no model config could be read",)),
     "a config that is not JSON": (
         lambda place: (place.write("config.json", "{"), base(place.root))[1],
         ("no model config could be read",),
@@ -424,32 +401,32 @@ MODELS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] 
         lambda place: model(place.copy(place.teacher, id2label={"0": "spam", "1": "ham"})),
         ("teacher and data disagree on the labels: the teacher has spam, ham; the data negative, positive",),
     ),
-    "truncated weights": (lambda place: base(truncated(place)), ("no model could be loaded from there",)),
-    "no weights": (lambda place: base(without_weights(place, place.base)), ("no model could be loaded from there",)),
+    "truncated weights": (lambda place: base(truncated(place)), ("no model could be loaded",)),
+    "no weights": (lambda place: base(without_weights(place, place.base)), ("no model could be loaded",)),
     "pickled weights": (lambda place: base(pickled(place)), ("got pickled weights (pytorch_model.bin)", "safetensors")),
     "weights of another shape": (
         lambda place: base(place.copy(place.base, intermediate_size=128)),
-        ("no model could be loaded from there",),
+        ("no model could be loaded",),
     ),
     "weights that lack a layer": (
         lambda place: base(
-            changed_weights(place, place.base, lambda found: found.pop("encoder.layer.1.output.dense.weight"))
+            changed_weights(place, place.base, lambda weights: weights.pop("encoder.layer.1.output.dense.weight"))
         ),
-        ("its weights lack 1 of those that config.json promises", "encoder.layer.1.output.dense.weight"),
+        ("its weights lack 1 of those that config.json requires", "encoder.layer.1.output.dense.weight"),
     ),
     "a head that is not there": (
-        lambda place: model(changed_weights(place, place.teacher, lambda found: found.pop("classifier.weight"))),
+        lambda place: model(changed_weights(place, place.teacher, lambda weights: weights.pop("classifier.weight"))),
         ("its weights lack 1", "classifier.weight"),
     ),
     "NaN weights": (
         lambda place: base(
-            changed_weights(place, place.base, lambda found: found["embeddings.LayerNorm.bias"].fill_(torch.nan))
+            changed_weights(place, place.base, lambda weights: weights["embeddings.LayerNorm.bias"].fill_(torch.nan))
         ),
-        ("embeddings.LayerNorm.bias holds NaN or infinity",),
+        ("embeddings.LayerNorm.bias contains NaN or infinity",),
     ),
     "the tokenizer of another model": (
         lambda place: base(other_tokenizer(place)),
-        ("its tokenizer has 36 pieces, its embedding 27 rows",),
+        ("its tokenizer has 36 tokens, but its embedding has 27 rows",),
     ),
     "no tokenizer": (lambda place: base(no_tokenizer(place)), ("tokenizer",)),
     "a student of another shape": (
@@ -485,7 +462,7 @@ MODELS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] 
             },
             "augment": {**own_head(), "drop_flips_above": 0.9},
         },
-        ("augment.drop_flips_above compares labels, and the metric pearson_spearman is of a regression",),
+        ("augment.drop_flips_above compares labels, but the metric pearson_spearman is for regression",),
     ),
 }
 
@@ -499,7 +476,7 @@ def test_models(place, capsys, kind):
     changes, expected = MODELS[kind]
     arguments = ["run", place.recipe(**{"task": {"data": str(place.reviews), "max_length": 32}, **changes(place)})]
     if kind in ("a wider student", "heads that do not match", "a student of another shape"):
-        lines = told(capsys, arguments)
+        lines = error_lines(capsys, arguments)
         assert all(part in lines[0] for part in expected)
     else:
         check(place, capsys, arguments, *expected)
@@ -515,7 +492,7 @@ TRAININGS: dict[str, tuple[Callable[[Place], dict[str, object]], str]] = {
     "an empty corpus": (lambda place: general(place, ""), "distill.general.corpus: there is no text in it"),
     "a corpus of one line": (
         lambda place: general(place, "the film was fine\n"),
-        "makes 1 of the 64 blocks of one batch (32 tokens each)",
+        "fills 1 of the 64 blocks of one batch (32 tokens each)",
     ),
     "a corpus in another encoding": (
         lambda place: general(place, "the café was fine\n".encode("latin-1") * 99),
@@ -526,7 +503,7 @@ TRAININGS: dict[str, tuple[Callable[[Place], dict[str, object]], str]] = {
             **model(place.teacher),
             "augment": own_head(corpus=place.write("one.txt", "the film was fine\n")),
         },
-        "augment.masked_lm.train_head.corpus: got no text, or one; expected many",
+        "augment.masked_lm.train_head.corpus: got fewer than two texts; expected many",
     ),
     "vectors that are none": (
         lambda place: {
@@ -536,15 +513,15 @@ TRAININGS: dict[str, tuple[Callable[[Place], dict[str, object]], str]] = {
         "no word vectors could be read (line 1: expected a word and its numbers); expected GloVe",
     ),
     "fp16 without a GPU": (
-        lambda place: {**general(place, "the film was fine\n" * 99), "training": {"precision": "fp16"}},
-        "training.precision: fp16 needs a CUDA device, and there is none here; use auto",
+        lambda place: {**general(place, "the film was fine\n" * 99), "compute": {"precision": "fp16"}},
+        "compute.precision: fp16 requires a CUDA device, but this machine has none; use auto",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", TRAININGS)
 def test_trainings(place, capsys, kind):
-    """Found out when a stage has begun: what the stages before have made stays."""
+    """Detected in a stage: the results of earlier stages stay."""
     if kind == "fp16 without a GPU" and torch.cuda.is_available():
         pytest.skip("there is one")
     changes, expected = TRAININGS[kind]
@@ -555,24 +532,28 @@ def test_trainings(place, capsys, kind):
 OUT_OF_MEMORY = """
 import resource, sys
 import psutil, torch, transformers, datasets, accelerate
-from pocketbert import cli, pipeline, stages
+from pocketbert.cli import app
+from pocketbert.pipeline import flow
+from pocketbert.stages import intermediate, teacher
 most = psutil.Process().memory_info().vms + 2**30
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(app.main(sys.argv[1:]))
 """
 
 
-def test_memory_that_is_too_small_is_told_with_what_to_lower(place):
+def test_too_little_memory_is_reported_with_the_key_to_lower(place):
     """The process gets a gigabyte more than it has at its start, and is to train a batch of several."""
     changes = {"student": {"layers": 2, "width": 16, "ffn_width": 60_000, "heads": 4, "initialisation": "random"}}
     stage = {"epochs": 1, "batch_size": 300, "learning_rate": 1e-3}
     recipe = place.recipe(**model(place.teacher), **changes, distill={"intermediate": stage, "prediction": stage})
-    found = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", OUT_OF_MEMORY, "run", recipe, "--output", "out"],
         cwd=place.root, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
     )  # fmt: skip
-    assert found.returncode == 2, found.stderr
-    assert found.stderr.splitlines()[-1].startswith("error: intermediate: out of memory with 300 rows at once; lower")
+    assert finished.returncode == 2, finished.stderr
+    assert finished.stderr.splitlines()[-1].startswith(
+        "error: intermediate: out of memory with 300 rows at once; lower"
+    )
 
 
 def spoilt(place: Place, name: str, change: Callable[[bytes], bytes] | None) -> Path:
@@ -601,10 +582,10 @@ def turned(place: Place) -> Path:
 EXPORT = ("--text", "text", "--label", "label", "--max-length", 32, "--output", "out")
 
 BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
-    "not a bundle": (lambda place: ["verify", place.base], ("is no bundle: its bundle.json cannot be read",)),
+    "not a bundle": (lambda place: ["verify", place.base], ("is not a bundle: bundle.json cannot be read",)),
     "a file that is gone": (
         lambda place: ["verify", spoilt(place, "tokenizer.json", None)],
-        ("tokenizer.json: the file is missing; SHA256SUMS lists it",),
+        ("tokenizer.json: the file is missing, but SHA256SUMS lists it",),
     ),
     "a file that was edited": (
         lambda place: ["verify", spoilt(place, "onnx/model.onnx", lambda content: content + b"x")],
@@ -620,7 +601,7 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
             "verify",
             spoilt(place, "bundle.json", lambda content: content.replace(b'_version": 1', b'_version": 9')),
         ],
-        ("not of format version 1; use the PocketBERT that made it",),
+        ("does not have format version 1; use the PocketBERT version that wrote it",),
     ),
     "a truncated graph": (
         lambda place: ["verify", spoilt_and_summed(place, "onnx/model.onnx", lambda content: content[:5000])],
@@ -630,41 +611,41 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
         lambda place: ["verify", spoilt_and_summed(place, "tokenizer.json", lambda content: content[:99])],
         ("copy-of-fp32",),
     ),
-    "a benchmark of nothing": (lambda place: ["bench", "nothing"], ("nothing: no such folder",)),
+    "a benchmark of nothing": (lambda place: ["bench", "models", "nothing"], ("nothing: no such folder",)),
     "two models against themselves": (
-        lambda place: ["bench", place.teacher, place.teacher, "--check", "2"],
-        ("--check 2: got 2 folders; expected one",),
+        lambda place: ["bench", "self-check", place.teacher, place.teacher, "--runs", "2"],
+        ("bench self-check: got unexpected extra argument",),
     ),
     "an unknown peer": (
-        lambda place: ["bench-peers", place.teacher, place.teacher, "--calibration", place.reviews, "--peer", "tvm"],
+        lambda place: ["bench", "peers", place.teacher, place.teacher, "--calibration", place.reviews, "--peer", "tvm"],
         ("--peer tvm: expected one of optimum-onnx, OpenVINO, Olive",),
     ),
     "a peer's model that is not there": (
-        lambda place: ["bench-peers", "nothing", place.teacher, "--calibration", place.reviews],
+        lambda place: ["bench", "peers", "nothing", place.teacher, "--calibration", place.reviews],
         ("nothing: no such folder",),
     ),
     "a bundle that is none beside peers": (
-        lambda place: ["bench-peers", place.teacher, place.teacher, "--calibration", place.reviews],
+        lambda place: ["bench", "peers", place.teacher, place.teacher, "--calibration", place.reviews],
         ("bundle.json",),
     ),
     "an unknown shape": (
-        lambda place: ["bench-shapes", "--shape", "GPT"],
+        lambda place: ["bench", "shapes", "--shape", "GPT"],
         ("--shape GPT: expected some of BERT-base, TinyBERT4",),
     ),
     "a benchmark of a folder that is no model": (
-        lambda place: ["bench", place.root],
+        lambda place: ["bench", "models", place.root],
         ("neither a bundle (bundle.json) nor a Hugging Face folder (config.json)",),
     ),
     "a benchmark on a GPU that is not there": (
-        lambda place: ["bench", place.teacher, "--device", "cuda"],
+        lambda place: ["bench", "models", place.teacher, "--device", "cuda"],
         ("--device cuda: no CUDA device here",),
     ),
     "a grid of something else": (
-        lambda place: ["bench", place.teacher, "--grid", "64"],
+        lambda place: ["bench", "models", place.teacher, "--grid", "64"],
         ("got the shape '64'; expected texts x tokens",),
     ),
     "models with other labels": (
-        lambda place: ["bench", place.teacher, turned(place), "--data", place.reviews],
+        lambda place: ["bench", "models", place.teacher, turned(place), "--data", place.reviews],
         ("the models' labels differ",),
     ),
     "an export over a bundle": (
@@ -672,7 +653,7 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
             shutil.copytree(place.bundle, place.root / "out" / "fp32"),
             ["export", place.teacher, "--data", place.reviews, *EXPORT],
         )[1],
-        ("out/fp32: is there already",),
+        ("out/fp32: already exists",),
     ),
     "an export of a regressor by accuracy": (
         lambda place: [
@@ -701,25 +682,25 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     ),
     "a static variant without rows to calibrate on": (
         lambda place: ["export", place.teacher, "--data", place.reviews, "--variant", "int8-static", *EXPORT],
-        ("--variant int8-static: needs --calibration, a table with other rows than --task-data",),
+        ("--variant int8-static: needs --calibration, a table of other rows than --data",),
     ),
     "calibration on the very rows that it is judged by": (
         lambda place: [
             "export", place.teacher, "--data", place.reviews, "--calibration", place.reviews, "--variant",
             "int8-static", *EXPORT,
         ],
-        ("calibration: 256 of its 256 rows stand in dev or test too, the first",),
+        ("calibration: 256 of its 256 rows are also in dev or test, the first",),
     ),
     "an export of nothing in particular": (
         lambda place: ["export", place.teacher, "--output", "out"],
-        ("name a labelled table with --task-data",),
+        ("name a labelled table with --data",),
     ),
     "an explanation of what was never exported": (
-        lambda place: ["export", place.root, "--explain"],
-        ("neither a run (results.json) nor a bundle (bundle.json); give a model --task-data",),
+        lambda place: ["explain", place.root],
+        ("no run (results.json), bundle (bundle.json) or folder of bundles; `pocketbert export` makes bundles",),
     ),
     "an explanation of a bundle without proof": (
-        lambda place: ["export", without_proof(place), "--explain"],
+        lambda place: ["explain", without_proof(place)],
         ("bundle.json holds no proof; export the model again",),
     ),
     "a read-only place": (
@@ -772,7 +753,7 @@ def run_into_a_file(place: Place) -> list[object]:
 RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     "a foreign manifest": (
         lambda place: run_with(place, manifest='{"name": "a web app", "icons": []}'),
-        ("manifest.json: not a manifest of a run", "move it away to begin the run anew"),
+        ("manifest.json: not a manifest of a run", "move it away to start the run over"),
     ),
     "a manifest cut off": (lambda place: run_with(place, manifest='{"format_ver'), ("not a manifest of a run",)),
     "a manifest of a later version": (
@@ -787,7 +768,7 @@ RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
         lambda place: run_with(place, manifest='{"format_version": 1, "stages": {"teacher": {"metrics": {}}}}'),
         ("a run of PocketBERT 0.1.0", "choose another folder with --output, or move manifest.json away"),
     ),
-    "a full disk": (run_onto_a_full_disk, ("runs/tiny: No space left on device; what is done stays",)),
+    "a full disk": (run_onto_a_full_disk, ("runs/tiny: No space left on device; finished work is kept",)),
     "a file in the folder's place": (run_into_a_file, ("runs",)),
     "a place where nothing can be written": (
         lambda place: ["run", place.recipe(), "--output", "/proc/run"],
@@ -795,7 +776,7 @@ RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     ),
     "results without content": (
         lambda place: report_of(place, json.dumps({"format_version": FORMAT_VERSION})),
-        ("results.json: a part is missing or not as it was written (name: Field required); run the recipe again",),
+        ("results.json: a key is missing or invalid (name: Field required); run the recipe again",),
     ),
     "results that were edited": (lambda place: report_of(place, "{]"), ("results.json: no readable results",)),
     "results of a later version": (
@@ -851,15 +832,15 @@ def test_odd_but_sound_tables_are_read(place, capsys):
     assert "32 train, 8 dev" in capsys.readouterr().out
 
 
-def test_a_fault_of_ours_is_told_as_one_and_debug_shows_it(place, capsys, monkeypatch):
+def test_a_fault_of_ours_is_reported_as_one_and_debug_prints_the_traceback(place, capsys, monkeypatch):
     monkeypatch.setattr("export.bundle.folder.verify_bundle", lambda folder: 1 / 0)
     assert app.main(["verify", str(place.bundle)]) == 1
-    assert "error: a fault of PocketBERT's: ZeroDivisionError: division by zero" in capsys.readouterr().err
+    assert "error: a fault of PocketBERT: ZeroDivisionError: division by zero" in capsys.readouterr().err
     with pytest.raises(ZeroDivisionError):
         app.main(["verify", str(place.bundle), "--debug"])
 
 
-def test_labels_that_look_like_markup_are_shown_as_they_are(place, capsys):
+def test_labels_that_look_like_markup_are_printed_unchanged(place, capsys):
     lines = "".join(f'"text {index}",{"[/INST]" if index % 2 else "[bold]"}\n' for index in range(40))
     place.write("t.csv", "text,label\n" + lines)
     assert app.main(["check", place.recipe(task={"data": "t.csv", "max_length": 32})]) == 0

@@ -1,4 +1,4 @@
-"""Tables in other encodings than UTF-8, for the commands that take them without a recipe."""
+"""Tables in other encodings than UTF-8, for the commands that need no recipe."""
 
 import json
 import shlex
@@ -8,7 +8,7 @@ import pytest
 
 from pocketbert.cli import app
 from pocketbert.standalone import bench_peers
-from pocketbert.standalone.bench_folders import FolderBenchOptions, ModelOutputs
+from pocketbert.standalone.bench_models import BenchRequest, ModelOutputs
 from tiny_bert import rows
 
 WORD = "caf\xe9"
@@ -34,7 +34,7 @@ def export(model: Path, *options: str) -> tuple[object, ...]:
 
 
 def peers(model: Path, bundle: Path, *options: str) -> tuple[object, ...]:
-    return ("bench-peers", model, bundle, "--peer", "OpenVINO", "--json", *options)
+    return ("bench", "peers", model, bundle, "--peer", "OpenVINO", "--json", *options)
 
 
 def test_export_and_benchmark_read_a_table_in_another_encoding(folder, teacher_folder, capsys):
@@ -43,7 +43,23 @@ def test_export_and_benchmark_read_a_table_in_another_encoding(folder, teacher_f
     golden = json.loads((folder / "out" / "fp32" / "bundle.json").read_text(encoding="utf-8"))["golden"]
     assert WORD in json.dumps(golden, ensure_ascii=False)
     capsys.readouterr()
-    assert exit_code("bench", teacher_folder, "out/fp32", *options, "--rounds", 2, "--json") == 0
+    assert (
+        exit_code(
+            "bench",
+            "models",
+            teacher_folder,
+            "out/fp32",
+            *options,
+            "--rounds",
+            2,
+            "--threads",
+            1,
+            "--grid",
+            "1x8",
+            "--json",
+        )
+        == 0
+    )
     results = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [0 <= row["score"] <= 1 for row in results["stages"]["bench"]["rows"][:2]] == [True, True]
     assert "--encoding cp1252" in results["reproduce"]["command"], "so that the command can be run again"
@@ -51,22 +67,22 @@ def test_export_and_benchmark_read_a_table_in_another_encoding(folder, teacher_f
 
 @pytest.mark.parametrize("with_data", [True, False])
 def test_peers_get_calibration_rows_in_another_encoding(folder, teacher_folder, monkeypatch, with_data):
-    """The conversions and the measurement are left out; each needs the package index, or minutes."""
+    """Without the conversions and the measurement: they need the package index, and minutes."""
     assert exit_code(*export(teacher_folder, "--data", "ascii.csv")) == 0
     converted, measured = [], []
 
-    def convert(peer, python, model, rows, *how) -> dict[str, str]:
+    def convert_in_environment(peer, python, model, rows, *options) -> dict[str, str]:
         converted.extend(rows)
         return {variant.label: "left out" for variant in peer.variants}
 
-    def bench_contenders(lineup, question, *, command, **how) -> dict[str, object]:
-        if question.data is not None:
-            assert all(WORD in text for text in question.workload(ModelOutputs(labels=("negative", "positive"))).texts)
-        measured.append([*command, *question.options()])
+    def bench_contenders(lineup, request, *, command, **options) -> dict[str, object]:
+        if request.data is not None:
+            assert all(WORD in text for text in request.workload(ModelOutputs(labels=("negative", "positive"))).texts)
+        measured.append([*command, *request.options()])
         return {}
 
     monkeypatch.setattr(bench_peers, "environment", lambda peer, folder: Path("python"))
-    monkeypatch.setattr(bench_peers, "convert", convert)
+    monkeypatch.setattr(bench_peers, "convert_in_environment", convert_in_environment)
     monkeypatch.setattr(bench_peers, "bench_contenders", bench_contenders)
     data = ("--data", "dev.csv") if with_data else ()
     options = ("--encoding", "cp1252", "--calibration", "train.csv", *data)
@@ -79,7 +95,7 @@ def test_peers_get_calibration_rows_in_another_encoding(folder, teacher_folder, 
 
 @pytest.mark.parametrize(("data", "calibration"), [("dev.csv", "ascii.csv"), ("ascii.csv", "train.csv")])
 def test_a_wrong_encoding_is_one_line_that_names_the_option(folder, teacher_folder, capsys, data, calibration):
-    """Whichever of the two tables it is; none is written or measured."""
+    """In either of the two tables. Nothing is written or measured."""
     assert exit_code(*export(teacher_folder, "--data", "ascii.csv")) == 0
     tables = ("--data", data, "--calibration", calibration)
     commands = [
@@ -87,7 +103,7 @@ def test_a_wrong_encoding_is_one_line_that_names_the_option(folder, teacher_fold
         peers(teacher_folder, folder / "out" / "fp32", *tables),
     ]
     if data == "dev.csv":
-        commands.append(("bench", teacher_folder, "--data", data))
+        commands.append(("bench", "models", teacher_folder, "--data", data))
     for arguments in commands:
         capsys.readouterr()
         assert exit_code(*arguments) == 2, arguments
@@ -96,8 +112,8 @@ def test_a_wrong_encoding_is_one_line_that_names_the_option(folder, teacher_fold
     assert not (folder / "again").exists()
 
 
-def test_the_options_of_a_question_are_those_it_came_from():
-    question = FolderBenchOptions(data=Path("a b.csv"), text=("q", "a"), label="y", encoding="latin-1", num_threads=1)
-    options = shlex.join(question.options())
+def test_a_request_gives_the_options_that_it_was_made_of():
+    request = BenchRequest(data=Path("a b.csv"), text=("q", "a"), label="y", encoding="latin-1", num_threads=1)
+    options = shlex.join(request.options())
     assert options.startswith("--data 'a b.csv' --label y --text q --text a --encoding latin-1 ")
-    assert "--encoding" not in FolderBenchOptions(num_threads=1).options(), "without a table there is nothing to read"
+    assert "--encoding" not in BenchRequest(num_threads=1).options(), "without a table there is nothing to read"

@@ -1,4 +1,4 @@
-"""Library errors state the problem; what to set about it is the command line's to say, and it exists there."""
+"""Library errors state the problem. The command line adds the remedy, which exists in the command."""
 
 import ast
 import re
@@ -10,6 +10,7 @@ import pytest
 import typer
 from transformers import BertForSequenceClassification
 
+import command_lines
 import compress
 import export
 from compress.common.errors import Option, Problem, UserError
@@ -59,7 +60,7 @@ def keys_of_a_recipe() -> set[str]:
 
 
 def commands() -> dict[str, remedies.Command]:
-    return {name: app._command_of([name]) for name in typer.main.get_command(app.app).commands}
+    return {words: remedies.command_of(command) for words, command in command_lines.commands().items()}
 
 
 def test_what_the_libraries_raise_names_neither_a_recipe_key_nor_a_flag():
@@ -116,15 +117,16 @@ def test_remedies_by_flags_name_flags_of_a_command_and_no_recipe_key():
 
 def test_which_commands_take_a_recipe():
     takes_recipe = {name for name, command in commands().items() if command.takes_recipe}
-    assert takes_recipe == {"run", "check", "general", "augment", "bench-training", "bench-augment"}
+    assert takes_recipe == {"run", "check", "general", "augment", "bench training", "bench augmentation"}
 
 
 def test_a_remedy_that_a_command_does_not_have_is_left_out():
     problem = UserError("t.csv: not utf-8 text", option="encoding")
     assert in_a_recipe(problem) == "t.csv: not utf-8 text; name the right encoding, such as cp1252, as task.encoding"
-    told = {name: remedies.with_remedy(problem, command) for name, command in commands().items()}
-    assert told["export"] == "t.csv: not utf-8 text; name the right encoding, such as cp1252, with --encoding"
-    assert told["run"] == in_a_recipe(problem) and told["verify"] == "t.csv: not utf-8 text"
+    printed = {words: remedies.with_remedy(problem, command) for words, command in commands().items()}
+    for words in ("export", "new", "predict", "bench models", "bench self-check", "bench peers"):
+        assert printed[words] == "t.csv: not utf-8 text; name the right encoding, such as cp1252, with --encoding"
+    assert printed["run"] == in_a_recipe(problem) and printed["verify"] == "t.csv: not utf-8 text"
     only_recipes = UserError("too deep", option="layer_map")
     assert {remedies.with_remedy(only_recipes, command) for command in commands().values()} == {
         "too deep",
@@ -168,13 +170,13 @@ def regressor(tmp_path, tokenizer, teacher) -> Path:
             "is, such as the folder teacher/model or prediction/model of a run",
         ),
         (["export", "TEACHER", "--task-data", "LATIN"], "; name the right encoding, such as cp1252, with --encoding"),
-        (["bench", "BASE", "--data", "LATIN"], "; name the right encoding, such as cp1252, with --encoding"),
+        (["bench", "models", "BASE", "--data", "LATIN"], "; name the right encoding, such as cp1252, with --encoding"),
         (
-            ["bench", "TEACHER", "--data", "REVIEWS", "--encoding", "utf-9"],
+            ["bench", "models", "TEACHER", "--data", "REVIEWS", "--encoding", "utf-9"],
             "Python knows no encoding 'utf-9'; name the ",
         ),
         (["new", "LATIN"], "; name the right encoding, such as cp1252, with --encoding"),
-        (["bench", "REGRESSOR", "--data", "REVIEWS"], "compares numbers"),
+        (["bench", "models", "REGRESSOR", "--data", "REVIEWS"], "compares numbers"),
         (["export", "REGRESSOR", "--task-data", "REVIEWS"], "compares numbers"),
         (["run", "TEACHER/recipe.yaml"], "neither a recipe file nor the name of a built-in recipe"),
     ],
@@ -188,6 +190,7 @@ def test_what_a_command_advises_exists_there(
     assert app.main([str(places.get(argument, argument)) for argument in arguments]) == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert expected.replace("BASE", str(base_folder)) in line
-    command = commands()[arguments[0]]
+    words, _ = app._selected(arguments, typer.main.get_command(app.app))
+    command = commands()[words]
     assert remedies.flags_in(line) <= set(command.flags)
     assert command.takes_recipe or not A_KEY.search(line.replace("config.json", ""))

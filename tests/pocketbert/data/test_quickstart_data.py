@@ -32,14 +32,14 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 @pytest.fixture
 def downloads(tmp_path, monkeypatch):
-    """Counts the downloads, which this test must not make."""
+    """Records downloads, which the test replaces."""
     calls = []
     monkeypatch.setenv("POCKETBERT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(quickstart_data, "_download", lambda folder: calls.append(folder) or archive_in_archive(folder))
     return calls
 
 
-def test_movie_snippets_are_labelled_by_the_sign_and_the_undecided_left_out(downloads):
+def test_movie_snippets_are_labelled_by_their_sign_and_undecided_ones_left_out(downloads):
     table = tables.read_file(quickstart_data.fetch("builtin:movie-snippets"))
     assert table.to_dict("records") == [
         {"text": "A fine film", "label": "positive"},
@@ -54,11 +54,11 @@ def test_the_other_texts_are_a_corpus(downloads):
     assert json.loads(path.read_text(encoding="utf-8").split("\n")[0]) == {"text": "an editorial"}
 
 
-def test_what_was_fetched_is_kept(downloads):
+def test_data_are_downloaded_once(downloads):
     assert quickstart_data.fetch("builtin:movie-snippets") == quickstart_data.fetch("builtin:movie-snippets")
     assert len(downloads) == 1
 
 
-def test_an_unknown_name_is_told():
-    with pytest.raises(UserError, match="there are builtin:movie-snippets, builtin:other-snippets"):
+def test_an_unknown_name_is_an_error():
+    with pytest.raises(UserError, match="expected one of builtin:movie-snippets, builtin:other-snippets"):
         quickstart_data.fetch("builtin:books")

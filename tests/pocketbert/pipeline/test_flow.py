@@ -10,22 +10,24 @@ import pytest
 from tokenizers import Tokenizer
 
 from bench.results.document import read_results
+from compress.results import PredictionResult
 from export.bundle.folder import verify_bundle
 from export.parity.predictors import TorchPredictor
 from pocketbert.cli import app
+from pocketbert.store.manifest import read_manifest
 from tiny_bert import LABELS, rows, write_csv
 from tiny_runs import ANY, STAGES, VARIANTS, kill_at, recipe, weights
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, base_folder, reviews):
-    """An undisturbed run: (its folder, the environment that repeats it, its recipe, what it printed)."""
+    """A finished run: (its folder, its environment, its recipe, its process)."""
     tmp_path = tmp_path_factory.mktemp("finished")
     path = recipe(tmp_path, base_folder, reviews)
     environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
-    found = run(path, tmp_path, environment)
-    assert found.returncode == 0, found.stderr
-    return tmp_path / "runs" / "tiny", environment, path, found
+    done = run(path, tmp_path, environment)
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "runs" / "tiny", environment, path, done
 
 
 def run(path: Path, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
@@ -69,17 +71,17 @@ def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_pa
     ]
     options = [part for change in changes for part in ("--set", change)]
     environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
-    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
-    stage = read_results(tmp_path / "runs" / "tiny").stages.prediction
+    command = [sys.executable, "-m", "pocketbert", "run", str(path), "--until", "prediction", *options]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    stage = read_manifest(tmp_path / "runs" / "tiny")["prediction"].result_as(PredictionResult)
     points = {(point.learning_rate, point.batch_size): point.dev_score for point in stage.search}
     assert set(points) == {(1e-9, 8), (1e-9, 16), (3e-3, 8), (3e-3, 16)}
     assert stage.scores.dev == max(points.values()) == max(stage.training.dev_scores)
     assert min(points.values()) == points[1e-9, 8] == stage.scores_before.dev
 
 
-def test_a_prediction_stage_that_only_harms_leaves_the_student_as_it_came(finished, tmp_path, base_folder, reviews):
+def test_a_prediction_stage_that_only_harms_leaves_the_student_unchanged(finished, tmp_path, base_folder, reviews):
     """The student is the teacher itself, and learns at an absurd rate."""
     whole = {"layers": 4, "width": 32, "ffn_width": 64, "heads": 4, "initialisation": "teacher_layers"}
     path = recipe(tmp_path, base_folder, reviews, student=whole)
@@ -87,8 +89,8 @@ def test_a_prediction_stage_that_only_harms_leaves_the_student_as_it_came(finish
     changes += ["distill.prediction.learning_rate=0.9", "distill.prediction.max_steps=5"]
     options = [part for change in changes for part in ("--set", change)]
     command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
-    found = subprocess.run(command, cwd=tmp_path, env=finished[1], capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
+    done = subprocess.run(command, cwd=tmp_path, env=finished[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "tiny"
     stage = read_results(folder).stages.prediction
     assert max(stage.training.dev_scores) < stage.scores_before.dev
@@ -101,8 +103,8 @@ def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder
     options = ["--smoke", "--set", "student.architecture=roberta", "--set", "student.vocabulary={size: 24}"]
     command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
     environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
-    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "tiny-smoke"
     stages = read_results(folder).stages
     vocabulary = stages.prediction.vocabulary
@@ -117,17 +119,17 @@ def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder
     assert [json.loads(line)["label"] for line in answers.splitlines()] == [LABELS[index] for index in student]
 
 
-def test_a_second_run_does_nothing_and_says_so(finished):
+def test_a_second_run_does_nothing_and_reports_it(finished):
     folder, environment, path, _ = finished
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*.onnx")}
-    found = run(path, path.parent, environment)
-    assert found.returncode == 0 and "Nothing to do" in found.stderr
+    done = run(path, path.parent, environment)
+    assert done.returncode == 0 and "Nothing to do" in done.stderr
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.onnx")} == before
-    assert "teacher, torch fp32" in found.stdout
+    assert "teacher, torch fp32" in done.stdout
 
 
-def test_until_stops_after_a_stage_and_goes_on_from_there(finished, tmp_path):
-    """What the cache holds is linked; what comes after the stage is not begun."""
+def test_until_stops_after_a_stage(finished, tmp_path):
+    """Stages in the cache are linked. Stages after it are not begun."""
     _, environment, path, _ = finished
     command = [sys.executable, "-m", "pocketbert", "run", str(path), "--output", str(tmp_path / "part"), "--until"]
 
@@ -156,11 +158,11 @@ def contents(folder: Path) -> dict[str, str]:
     [
         (["task.label=nothing"], False, "no column 'nothing'"),
         (["teacher.base=nowhere/at-all"], False, "nowhere/at-all: no model config could be read"),
-        (["distill.prediction.epochs=5"], True, "No space left on device; what is done stays"),
+        (["distill.prediction.epochs=5"], True, "No space left on device; finished work is kept"),
     ],
 )
-def test_a_finished_run_outlives_mistakes_and_a_full_disk(finished, tmp_path, changes, full, expected):
-    """Moved to another place, it is also still done there."""
+def test_a_finished_run_survives_mistakes_and_a_full_disk(finished, tmp_path, changes, full, expected):
+    """A run folder that was moved is still finished."""
     folder, environment, path, _ = finished
     moved = tmp_path / "moved"
     shutil.copytree(folder, moved, symlinks=True)
@@ -170,15 +172,15 @@ def test_a_finished_run_outlives_mistakes_and_a_full_disk(finished, tmp_path, ch
     before = contents(moved)
     command = [sys.executable, "-m", "pocketbert", "run", str(path), "--output", str(moved)]
     options = [part for change in changes for part in ("--set", change)]
-    found = subprocess.run([*command, *options], cwd=path.parent, env=environment, capture_output=True, text=True)
-    assert found.returncode == 2 and expected in found.stderr, found.stderr
+    done = subprocess.run([*command, *options], cwd=path.parent, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and expected in done.stderr, done.stderr
     assert len(before) > 30 and contents(moved) == before
     if not full:
         again = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True)
         assert again.returncode == 0 and "Nothing to do" in again.stderr
 
 
-def test_the_bundle_answers_as_the_torch_student_does(finished):
+def test_the_bundle_predicts_what_the_torch_student_predicts(finished):
     folder = finished[0]
     texts = [text for text, _ in rows(100, seed=9)]
     student = TorchPredictor(folder / "prediction" / "model", max_length=32).logits(texts).argmax(axis=1)
@@ -206,9 +208,9 @@ def test_killed_in_every_stage_and_epoch_it_ends_with_the_same_weights(finished,
             process.communicate()
         num_kills += 1
     assert num_kills == 13
-    found = run(path, tmp_path, environment)
-    assert found.returncode == 0, found.stderr
-    assert "prediction: resumes at step" in found.stderr
+    done = run(path, tmp_path, environment)
+    assert done.returncode == 0, done.stderr
+    assert "prediction: resumes at step" in done.stderr
     assert weights(tmp_path / "runs" / "tiny") == weights(finished[0])
 
 
@@ -226,13 +228,13 @@ def test_the_recommended_variant_is_one_that_passed_and_its_bundle_says_so(finis
     assert f"{chosen}: recommended" in (folder / "report.html").read_text()
 
 
-def test_the_ledger_of_a_run_and_of_a_bundle_is_told(finished, capsys):
+def test_the_parity_table_of_a_run_and_of_a_bundle_is_printed(finished, capsys):
     folder = finished[0]
-    assert app.main(["export", str(folder), "--explain"]) == 0
-    told = capsys.readouterr().out
-    for part in ("torch, exported", "and fused", "McNemar p", "in a mixed batch", "ran: ", "fused: Attention 2"):
-        assert part in told, part
-    assert app.main(["export", str(folder / "bundles" / "int8-static"), "--explain", "--json"]) == 0
+    assert app.main(["explain", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    for part in ("exported graph", "fused graph", "McNemar p", "in a mixed batch", "session: ", "fused: Attention 2"):
+        assert part in printed, part
+    assert app.main(["explain", str(folder / "bundles" / "int8-static"), "--json"]) == 0
     proof = json.loads(capsys.readouterr().out)
     run = json.loads((folder / "results.json").read_text())["stages"]["export"]
     assert proof["variants"]["int8-static"]["parity"] == run["variants"]["int8-static"]["parity"]
@@ -243,15 +245,15 @@ def test_a_required_variant_that_fails_ends_with_code_3_and_is_not_shipped(finis
     folder, environment, path, _ = finished
     size_mb = (folder / "export" / "int8-static" / "onnx" / "model.onnx").stat().st_size / 1e6
     changed = recipe(path.parent, base_folder, reviews, gate={"require": ["int8-static"], "size_mb": size_mb})
-    found = run(changed, path.parent, environment)
-    assert found.returncode == 3, found.stderr
-    assert "not shipped" in found.stderr and "MB, more than" in found.stderr
-    assert "prediction: done before" in found.stderr and "export: done before" in found.stderr
+    done = run(changed, path.parent, environment)
+    assert done.returncode == 3, done.stderr
+    assert "not shipped" in done.stderr and "MB, more than" in done.stderr
+    assert "prediction: already done" in done.stderr and "export: already done" in done.stderr
     assert not list((folder / "bundles").iterdir())
     assert "Not shipped" in (folder / "report.html").read_text()
     impossible = {"variants": VARIANTS, "tolerance": {"int8-dynamic": {"logit_error": 0.0}, "int8-static": ANY}}
-    found = run(recipe(path.parent, base_folder, reviews, export=impossible), path.parent, environment)
-    assert found.returncode == 0, found.stderr
+    done = run(recipe(path.parent, base_folder, reviews, export=impossible), path.parent, environment)
+    assert done.returncode == 0, done.stderr
     assert {bundle.name for bundle in (folder / "bundles").iterdir()} == {"fp32", "int8-static"}
     assert "int8-dynamic: failed: logit_error" in (folder / "report.html").read_text()
 
@@ -271,27 +273,27 @@ def test_a_required_variant_that_fails_ends_with_code_3_and_is_not_shipped(finis
     ],
 )
 def test_bad_recipes_end_in_a_line_and_code_2(tmp_path, base_folder, reviews, command, changes, message):
-    found = command("run", recipe(tmp_path, base_folder, reviews, **changes))
-    assert found.returncode == 2
-    assert message in found.stderr and "Traceback" not in found.stderr
+    done = command("run", recipe(tmp_path, base_folder, reviews, **changes))
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
 
 
-def test_all_mistakes_of_a_recipe_are_told_at_once(tmp_path, base_folder, reviews, command):
-    found = command("run", recipe(tmp_path, base_folder, reviews, seed="zero", studnet={}, student={"layers": 0}))
-    assert found.stderr.count("error: ") >= 3
+def test_all_mistakes_of_a_recipe_are_reported_at_once(tmp_path, base_folder, reviews, command):
+    done = command("run", recipe(tmp_path, base_folder, reviews, seed="zero", studnet={}, student={"layers": 0}))
+    assert done.stderr.count("error: ") >= 3
 
 
 def test_a_teacher_with_other_labels_stops_before_any_training(tmp_path, teacher_folder, base_folder, command):
     data = write_csv(
         tmp_path / "stars.csv", ("text", "label"), [(f"the film {i}", f"{i % 3} stars") for i in range(60)]
     )
-    found = command("run", recipe(tmp_path, base_folder, data, teacher={"model": str(teacher_folder)}))
-    assert found.returncode == 2 and "teacher and data disagree on the labels" in found.stderr
+    done = command("run", recipe(tmp_path, base_folder, data, teacher={"model": str(teacher_folder)}))
+    assert done.returncode == 2 and "teacher and data disagree on the labels" in done.stderr
 
 
-def test_verify_tells_a_whole_bundle_from_a_damaged_one(finished, command, tmp_path):
+def test_verify_accepts_a_whole_bundle_and_rejects_another_folder(finished, command, tmp_path):
     bundle = finished[0] / "bundles" / "fp32"
-    found = command("verify", bundle)
-    assert found.returncode == 0 and "7 files as written; 16 golden examples" in found.stdout
-    found = command("verify", tmp_path)
-    assert found.returncode == 2 and "is no bundle" in found.stderr
+    done = command("verify", bundle)
+    assert done.returncode == 0 and "7 files unchanged; 16 golden examples" in done.stdout
+    done = command("verify", tmp_path)
+    assert done.returncode == 2 and "is not a bundle" in done.stderr

@@ -66,7 +66,7 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
         ({"gate": {"require": ["fp32"]}}, set()),
     ],
 )
-def test_a_change_does_the_stages_anew_that_depend_on_it_and_no_others(make, changes, redone):
+def test_a_change_repeats_the_stages_that_depend_on_it_and_no_others(make, changes, redone):
     before, after = fingerprints(make()), fingerprints(make(**changes))
     assert {name for name in after if after[name] != before[name]} == redone
 
@@ -93,7 +93,7 @@ def test_a_general_student_needs_a_corpus_and_a_base(make, teacher_folder):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_the_state_of_a_stage_is_what_running_would_find(tmp_path, shared):
+def test_the_state_of_a_stage(tmp_path, shared):
     stage, folder = stage_plan("first", {"a": 1}, shared=shared), tmp_path / "run"
 
     def build(work) -> dict:
@@ -111,8 +111,8 @@ def test_the_state_of_a_stage_is_what_running_would_find(tmp_path, shared):
     assert state_of(stage, folder) == "to do"
 
 
-def test_the_code_of_the_benchmark_is_all_that_measuring_imports():
-    """From the stage and the modules that run in processes of their own, along every import of bench."""
+def test_the_code_of_the_benchmark_covers_all_imports_of_measuring():
+    """Follows every import of bench, from the stage and from the modules that run in their own processes."""
     workers = ["bench/timing/worker.py", "bench/analysis/operator_profile.py", "bench/analysis/roofline.py"]
     waiting, reached = ["pocketbert/stages/bench.py", *workers], set(workers)
     while waiting:
@@ -160,7 +160,7 @@ def test_every_file_that_loading_reads_identifies_a_model(base, name):
     assert (sources.tokenizer_identity(str(base)) != tokenizer_before) is not is_weight
 
 
-def test_what_loading_never_reads_does_not_identify_a_model(base):
+def test_a_file_that_loading_never_reads_does_not_identify_a_model(base):
     before = sources.identity(str(base))
     (base / "checkpoint-10").mkdir()
     for name in NEVER_READ:
@@ -168,7 +168,7 @@ def test_what_loading_never_reads_does_not_identify_a_model(base):
     assert sources.identity(str(base)) == before
 
 
-def test_a_teachers_tokenizer_options_do_every_stage_again(make, base):
+def test_changed_tokenizer_options_of_the_teacher_repeat_every_stage(make, base):
     recipe = make(teacher={"base": str(base)})
     before = fingerprints(recipe)
     options = json.loads((base / "tokenizer_config.json").read_text())
@@ -177,8 +177,8 @@ def test_a_teachers_tokenizer_options_do_every_stage_again(make, base):
     assert {name for name in after if after[name] != before[name]} == set(after)
 
 
-def test_changed_code_does_the_stages_again_that_it_makes_and_a_changed_comment_none(make, tmp_path, monkeypatch):
-    """The weight decay of the trainer, as once changed without any stage being done again."""
+def test_changed_code_repeats_its_stages_and_a_changed_comment_repeats_none(make, tmp_path, monkeypatch):
+    """Among others the weight decay of the trainer: an early version did not repeat any stage for it."""
     for package in ("compress", "export", "bench", "pocketbert"):
         shutil.copytree(ROOT / package, tmp_path / "code" / package)
     monkeypatch.setattr(plan, "ROOT", tmp_path / "code")
@@ -206,11 +206,11 @@ def test_changed_code_does_the_stages_again_that_it_makes_and_a_changed_comment_
     assert edited("export/quantisation/quantize.py", "\nimport", "\nEXTRA = 1\nimport") == {"export", "bench"}
     assert edited("bench/measurement/stats.py", "MARGIN = 0.02", "MARGIN = 0.03") == {"bench"}
     later = {"prediction", "export", "bench"}
-    assert edited("pocketbert/stages/prediction.py", "DRIFT_VARIANTS = 2000", "DRIFT_VARIANTS = 1000") == later
+    assert edited("pocketbert/stages/prediction.py", "DRIFT_TEXTS = 2000", "DRIFT_TEXTS = 1000") == later
     assert edited("bench/report/render.py", "import", "import os, ") == set()
 
 
-def test_the_digest_reads_code_and_nothing_else():
+def test_the_digest_covers_code_only():
     source = """'''Module.'''
 
 import os  # for its path
@@ -234,12 +234,12 @@ class A:
         ("def f():\n    '''A\x0cB\u2028C.'''\n    return 'é'  # é\n", "def f():\n    return 'é'"),
     ],
 )
-def test_the_digest_reads_all_of_a_string_and_all_of_a_line(source, code):
-    """Blank lines inside a string, code behind a docstring, and characters that are no ends of lines in Python."""
+def test_the_digest_covers_whole_strings_and_whole_lines(source, code):
+    """Blank lines in a string, code after a docstring, and characters that do not end a line in Python."""
     assert without_comments(source) == code
 
 
-# what stages import and what shapes no result: options, which count by their values, and where files go
+# imports of stages that change no result: options, which count by their values, and paths of files
 SHAPES_NO_RESULT = {
     "pocketbert/recipe/sections.py", "pocketbert/recipe/training.py", "pocketbert/recipe/augmentation.py",
     "pocketbert/store/manifest.py", "pocketbert/store/run_folder.py", "pocketbert/store/workspace.py",
@@ -247,7 +247,7 @@ SHAPES_NO_RESULT = {
 }  # fmt: skip
 
 
-def test_the_code_of_a_stage_is_all_of_pocketbert_that_its_file_imports():
+def test_the_code_of_a_stage_covers_all_imports_of_its_file():
     num_imports = 0
     for stage in get_args(StageName):
         files = {*plan.SHARED_CODE, *plan.MORE_CODE.get(stage, ()), f"pocketbert/stages/{stage}.py"}
@@ -275,14 +275,14 @@ def test_every_stage_has_a_version_and_a_file_of_its_own(make):
         ("jinja2", set()),
     ],
 )
-def test_another_version_of_a_library_does_the_stages_again_that_it_shapes(make, monkeypatch, package, redone):
+def test_another_version_of_a_library_repeats_its_stages(make, monkeypatch, package, redone):
     before, version = fingerprints(make()), plan._version
     monkeypatch.setattr(plan, "_version", lambda name: "99.0" if name == package else version(name))
     after = fingerprints(make())
     assert {name for name in after if after[name] != before[name]} == redone
 
 
-def test_another_version_of_a_stage_does_it_and_those_after_it_again(make, monkeypatch):
+def test_another_version_of_a_stage_repeats_it_and_all_after_it(make, monkeypatch):
     before = fingerprints(make())
     monkeypatch.setitem(STAGE_VERSIONS, "intermediate", 99)
     after = fingerprints(make())
@@ -290,7 +290,7 @@ def test_another_version_of_a_stage_does_it_and_those_after_it_again(make, monke
     assert {name for name in after if after[name] != before[name]} == expected
 
 
-def test_another_number_of_threads_trains_again_but_leaves_a_teacher_that_is_given(make, teacher_folder, monkeypatch):
+def test_another_number_of_threads_repeats_training_but_not_a_given_teacher(make, teacher_folder, monkeypatch):
     recipe = make(teacher={"model": str(teacher_folder)})
     before = fingerprints(recipe)
     monkeypatch.setattr(plan.machine, "torch_threads", lambda: 99)
@@ -315,7 +315,7 @@ def test_another_number_of_threads_trains_again_but_leaves_a_teacher_that_is_giv
         {"MKL_DYNAMIC": "0", "OMP_NUM_THREADS": "8"},
     ],
 )
-def test_the_number_of_threads_is_that_which_torch_takes(variables):
+def test_the_number_of_threads_is_that_of_torch(variables):
     if "ONE_CORE" in variables and not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system does not bind a process to a core")
     code = "import os\nif 'ONE_CORE' in os.environ: os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
@@ -329,7 +329,7 @@ def test_the_number_of_threads_is_that_which_torch_takes(variables):
     assert ours in (theirs, "None")  # None: it computes on CUDA
 
 
-def test_cuda_leaves_the_threads_out_unless_its_devices_are_hidden_from_torch(monkeypatch):
+def test_with_visible_cuda_devices_threads_do_not_count(monkeypatch):
     machine = plan.machine
     monkeypatch.setattr(machine, "_has_cuda_device", lambda: True)
     for build, visible, expected in (
@@ -346,8 +346,11 @@ def test_cuda_leaves_the_threads_out_unless_its_devices_are_hidden_from_torch(mo
         assert (machine.torch_threads() is None) is (machine.auto_precision() is None) is expected
 
 
-def test_the_precision_that_auto_means_is_that_of_training():
-    assert plan.machine.auto_precision() in (resolve_precision("auto"), None)  # None: CUDA, or the system does not say
+def test_auto_precision_is_that_of_training():
+    assert plan.machine.auto_precision() in (
+        resolve_precision("auto"),
+        None,
+    )  # None: CUDA, or the system does not report it
 
 
 @pytest.mark.parametrize(
@@ -360,20 +363,21 @@ def test_the_precision_that_auto_means_is_that_of_training():
         (None, None),
     ],
 )
-def test_the_flags_of_a_processor_decide_what_auto_means(monkeypatch, flags, expected):
+def test_the_flags_of_a_cpu_decide_auto_precision(monkeypatch, flags, expected):
     monkeypatch.setattr(plan.machine, "_torch_uses_cuda", lambda: False)
     monkeypatch.setattr(plan.machine, "_cpu_info", lambda field: flags if field == "flags" else None)
     assert plan.machine.auto_precision() == expected
 
 
-def test_another_precision_of_auto_trains_again_and_one_that_is_named_does_not(make, monkeypatch):
-    def redone(**training: object) -> set[str]:
-        recipe = make(training=training)
-        seen = []
+def test_another_auto_precision_repeats_training_and_an_explicit_one_does_not(make, monkeypatch):
+    def redone(**compute: object) -> set[str]:
+        recipe = make(compute=compute)
+        by_precision = []
         for precision in ("fp32", "bf16"):
             monkeypatch.setattr(plan.machine, "auto_precision", lambda precision=precision: precision)
-            seen.append(fingerprints(recipe))
-        return {name for name in seen[0] if seen[0][name] != seen[1][name]}
+            by_precision.append(fingerprints(recipe))
+        fp32, bf16 = by_precision
+        return {name for name in fp32 if fp32[name] != bf16[name]}
 
     assert redone() == {"teacher", "general", "intermediate", "prediction", "export", "bench"}
     assert redone(precision="fp32") == set()
@@ -386,12 +390,12 @@ def test_another_precision_of_auto_trains_again_and_one_that_is_named_does_not(m
         ({"libraries": {"torch": "2.12.0"}}, {"libraries": {"torch": "2.13.0"}}, 'libraries.torch was "2.12.0", is'),
         ({"libraries": {"a": "1"}}, {"libraries": {}}, 'libraries.a was "1", is null'),
         ({"code": {"compress": "ab"}}, {"code": {"compress": "cd"}}, "the code of compress changed"),
-        ({"threads": 16}, {"threads": 2}, "threads was 16, is 2; OMP_NUM_THREADS=16 keeps it"),
+        ({"threads": 16}, {"threads": 2}, "threads was 16, is 2; to keep it, set OMP_NUM_THREADS=16"),
         ({"threads": 16}, {"threads": None}, "threads was 16, is null"),
-        ({"after": {"teacher": "ab"}}, {"after": {"teacher": "cd"}}, "teacher is another than it was made from"),
+        ({"after": {"teacher": "ab"}}, {"after": {"teacher": "cd"}}, "the result of teacher changed"),
     ],
 )
-def test_a_stage_that_is_done_again_says_why(before, after, expected):
+def test_a_stage_that_is_done_again_reports_the_reason(before, after, expected):
     line = first_difference(before, after)
     assert line.startswith(expected)
     assert ("OMP_NUM_THREADS" in line) is ("OMP_NUM_THREADS" in expected)

@@ -1,4 +1,4 @@
-"""Every recipe that ships runs through all its stages, on local folders of the same layout as the Hub's."""
+"""Every built-in recipe runs all its stages, on local folders with the layout of the Hub."""
 
 import random
 from pathlib import Path
@@ -14,6 +14,7 @@ from pocketbert.pipeline.flow import prepare, run_recipe
 from pocketbert.recipe.loading import built_in, load_recipe
 from tiny_bert import config, rows, sentence, write_csv
 
+pytestmark = pytest.mark.slow
 TWO = ["no", "yes"]
 GLUE = {  # subset: text columns, class names (None: a number)
     "cola": (["sentence"], TWO),
@@ -49,16 +50,16 @@ def glue(tmp_path_factory) -> Path:
 def table(columns: list[str], names: list[str] | None, count: int, seed: int, unlabelled: bool) -> datasets.Dataset:
     draw = random.Random(seed)
     labels = [draw.randrange(len(names)) if names else draw.uniform(0, 5) for _ in range(count)]
-    shown = [-1 if unlabelled else label for label in labels]
+    written = [-1 if unlabelled else label for label in labels]
     texts = {name: [sentence(draw, label > len(names or range(5)) / 3) for label in labels] for name in columns}
     answer = datasets.ClassLabel(names=names) if names else datasets.Value("float32")
     features = datasets.Features({**dict.fromkeys(columns, datasets.Value("string")), "label": answer})
-    return datasets.Dataset.from_dict({**texts, "label": shown}, features=features)
+    return datasets.Dataset.from_dict({**texts, "label": written}, features=features)
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, tokenizer) -> Path:
-    """A checkpoint of which TinyBERT4 can be made: twelve heads, and as wide."""
+    """A checkpoint that TinyBERT4 can start from: twelve heads, and the same width."""
     folder = tmp_path_factory.mktemp("models") / "base"
     torch.manual_seed(0)
     shape = {"hidden_size": 312, "intermediate_size": 1200, "num_attention_heads": 12, "num_hidden_layers": 4}
@@ -67,12 +68,12 @@ def base(tmp_path_factory, tokenizer) -> Path:
     return folder
 
 
-def test_there_are_ten_and_glue_is_whole():
+def test_there_are_ten_with_all_glue_tasks():
     assert len(built_in()) == 10
     assert set(built_in()) == {*GLUE, "quickstart", "own-csv"}
 
 
-# one of pairs, one of values; all of them run in the recipes that are no GLUE task
+# a task of pairs and a regression; recipes that are not GLUE build all variants
 VARIANTS = {"mnli": "[fp32, int8-static]", "stsb": "[fp32, int8-static]"}
 
 
@@ -102,4 +103,4 @@ def test_a_built_in_recipe_resolves_and_smokes(name, glue, base, tmp_path, monke
     classes = GLUE[name][1] if name in GLUE else ["negative", "positive"]
     assert answer["label"] in classes if classes else set(answer) == {"score"}
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "This was a smoke run" in page and "Make it again" in page
+    assert "This was a smoke run" in page and "<h2>Reproduce</h2>" in page

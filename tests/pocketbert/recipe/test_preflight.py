@@ -41,32 +41,32 @@ def test_a_sound_recipe_passes(base_folder, teacher_folder):
         ({"initialisation": "teacher_layers"}, "needs equal width: student 16, teacher 32"),
     ],
 )
-def test_a_student_that_does_not_fit_is_told_at_once(base_folder, student, message):
+def test_a_student_that_does_not_fit_is_an_error(base_folder, student, message):
     with pytest.raises(UserError, match=message):
         preflight({"base": str(base_folder)}, {**SHAPE, **student})
 
 
-def test_texts_longer_than_the_teacher_has_positions_for_are_refused(base_folder):
+def test_texts_with_more_tokens_than_the_teacher_has_positions_are_an_error(base_folder):
     with pytest.raises(UserError, match=r"task\.max_length is 65; the teacher .* has positions for 64"):
         preflight({"base": str(base_folder)}, SHAPE, task={"data": "x.csv", "max_length": 65})
 
 
-def test_roberta_begins_to_count_behind_its_padding(base_folder, tmp_path):
+def test_positions_of_roberta_start_after_its_padding(base_folder, tmp_path):
     name = altered(base_folder, tmp_path / "r", model_type="roberta", pad_token_id=1, max_position_embeddings=514)
     assert read_encoder(name).max_tokens == 512
 
 
-def test_base_and_model_must_be_of_one_kind(base_folder, teacher_folder, tmp_path):
+def test_base_and_model_must_have_equal_sizes(base_folder, teacher_folder, tmp_path):
     other = altered(teacher_folder, tmp_path / "wide", hidden_size=64, vocab_size=99)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         preflight({"base": str(base_folder), "model": other}, SHAPE)
-    assert "differ: width 32 and 64" in str(told.value) and "differ: vocab_size 27 and 99" in str(told.value)
+    assert "differ: width 32 and 64" in str(error.value) and "differ: vocab_size 27 and 99" in str(error.value)
 
 
-def test_what_is_no_bert_or_cannot_be_fused_is_told(base_folder, tmp_path):
-    with pytest.raises(UserError, match=r"a albert, whose weights can.t be carried .*: its layers share .*$") as told:
+def test_a_model_that_is_no_bert_or_cannot_be_fused_is_an_error(base_folder, tmp_path):
+    with pytest.raises(UserError, match=r"a albert, whose weights can.t be carried .*: its layers share .*$") as error:
         preflight({"base": altered(base_folder, tmp_path / "r", model_type="albert")}, SHAPE)
-    assert in_a_recipe(told.value).endswith("its layers share their weights; use student.initialisation: random")
+    assert in_a_recipe(error.value).endswith("its layers share their weights; use student.initialisation: random")
     with pytest.raises(UserError, match="uses relu; export fuses gelu only"):
         preflight({"base": altered(base_folder, tmp_path / "relu", hidden_act="relu")}, SHAPE)
     with pytest.raises(UserError, match="no model config could be read"):

@@ -1,4 +1,4 @@
-"""The stages of augmentation in a run, and the commands that look at it and time it."""
+"""The stages of augmentation in a run, and the commands that preview it and time it."""
 
 import json
 import random
@@ -21,10 +21,12 @@ from compress.distillation.training_loop import Schedule, rows_seen
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import AugmentResult, LabelDrift
-from pocketbert.pipeline.flow import make_variants, prepare, run_recipe
+from pocketbert.pipeline.flow import make_augmented_data, prepare, run_recipe
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.store.manifest import read_manifest
 from tiny_bert import config, sentence, words_with_vectors, write_csv
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def recipe(tmp_path, monkeypatch, masked_lm_folder, teacher_folder):
         section = {
             "masked_lm": {"model": str(masked_lm_folder)},
             "vectors": str(words_with_vectors(tmp_path / "words.txt")),
-            "variants": 3,
+            "copies_per_text": 3,
             "candidates": 5,
             **keys,
         }
@@ -56,14 +58,14 @@ def recipe(tmp_path, monkeypatch, masked_lm_folder, teacher_folder):
             "student": {"layers": 2, "width": 16, "ffn_width": 32, "heads": 4},
             "augment": section,
             "distill": {"intermediate": quick, "prediction": quick},
-            "training": {"precision": "fp32"},  # labels on the edge must not depend on who computes them
+            "compute": {"precision": "fp32"},  # labels near the decision boundary must not depend on the machine
             "export": {"variants": ["fp32"]},
             "bench": {
                 "rounds": 2,
                 "fixed_lengths": [8],
                 "warm_up_s": 0.1,
                 "compiled_teacher": False,
-                "limits": False,
+                "roofline": False,
             },
         }
         path = tmp_path / "varied.yaml"
@@ -79,8 +81,8 @@ QUIET = Console(quiet=True)
 
 def augmented(path: Path, folder: Path) -> tuple[Path, AugmentResult]:
     loaded = load_recipe(str(path))
-    made = make_variants(loaded, prepare(loaded, QUIET), folder, QUIET)
-    return made, read_manifest(folder)["augment"].result_as(AugmentResult)
+    augmented_folder = make_augmented_data(loaded, prepare(loaded, QUIET), folder, QUIET)
+    return augmented_folder, read_manifest(folder)["augment"].result_as(AugmentResult)
 
 
 def stages_of(path: Path, folder: Path, changes: Sequence[str] = ()) -> StageResults:
@@ -88,27 +90,27 @@ def stages_of(path: Path, folder: Path, changes: Sequence[str] = ()) -> StageRes
     return run_recipe(loaded, prepare(loaded, QUIET), folder, QUIET).results.stages
 
 
-def test_a_look_at_it_marks_what_was_replaced_and_says_where_from(recipe, reviews, command):
-    found = command("augment", recipe(reviews), "--show", 4)
-    assert found.returncode == 0, found.stderr
-    lines = found.stdout.splitlines()
+def test_the_preview_marks_replaced_words_and_names_their_source(recipe, reviews, command):
+    done = command("augment", recipe(reviews), "--show", 4)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
     assert sum(line.startswith("row ") for line in lines) == 4
     marked = [line for line in lines if line.startswith("  ") and "[" in line]
     sources = [line for line in lines if line.startswith("  instead of ")]
     assert len(marked) == len(sources) == 4 and all("(masked_lm)" in line for line in sources)
-    for what in ("rows:", "words that may be replaced:", "with candidates from:", "duplicates:", "word vectors:"):
-        assert any(line.startswith(what) for line in lines), what
+    for name in ("rows:", "words that may be replaced:", "sources of candidates:", "duplicates:", "word vectors:"):
+        assert any(line.startswith(name) for line in lines), name
     again = command("augment", recipe(reviews), "--show", 4, "--json")
-    assert "augment: done before" in again.stderr
-    looked_at = json.loads(again.stdout)
-    assert len(looked_at["examples"]) == 4 and looked_at["result"]["counts"]["variants"] > 900
-    for example in looked_at["examples"]:
+    assert "augment: already done" in again.stderr
+    preview = json.loads(again.stdout)
+    assert len(preview["examples"]) == 4 and preview["result"]["counts"]["variants"] > 900
+    for example in preview["examples"]:
         assert example["text"] != example["original"]
         for each in example["replaced"]:
             assert each["was"] in example["original"]
 
 
-def test_both_stages_of_task_distillation_learn_from_the_variants(recipe, reviews, tmp_path):
+def test_both_stages_of_task_distillation_learn_from_the_augmented_texts(recipe, reviews, tmp_path):
     changes = ["student.vocabulary={size: 24}", "distill.intermediate.max_steps=null"]
     stages = stages_of(recipe(reviews), tmp_path / "run", changes)
     num_rows = stages.augment.counts.rows
@@ -122,7 +124,7 @@ def test_both_stages_of_task_distillation_learn_from_the_variants(recipe, review
             assert value.replace("'", "&#39;" if name.endswith("html") else "'") in page
 
 
-def test_the_teacher_filter_drops_what_it_would_call_something_else(recipe, reviews, tmp_path, base_folder):
+def test_the_teacher_drops_texts_to_which_it_gives_another_label(recipe, reviews, tmp_path, base_folder):
     fine_tune = {"epochs": 4, "batch_size": 16, "learning_rate": 2e-3}
     teacher = {"base": str(base_folder), "fine_tune": fine_tune}
     _, kept_all = augmented(recipe(reviews, teacher=teacher), tmp_path / "all")
@@ -137,11 +139,11 @@ def test_the_teacher_filter_drops_what_it_would_call_something_else(recipe, revi
     assert len(texts) == len(tokens.lengths) == result.counts.rows - result.num_dropped
     assert [tokenizer(text)["input_ids"] for text in texts["text"][:]] == tokens.rows["input_ids"][:]
     labels = predict_logits(loading.load_classifier(trained), tokens).argmax(axis=1)
-    made = dataset.origins_of(folder / "texts")
-    np.testing.assert_array_equal(labels[made.is_variant], labels[made.row[made.is_variant]])
+    origins = dataset.origins_of(folder / "texts")
+    np.testing.assert_array_equal(labels[origins.is_augmented], labels[origins.row[origins.is_augmented]])
 
 
-def test_pairs_and_numbers_go_through(recipe, base_folder, tmp_path):
+def test_pairs_and_regression(recipe, base_folder, tmp_path):
     draw = random.Random(0)
     lines = [(sentence(draw, True), sentence(draw, False), f"{draw.uniform(0, 5):.2f}") for _ in range(120)]
     data = write_csv(tmp_path / "pairs.csv", ("first", "second", "score"), lines)
@@ -150,11 +152,11 @@ def test_pairs_and_numbers_go_through(recipe, base_folder, tmp_path):
     stages = stages_of(recipe(data, task=task, teacher=teacher), tmp_path / "run")
     assert stages.prediction.drift.mean_change > 0 and stages.prediction.drift.changed_share is None
     assert any("changes by" in value for _, value in report_lines(stages, "regression"))
-    found = read_shards(shards_in(tmp_path / "run" / "augment" / "texts"))
-    assert set(found["varied"][:]) == {-1, 0, 1} and found.features["label"].dtype == "float64"
+    texts = read_shards(shards_in(tmp_path / "run" / "augment" / "texts"))
+    assert set(texts["varied"][:]) == {-1, 0, 1} and texts.features["label"].dtype == "float64"
 
 
-def test_drift_is_the_share_of_other_labels():
+def test_drift_is_the_share_of_changed_labels():
     originals = np.array([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0], [0.0, 1.0]])
     variants = np.array([[0.0, 4.0], [0.0, 1.0], [0.0, 0.1], [5.0, 1.0]])
     assert Classification().drift(variants, originals) == LabelDrift(num_variants=4, changed_share=0.75)
@@ -162,7 +164,7 @@ def test_drift_is_the_share_of_other_labels():
     assert Regression().drift(np.array([[1.0], [3.0]]), np.array([[2.0], [2.5]])).mean_change == 0.75
 
 
-def test_only_rows_that_will_be_seen_need_the_teachers_answer():
+def test_only_rows_that_training_uses_need_teacher_logits():
     lengths = np.random.default_rng(0).integers(3, 30, 1000)
     whole = Schedule(epochs=2, batch_size=16, learning_rate=1e-3)
     assert len(rows_seen(lengths, whole, seed=0)) == 1000
@@ -173,11 +175,11 @@ def test_only_rows_that_will_be_seen_need_the_teachers_answer():
 
 
 def test_bench_augment_times_all_ways_on_the_same_texts(recipe, reviews, command, tmp_path):
-    found = command(
-        "bench-augment", recipe(reviews), "--rows", 16, "--rounds", 2, "--output", tmp_path / "out", "--json"
+    done = command(
+        "bench", "augmentation", recipe(reviews), "--rows", 16, "--rounds", 2, "--output", tmp_path / "out", "--json"
     )
-    assert found.returncode == 0, found.stderr
-    measured = json.loads(found.stdout)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout)
     plain, first, ours, fastest = measured["rows"]
     assert ours["comparison"]["num_different"] == 0 < ours["comparison"]["num_words"]
     assert ours["over_plain"]["per_word"]["value"] > 0
@@ -185,5 +187,5 @@ def test_bench_augment_times_all_ways_on_the_same_texts(recipe, reviews, command
     assert fastest["comparison"]["num_words"] == ours["comparison"]["num_words"]
     assert [row["num_texts"] for row in measured["memory"]] == [16, 320]
     assert json.loads((tmp_path / "out" / "augmentation.json").read_text())["options"]["variants"] == 3
-    shown = command("bench-augment", recipe(reviews), "--rows", 16, "--rounds", 2)
-    assert "PocketBERT, fp32" in shown.stdout and "peak memory" in shown.stdout
+    printed = command("bench", "augmentation", recipe(reviews), "--rows", 16, "--rounds", 2)
+    assert "PocketBERT, fp32" in printed.stdout and "peak memory" in printed.stdout

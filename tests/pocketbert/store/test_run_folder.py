@@ -46,7 +46,7 @@ def test_a_stage_is_done_once_until_its_options_or_inputs_change(tmp_path, share
 
 @pytest.mark.parametrize("damage", ["change", "remove"])
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_stage_whose_files_were_touched_is_done_again(tmp_path, damage, shared):
+def test_a_stage_with_changed_files_is_done_again(tmp_path, damage, shared):
     calls: list[str] = []
     for _ in range(2):
         with open_run(tmp_path / "run") as run:
@@ -57,7 +57,7 @@ def test_a_stage_whose_files_were_touched_is_done_again(tmp_path, damage, shared
     assert calls == ["one", "one"]
 
 
-def test_what_one_run_shares_another_finds(tmp_path):
+def test_runs_share_results(tmp_path):
     calls: list[str] = []
     for name in ("a", "b"):
         with open_run(tmp_path / name) as run:
@@ -66,11 +66,11 @@ def test_what_one_run_shares_another_finds(tmp_path):
     assert calls == ["one"]
 
 
-def test_checkpoints_outlive_a_failure_but_not_a_change_of_options(tmp_path):
-    seen = []
+def test_checkpoints_survive_a_failure_but_not_a_change_of_options(tmp_path):
+    checkpoint_existed = []
 
     def fails(work) -> dict:
-        seen.append((work.checkpoints / "state").exists())
+        checkpoint_existed.append((work.checkpoints / "state").exists())
         work.checkpoints.mkdir(exist_ok=True)
         (work.checkpoints / "state").write_text("half")
         (work.output / "half.txt").write_text("half")
@@ -80,7 +80,7 @@ def test_checkpoints_outlive_a_failure_but_not_a_change_of_options(tmp_path):
         with pytest.raises(RuntimeError), open_run(tmp_path) as run:
             run.stage(stage_plan("train", options), fails)
         assert not (tmp_path / "train").exists()
-    assert seen == [False, True, False]
+    assert checkpoint_existed == [False, True, False]
 
 
 def test_a_second_run_in_the_folder_is_refused_with_the_holders_pid(tmp_path):
@@ -103,7 +103,7 @@ def test_a_second_run_in_the_folder_is_refused_with_the_holders_pid(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["not json", "[]", '{"format_version": 99, "stages": {}}', '{"a": 1}'])
-def test_a_foreign_manifest_is_told_and_left_as_it_is(tmp_path, content):
+def test_a_foreign_manifest_is_an_error_and_stays_unchanged(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(UserError, match=r"manifest\.json: not a manifest of a run"), open_run(tmp_path):
         pass
@@ -111,7 +111,7 @@ def test_a_foreign_manifest_is_told_and_left_as_it_is(tmp_path, content):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_stage_that_is_done_again_says_why_in_one_line(tmp_path, shared):
+def test_a_stage_that_is_done_again_reports_the_reason_in_one_line(tmp_path, shared):
     lines: list[str] = []
 
     def run_with(options: dict, folder: str = "run") -> list[str]:
@@ -123,19 +123,21 @@ def test_a_stage_that_is_done_again_says_why_in_one_line(tmp_path, shared):
     assert run_with({"threads": 16}) == []
     assert run_with({"threads": 16}) == []
     assert run_with({"threads": 2}) == [
-        "train: done again: threads was 16, is 2; OMP_NUM_THREADS=16 keeps it, given as many cores"
+        "train: done again: threads was 16, is 2; to keep it, set OMP_NUM_THREADS=16 on a machine with as many cores"
     ]
     (tmp_path / "run" / "train" / "part" / "file.txt").write_text("edited")
-    assert run_with({"threads": 2}) == ["train: done again: part/file.txt is not as the stage left it"]
+    assert run_with({"threads": 2}) == ["train: done again: part/file.txt was changed or removed"]
     back = run_with({"threads": 16})
-    if shared:  # the cache still holds it: nothing is done again
-        assert back == [] and lines == ["[dim]train: found in the cache[/dim]"]
+    if shared:  # the cache still holds it, so nothing is done again
+        assert back == [] and lines == ["[dim]train: taken from the cache[/dim]"]
     else:
-        assert back == ["train: done again: threads was 2, is 16; OMP_NUM_THREADS=2 keeps it, given as many cores"]
+        assert back == [
+            "train: done again: threads was 2, is 16; to keep it, set OMP_NUM_THREADS=2 on a machine with as many cores"
+        ]
 
 
-def test_the_folder_of_an_older_version_is_left_as_it_is(tmp_path):
-    """A run begins anew there once its manifest is out of the way."""
+def test_the_folder_of_an_older_version_stays_unchanged(tmp_path):
+    """A run starts over there after its manifest was moved away."""
     old = {"fingerprint": "ab", "files": {}, "metrics": {"dev": 0.9}, "seconds": 1.0, "versions": {}}
     (tmp_path / "manifest.json").write_text(json.dumps({"format_version": 1, "stages": {"first": old}}))
     (tmp_path / "first").mkdir()
@@ -155,8 +157,8 @@ def test_the_folder_of_an_older_version_is_left_as_it_is(tmp_path):
         assert run.stage(stage, writes("one", [])).result == {"length": 3}
 
 
-def test_what_an_older_version_left_in_the_cache_does_no_harm(tmp_path, cache):
-    """Even at the very place where the new entry goes."""
+def test_cache_entries_of_an_older_version_do_no_harm(tmp_path, cache):
+    """Even at the path of the new entry."""
     stage = stage_plan("teacher", {"x": 1}, shared=True)
     entry = cache / "stages" / f"teacher-{stage.fingerprint[:16]}"
     (entry / "model").mkdir(parents=True)
@@ -174,26 +176,26 @@ def test_what_an_older_version_left_in_the_cache_does_no_harm(tmp_path, cache):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a stage reports."""
+class TrainingStageResult:
+    """The result of a stage."""
 
     best_epoch: int
     scores: tuple[float, ...]
 
 
-def test_a_typed_result_comes_back_as_the_type_that_the_stage_returned(tmp_path):
-    result = Trained(best_epoch=2, scores=(0.5, 0.75))
+def test_a_result_has_the_type_that_the_stage_returned(tmp_path):
+    result = TrainingStageResult(best_epoch=2, scores=(0.5, 0.75))
     for _ in range(2):  # the second time from the manifest
         with open_run(tmp_path) as run:
             record = run.stage(stage_plan("train", {"epochs": 3}), lambda workspace: result)
         assert record.result == {"best_epoch": 2, "scores": [0.5, 0.75]}
-        assert record.result_as(Trained) == result
+        assert record.result_as(TrainingStageResult) == result
         assert record.inputs == {"epochs": 3, "after": {}}
-    with pytest.raises(UserError, match="result of a stage is not as it was written"):
+    with pytest.raises(UserError, match="result of a stage was changed"):
         record.result_as(dict[str, int])
 
 
-def test_the_manifest_says_what_was_done(tmp_path):
+def test_the_manifest_records_finished_stages(tmp_path):
     with open_run(tmp_path) as run:
         run.stage(stage_plan("first", {}), writes("one", []))
     stage = json.loads((tmp_path / "manifest.json").read_text())["stages"]["first"]

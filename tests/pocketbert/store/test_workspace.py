@@ -1,4 +1,4 @@
-"""What survives a kill, and what several processes do together and what the main one alone does."""
+"""Work that survives an interruption, and the division of work between processes."""
 
 import json
 import os
@@ -18,14 +18,14 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(output=tmp_path / "output", checkpoints=tmp_path / "checkpoints")
 
 
-def test_alone_a_process_saves_decides_and_keeps(workspace, tmp_path):
+def test_a_single_process_saves_decides_and_keeps(workspace, tmp_path):
     workspace.save(lambda output: (output / "model").write_text("weights"))
     assert (tmp_path / "output" / "model").read_text() == "weights"
     assert workspace.decide(lambda: [1, 2]) == [1, 2]
-    assert workspace.kept("tokens") == tmp_path / "tokens"
+    assert workspace.kept_path("tokens") == tmp_path / "tokens"
 
 
-def test_an_array_is_computed_once_and_taken_over_by_the_run_that_goes_on(workspace, tmp_path):
+def test_an_array_is_computed_once_and_read_back_when_the_run_resumes(workspace, tmp_path):
     calls = []
 
     def compute() -> np.ndarray:
@@ -40,7 +40,7 @@ def test_an_array_is_computed_once_and_taken_over_by_the_run_that_goes_on(worksp
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["teacher_logits.npy"]
 
 
-def test_an_array_half_written_by_a_killed_run_is_computed_anew(workspace, tmp_path):
+def test_a_partly_written_array_is_computed_again(workspace, tmp_path):
     (tmp_path / "teacher_logits.partial.npy").write_bytes(b"half")
 
     def killed() -> np.ndarray:
@@ -48,7 +48,7 @@ def test_an_array_half_written_by_a_killed_run_is_computed_anew(workspace, tmp_p
 
     with pytest.raises(KeyboardInterrupt):
         workspace.computed_once("teacher_logits", killed)
-    assert not workspace.kept("teacher_logits.npy").exists()
+    assert not workspace.kept_path("teacher_logits.npy").exists()
     assert workspace.computed_once("teacher_logits", lambda: np.ones(2)).tolist() == [1.0, 1.0]
 
 
@@ -64,18 +64,18 @@ workspace = Workspace(output=folder / "output", checkpoints=folder / "checkpoint
 computed = []
 
 def compute():
-    computed.append(distributed.all_gather(rank))  # all take part: alone it would never return
+    computed.append(distributed.all_gather(rank))  # all processes take part: one of them would never return
     return np.full(2, rank)
 
-seen = {
+outcome = {
     "decided": workspace.decide(lambda: f"by {rank}"),
     "array": workspace.computed_once("array", compute).tolist(),
     "again": workspace.computed_once("array", compute).tolist(),
     "computed": computed,
 }
 workspace.save(lambda output: (output / f"saved by {rank}").write_text("x"))
-seen["saved"] = sorted(path.name for path in workspace.output.iterdir())
-(folder / f"{rank}.json").write_text(json.dumps(seen))
+outcome["saved"] = sorted(path.name for path in workspace.output.iterdir())
+(folder / f"{rank}.json").write_text(json.dumps(outcome))
 distributed.leave()
 """
 

@@ -1,12 +1,11 @@
-"""A benchmark of any Hugging Face folders and bundles, without a run; and one of a model against itself."""
+"""`pocketbert bench models`: a benchmark of any Hugging Face folders and bundles, without a run."""
 
 import random
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic_core import to_jsonable_python
 from rich.console import Console
 
 from bench.benchmark import BenchOptions, run_benchmark
@@ -15,11 +14,8 @@ from bench.report.render import write_reports
 from bench.results.benchmark import Device
 from bench.results.document import Reproduce, Results, StageResults, write_results
 from bench.results.measurements import LoadTest, Protocol
-from bench.self_check import SelfCheck, run_self_check
 from bench.timing.systems import GRID, Contender, Lineup, Workload, contenders_at, parse_shape
 from compress.common.errors import UserError
-from compress.common.files import write_json
-from compress.common.progress import progress_bar
 from compress.data.columns import Split
 from compress.data.task_types import TaskTypeName, task_type
 from compress.data.tasks import read_split
@@ -28,13 +24,14 @@ from export.bundle.bundle_json import read_bundle_info
 from pocketbert import __version__
 
 MADE_UP_WORDS = "the of to and a in is it you that he was for on are with as his they be at one have this"
+DEVICES: dict[str, tuple[Device, ...]] = {"cpu": ("cpu",), "cuda": ("cuda",), "both": ("cpu", "cuda")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOutputs:
-    """What fine-tuned models answer: the names of their outputs, in their order, and of which kind they are.
+    """The outputs of fine-tuned models: their names, in order, and the task type.
 
-    `labels` is None where no model says, because none is fine-tuned; a table's own labels then stand.
+    `labels` is None if no model is fine-tuned. The labels of the table are then used.
     """
 
     labels: tuple[str, ...] | None = None
@@ -42,14 +39,13 @@ class ModelOutputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderBenchOptions:
-    """What is measured, of whichever models.
+class BenchRequest:
+    """What to measure, for any models.
 
-    `data`: a labelled table, for accuracy and real lengths, with its columns and its text encoding; without one,
-    sentences are made up.
-    `num_threads`: by default all usable cores, divided among the load's processes. `grid`: shapes as the command line
-    has them. `load`: also under load. `limits`: also how near bundles come to this machine's limits. `thread_sweep`:
-    also with fewer threads.
+    `data`: a labelled table for accuracy and text lengths, with its columns and encoding; without it, sentences are
+    generated. `num_threads`: by default all usable cores, divided among the processes of `load`. `grid`: shapes as
+    typed, such as 1x64. `load`: measure throughput under load. `roofline`: compare bundles with the machine's roofline.
+    `thread_sweep`: measure with fewer threads.
     """
 
     data: Path | None = None
@@ -61,11 +57,11 @@ class FolderBenchOptions:
     restart_every: int = 2
     grid: Sequence[str] = ()
     load: LoadTest | None = None
-    limits: bool = False
+    roofline: bool = False
     thread_sweep: bool = False
 
     def protocol(self) -> Protocol:
-        """How much of it."""
+        """The number of threads, rounds and processes."""
         serving = 1 if self.load is None else self.load.processes
         return Protocol(
             num_threads=self.num_threads or machine.threads_for(serving, machine.usable_cores()),
@@ -74,7 +70,7 @@ class FolderBenchOptions:
         )
 
     def workload(self, outputs: ModelOutputs, *, takes_pairs: bool = False) -> Workload:
-        """On what: every row of the table, or made up sentences and no score. `outputs`: those of all models."""
+        """Every row of the table, or generated sentences without labels. `outputs`: those of all models."""
         shapes = tuple(map(parse_shape, dict.fromkeys(self.grid))) or GRID
         if self.data is None:
             texts = made_up_texts(200)
@@ -90,7 +86,7 @@ class FolderBenchOptions:
         )
 
     def read(self, table: Path, outputs: ModelOutputs) -> Split:
-        """The rows of a table that has the question's columns and encoding."""
+        """The rows of a table with the request's columns and encoding."""
         return read_split(
             table,
             text=list(self.text),
@@ -101,18 +97,18 @@ class FolderBenchOptions:
         )
 
     def table_options(self) -> list[str]:
-        """How its tables are read, as options of the command line."""
+        """The columns and the encoding as command-line options."""
         columns = [part for column in self.text for part in ("--text", column)]
         return ["--label", self.label, *columns, "--encoding", self.encoding]
 
     def options(self) -> list[str]:
-        """The same as options of the command line."""
+        """The whole request as command-line options."""
         parts = [] if self.data is None else ["--data", str(self.data), *self.table_options()]
         parts += [part for shape in self.grid for part in ("--grid", shape)]
         if self.load is not None:
             parts += ["--load", f"{self.load.bound_ms:g}", "--processes", str(self.load.processes)]
-        if self.limits:
-            parts.append("--limits")
+        if self.roofline:
+            parts.append("--roofline")
         if self.thread_sweep:
             parts.append("--thread-sweep")
         protocol = self.protocol()
@@ -120,20 +116,19 @@ class FolderBenchOptions:
         return [*parts, "--restart-every", str(protocol.restart_every)]
 
 
-def bench_folders(
+def bench_models(
     paths: Sequence[Path],
-    question: FolderBenchOptions,
+    request: BenchRequest,
     *,
     device: str,
     compiled: bool,
     output: Path | None,
     console: Console,
 ) -> Results:
-    """Any Hugging Face folders and bundles, without a run."""
-    choices: dict[str, list[Device]] = {"cpu": ["cpu"], "cuda": ["cuda"], "both": ["cpu", "cuda"]}
-    devices = choices.get(device)
+    """Benchmark Hugging Face folders and bundles. Raises UserError."""
+    devices = DEVICES.get(device)
     if devices is None:
-        raise UserError(f"--device {device}: expected {', '.join(choices)}")
+        raise UserError(f"--device {device}: expected {', '.join(DEVICES)}")
     if "cuda" in devices and machine.cuda_device() is None:
         raise UserError(f"--device {device}: no CUDA device here (nvidia-smi finds none)")
     contenders = [
@@ -144,9 +139,9 @@ def bench_folders(
     ]
     return bench_contenders(
         Lineup(contenders=contenders),
-        question,
+        request,
         name=" against ".join(_short_name(path, paths) for path in paths),
-        command=["bench", *map(str, paths), "--device", device, *(["--compile"] if compiled else [])],
+        command=["bench", "models", *map(str, paths), "--device", device, *(["--compile"] if compiled else [])],
         output=output,
         console=console,
     )
@@ -154,7 +149,7 @@ def bench_folders(
 
 def bench_contenders(
     lineup: Lineup,
-    question: FolderBenchOptions,
+    request: BenchRequest,
     *,
     name: str,
     command: Sequence[str],
@@ -162,20 +157,20 @@ def bench_contenders(
     console: Console,
     words: str = "on the same folders",
 ) -> Results:
-    """Measure; with `output` also write results.json, the samples and the report into that folder.
+    """Measure. With `output`, also write results.json, the samples and the report to that folder.
 
-    `command`, `words`: how to measure it again.
+    `command`, `words`: how to repeat the benchmark.
     """
-    outputs = ModelOutputs() if question.data is None else _common_outputs(lineup.contenders)
+    outputs = ModelOutputs() if request.data is None else common_outputs(lineup.contenders)
     kind = task_type(outputs.task_type)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     bench = run_benchmark(
         lineup,
-        question.workload(outputs, takes_pairs=any(map(_takes_pairs, lineup.contenders))),
-        question.protocol(),
+        request.workload(outputs, takes_pairs=any(map(takes_pairs, lineup.contenders))),
+        request.protocol(),
         kind.default_metric,
-        BenchOptions(load=question.load, limits=question.limits, thread_sweep=question.thread_sweep),
+        BenchOptions(load=request.load, roofline=request.roofline, thread_sweep=request.thread_sweep),
         samples_file=None if output is None else output / "samples.json",
         console=console,
     )
@@ -186,7 +181,7 @@ def bench_contenders(
         stages=StageResults(bench=bench),
         reproduce=Reproduce(
             words=f"With PocketBERT {__version__} and the packages named below, {words}.",
-            command=shlex.join(["pocketbert", *command, *question.options()]),
+            command=shlex.join(["pocketbert", *command, *request.options()]),
         ),
     )
     if output is not None:
@@ -195,59 +190,33 @@ def bench_contenders(
     return results
 
 
-def bench_self_check(
-    path: Path, question: FolderBenchOptions, *, runs: int, output: Path | None, console: Console
-) -> SelfCheck:
-    """Whether this machine's figures can be trusted: a model against itself `runs` times, and half as often against a
-    slower copy. The result goes to output/validity.json too.
-    """
-    (contender, *_) = contenders_at(path)
-    outputs = ModelOutputs() if question.data is None else _common_outputs([contender])
-    workload = question.workload(outputs, takes_pairs=_takes_pairs(contender))
-    with progress_bar("against itself", console) as on_progress:
-        measured = run_self_check(
-            contender, workload, question.protocol(), runs=runs, slowed_runs=runs // 2, on_progress=on_progress
-        )
-    result = replace(measured, machine=machine.describe())
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "validity.json", to_jsonable_python(result))
-    return result
-
-
 def existing(paths: Sequence[Path]) -> Sequence[Path]:
-    """The folders, all of which are there. Raises UserError."""
+    """The same folders. Raises UserError if one does not exist."""
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such folder")
     return paths
 
 
-def _short_name(path: Path, paths: Sequence[Path]) -> str:
-    """The folder's own name, with its parent's where that is not enough."""
-    path = path.absolute()
-    alike = [other for other in paths if other.absolute().name == path.name]
-    return path.name if len(alike) == 1 else f"{path.parent.name}/{path.name}"
-
-
 def made_up_texts(count: int) -> list[str]:
     """Sentences of 4 to 60 words."""
     words = MADE_UP_WORDS.split()
-    draw = random.Random(0)
-    return [" ".join(draw.choices(words, k=draw.randint(4, 60))) for _ in range(count)]
+    generator = random.Random(0)
+    return [" ".join(generator.choices(words, k=generator.randint(4, 60))) for _ in range(count)]
 
 
-def outputs_of(model: str) -> ModelOutputs:
-    """Those of a Hugging Face folder."""
+def outputs_of_model(model: str) -> ModelOutputs:
+    """The outputs of a Hugging Face folder."""
     return ModelOutputs(labels=sources.label_names_in_config(model), task_type=sources.task_type_of(model))
 
 
-def _takes_pairs(contender: Contender) -> bool:
+def takes_pairs(contender: Contender) -> bool:
+    """Whether it is a bundle for pairs of texts."""
     return contender.is_bundle and read_bundle_info(Path(contender.path)).takes_pairs
 
 
-def _common_outputs(contenders: Sequence[Contender]) -> ModelOutputs:
-    """Those that all scored models share; UserError where they differ in names or order."""
+def common_outputs(contenders: Sequence[Contender]) -> ModelOutputs:
+    """The outputs that all scored models share. Raises UserError if they differ in names or order."""
     by_path = {
         contender.path: _outputs_of(contender)
         for contender in contenders
@@ -267,4 +236,11 @@ def _outputs_of(contender: Contender) -> ModelOutputs:
     if contender.is_bundle:
         info = read_bundle_info(Path(contender.path))
         return ModelOutputs(labels=tuple(info.labels), task_type=info.task_type)
-    return outputs_of(contender.path)
+    return outputs_of_model(contender.path)
+
+
+def _short_name(path: Path, paths: Sequence[Path]) -> str:
+    """The name of the folder, with that of its parent if two folders have the same name."""
+    path = path.absolute()
+    alike = [other for other in paths if other.absolute().name == path.name]
+    return path.name if len(alike) == 1 else f"{path.parent.name}/{path.name}"

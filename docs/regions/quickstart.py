@@ -1,0 +1,73 @@
+"""The quickstart's table in the README, from results/quickstart/results.json."""
+
+from pathlib import Path
+
+from bench.results.benchmark import TEXTS, BenchmarkRow, BenchResult
+from bench.results.document import Results
+from regions.cells import bold, bullets, machine_words, megabytes, minutes, ratio, read_results, table
+
+LEFT_OUT = (("student", "int8-dynamic"), ("teacher", "fp32"))  # rows that the report has and the README does not
+
+
+def _results(results: Path) -> Results:
+    return read_results(results / "quickstart" / "results.json")
+
+
+def quickstart_table(results: Path) -> str:
+    """Size, accuracy, latency, speedup and throughput of each model; the recommended variant in bold."""
+    run = _results(results)
+    assert run.stages.export is not None
+    rows = []
+    for row in run.stages.bench.rows:
+        if (row.role, row.variant) in LEFT_OUT:
+            continue
+        is_recommended = row.role == "student" and row.variant == run.stages.export.recommended
+        rows.append(bold(_cells(row)) if is_recommended else _cells(row))
+    return table(("model", "size", "accuracy", "median, ms", "p95, ms", "times as fast", "texts/s"), rows)
+
+
+def _cells(row: BenchmarkRow) -> list[str]:
+    assert row.latency is not None and row.latency.p95_ms is not None
+    name = f"baseline: {row.name}" if row.role == "baseline" else row.name
+    return [
+        name,
+        megabytes(row.size_bytes),
+        f"{row.score:.3f}",
+        f"{row.latency.median_ms:.2f}",
+        f"{row.latency.p95_ms:.2f}",
+        ratio(row.speedup),
+        f"{row.texts_per_s:,.0f}",
+    ]
+
+
+def quickstart_facts(results: Path) -> str:
+    """What was measured and where, how much accuracy the student keeps, and where the speed comes from."""
+    run = _results(results)
+    bench, rows = run.stages.bench, run.run
+    assert rows is not None and run.stages.export is not None and run.stages.export.recommended is not None
+    best = _bundle(bench, "student", run.stages.export.recommended)
+    teacher, exported_teacher = bench.rows[0], _bundle(bench, "teacher", "int8-static")
+    over_exported = next(each.ratio for each in best.comparisons_by_input[TEXTS] if each.other == exported_teacher.id)
+    steps = {each.step: each.ratio.value for each in best.breakdown_by_input[TEXTS]}
+    assert best.score is not None and teacher.score is not None
+    seconds = run.stage_seconds
+    return bullets(
+        (
+            f"`make quickstart` made this table in {minutes(sum(seconds.values()))}, of which the benchmark took "
+            f"{minutes(seconds['bench'])}. Machine: {machine_words(bench.machine)}.",
+            f"Accuracy is on {rows.num_rows.test:,} test rows. Latency is from text to label, one text at a time, "
+            f"with {bench.protocol.num_threads} threads per model.",
+            '"Times as fast" compares with the first row. The 95% interval is in parentheses.',
+            f"The {best.variant} student keeps {best.score / teacher.score:.1%} of the teacher's accuracy.",
+            f"Three factors multiply to its speedup: distillation {steps['distillation']:.1f}, onnxruntime with a "
+            f"fused graph {steps['runtime']:.1f}, and quantisation {steps['quantisation']:.1f}.",
+            f"Compared with the int8-static teacher, the student is {over_exported.value:.1f} times as fast.",
+        )
+    )
+
+
+def _bundle(bench: BenchResult, role: str, variant: str) -> BenchmarkRow:
+    return next(row for row in bench.rows if (row.role, row.variant, row.device) == (role, variant, "cpu"))
+
+
+REGIONS = {"quickstart-table": quickstart_table, "quickstart-facts": quickstart_facts}

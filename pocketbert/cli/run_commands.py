@@ -1,0 +1,172 @@
+"""Commands that run a recipe, or a part of it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from pocketbert.cli import completion
+from pocketbert.cli.options import (
+    EXIT_GATE,
+    EXIT_INTERRUPTED,
+    AsJson,
+    Changes,
+    RecipeName,
+    RunFolder,
+    Smoke,
+    examples,
+    print_result,
+    stderr_console,
+)
+
+PANEL = "Recipes and runs"
+commands = typer.Typer()
+
+
+@commands.command(
+    rich_help_panel=PANEL,
+    epilog=examples("pocketbert check reviews.yaml", "pocketbert check reviews.yaml --set seed=1 --json"),
+)
+def check(
+    recipe: RecipeName, output: RunFolder = None, changes: Changes = None, smoke: Smoke = False, as_json: AsJson = False
+) -> None:
+    """Print the plan of a run: data, models, stages, steps and estimated times. Trains nothing."""
+    from pocketbert.cli import printing
+    from pocketbert.pipeline.flow import prepare
+    from pocketbert.recipe.loading import load_recipe
+
+    console = stderr_console()
+    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    task = prepare(loaded, Console(quiet=True))
+    with console.status("timing a few steps of each stage") as status:
+        from pocketbert.pipeline.estimate import forecast
+
+        plan = forecast(
+            loaded,
+            task,
+            output or Path("runs") / loaded.name,
+            on_stage=lambda stage: status.update(f"timing a few steps: {stage}"),
+        )
+    print_result(plan, as_json, printing.plan)
+
+
+@commands.command(
+    rich_help_panel=PANEL,
+    epilog=examples(
+        "pocketbert run quickstart",
+        "pocketbert run reviews.yaml --output runs/reviews",
+        "pocketbert run reviews.yaml --until prediction --output runs/reviews",
+        "pocketbert run reviews.yaml --set distill.prediction.learning_rate=2e-4 --output runs/second-try",
+    ),
+)
+def run(
+    recipe: RecipeName,
+    output: RunFolder = None,
+    changes: Changes = None,
+    smoke: Smoke = False,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE",
+            help="Stop after this stage: teacher, general, masked_lm, augment, intermediate, prediction, export, bench",
+            autocompletion=completion.stage_names,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe from the teacher to the report. Skips finished stages and resumes an interrupted one."""
+    from pocketbert.cli import printing
+    from pocketbert.pipeline.flow import prepare, run_recipe
+    from pocketbert.recipe.loading import load_recipe
+
+    console = stderr_console()
+    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    with _message_when_interrupted(console):
+        outcome = run_recipe(
+            loaded, prepare(loaded, console), output or Path("runs") / loaded.name, console, until=until
+        )
+    if outcome is None:  # the main process continues
+        return
+    if as_json and outcome.results is not None:
+        print_result(outcome.results, as_json, printing.benchmark)
+    else:
+        if not outcome.num_built:
+            console.print("[green]Nothing to do: every stage is finished.[/green]")
+        print_result(outcome, as_json, printing.outcome)
+    for line in outcome.not_shipped:
+        console.print(f"[red]not shipped[/red] {escape(line)}")
+    if outcome.not_shipped:
+        raise typer.Exit(EXIT_GATE)
+
+
+@commands.command(
+    rich_help_panel=PANEL,
+    epilog=examples("pocketbert general reviews.yaml --set distill.general.corpus=task --output runs/general"),
+)
+def general(
+    recipe: RecipeName, output: RunFolder = None, changes: Changes = None, smoke: Smoke = False, as_json: AsJson = False
+) -> None:
+    """Run only the general distillation of a recipe, for use in many tasks.
+
+    The student is stored in the cache. Recipes with the same base model, student, seed, corpus and `distill.general`
+    reuse it from there. Other recipes name its folder as `student.checkpoint`.
+    """
+    from pocketbert.pipeline.flow import make_general, prepare
+    from pocketbert.recipe.loading import load_recipe
+
+    console = stderr_console()
+    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    with _message_when_interrupted(console):
+        folder = make_general(loaded, prepare(loaded, console), output or Path("runs") / loaded.name, console)
+    if folder is None:  # another process prints it
+        return
+    print(json.dumps({"model": str(folder)}) if as_json else f"general student {folder}")
+
+
+@commands.command(
+    rich_help_panel=PANEL,
+    epilog=examples("pocketbert augment reviews.yaml --set augment.probability=0.3 --show 20 --output runs/augmented"),
+)
+def augment(
+    recipe: RecipeName,
+    output: RunFolder = None,
+    changes: Changes = None,
+    smoke: Smoke = False,
+    show: Annotated[int, typer.Option(min=0, help="Augmented texts to print, with the replaced words marked")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Run only the data augmentation of a recipe, and print examples of it.
+
+    The augmented data are stored in the cache, where `run` reuses them.
+    """
+    from pocketbert.cli import printing
+    from pocketbert.pipeline.flow import make_augmented_data, prepare
+    from pocketbert.recipe.loading import load_recipe
+
+    console = stderr_console()
+    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    with _message_when_interrupted(console):
+        folder = make_augmented_data(loaded, prepare(loaded, console), output or Path("runs") / loaded.name, console)
+    if folder is None:  # another process prints it
+        return
+    from pocketbert.standalone.augmentation_preview import preview_augmentation
+
+    print_result(
+        preview_augmentation(folder, task_type=loaded.task.task_type, count=show, seed=loaded.seed),
+        as_json,
+        printing.augmentation_preview,
+    )
+
+
+@contextmanager
+def _message_when_interrupted(console: Console) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted; run the same command again to continue from here")
+        raise typer.Exit(EXIT_INTERRUPTED) from None

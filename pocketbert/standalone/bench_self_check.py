@@ -1,0 +1,35 @@
+"""`pocketbert bench self-check`: whether speedups measured on this machine can be trusted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic_core import to_jsonable_python
+from rich.console import Console
+
+from bench.measurement import machine
+from bench.self_check import SelfCheck, run_self_check
+from bench.timing.systems import contenders_at
+from compress.common.files import write_json
+from compress.common.progress import progress_bar
+from pocketbert.standalone.bench_models import BenchRequest, ModelOutputs, common_outputs, existing, takes_pairs
+
+
+def bench_self_check(
+    path: Path, request: BenchRequest, *, runs: int, output: Path | None, console: Console
+) -> SelfCheck:
+    """An A/A test of one model with `runs` runs, then half as many against an artificially slowed copy.
+
+    `output`: a folder for validity.json, which holds the result. Raises UserError if `path` is no model.
+    """
+    (contender, *_) = contenders_at(*existing([path]))
+    outputs = ModelOutputs() if request.data is None else common_outputs([contender])
+    workload = request.workload(outputs, takes_pairs=takes_pairs(contender))
+    with progress_bar("self-check", console) as on_progress:
+        measured = run_self_check(
+            contender, workload, request.protocol(), runs=runs, slowed_runs=runs // 2, on_progress=on_progress
+        )
+    result = replace(measured, machine=machine.describe())
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / "validity.json", to_jsonable_python(result))
+    return result

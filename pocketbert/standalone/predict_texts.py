@@ -1,0 +1,99 @@
+"""`pocketbert predict`: the predictions of a bundle, as its predict.py prints them. Loads no torch."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+from compress.common.errors import UserError
+from export.bundle.bundle_json import FILE as BUNDLE_FILE
+from export.bundle.bundle_json import read_bundle_info
+from export.bundle.runtime import BundleError, Classifier
+
+STDIN = 0
+ROWS_PER_CALL = 256  # of a file; lines of standard input are predicted one by one
+
+Row = tuple[str, str | None]
+Prediction = dict[str, object]
+
+
+def load_bundle(folder: Path, *, num_threads: int | None = None) -> Classifier:
+    """Load a bundle for inference. `num_threads`: by default one per physical core. Raises UserError."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected a bundle")
+    if not (folder / BUNDLE_FILE).is_file():
+        bundles = sorted(
+            str(path.parent) for place in ("*", "bundles/*") for path in folder.glob(f"{place}/bundle.json")
+        )
+        hint = f"; it contains the bundles {', '.join(bundles)}" if bundles else ""
+        raise UserError(f"{folder}: not a bundle, it has no {BUNDLE_FILE}{hint}")
+    read_bundle_info(folder)  # reports every damage of bundle.json; the runtime reads some of it
+    try:
+        return Classifier(folder, num_threads=num_threads)
+    except BundleError as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def rows_of_arguments(texts: Sequence[str], pairs: Sequence[str], *, takes_pairs: bool) -> list[Row]:
+    """Texts from the command line, each with its second text if the bundle takes pairs. Raises UserError."""
+    for text in (*texts, *pairs):
+        if not _is_decoded(text):
+            raise UserError(f"{text.encode(errors='backslashreplace').decode()}: not utf-8 text")
+    if not takes_pairs:
+        if pairs:
+            raise UserError(f"--pair {pairs[0]}: this bundle takes one text, not two")
+        return [(text, None) for text in texts]
+    if len(pairs) != len(texts):
+        raise UserError(f"this bundle takes two texts: got {len(texts)} TEXT and {len(pairs)} --pair; expected as many")
+    return list(zip(texts, pairs, strict=True))
+
+
+@contextmanager
+def open_lines(path: Path | None, *, encoding: str) -> Iterator[TextIO]:
+    """A text file, or standard input for None. Bytes that are not in the encoding become surrogates."""
+    try:
+        stream = open(  # noqa: SIM115 (closed below)
+            STDIN if path is None else path, encoding=encoding, errors="surrogateescape", closefd=path is not None
+        )
+    except LookupError:
+        raise UserError(f"Python knows no encoding {encoding!r}", option="encoding") from None
+    with stream:
+        yield stream
+
+
+def rows_of_lines(lines: Iterable[str], *, name: str, encoding: str, takes_pairs: bool) -> Iterator[Row]:
+    """One text per line, or two with a tab between them. `name`: of the file, for messages. Raises UserError."""
+    number = 0
+    try:
+        for number, line in enumerate(lines, start=1):
+            if not _is_decoded(line):
+                raise UserError(f"{name}, line {number}: not {encoding} text", option="encoding")
+            text = (line.removeprefix("\ufeff") if number == 1 else line).rstrip("\n")
+            cells = text.split("\t") if takes_pairs else [text]
+            if len(cells) != 1 + takes_pairs:
+                raise UserError(f"{name}, line {number}: got {len(cells)} texts; expected two, separated by a tab")
+            yield cells[0], cells[1] if takes_pairs else None
+    except UnicodeDecodeError:
+        raise UserError(f"{name}, after line {number}: not {encoding} text", option="encoding") from None
+
+
+def predictions(classifier: Classifier, rows: Iterable[Row], *, rows_per_call: int) -> Iterator[Prediction]:
+    """The predictions for the rows, in order. Reads `rows_per_call` rows, or all, before it predicts them."""
+    remaining = iter(rows)
+    while batch := list(islice(remaining, rows_per_call)):
+        pairs = [pair for _, pair in batch if pair is not None]
+        try:
+            yield from classifier.predict([text for text, _ in batch], pairs if classifier.takes_pairs else None)
+        except Exception as error:  # onnxruntime's errors have no base class
+            reason = " ".join(str(error).split())
+            raise UserError(f"the bundle failed: {reason}; `pocketbert verify` checks its files") from error
+
+
+def _is_decoded(text: str) -> bool:
+    """False if Python replaced a byte by a surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,35 @@
+"""The fp32 bundle of a tiny classifier, without a run."""
+
+from pathlib import Path
+
+from compress.data.tasks import read_split
+from compress.models import loading
+from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_bundles
+from export.parity.comparison import default_tolerance
+from export.quantisation.static_int8 import StaticOptions
+from export.quantisation.variants import VARIANTS
+from tiny_bert import LABELS
+
+
+def build_fp32_bundle(folder: Path, model: Path, table: Path, text: list[str]) -> Path:
+    """Export a classifier of LABELS. `text`: the text columns of the table, on which it is compared with torch."""
+    fp32 = VARIANTS["fp32"]
+    folder.mkdir(parents=True, exist_ok=True)
+    build_bundles(
+        loading.load_classifier(str(model)),
+        loading.load_tokenizer(str(model)),
+        folder,
+        splits=EvaluationSplits(
+            dev=read_split(table, text=text, label="label", labels=LABELS, task_type="classification")
+        ),
+        options=ExportOptions(
+            task_type="classification",
+            metric="accuracy",
+            max_length=32,
+            tolerances={fp32: default_tolerance(fp32)},
+            static=StaticOptions(),
+        ),
+        origin=Origin(name="tiny", origin={}, versions={}, measured={}),
+        on_progress=lambda done, total, what: None,
+    )
+    return folder / "fp32"

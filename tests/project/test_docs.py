@@ -1,0 +1,234 @@
+"""The documents are true: what they name exists, their links lead somewhere, and their recipes are recipes."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from ruamel.yaml import YAML
+
+import figures
+from command_lines import commands, examples, parse, pocketbert_words
+from pocketbert.recipe.sections import Recipe
+from sandbox import Sandbox, build_sandbox
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("pocketbert", "compress", "export", "bench")
+DOCUMENTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (*figures.documents(ROOT), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md")
+}
+BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", flags=re.MULTILINE | re.DOTALL)
+MAKE_TARGETS = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+EXTRAS = set(re.findall(r"^([\w-]+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def current(name: str) -> str:
+    """A document; of the changelog, the section of this version: older ones name what there was."""
+    text = DOCUMENTS[name]
+    return text if name != "CHANGELOG.md" else "\n## ".join(text.split("\n## ")[:2])
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """The code blocks of a document in a language."""
+    return [block["text"] for block in BLOCK.finditer(DOCUMENTS[name]) if block["language"] == language]
+
+
+def code_in(text: str) -> list[str]:
+    """The code in a document: each line of its blocks, without its comment, and each span in backticks."""
+    text = figures.REGION.sub("", text)
+    lines = [
+        line.partition("  #")[0].strip()
+        for block in BLOCK.finditer(text)
+        for line in block["text"].replace("\\\n", " ").splitlines()
+    ]
+    return [*lines, *(" ".join(span.split()) for span in re.findall(r"`([^`]+)`", BLOCK.sub("", text)))]
+
+
+def options_of(command: typer.core.TyperCommand) -> set[str]:
+    return {"--help", "--debug", *(option for parameter in command.params for option in parameter.opts)}
+
+
+def named_command(code: str) -> str | None:
+    """The words of the command that code begins with, such as `bench models`; None if it is no command of ours."""
+    called = re.search(r"(?:^|[ /])pocketbert ([a-z][^|>]*)", code)
+    if called is None:
+        return None
+    words, known = called[1].split(), commands()
+    assert words[0] in known, code
+    return " ".join(words[:2]) if " ".join(words[:2]) in known else words[0]
+
+
+AT_LEAST = {  # how much of each kind a document names: a loop below that sees less has a fault
+    "README.md": {"commands": 14, "options": 5, "targets": 2, "extras": 4, "links": 9},
+    "CONTRIBUTING.md": {"targets": 4, "paths": 40, "links": 10},
+    "CHANGELOG.md": {"commands": 8},
+    "docs/recipe.md": {"commands": 8, "options": 8, "extras": 3, "links": 20},
+    "docs/variants.md": {"commands": 3, "options": 3, "paths": 0, "links": 6},
+    "docs/method.md": {"paths": 3, "links": 1},
+    "docs/benchmark.md": {"commands": 8, "options": 6},
+    "docs/troubleshooting.md": {"commands": 7, "options": 6, "extras": 3, "links": 10},
+    "results/README.md": {"commands": 14, "options": 30, "paths": 1, "links": 10},
+}
+OF_A_RUN = {"bench/samples.json", "results/gpu/"}  # in a run folder, or made by `make gpu`
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_what_a_document_names_is_there(name):
+    """Commands and their options, targets of make, extras, and paths in the repository."""
+    counts = dict.fromkeys(("commands", "options", "targets", "extras", "paths"), 0)
+    path = re.compile(rf"(?:{'|'.join(PACKAGES)}|tests|results|docs|\.ci)/[\w/.<>-]*")
+    known = commands()
+    every_option = set.union(*map(options_of, known.values()))
+    for code in code_in(current(name)):
+        if (command := named_command(code)) is not None:
+            options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", code.partition("pocketbert ")[2]))
+            assert options <= options_of(known[command]), code
+            counts["commands"] += 1
+            counts["options"] += len(options)
+        elif option := re.match(r"--[a-z][a-z-]*", code):
+            assert option[0] in every_option, code
+            counts["options"] += 1
+        elif target := re.match(r"make (\w+)$", code):
+            assert target[1] in MAKE_TARGETS, code
+            counts["targets"] += 1
+        elif path.fullmatch(code) and code not in OF_A_RUN:
+            inside = [*ROOT.glob(code.replace("<name>", "*")), *(ROOT / name).parent.glob(code.replace("<name>", "*"))]
+            assert inside, code
+            counts["paths"] += 1
+        for extra in re.findall(r"\.\[([\w,-]+)\]", code):
+            assert set(extra.split(",")) <= EXTRAS, code
+            counts["extras"] += 1
+    counts["links"] = len(links(current(name)))
+    assert {kind: counts[kind] for kind, least in AT_LEAST[name].items() if counts[kind] < least} == {}
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory, base_folder, teacher_folder, reviews) -> Sandbox:
+    root = tmp_path_factory.mktemp("sandbox")
+    return build_sandbox(root, base=base_folder, teacher=teacher_folder, reviews=reviews)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_command_lines_of_a_document_parse(name):
+    """Whole lines, by the command's own parser; without what a line leaves out with `...` or names with a variable."""
+    for line in code_in("".join(f"```sh\n{text}```\n" for text in blocks(name, "sh"))):
+        line = re.sub(r" \$[A-Z]+| \.\.\.", "", line.replace('"$GENERAL"', "KEY=VALUE"))
+        for words in pocketbert_words(line):
+            parse(words)
+
+
+MUST_RUN = {  # how many commands of each document run here, and how many as examples of the help pages
+    "README.md": (1, 11), "docs/recipe.md": (6, 0), "docs/variants.md": (2, 1), "docs/benchmark.md": (0, 3),
+    "docs/troubleshooting.md": (1, 2),
+}  # fmt: skip
+ADDED = {  # a run that is finished; what makes the others short
+    "run": ["--output", "runs/reviews"],
+    "check": ["--smoke"],
+    "general": ["--smoke"],
+    "augment": ["--smoke"],
+    "bench models": ["--rounds", 2, "--grid", "1x8"],
+}
+
+
+@pytest.mark.parametrize("name", MUST_RUN)
+def test_the_commands_of_a_document_run(name, sandbox):
+    """The lines of its `sh` blocks, but for those that `test_examples.py` runs."""
+    lines = [line.partition("  #")[0].strip() for line in "".join(blocks(name, "sh")).splitlines()]
+    help_lines = {line for each in examples().values() for line in each}
+    own_lines = [line for line in lines if line not in help_lines]
+    for line in own_lines:
+        finished = sandbox.run(line, ADDED.get(parse(pocketbert_words(line)[0]), ()))
+        assert finished.returncode == 0, f"{line}: {finished.stderr}"
+    assert (len(own_lines), len(lines) - len(own_lines)) == MUST_RUN[name]
+
+
+def links(text: str) -> list[str]:
+    """The targets of a document's links that are no web addresses."""
+    return re.findall(r"\]\((?!https?:)([^)\s]+)\)", BLOCK.sub("", text))
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", text), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_to_a_file_and_to_a_heading(name):
+    for link in links(DOCUMENTS[name]):
+        file, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / file if file else ROOT / name
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_the_recipes_of_the_documents_are_recipes():
+    whole, *parts = (YAML(typ="safe", pure=True).load(text) for text in blocks("docs/recipe.md", "yaml"))
+    assert Recipe.model_validate(whole).student.preset == "tinybert4"
+    assert len(parts) == 3
+    for part in parts:
+        assert Recipe.model_validate({**whole, **part})
+
+
+def test_the_tree_is_the_one_on_disk():
+    """Every module and folder of the source, in the order of the tree, and nothing else."""
+    (tree,) = [text for text in blocks("CONTRIBUTING.md", "") if text.startswith("compress/")]
+    named, parents = set(), list[str]()
+    for line in tree.splitlines():
+        indent, entry, about = re.fullmatch(r"( *)(\S+)  +(\S.*)", line).groups()
+        parents = [*parents[: len(indent) // 2], entry]
+        assert len(line) <= 90 and about, line
+        named.add("".join(parents) + ("" if entry.endswith("/") else ".py"))
+    on_disk = {
+        path.relative_to(ROOT).as_posix() + ("/" if path.is_dir() else "")
+        for package in PACKAGES
+        for path in (ROOT / package, *(ROOT / package).rglob("*"))
+        if (path.suffix == ".py" and not path.stem.startswith("__")) or (path / "__init__.py").is_file()
+    }
+    assert named - on_disk == {"docs/", "results/", "tests/"} and on_disk <= named, on_disk ^ named
+    assert len(on_disk) > 150
+
+
+def test_the_names_in_the_instructions_are_in_the_source():
+    """Classes, functions, constants and recipe keys that CONTRIBUTING sets as code."""
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for package in PACKAGES for path in (ROOT / package).rglob("*.py")
+    )
+    names = {span for span in code_in(DOCUMENTS["CONTRIBUTING.md"]) if re.fullmatch(r"\w+", span)} - MAKE_TARGETS
+    assert len(names) > 30
+    assert {name for name in names if not re.search(rf"\b{name}\b", source)} == {"REGIONS"}  # in docs/regions
+
+
+def wording() -> str:
+    """Every string in the source, f-strings with `...` for their values, one per line."""
+    strings = []
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [part.value if isinstance(part, ast.Constant) else "..." for part in node.values]
+                    strings.append("".join(parts))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    strings.append(node.value)
+    return "\n".join(strings)
+
+
+NOT_OURS = {  # messages of other programs
+    "Unrecognized attribute: bits for operator GatherBlockQuantized",
+    "... is not a registered function/op",
+}
+
+
+def test_the_messages_that_troubleshooting_quotes_are_those_of_the_source():
+    """Each part of a quoted message between its `...`, in one string of the source."""
+    known = wording()
+    text = " ".join(DOCUMENTS["docs/troubleshooting.md"].split())
+    messages = {span for entry in re.findall(r"- \*\*(.+?)\*\*", text) for span in re.findall(r"`([^`]+)`", entry)}
+    messages = {message for message in messages if " " in message and not message.startswith("pocketbert ")}
+    assert len(messages) > 40 and messages >= NOT_OURS
+    for message in messages - NOT_OURS:
+        parts = [part.strip() for part in message.split("...") if part.strip(" :;,.")]
+        assert parts and all(part in known for part in parts), message

@@ -1,0 +1,98 @@
+"""Every example on a help page parses, and runs in a folder with the files that it names."""
+
+import re
+
+import pytest
+
+from bench.training import ladder
+from command_lines import examples, parse, pocketbert_words
+from pocketbert.cli import app
+from sandbox import Sandbox, build_sandbox
+
+EXAMPLES = examples()
+LINES = list(dict.fromkeys(line for lines in EXAMPLES.values() for line in lines))
+ADDED = {  # options that make a command short, or fit for a tiny model
+    "new": ["--teacher", "models/my-bert", "--output", "proposed.yaml"],
+    "check": ["--smoke"],
+    "run": ["--smoke"],
+    "general": ["--smoke"],
+    "augment": ["--smoke"],
+    "bench models": ["--rounds", 2, "--grid", "1x8"],
+    "bench self-check": ["--runs", 2, "--rounds", 2],
+    "bench training": ["--rows", 16, "--rounds", 2],
+    "bench augmentation": ["--rows", 16, "--rounds", 2],
+    "bench shapes": ["--rounds", 2, "--grid", "1x8"],
+}
+TRAINS = "pocketbert run reviews.yaml --set distill.prediction.learning_rate=2e-4 --output runs/second-try"
+IN_PLACE_OF = {  # a run that is finished; a run without its benchmark
+    "pocketbert run reviews.yaml": "pocketbert run reviews.yaml --output runs/reviews",
+    TRAINS: f"{TRAINS} --until export",
+}
+ONLY_PARSED = {
+    "pocketbert run quickstart": "downloads its data",
+    "pocketbert bench peers models/my-bert bundles/fp32 --calibration train.csv --data dev.csv --output results": (
+        "builds environments from the package index"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory, base_folder, teacher_folder, reviews) -> Sandbox:
+    return build_sandbox(tmp_path_factory.mktemp("sandbox"), base=base_folder, teacher=teacher_folder, reviews=reviews)
+
+
+def test_every_command_has_an_example_of_its_own():
+    """A group has examples of its commands."""
+    assert len(LINES) > 30 and set(ADDED) <= set(EXAMPLES)
+    assert {*ONLY_PARSED, *IN_PLACE_OF} <= set(LINES)
+    for words, lines in EXAMPLES.items():
+        assert any(re.search(rf"\bpocketbert {words}\b(?!-)", line) for line in lines), words
+
+
+@pytest.mark.parametrize("words", EXAMPLES)
+def test_the_help_page_shows_its_examples(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert app.main([*words.split(), "--help"]) == 0
+    page = capsys.readouterr().out
+    assert "Usage:" in page and all(line in page for line in EXAMPLES[words]), page
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_an_example_parses(line):
+    calls = pocketbert_words(line)
+    assert calls
+    for call in calls:
+        parse(call)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("pocketbert report runs/reviews runs/second-try", "unexpected extra argument"),
+        ("pocketbert bench models bundles/fp32 --limits", "No such option"),
+        ("pocketbert bench models bundles/fp32 --load", "requires an argument"),
+        ("pocketbert compare runs/reviews", "Missing argument"),
+        ("pocketbert bench models bundles/fp32 --rounds many", "Invalid value"),
+    ],
+)
+def test_what_does_not_parse_is_noticed(line, message):
+    (call,) = pocketbert_words(line)
+    with pytest.raises(app.UsageError) as caught:
+        parse(call)
+    assert message in caught.value.format_message()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [line for line in LINES if line not in ONLY_PARSED])
+def test_an_example_runs(sandbox, monkeypatch, line):
+    few = [ladder.PLAIN, ladder.FUSED, ladder.OURS]  # of the nine configurations that `bench training` times
+    monkeypatch.setattr(ladder, "LADDER", dict.fromkeys(ladder.LADDER, few))
+    (sandbox.root / "proposed.yaml").unlink(missing_ok=True)  # `new` never overwrites
+    line = IN_PLACE_OF.get(line, line)
+    finished = sandbox.run(line, ADDED.get(parse(pocketbert_words(line)[0]), ()))
+    assert finished.returncode == 0, finished.stderr
+    written = re.findall(r"(?:>|--output) (\S+)", line)
+    assert finished.stdout or written
+    for name in written:
+        path = sandbox.root / name
+        assert path.is_dir() or path.stat().st_size > 0, name
