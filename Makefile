@@ -33,7 +33,7 @@ BUNDLES ?= runs/quickstart/bundles/int8-static
 TRAIN ?= train.csv
 DATA ?= dev.csv
 
-peers: $(VENV)/installed  ## BUNDLES beside what other toolkits make of MODEL; builds their environments, 1.5 GB each
+peers: $(VENV)/installed  ## BUNDLES compared with other toolkits on MODEL; builds their environments, 1.5 GB each
 	$(VENV)/bin/pocketbert bench peers $(MODEL) $(BUNDLES) --calibration $(TRAIN) --data $(DATA) --output runs/peers
 
 $(VENV)/installed: pyproject.toml constraints.txt

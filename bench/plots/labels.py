@@ -113,7 +113,7 @@ def place(labels: Sequence[PointLabel], frame: Box, lines: Array) -> list[Box]:
     """A box for each label inside `frame`: near its mark and off other labels, marks and lines.
 
     `lines`: (points, 2), points of the lines that labels should not cover. Each label in turn takes the cheapest
-    position of a grid; later passes move it if the labels that came after it make another position cheaper.
+    position of a grid. Later passes move a label if another position has become cheaper.
     """
     marks = [_square(label) for label in labels]
     searches = [_Search.of_label(label, marks, frame, lines) for label in labels]

@@ -138,7 +138,8 @@ class TrainingWorker:
     def _batches(self, data: TokenDataset) -> Iterator[dict[str, Tensor]]:
         size = self.workload.batch_size
         if self.config.padding == "bucketed":
-            numbers = list(LengthBucketedBatchSampler(data.lengths, batch_size=size, seed=0))
+            batches = LengthBucketedBatchSampler(data.lengths, batch_size=size, seed=0)
+            numbers = [[sampled.row for sampled in batch] for batch in batches]
         else:
             order = random.Random(0).sample(range(len(data.rows)), len(data.rows))
             numbers = [order[start : start + size] for start in range(0, len(order), size)]

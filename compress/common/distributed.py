@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 TIMEOUT = timedelta(days=7)  # for waiting for another process
 LAUNCHER_VARIABLES = (
@@ -42,18 +42,20 @@ def broadcast_from_main(value: Value) -> Value:
     """Return the main process's value in every process. All processes must call this. Values are pickled."""
     if count() == 1:
         return value
-    values = [value]
-    _group().broadcast_object_list(values, src=0)
-    return values[0]
+    from accelerate.utils import broadcast_object_list
+
+    _join_group()
+    return broadcast_object_list([value])[0]
 
 
 def all_gather(value: Value) -> list[Value]:
     """Return the values of all processes, ordered by rank, in every process. All processes must call this."""
     if count() == 1:
         return [value]
-    values: list[Any] = [None] * count()
-    _group().all_gather_object(values, value)
-    return values
+    from accelerate.utils import gather_object
+
+    _join_group()
+    return gather_object([value])
 
 
 @contextmanager
@@ -105,14 +107,13 @@ def end(code: int) -> NoReturn:
 
 
 @cache
-def _group() -> Any:
-    """torch.distributed with one group of all processes. It uses gloo on CPUs and nccl on GPUs, one GPU per process."""
+def _join_group() -> None:
+    """Put all processes into one group of torch.distributed: gloo on CPUs, nccl on GPUs, one GPU per process."""
     import torch
     from accelerate import PartialState
 
     PartialState(cpu=not torch.cuda.is_available(), timeout=TIMEOUT)
     atexit.register(_destroy_group)  # threads of the group that outlive the interpreter abort the process
-    return torch.distributed
 
 
 def _destroy_group() -> None:

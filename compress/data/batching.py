@@ -1,7 +1,7 @@
 """Length-bucketed batches. Their order depends only on (seed, epoch), so a resumed run sees the same batches."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
@@ -11,7 +11,14 @@ from torch.utils.data import Dataset, Sampler
 TokenRow = dict[str, Any]  # column name -> token ids, one value or several values
 
 
-class LengthBucketedBatchSampler(Sampler[list[int]]):
+class SampledRow(NamedTuple):
+    """The number of a row in a batch. `weight`: 1.0, or 0.0 for a dummy row that does not count."""
+
+    row: int
+    weight: float
+
+
+class LengthBucketedBatchSampler(Sampler[list[SampledRow]]):
     """Batches of examples of similar length, in random order. Each batch is one optimiser step over all processes.
 
     Each epoch shuffles all examples and sorts them by length inside windows of `batches_per_bucket` batches. It then
@@ -21,8 +28,8 @@ class LengthBucketedBatchSampler(Sampler[list[int]]):
     `share`: (rank, number of processes); each process takes a share of every batch. `micro_batch_size`: the most rows
     that a process computes at once. The share of a process is split evenly into `micro_batches` parts.
 
-    All processes must do the same number of steps. A process without an example for a micro-batch therefore computes a
-    dummy example of weight 0, which the sampler writes as ~row, a negative number (see `WeightedRows`).
+    All processes must do the same number of steps. A process without an example for a micro-batch therefore gets a
+    dummy row of weight 0.
     """
 
     drop_last = False
@@ -54,7 +61,7 @@ class LengthBucketedBatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch_size) * self.micro_batches
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[SampledRow]]:
         generator = np.random.default_rng((self.seed, self.epoch))
         order = generator.permutation(len(self.lengths))
         order = np.concatenate(
@@ -67,7 +74,7 @@ class LengthBucketedBatchSampler(Sampler[list[int]]):
         for index in generator.permutation(len(batches)):
             own_rows = batches[index][self.rank :: self.num_processes]
             for part in np.array_split(own_rows, self.micro_batches):
-                yield part.tolist() if len(part) else [~int(batches[index][0])]
+                yield [SampledRow(row, 1.0) for row in part.tolist()] or [SampledRow(int(batches[index][0]), 0.0)]
 
 
 def read_rows(rows: datasets.Dataset, numbers: Sequence[int] | np.ndarray) -> list[TokenRow]:
@@ -77,7 +84,7 @@ def read_rows(rows: datasets.Dataset, numbers: Sequence[int] | np.ndarray) -> li
 
 
 class WeightedRows(Dataset[TokenRow]):
-    """Rows with a weight in the column `counts`. Number n is row n with weight 1; ~n is the same row with weight 0."""
+    """The rows of a data set, each with the column `weight` of its `SampledRow`."""
 
     def __init__(self, rows: datasets.Dataset) -> None:
         self.rows = rows
@@ -85,16 +92,13 @@ class WeightedRows(Dataset[TokenRow]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, number: int) -> TokenRow:
-        return self.__getitems__([number])[0]
+    def __getitem__(self, sampled: SampledRow) -> TokenRow:
+        return self.__getitems__([sampled])[0]
 
-    def __getitems__(self, numbers: list[int]) -> list[TokenRow]:
+    def __getitems__(self, sampled: list[SampledRow]) -> list[TokenRow]:
         """Read many rows at once."""
-        is_dummy = [number < 0 for number in numbers]
-        rows = read_rows(
-            self.rows, [~number if dummy else number for number, dummy in zip(numbers, is_dummy, strict=True)]
-        )
-        return [{**row, "counts": 0.0 if dummy else 1.0} for row, dummy in zip(rows, is_dummy, strict=True)]
+        rows = read_rows(self.rows, [each.row for each in sampled])
+        return [{**row, "weight": each.weight} for row, each in zip(rows, sampled, strict=True)]
 
 
 class PaddingCollator:

@@ -31,7 +31,7 @@ def read_file(path: Path, *, encoding: str = "utf-8") -> pd.DataFrame:
             case ".jsonl" | ".json":
                 table = _read_json_lines(path, codec)
             case ".parquet":
-                table = pd.read_parquet(path)
+                table = _read_parquet(path)
             case other:
                 raise UserError(
                     f"{path}: cannot read {other or 'a file without suffix'}; expected {', '.join(SUFFIXES)}"
@@ -51,6 +51,13 @@ def read_file(path: Path, *, encoding: str = "utf-8") -> pd.DataFrame:
     if table.empty:
         raise UserError(f"{path}: the table has no rows; expected a header and a row per text")
     return table
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except ImportError:  # pandas' own message lists engines, over several lines
+        raise UserError(f"{path}: reading Parquet needs pyarrow; install it with: pip install pyarrow") from None
 
 
 def _read_delimited(path: Path, encoding: str, *, delimiter: str, quoting: int) -> pd.DataFrame:

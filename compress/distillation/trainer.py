@@ -71,23 +71,23 @@ class DistillationTrainer(Trainer):
         return prepare_data_loader(loader, self.args.device, num_processes=1, process_index=0, put_on_device=True)
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor:
-        count = torch.stack([batch["counts"].sum() for batch in batch_samples]).sum()
+        count = torch.stack([batch["weight"].sum() for batch in batch_samples]).sum()
         return self.accelerator.reduce(count.to(device), reduction="sum")
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The sum of the losses: this micro-batch's share of the mean over the examples of the optimiser step."""
-        counts = inputs["counts"]
-        tokens = {name: value for name, value in inputs.items() if name != "counts"}
+        weights = inputs["weight"]
+        tokens = {name: value for name, value in inputs.items() if name != "weight"}
         parts = model(**tokens, teacher=self._teacher_outputs(tokens)) if self.requested_outputs else model(**tokens)
-        sums = {name: (values * counts).sum() for name, values in parts.items()}
-        num_examples = counts.sum() if num_items_in_batch is None else num_items_in_batch
+        sums = {name: (values * weights).sum() for name, values in parts.items()}
+        num_examples = weights.sum() if num_items_in_batch is None else num_items_in_batch
         # data-parallel training averages the gradients of the processes, but ours are shares of one mean
         loss = torch.stack(list(sums.values())).sum() / num_examples * self.accelerator.num_processes
         for name, value in sums.items():
             self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value.detach()
-        self._loss_examples = self._loss_examples.to(counts.device) + counts.sum()
+        self._loss_examples = self._loss_examples.to(weights.device) + weights.sum()
         return (loss, parts) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

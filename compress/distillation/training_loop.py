@@ -66,7 +66,7 @@ def rows_seen(lengths: np.ndarray, schedule: Schedule, *, seed: int) -> np.ndarr
     if num_steps * schedule.batch_size >= len(lengths):
         return np.arange(len(lengths))
     batches = LengthBucketedBatchSampler(lengths, batch_size=schedule.batch_size, seed=seed)
-    return np.unique(np.concatenate(list(islice(batches, num_steps))))
+    return np.unique([sampled.row for batch in islice(batches, num_steps) for sampled in batch])
 
 
 @dataclass(frozen=True, kw_only=True)

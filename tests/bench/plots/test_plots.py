@@ -68,8 +68,8 @@ def assert_is_readable(svg: str) -> None:
     assert "#000000" not in re.sub(">[^<]*<", "><", svg), "text has the page's colour"
     sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", svg)]
     _, _, width, _ = (float(value) for value in root.get("viewBox").split())
-    shown_at = 1120 if width > 600 else 358  # of the page at 1400 and at 390 pixels
-    assert min(sizes) * shown_at / width >= 10, "readable at the width of the page"
+    page_width = 1120 if width > 600 else 358  # of the page at 1400 and at 390 pixels
+    assert min(sizes) * page_width / width >= 10, "readable at the width of the page"
 
 
 @pytest.fixture(scope="module")

@@ -199,20 +199,6 @@ def test_caveats_look_at_the_baseline_and_the_intervals():
     assert "The teacher (0.870) is no better than TF-IDF (0.900)" in text
 
 
-def test_the_page_has_the_colours_of_the_plots_for_light_and_dark():
-    page = html_of(page_of(RESULTS))
-    light, dark = page.split("@media (prefers-color-scheme: dark)")
-    for name, (on_light, on_dark) in PALETTE.items():
-        assert f"--plot-{name}: {on_light};" in light and f"--plot-{name}: {on_dark};" in dark
-    assert all(f"var(--plot-{name}, {PALETTE[name][0]})" in page for name in ("blue", "orange", "muted", "line"))
-
-
-def test_the_page_shows_the_drawing_that_suits_its_width():
-    page = html_of(page_of(RESULTS))
-    assert page.count('<div class="wide"><svg') == page.count('<div class="narrow"><svg') == page.count("<figure>") == 8
-    assert f"(max-width: {render.BREAK_POINT}px) {{\n  .wide {{ display: none; }} .narrow {{ display: block; }}" in page
-
-
 def test_the_ceiling_is_that_of_the_weights_whatever_the_model_is_called():
     def ceiling_of(**system: str) -> str:
         bench = with_row(BUNDLE, **system).stages.bench
@@ -274,6 +260,20 @@ MARKERS: dict[str, tuple[Any, str, str | None]] = {  # of a part of the page: wi
 @pytest.fixture(scope="module")
 def page() -> ReportPage:
     return page_of(RESULTS)
+
+
+def test_the_page_has_the_colours_of_the_plots_for_light_and_dark(page):
+    html = html_of(page)
+    light, dark = html.split("@media (prefers-color-scheme: dark)")
+    for name, (on_light, on_dark) in PALETTE.items():
+        assert f"--plot-{name}: {on_light};" in light and f"--plot-{name}: {on_dark};" in dark
+    assert all(f"var(--plot-{name}, {PALETTE[name][0]})" in html for name in ("blue", "orange", "muted", "line"))
+
+
+def test_the_page_shows_the_drawing_that_suits_its_width(page):
+    html = html_of(page)
+    assert html.count('<div class="wide"><svg') == html.count('<div class="narrow"><svg') == html.count("<figure>") == 8
+    assert f"(max-width: {render.BREAK_POINT}px) {{\n  .wide {{ display: none; }} .narrow {{ display: block; }}" in html
 
 
 def test_the_page_holds_every_part(page):

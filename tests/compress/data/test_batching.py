@@ -2,7 +2,7 @@ import datasets
 import numpy as np
 import pytest
 
-from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator, WeightedRows
+from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator, SampledRow, WeightedRows
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, 1001).tolist()
 
@@ -14,7 +14,8 @@ def sampler(seed: int = 0, **options) -> LengthBucketedBatchSampler:
 def test_each_epoch_contains_every_example_once():
     batches = list(sampler())
     assert len(batches) == len(sampler()) == 63
-    assert sorted(index for batch in batches for index in batch) == list(range(1001))
+    assert sorted(sampled.row for batch in batches for sampled in batch) == list(range(1001))
+    assert all(sampled.weight == 1 for batch in batches for sampled in batch)
     assert sorted(map(len, batches))[:2] == [9, 16]
 
 
@@ -32,11 +33,12 @@ def test_the_order_depends_only_on_seed_and_epoch():
 
 def test_a_batch_has_similar_lengths():
     def padding(batches: list[list[int]]) -> float:
-        padded = sum(len(batch) * max(LENGTHS[index] for index in batch) for batch in batches)
+        padded = sum(len(batch) * max(LENGTHS[row] for row in batch) for batch in batches)
         return padded / sum(LENGTHS) - 1
 
     unsorted = np.array_split(np.random.default_rng(0).permutation(1001), 63)
-    assert padding(list(sampler())) < 0.3 * padding(unsorted)
+    bucketed = [[sampled.row for sampled in batch] for batch in sampler()]
+    assert padding(bucketed) < 0.3 * padding(unsorted)
 
 
 def test_the_collator_pads_each_column_with_its_own_value():
@@ -53,7 +55,7 @@ def test_the_collator_pads_each_column_with_its_own_value():
 
 @pytest.mark.parametrize(("num_processes", "micro_batch_size"), [(1, 5), (2, None), (3, 4), (4, 1)])
 def test_processes_and_micro_batches_split_the_same_batches(num_processes, micro_batch_size):
-    whole = [sorted(batch) for batch in sampler()]
+    whole = [sorted(sampled.row for sampled in batch) for batch in sampler()]
     shares = [
         LengthBucketedBatchSampler(
             LENGTHS,
@@ -70,18 +72,20 @@ def test_processes_and_micro_batches_split_the_same_batches(num_processes, micro
     assert {len(part) for part in parts} == {len(whole) * per_step} == {len(share) for share in shares}
     assert max(len(part) for share in parts for part in share) == shares[0].largest_part
     for step, expected in enumerate(whole):
-        numbers = [
-            number for share in parts for part in share[step * per_step : (step + 1) * per_step] for number in part
+        step_rows = [
+            sampled for share in parts for part in share[step * per_step : (step + 1) * per_step] for sampled in part
         ]
-        assert sorted(number for number in numbers if number >= 0) == expected
-        assert all(~number in expected for number in numbers if number < 0)
+        assert {sampled.weight for sampled in step_rows} <= {0.0, 1.0}
+        assert sorted(sampled.row for sampled in step_rows if sampled.weight) == expected
+        assert all(sampled.row in expected for sampled in step_rows if not sampled.weight)
 
 
 def test_a_process_without_rows_gets_a_dummy_row_of_weight_0():
     few = [5, 6, 7]
     shares = [LengthBucketedBatchSampler(few, batch_size=4, seed=0, share=(rank, 4)) for rank in range(4)]
-    numbers = [next(iter(share))[0] for share in shares]
+    sampled_rows = [next(iter(share))[0] for share in shares]
     weighted_rows = WeightedRows(datasets.Dataset.from_dict({"input_ids": [[1] * length for length in few]}))
-    rows = [weighted_rows[number] for number in numbers]
-    assert sum(row["counts"] for row in rows) == 3 and all(row["input_ids"] for row in rows)
-    assert sorted(len(row["input_ids"]) for row in rows if row["counts"]) == few
+    rows = [weighted_rows[sampled] for sampled in sampled_rows]
+    assert sum(row["weight"] for row in rows) == 3 and all(row["input_ids"] for row in rows)
+    assert sorted(len(row["input_ids"]) for row in rows if row["weight"]) == few
+    assert weighted_rows[SampledRow(1, 0.0)] == {"input_ids": [1] * 6, "weight": 0.0}
