@@ -19,11 +19,11 @@ def better_order(labels: np.ndarray, predictions: np.ndarray, *, num_classes: in
     from sklearn import metrics
 
     counts = metrics.confusion_matrix(labels, predictions, labels=range(num_classes))
-    meant, predicted = linear_sum_assignment(counts, maximize=True)
-    num_correct, moved = counts[meant, predicted], meant != predicted
+    actual, predicted = linear_sum_assignment(counts, maximize=True)
+    num_correct, moved = counts[actual, predicted], actual != predicted
     gain = (num_correct.sum() - counts.trace()) / len(labels)
     supported = (num_correct >= MIN_SUPPORT) & (num_correct > counts.sum(axis=0)[predicted] / 2)
-    return meant[np.argsort(predicted)].tolist() if gain > 0.5 and supported[moved].all() else None
+    return actual[np.argsort(predicted)].tolist() if gain > 0.5 and supported[moved].all() else None
 
 
 def score(metric: Metric, labels: np.ndarray, predictions: np.ndarray, *, num_classes: int) -> float:

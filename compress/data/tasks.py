@@ -205,13 +205,13 @@ def require_label_order(
     rows: Split, predictions: np.ndarray, labels: Sequence[str], model: str, task_type: TaskTypeName
 ) -> None:
     """Raise UserError if a model's predictions (rows,) fit far better with its outputs in another order."""
-    meant = task_types.task_type(task_type).better_order(rows.labels, predictions, len(labels))
-    if meant is not None:
-        wrong = next(index for index in range(len(labels)) if meant[index] != index)
+    likely_order = task_types.task_type(task_type).better_order(rows.labels, predictions, len(labels))
+    if likely_order is not None:
+        wrong = next(index for index in range(len(labels)) if likely_order[index] != index)
         raise UserError(
             f"{model}: its outputs are not in the order of the labels: where it predicts {labels[wrong]!r}, the data "
-            f"have {labels[meant[wrong]]!r}; the order of its outputs seems to be "
-            f"{', '.join(labels[index] for index in meant)}; put that into id2label of its config.json"
+            f"have {labels[likely_order[wrong]]!r}; the order of its outputs seems to be "
+            f"{', '.join(labels[index] for index in likely_order)}; put that into id2label of its config.json"
         )
 
 
@@ -228,7 +228,7 @@ def _without_duplicates(rows: Split, name: str, remarks: list[str]) -> Split:
 
 
 def _looks_local(data: str) -> bool:
-    """Whether a missing file was probably meant. A Hub name is NAME or OWNER/NAME, without a suffix."""
+    """Whether `data` looks like a path. A Hub name is NAME or OWNER/NAME, without a suffix."""
     return data.startswith((".", "/", "~")) or data.count("/") > 1 or data.endswith(tables.SUFFIXES)
 
 

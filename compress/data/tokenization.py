@@ -16,7 +16,7 @@ TOKEN_COLUMNS = ("input_ids", "token_type_ids")
 class TokenDataset:
     """Token rows, with the columns input_ids, token_type_ids (unless all are 0) and labels (if known).
 
-    `lengths`: tokens per row, (rows,). The attention mask is made from the lengths when rows are padded.
+    `lengths`: tokens per row, (rows,). Padding computes the attention mask from the lengths.
     """
 
     rows: Dataset

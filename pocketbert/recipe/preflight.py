@@ -85,7 +85,8 @@ def _loss_problems(
 
 def _checkpoint_problems(name: str, shape: StudentShape, teacher: EncoderFacts) -> list[Problem]:
     checkpoint = read_encoder(name)
-    return student_architecture_problems(name, checkpoint.model_type) or checkpoint_problems(name, checkpoint, shape, teacher)
+    unknown = student_architecture_problems(name, checkpoint.model_type)
+    return unknown or checkpoint_problems(name, checkpoint, shape, teacher)
 
 
 def _augmentation_problems(recipe: Recipe, section: AugmentSection) -> list[Problem]:
