@@ -50,7 +50,7 @@ def compare_results(first: Results, second: Results, *, other_machine: bool) -> 
     )
     shared = [identity for identity in before if identity in after]
     if not shared:
-        raise UserError(f"{first.name} and {second.name} have no model of the same name")
+        raise UserError(f"{first.name} and {second.name} have no row in common")
     is_accuracy = first_bench.metric == "accuracy"
     num_rows = [table.num_scored_rows(results) if is_accuracy else None for results in (first, second)]
     cells = [_line(before[identity], after[identity], num_rows) for identity in shared]
@@ -74,7 +74,7 @@ def _machines(first: Machine, second: Machine, *, other_machine: bool) -> list[s
     differ = [f"{name}: {one} and {other}" for name, one, other in facts if one != other]
     if differ and not other_machine:
         raise UserError(
-            f"measured on other machines ({'; '.join(differ)}): their speeds cannot be compared",
+            f"measured on different machines ({'; '.join(differ)}): their speeds cannot be compared",
             option="other_machine",
         )
     versions = [

@@ -26,7 +26,7 @@ class Runner(Protocol):
     facts: ModelFacts
     import_s: float
 
-    def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
+    def time_answer(self, text: str, pair: str | None) -> tuple[float, ...]:
         """Predict one text. Returns seconds by BOUNDARIES; the baseline has no tokens and returns only the last."""
         ...
 
@@ -94,7 +94,7 @@ class TokenModelRunner:
         self.facts = model.facts
         self.import_s = model.import_s
 
-    def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
+    def time_answer(self, text: str, pair: str | None) -> tuple[float, ...]:
         """Predict one text. Returns seconds by BOUNDARIES."""
         started = time.perf_counter()
         inputs = self.predictor.model_inputs(self.predictor.encode([text], None if pair is None else [pair]))
@@ -163,7 +163,7 @@ class BaselineRunner:
         num_parameters = int(weights.coef_.size + weights.intercept_.size)
         self.facts = ModelFacts(num_threads=num_threads, ran_on="cpu", num_parameters=num_parameters)
 
-    def answer(self, text: str, pair: str | None) -> tuple[float, ...]:
+    def time_answer(self, text: str, pair: str | None) -> tuple[float, ...]:
         """Predict one text. Returns seconds from text to label."""
         started = time.perf_counter()
         self.model.predict([text if pair is None else f"{text} {pair}"])

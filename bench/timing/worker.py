@@ -75,7 +75,7 @@ class TimingWorker:
         started = time.perf_counter()
         self.runner = engines.load_runner(ModelSpec(**spec), num_threads)
         self.load_s = time.perf_counter() - started - self.runner.import_s
-        self.first_answer_s = timed(lambda: self.runner.answer(text, pair))
+        self.first_answer_s = timed(lambda: self.runner.time_answer(text, pair))
         self.token_calls: dict[tuple[int, int], Callable[[], object]] = {}
 
     def facts(self) -> WorkerFacts:
@@ -145,9 +145,8 @@ class TimingWorker:
 
     def _calls(self, texts: list[str], pairs: list[str] | None) -> list[Callable[[], tuple[float, ...]]]:
         """One call per text, which predicts it."""
-        return [
-            partial(self.runner.answer, text, pair) for text, pair in zip(texts, pairs or repeat(None), strict=False)
-        ]
+        rows = zip(texts, pairs or repeat(None), strict=False)
+        return [partial(self.runner.time_answer, text, pair) for text, pair in rows]
 
 
 if __name__ == "__main__":

@@ -154,12 +154,12 @@ def split_task(
         remarks.append(f"test: {len(test)} rows set aside from dev (seed {seed})")
     elif test is None:
         test, selected_on_test = dev, True
-        remarks.append(f"no test split, and dev has fewer than {MIN_DEV_ROWS_FOR_TEST} rows: selected on the same rows")
+        remarks.append(f"no test split, and dev has fewer than {MIN_DEV_ROWS_FOR_TEST} rows: dev also serves as test")
     for split, rows in {"train": train, "dev": dev, "test": test}.items():
         if len(rows) == 0:
             raise UserError(
-                f"{name}: the {split} split has no rows left of the {len(all_train)} in train; expected at least "
-                "10 different ones"
+                f"{name}: the {split} split is empty after splitting the {len(all_train)} rows of train; expected at "
+                "least 10 different ones"
             )
     labels_by_split = {"train": train.labels, "dev": dev.labels, "test": test.labels}
     remarks += task_types.task_type(task_type).check_splits(name, labels, labels_by_split)

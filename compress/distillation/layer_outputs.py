@@ -56,11 +56,11 @@ AttentionMaskInterface.register(SCORES, eager_mask)
 
 
 class RequestedOutputs(NamedTuple):
-    """The layer outputs to read. `scores` and `vectors` require `capture_attention_scores`. Falsy if all are False."""
+    """The layer outputs to read. `scores` and `qkv` require `capture_attention`. Falsy if all are False."""
 
     hidden: bool = False
     scores: bool = False
-    vectors: bool = False
+    qkv: bool = False
 
     def __bool__(self) -> bool:
         return any(self)
@@ -73,13 +73,13 @@ class LayerOutputs:
     `last`: the output of the last layer, (batch, positions, width).
     `hidden`: the embedding output, then the output of each layer, (batch, positions, width) each.
     `scores`: the attention scores of each layer, (batch, heads, queries, keys).
-    `vectors`: the queries, keys and values of each layer with concatenated heads, (batch, positions, width) each.
+    `qkv`: the queries, keys and values of each layer with concatenated heads, (batch, positions, width) each.
     """
 
     last: Tensor
     hidden: tuple[Tensor, ...] = ()
     scores: tuple[Tensor, ...] = ()
-    vectors: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
+    qkv: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
 
     def of_layers(self, layers: Sequence[int]) -> "LayerOutputs":
         """The embedding output and the outputs of the given layers, counted from 1."""
@@ -87,7 +87,7 @@ class LayerOutputs:
             last=self.last,
             hidden=tuple(self.hidden[layer] for layer in (0, *layers)) if self.hidden else (),
             scores=tuple(self.scores[layer - 1] for layer in layers) if self.scores else (),
-            vectors=tuple(self.vectors[layer - 1] for layer in layers) if self.vectors else (),
+            qkv=tuple(self.qkv[layer - 1] for layer in layers) if self.qkv else (),
         )
 
 
@@ -105,7 +105,7 @@ def using_attention(implementation: str, *models: PreTrainedModel) -> Iterator[N
 
 
 @contextmanager
-def capture_attention_scores(*models: PreTrainedModel) -> Iterator[None]:
+def capture_attention(*models: PreTrainedModel) -> Iterator[None]:
     """Inside this context, `read` can return the scores and vectors of the models.
 
     Raises UserError for an architecture that does not use transformers' AttentionInterface.
@@ -144,7 +144,7 @@ def first_layers_only(model: PreTrainedModel, num_layers: int) -> Iterator[None]
 def read(model: PreTrainedModel, inputs: dict[str, Tensor], requested: RequestedOutputs) -> LayerOutputs:
     """Run the encoder of `model`, without its head, and return the requested layer outputs."""
     encoder: Any = model.base_model
-    needs_attention = requested.scores or requested.vectors
+    needs_attention = requested.scores or requested.qkv
     assert not needs_attention or encoder.config._attn_implementation == SCORES
     output = encoder(**inputs, output_hidden_states=requested.hidden, output_attentions=needs_attention)
     layers: Sequence[AttentionInternals] = output.attentions if needs_attention else ()
@@ -152,11 +152,11 @@ def read(model: PreTrainedModel, inputs: dict[str, Tensor], requested: Requested
         last=output.last_hidden_state,
         hidden=output.hidden_states if requested.hidden else (),
         scores=tuple(layer.scores for layer in layers) if requested.scores else (),
-        vectors=tuple(
+        qkv=tuple(
             (_concatenate_heads(layer.query), _concatenate_heads(layer.key), _concatenate_heads(layer.value))
             for layer in layers
         )
-        if requested.vectors
+        if requested.qkv
         else (),
     )
 

@@ -43,7 +43,7 @@ class Objective:
         return layer_outputs.RequestedOutputs(
             hidden=bool(self.embedding) or _any(self.hidden),
             scores=_any(self.attention),
-            vectors=_any(self.relations),
+            qkv=_any(self.relations),
         )
 
 
@@ -174,7 +174,7 @@ class DistillationModel(nn.Module):
                     s, t, mask, objective.relation_heads or max_relation_heads(s.shape[-1], t.shape[-1])
                 )
                 for m, weight in weighted_layers(objective.relations, num_layers)
-                for s, t in zip(student.vectors[m], teacher.vectors[m], strict=True)
+                for s, t in zip(student.qkv[m], teacher.qkv[m], strict=True)
             )
             parts.append(("relations", relations))
         return parts

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from scipy import stats
 
-from bench.augmentation.ladder import AugmentationLadder
+from bench.augmentation_speed.ladder import AugmentationLadder
 from regions.cells import megabytes, ratio, read_json, table
 
 NAMES = {

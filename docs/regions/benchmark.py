@@ -16,9 +16,9 @@ GRAPHS = {
     "int8-static": ("int8-static, ours", "int8"),
 }
 CHECKS = {
-    "validity": "int8-static, a new process every second round, interval over the processes",
-    "validity-minilm": "MiniLM in torch, a new process every second round, interval over the processes",
-    "validity-one-process": "MiniLM in torch, one process each, interval over the visits",
+    "self-check": "int8-static, a new process every second round, interval over the processes",
+    "self-check-minilm": "MiniLM in torch, a new process every second round, interval over the processes",
+    "self-check-one-process": "MiniLM in torch, one process each, interval over the visits",
 }
 
 
@@ -93,7 +93,7 @@ def _row(rows: list[BenchmarkRow], label: str, variant: str) -> BenchmarkRow:
 
 
 def _roofline(results: Path) -> tuple[Ceilings, dict[str, list[Profile]]]:
-    content = read_json(results / "bench" / "limits.json")
+    content = read_json(results / "bench" / "roofline.json")
     profiles: dict[str, list[Profile]] = TypeAdapter(dict[str, list[Profile]]).validate_python(content["profiles"])
     return TypeAdapter(Ceilings).validate_python(content["ceilings"]), profiles
 
@@ -213,7 +213,7 @@ def self_checks(results: Path) -> str:
 
 def self_check_spread(results: Path) -> str:
     """The range of the A/A ratios with and without restarts."""
-    restarted, not_restarted = (_check(results, name).aa_ratios for name in ("validity", "validity-one-process"))
+    restarted, not_restarted = (_check(results, name).aa_ratios for name in ("self-check", "self-check-one-process"))
     return (
         f"With restarts the A/A ratios are between {_range(restarted)}. With one process per model they are between "
         f"{_range(not_restarted)}."

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from bench.training.ladder import LadderRow, TrainingLadder
+from bench.training_speed.ladder import LadderRow, TrainingLadder
 from regions.cells import megabytes, ratio, read_json, table
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 import onnx
@@ -49,6 +50,8 @@ def build_variant(
             write_weight_only(raw, target, encoder, bits=8)
         case "int4-weight":
             write_weight_only(raw, target, encoder, bits=4)
+        case unknown:
+            assert_never(unknown)
     if variant.embedding != "fp32":
         graph = Graph(target)
         quantise_embeddings(graph, EMBEDDING_BITS[variant.embedding])

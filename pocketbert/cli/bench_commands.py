@@ -71,7 +71,9 @@ def models(
     compiled: Annotated[bool, typer.Option("--compile", help="Also time torch models with torch.compile")] = False,
     load: Annotated[
         float | None,
-        typer.Option(metavar="MS", min=0.1, help="Also measure the texts per second with a 99th percentile within MS"),
+        typer.Option(
+            metavar="MS", min=0.1, help="Also find the highest rate at which 99% of texts finish within MS milliseconds"
+        ),
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes per model under --load; they share the cores")] = 1,
     roofline: Annotated[
@@ -79,7 +81,10 @@ def models(
         typer.Option("--roofline", help="Also compare bundles with the machine's roofline, and time each operator"),
     ] = False,
     thread_sweep: Annotated[
-        bool, typer.Option("--thread-sweep", help="Also time 1 thread, 2, one per physical core, up to --threads")
+        bool,
+        typer.Option(
+            "--thread-sweep", help="Repeat with 1 thread, 2 threads and one per physical core, up to --threads"
+        ),
     ] = False,
     output: ReportFolder = None,
     as_json: AsJson = False,
@@ -123,7 +128,7 @@ def self_check(
     threads: Threads = None,
     rounds: Rounds = 12,
     restart_every: RestartEvery = 2,
-    output: Annotated[Path | None, typer.Option(help="Folder for validity.json")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for self-check.json")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Test whether speedups measured on this machine can be trusted.

@@ -171,9 +171,9 @@ def predict(
     from pocketbert.standalone import predict_texts
 
     if input_file is not None and texts:
-        raise UserError(f"--input {input_file}: got {len(texts)} TEXT as well; give either --input or TEXT")
+        raise UserError(f"--input {input_file}: got {len(texts)} TEXT as well; give texts or --input, not both")
     if pair and not texts:
-        raise UserError("--pair: expected as many TEXT; a file holds pairs with a tab between the texts")
+        raise UserError("--pair: give one --pair for each TEXT; in a file, a tab separates the two texts of a line")
     classifier = predict_texts.load_bundle(bundle, num_threads=threads)
     if texts:
         given = predict_texts.rows_of_arguments(texts, pair or [], takes_pairs=classifier.takes_pairs)

@@ -14,12 +14,12 @@ from bench.report import table as bench_table
 from bench.results.phrases import phrases_for
 
 if TYPE_CHECKING:  # some of them load torch
-    from bench.augmentation.ladder import AugmentationLadder
+    from bench.augmentation_speed.ladder import AugmentationLadder
     from bench.plots.loss_curves import CurveComparison
     from bench.report.comparison import ResultsComparison
     from bench.results.document import Results, ShapeComparison
     from bench.self_check import SelfCheck
-    from bench.training.ladder import LadderRow, TrainingLadder
+    from bench.training_speed.ladder import LadderRow, TrainingLadder
     from export.bundle.folder import Verification
     from export.results import ExportResult
     from pocketbert.pipeline.flow import RunResult

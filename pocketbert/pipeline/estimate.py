@@ -16,7 +16,7 @@ from bench.results.document import SplitSizes
 from compress.augmentation.mlm_head import train_head
 from compress.data.tasks import Task
 from compress.data.tokenization import TokenDataset, encode_split, split_into_blocks, token_dataset
-from compress.distillation import steps
+from compress.distillation import stage_functions
 from compress.distillation.objective import Objective, Projections
 from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models import loading
@@ -29,7 +29,7 @@ from pocketbert.pipeline.plan import StageName, plan_of
 from pocketbert.recipe.augmentation import TrainHeadSection
 from pocketbert.recipe.sections import Recipe, masked_lm_of
 from pocketbert.recipe.training import GeneralSection, LayerWiseSection, StageSection
-from pocketbert.stages.training import objective_of, schedule_of
+from pocketbert.stages.shared import objective_of, schedule_of
 from pocketbert.store.run_folder import recorded_seconds, state_of
 
 SAMPLED_TEXTS = 500
@@ -108,16 +108,16 @@ class _Training:
 
     def seconds(self) -> float:
         """The estimated time of all steps and all passes."""
-        steps = sum(self._step_seconds(each) * schedule_of(each).num_steps(self.num_rows) for each in self.sections)
-        return steps + sum(_row_seconds(model, sample) * num_rows for model, sample, num_rows in self.passes)
+        steps_s = sum(self._step_seconds(each) * schedule_of(each).num_steps(self.num_rows) for each in self.sections)
+        return steps_s + sum(_row_seconds(model, sample) * num_rows for model, sample, num_rows in self.passes)
 
     def _step_seconds(self, section: StageSection) -> float:
         """The time of a step, from two trainings of different length, which cancels the time before the first step."""
         elapsed = []
         with TemporaryDirectory() as folder:
-            for steps in (FIRST_STEPS, FIRST_STEPS + TIMED_STEPS):
-                schedule = replace(schedule_of(section), epochs=steps, max_steps=steps)
-                context = TrainContext(title="timing", seed=0, checkpoints=Path(folder) / str(steps), console=QUIET)
+            for num_steps in (FIRST_STEPS, FIRST_STEPS + TIMED_STEPS):
+                schedule = replace(schedule_of(section), epochs=num_steps, max_steps=num_steps)
+                context = TrainContext(title="timing", seed=0, checkpoints=Path(folder) / str(num_steps), console=QUIET)
                 started = time.perf_counter()
                 self.train(schedule, context)
                 elapsed.append(time.perf_counter() - started)
@@ -140,7 +140,7 @@ def _trainings(
     texts = rows.without_column("labels")
     copies_per_text = 0 if recipe.augment is None else recipe.augment.copies_per_text
     num_rows = len(task.train) * (1 + copies_per_text * (1 if task.train.pairs is None else 2))
-    learner = steps.StudentWithProjections(
+    learner = stage_functions.StudentWithProjections(
         student=student, projections=Projections(student.config.hidden_size, teacher.config.hidden_size)
     )
     held_out = len(task.dev) + len(task.test)
@@ -150,7 +150,7 @@ def _trainings(
         return replace(context, precision=precision)
 
     def layers(section: LayerWiseSection, data: TokenDataset) -> Callable[[Schedule, TrainContext], object]:
-        return lambda schedule, context: steps.distill_layers(
+        return lambda schedule, context: stage_functions.distill_layers(
             learner,
             teacher,
             data,
@@ -163,12 +163,12 @@ def _trainings(
     def logits(schedule: Schedule, context: TrainContext) -> object:
         values = np.zeros((len(texts.lengths), len(task.labels)), dtype=np.float32)
         objective = Objective(prediction=1.0, task_type=task.type)
-        return steps.distill_logits(
+        return stage_functions.distill_logits(
             student, values, texts, objective, schedule, in_precision(context), _unscored, epoch_rows=num_rows
         )
 
     def labels(schedule: Schedule, context: TrainContext) -> object:
-        return steps.fine_tune(teacher, rows, schedule, in_precision(context), _unscored, task_type=task.type)
+        return stage_functions.fine_tune(teacher, rows, schedule, in_precision(context), _unscored, task_type=task.type)
 
     intermediate, prediction = recipe.distill.intermediate, recipe.distill.prediction
     dev_passes = sum(section.epochs for section in prediction.points) * len(task.dev)

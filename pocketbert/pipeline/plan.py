@@ -46,7 +46,7 @@ MEASURING = (
     "bench/benchmark.py", "bench/measurement", "bench/timing", "bench/analysis", "bench/results/benchmark.py",
     "bench/results/measurements.py", "bench/results/phrases.py",
 )  # fmt: skip
-SHARED_BY_STAGES = ("data", "training")
+SHARED_BY_STAGES = ("data", "shared")
 SHARED_CODE = ("compress", "pocketbert/data/corpora.py", *(f"pocketbert/stages/{name}.py" for name in SHARED_BY_STAGES))
 MORE_CODE: dict[StageName, tuple[str, ...]] = {
     "export": ("export",),

@@ -178,7 +178,7 @@ class StudentSection(RecipeSection):
         if self.width is not None and self.heads is not None and self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if (self.initialisation == "checkpoint") != (self.checkpoint is not None):
-            raise ValueError("initialisation: checkpoint and the key checkpoint belong together")
+            raise ValueError("set both initialisation: checkpoint and the key checkpoint, or neither")
         return self
 
     @property

@@ -1,11 +1,11 @@
 """General distillation: a new student learns the layers of the base on running text."""
 
-from compress.distillation import steps
+from compress.distillation import stage_functions
 from compress.models import loading
 from compress.results import GeneralResult
 from pocketbert.data.corpora import texts_of
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.training import corpus_blocks, initial_student, objective_of, schedule_of, train_context_of
+from pocketbert.stages.shared import corpus_blocks, initial_student, objective_of, schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
 
@@ -20,7 +20,7 @@ def distill_general(context: StageContext, workspace: Workspace) -> GeneralResul
     corpus = texts_of(section, context.task)
     texts = corpus_blocks(context, workspace, corpus, section, tokenizer, at_least=section.batch_size)
     learner = initial_student(context, base, texts)
-    training = steps.distill_layers(
+    training = stage_functions.distill_layers(
         learner,
         base,
         texts,

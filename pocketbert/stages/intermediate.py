@@ -1,9 +1,9 @@
 """Task distillation, first step: the student learns the layers of the fine-tuned teacher on the task's texts."""
 
-from compress.distillation import steps
+from compress.distillation import stage_functions
 from compress.results import IntermediateResult, SplitScores
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.training import (
+from pocketbert.stages.shared import (
     init_head,
     initial_student,
     load_student,
@@ -22,7 +22,7 @@ def distill_intermediate(context: StageContext, workspace: Workspace) -> Interme
         learner = load_student(context, "general")
     section = context.recipe.distill.intermediate
     before = _scores_with_teachers_head(context, learner)
-    training = steps.distill_layers(
+    training = stage_functions.distill_layers(
         learner,
         context.data.teacher,
         context.data.training_texts,
@@ -36,6 +36,8 @@ def distill_intermediate(context: StageContext, workspace: Workspace) -> Interme
     return IntermediateResult(training=training, scores_before=before, scores=after)
 
 
-def _scores_with_teachers_head(context: StageContext, learner: steps.StudentWithProjections) -> SplitScores | None:
+def _scores_with_teachers_head(
+    context: StageContext, learner: stage_functions.StudentWithProjections
+) -> SplitScores | None:
     """The scores of the encoder with the teacher's head, projected to its width; None if that head does not fit."""
     return context.data.scores(learner.student) if init_head(context, learner) else None

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from compress.augmentation import dataset
 from compress.common.progress import progress_bar
 from compress.data.tokenization import TokenDataset
-from compress.distillation import steps
+from compress.distillation import stage_functions
 from compress.distillation.objective import Objective
 from compress.distillation.training_loop import rows_seen
 from compress.models import loading
@@ -24,7 +24,7 @@ from compress.results import PredictionResult, SearchPoint, TrainingResult, Voca
 from pocketbert.data.corpora import error_context, texts_of
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.data import EncodedSplits
-from pocketbert.stages.training import init_head, load_student, schedule_of, train_context_of
+from pocketbert.stages.shared import init_head, load_student, schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
 DRIFT_TEXTS = 2000
@@ -158,7 +158,7 @@ def _search(
             name = f"rate-{point.learning_rate:g}-batch-{point.batch_size}"
             checkpoints = train_context.checkpoints / name
             point_context = replace(train_context, title=f"prediction, {name}", checkpoints=checkpoints)
-        training = steps.distill_logits(
+        training = stage_functions.distill_logits(
             student,
             logits,
             data.texts,

@@ -3,12 +3,12 @@
 import torch
 
 from compress.data.tasks import require_label_order
-from compress.distillation import steps
+from compress.distillation import stage_functions
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import TeacherResult
 from pocketbert.stages.context import StageContext
-from pocketbert.stages.training import schedule_of, train_context_of
+from pocketbert.stages.shared import schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
 
@@ -22,7 +22,7 @@ def make_teacher(context: StageContext, workspace: Workspace) -> TeacherResult:
     else:
         torch.manual_seed(context.recipe.seed)
         model = loading.load_classifier(section.base or "", context.task.labels, task_type=context.task.type)
-        training = steps.fine_tune(
+        training = stage_functions.fine_tune(
             model,
             context.data.encoded.train,
             schedule_of(section.fine_tune),

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 
-from bench.augmentation import ladder
+from bench.augmentation_speed import ladder
 from bench.measurement import machine
 from compress.common.errors import UserError
 from compress.common.files import write_json

@@ -19,7 +19,7 @@ def bench_self_check(
 ) -> SelfCheck:
     """An A/A test of one model with `runs` runs, then half as many against an artificially slowed copy.
 
-    `output`: a folder for validity.json, which holds the result. Raises UserError if `path` is no model.
+    `output`: a folder for self-check.json, which holds the result. Raises UserError if `path` is no model.
     """
     (contender, *_) = contenders_at(*existing([path]))
     outputs = ModelOutputs() if request.data is None else common_outputs([contender])
@@ -31,5 +31,5 @@ def bench_self_check(
     result = replace(measured, machine=machine.describe())
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "validity.json", to_jsonable_python(result))
+        write_json(output / "self-check.json", to_jsonable_python(result))
     return result

@@ -8,7 +8,7 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 
 from bench.measurement import machine
-from bench.training import ladder
+from bench.training_speed import ladder
 from compress.common.errors import UserError
 from compress.common.files import write_json
 from compress.common.progress import progress_bar

@@ -96,12 +96,12 @@ def _machine_problems(here: Machine, *, has_int8: bool, free_bytes: dict[str, in
             "its products may saturate; measure on the machine that will serve"
         )
     problems += [
-        f"{path}: {free / 1e9:.1f} GB free; a run with BERT-base takes several"
+        f"{path}: {free / 1e9:.1f} GB free; a run with BERT-base takes several GB"
         for path, free in free_bytes.items()
         if free < MIN_DISK_BYTES
     ]
     if here.memory_bytes < MIN_MEMORY_BYTES:
-        problems.append(f"{here.memory_bytes / 1e9:.1f} GB of memory; training BERT-base takes about 4")
+        problems.append(f"{here.memory_bytes / 1e9:.1f} GB of memory; training BERT-base takes about 4 GB")
     return problems
 
 

@@ -29,7 +29,7 @@ from pocketbert.stages.gate import gate_inputs
 from pocketbert.standalone.explain_export import read_export_file, write_export_file
 
 DEFAULT_MAX_LENGTH = 128
-CANDIDATES = ("fp32", "int8-dynamic", "int8-static", "int4-static", "int8-weight", "int4-weight")
+DEFAULT_VARIANTS_OF_EXPORT = ("fp32", "int8-dynamic", "int8-static", "int4-static", "int8-weight", "int4-weight")
 
 Choice = TypeVar("Choice")
 
@@ -39,9 +39,9 @@ class ExportRequest:
     """The options of the command.
 
     `data`: a labelled table for the comparison with torch. `calibration`: a second table for the activation ranges of
-    static variants. `text`, `label`, `encoding`: of both tables. `variants`: by default CANDIDATES, without the static
-    ones if there is no calibration table. `max_length`: by default 128 tokens, or the model's maximum if that is less.
-    `student_share`: the share of torch's metric that a variant must reach.
+    static variants. `text`, `label`, `encoding`: of both tables. `variants`: by default DEFAULT_VARIANTS_OF_EXPORT;
+    without a calibration table, those that are not static. `max_length`: by default 128 tokens, or the model's maximum
+    if that is less. `student_share`: the share of torch's metric that a variant must reach.
     """
 
     data: Path
@@ -148,8 +148,8 @@ def _max_length(model: str, requested: int | None) -> int:
 
 
 def _select_variants(names: Sequence[str] | None, *, calibrated: bool) -> list[Variant]:
-    """The variants with these names; by default CANDIDATES. Static ones need calibration."""
-    checked = [_one_of(tuple(VARIANTS), name, "--variant") for name in names or CANDIDATES]
+    """The variants with these names; by default DEFAULT_VARIANTS_OF_EXPORT. Static ones need calibration."""
+    checked = [_one_of(tuple(VARIANTS), name, "--variant") for name in names or DEFAULT_VARIANTS_OF_EXPORT]
     variants = [VARIANTS[name] for name in dict.fromkeys(checked)]
     unusable = [variant for variant in variants if variant.is_calibrated and not calibrated]
     if unusable and names:

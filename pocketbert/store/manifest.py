@@ -145,7 +145,7 @@ def first_difference(before: JsonValue, after: object, key: str = "") -> str:
     hint = ""
     if key == "threads" and before is not None and after is not None:  # torch uses no more threads than cores
         hint = f"; to keep it, set OMP_NUM_THREADS={before} on a machine with as many cores"
-    return f"{key or 'its record'} was {_brief(before)}, is {_brief(after)}{hint}"
+    return f"{key or 'its record'} changed from {_brief(before)} to {_brief(after)}{hint}"
 
 
 def _brief(value: object) -> str:

@@ -127,11 +127,11 @@ class Run:
     ) -> StageRecord:
         """Build in `partial`, then move the result to the target. Removes checkpoints of another fingerprint.
 
-        `reason`: why a finished stage is done again.
+        `reason`: why a finished stage runs again.
         """
         self.num_built += 1
         if reason is not None:
-            self.announce(f"{stage.name}: done again: {escape(reason)}")
+            self.announce(f"{stage.name}: rerunning: {escape(reason)}")
         fingerprint_file = partial / "fingerprint"
         if not fingerprint_file.exists() or fingerprint_file.read_text() != stage.fingerprint:
             _remove(partial)

@@ -18,7 +18,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from pocketbert.standalone.export_model import CANDIDATES, ExportRequest, export_model
+from pocketbert.standalone.export_model import DEFAULT_VARIANTS_OF_EXPORT, ExportRequest, export_model
 from tiny_bert import LABELS
 
 SHAPE = {
@@ -69,7 +69,7 @@ def test_each_architecture_fuses_quantises_and_agrees_with_torch(architecture, t
         embedding: 1, "Attention": 3, "BiasGelu": 3, "SkipLayerNormalization": 6, **extra,
     }  # fmt: skip
     variants = exported.variants
-    assert set(variants) == set(CANDIDATES)
+    assert set(variants) == set(DEFAULT_VARIANTS_OF_EXPORT)
     assert not variants["fp32"].failures
     for name, variant in variants.items():
         # labels of random weights flip easily, and 4 bits are coarse; the error of unrelated logits would be 1.1

@@ -30,7 +30,7 @@ def main(stage: str, target: Path) -> None:
     model = DistillationModel(student, Projections(16, 32) if objective.requested_outputs else None, objective)
     if distributed.is_main():
         save_file(copied_weights(model), target.with_suffix(".start.safetensors"))
-    with layer_outputs.capture_attention_scores(student, teacher):
+    with layer_outputs.capture_attention(student, teacher):
         trained = train(
             model,
             data if objective.prediction else data.without_column("teacher_logits"),

@@ -9,12 +9,12 @@ import pytest
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from bench.augmentation.ladder import AugmentationLadder
+from bench.augmentation_speed.ladder import AugmentationLadder
 from bench.plots.loss_curves import CurveComparison
 from bench.results.document import Results, read_results
 from bench.results.measurements import Ceilings, Profile
 from bench.self_check import SelfCheck
-from bench.training.ladder import TrainingLadder
+from bench.training_speed.ladder import TrainingLadder
 from export.results import ExportSteps, Parity, VariantResult
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -27,9 +27,9 @@ DOCUMENTS = {
     "bench/load.json": Results,
     "bench/threads.json": Results,
     "quickstart/results.json": Results,
-    "bench/validity.json": SelfCheck,
-    "bench/validity-minilm.json": SelfCheck,
-    "bench/validity-one-process.json": SelfCheck,
+    "bench/self-check.json": SelfCheck,
+    "bench/self-check-minilm.json": SelfCheck,
+    "bench/self-check-one-process.json": SelfCheck,
 }
 
 
@@ -53,7 +53,7 @@ def test_a_benchmark_is_read_like_one_that_was_just_made(name, tmp_path):
 
 
 def test_the_ceilings_and_profiles_are_of_this_version():
-    content = read("bench/limits.json")
+    content = read("bench/roofline.json")
     parts = {"ceilings": Ceilings, "profiles": dict[str, list[Profile]]}
     assert {
         name: to_jsonable_python(TypeAdapter(kind).validate_python(content[name])) for name, kind in parts.items()

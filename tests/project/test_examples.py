@@ -5,7 +5,7 @@ import re
 import pytest
 from transformers import BertForSequenceClassification
 
-from bench.training import ladder
+from bench.training_speed import ladder
 from command_lines import examples, parse, pocketbert_words
 from pocketbert.cli import app
 from pocketbert.standalone import bench_shapes

@@ -64,7 +64,7 @@ def test_other_machines_are_compared_only_on_request():
 
 def test_results_with_nothing_in_common_are_refused():
     others = with_bench(rows=[replace(row, label=f"another {row.label}") for row in ROWS])
-    with pytest.raises(UserError, match="no model of the same name"):
+    with pytest.raises(UserError, match="no row in common"):
         compare_results(RESULTS, others, other_machine=False)
     other = replace(with_bench(metric="f1"), name="another")
     with pytest.raises(UserError, match="another: scored by f1, a <b> recipe by accuracy"):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.augmentation.reference import one_at_a_time
+from bench.augmentation_speed.reference import one_at_a_time
 from compress.augmentation import dataset
 from compress.augmentation.candidates import Candidates, WordSlot, select_candidates
 from compress.augmentation.sampling import apply_replacements, sample_augmented_texts

@@ -19,7 +19,7 @@ from compress.distillation.trainer import DistillationTrainer
 from compress.distillation.training_loop import Schedule, TrainContext, train, training_arguments
 from compress.models.inference import predict_logits
 from pocketbert.recipe.loading import load_recipe
-from pocketbert.stages.training import schedule_of
+from pocketbert.stages.shared import schedule_of
 from tiny_bert import config, encode_texts, rows
 
 TEXTS = [text for text, _ in rows(50)]
@@ -122,7 +122,7 @@ def test_b06_outputs_of_the_teacher_need_no_gradients(tmp_path, teacher, data):
     trainer = layer_trainer(tmp_path, teacher, data)
     trainer.teacher.requires_grad_(True)
     batch = {"input_ids": torch.tensor([[2, 5, 6, 3]]), "attention_mask": torch.ones(1, 4)}
-    with layer_outputs.capture_attention_scores(trainer.teacher):
+    with layer_outputs.capture_attention(trainer.teacher):
         outputs = trainer._teacher_outputs(batch)
     assert len(outputs.hidden) == 3 and not any(tensor.requires_grad for tensor in (*outputs.hidden, *outputs.scores))
 
@@ -179,7 +179,7 @@ def test_b18_an_epoch_includes_every_row_and_is_scored_once(tmp_path, data, micr
 def test_b19_the_last_steps_are_not_lost(tmp_path, teacher, data):
     """Five steps with a checkpoint every three steps: student and newest checkpoint are those of step 5."""
     model = DistillationModel(small(), Projections(16, 32), INTERMEDIATE_LAYERS)
-    with layer_outputs.capture_attention_scores(model.student, teacher):
+    with layer_outputs.capture_attention(model.student, teacher):
         trained = train(
             model,
             data,

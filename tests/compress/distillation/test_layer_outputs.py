@@ -15,7 +15,7 @@ def inputs() -> dict[str, torch.Tensor]:
 
 def test_scores_are_read_before_the_softmax(teacher: BertForSequenceClassification):
     batch = inputs()
-    with layer_outputs.capture_attention_scores(teacher):
+    with layer_outputs.capture_attention(teacher):
         outputs = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True))
     assert len(outputs.scores) == 4 and len(outputs.hidden) == 5
     for layer in range(4):
@@ -27,7 +27,7 @@ def test_scores_are_read_before_the_softmax(teacher: BertForSequenceClassificati
 def test_capturing_scores_does_not_change_the_logits(teacher: BertForSequenceClassification):
     batch = inputs()
     plain = teacher(**batch).logits
-    with layer_outputs.capture_attention_scores(teacher):
+    with layer_outputs.capture_attention(teacher):
         torch.testing.assert_close(teacher(**batch).logits, plain)
     assert torch.equal(teacher(**batch).logits, plain), "afterwards, the original implementation runs"
 
@@ -44,7 +44,7 @@ def test_capturing_scores_does_not_change_the_logits(teacher: BertForSequenceCla
 def test_scores_of_other_encoders_are_read(model_type, options):
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
     model = AutoModel.from_config(AutoConfig.for_model(model_type, vocab_size=27, **(options or {}), **sizes)).eval()
-    with torch.no_grad(), layer_outputs.capture_attention_scores(model):
+    with torch.no_grad(), layer_outputs.capture_attention(model):
         scores = layer_outputs.read(model, inputs(), layer_outputs.RequestedOutputs(scores=True)).scores
     assert len(scores) == 4 and scores[0].shape == (2, 4, 5, 5)
     assert not torch.allclose(scores[0].sum(dim=-1), torch.ones(2, 4, 5)), "expected scores, got probabilities"
@@ -55,7 +55,7 @@ def test_an_encoder_without_attention_interface_is_refused():
     model = AutoModel.from_config(AutoConfig.for_model("mpnet", vocab_size=27, **sizes))
     with (
         pytest.raises(UserError, match="the attention scores of a mpnet cannot be read"),
-        layer_outputs.capture_attention_scores(model),
+        layer_outputs.capture_attention(model),
     ):
         pass
 
@@ -87,19 +87,17 @@ def test_layers_above_the_last_mapped_one_are_not_computed(model_type):
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
     model = AutoModel.from_config(AutoConfig.for_model(model_type, vocab_size=27, pad_token_id=0, **sizes)).eval()
     batch = inputs()
-    with torch.no_grad(), layer_outputs.capture_attention_scores(model):
+    with torch.no_grad(), layer_outputs.capture_attention(model):
         whole = layer_outputs.read(
-            model, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True, vectors=True)
+            model, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True, qkv=True)
         ).of_layers((1, 2))
         with layer_outputs.first_layers_only(model, 2):
-            short = layer_outputs.read(
-                model, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True, vectors=True)
-            )
+            short = layer_outputs.read(model, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True, qkv=True))
         afterwards = layer_outputs.read(model, batch, layer_outputs.RequestedOutputs(hidden=True))
     assert len(afterwards.hidden) == 5
     if model_type != "albert":
         assert len(short.hidden) == 3 and len(short.scores) == 2
-    for name in ("scores", "vectors"):
+    for name in ("scores", "qkv"):
         for actual, expected in zip(getattr(short.of_layers((1, 2)), name), getattr(whole, name), strict=True):
             torch.testing.assert_close(actual, expected)
     for actual, expected in zip(short.hidden[:2], whole.hidden[:2], strict=True):
@@ -108,8 +106,8 @@ def test_layers_above_the_last_mapped_one_are_not_computed(model_type):
 
 def test_vectors_are_queries_keys_and_values_with_concatenated_heads(teacher):
     batch = inputs()
-    with torch.no_grad(), layer_outputs.capture_attention_scores(teacher):
-        outputs = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, vectors=True))
+    with torch.no_grad(), layer_outputs.capture_attention(teacher):
+        outputs = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, qkv=True))
     attention = teacher.bert.encoder.layer[2].attention.self
-    for vectors, linear in zip(outputs.vectors[2], (attention.query, attention.key, attention.value), strict=True):
+    for vectors, linear in zip(outputs.qkv[2], (attention.query, attention.key, attention.value), strict=True):
         torch.testing.assert_close(vectors, linear(outputs.hidden[2]))

@@ -7,7 +7,7 @@ from compress.data.batching import PaddingCollator
 from compress.distillation import layer_outputs
 from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel
 from compress.distillation.projected_initialisation import low_rank, principal_subspace
-from compress.distillation.steps import initialise
+from compress.distillation.stage_functions import initialise
 from compress.models.shape import StudentShape, map_layers
 from tiny_bert import config, encode_texts
 
@@ -24,12 +24,12 @@ def layer_losses(initialisation: str, teacher, tokenizer, shape: StudentShape) -
     learner = initialise(initialisation, shape, teacher, LABELS, texts, task_type="classification", seed=0)
     batch = PaddingCollator(texts.pad_token_id)([texts.rows[0], texts.rows[1]])
     mapped_layers = map_layers("uniform", shape.layers, 4)
-    with layer_outputs.capture_attention_scores(teacher):
+    with layer_outputs.capture_attention(teacher):
         mapped = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True)).of_layers(
             mapped_layers
         )
     model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
-    with layer_outputs.capture_attention_scores(learner.student):
+    with layer_outputs.capture_attention(learner.student):
         return {name: values.mean().item() for name, values in model(teacher=mapped, **batch).items()}
 
 

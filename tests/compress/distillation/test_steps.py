@@ -5,7 +5,7 @@ import torch
 
 from compress.common.errors import UserError
 from compress.data.batching import PaddingCollator
-from compress.distillation import layer_outputs, objective, steps
+from compress.distillation import layer_outputs, objective, stage_functions
 from compress.distillation.objective import DistillationModel, Objective
 from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models.shape import LayerMap, StudentShape, map_layers
@@ -24,13 +24,13 @@ def losses_of(learner, teacher, texts, objective: Objective, layer_map: LayerMap
     batch = PaddingCollator(0)([texts.rows[0], texts.rows[1]])
     mapped_layers = map_layers(layer_map, 2, 4)
     model = DistillationModel(learner.student, learner.projections, objective).eval()
-    with torch.no_grad(), layer_outputs.capture_attention_scores(learner.student, teacher):
+    with torch.no_grad(), layer_outputs.capture_attention(learner.student, teacher):
         outputs = layer_outputs.read(teacher, batch, objective.requested_outputs).of_layers(mapped_layers)
         return {name: values.mean().item() for name, values in model(teacher=outputs, **batch).items()}
 
 
 def test_a_weight_per_layer_applies_to_that_layer_only(teacher, texts):
-    learner = steps.initialise("random", SHAPE, teacher, LABELS, texts, task_type="classification", seed=0)
+    learner = stage_functions.initialise("random", SHAPE, teacher, LABELS, texts, task_type="classification", seed=0)
     for name in ("hidden", "attention", "relations"):
 
         def loss_of(weights, name=name):
@@ -50,7 +50,7 @@ def test_there_is_one_weight_or_one_per_layer():
 
 
 def test_the_layer_map_selects_the_teacher_layers(teacher, texts):
-    learner = steps.initialise("random", SHAPE, teacher, LABELS, texts, task_type="classification", seed=0)
+    learner = stage_functions.initialise("random", SHAPE, teacher, LABELS, texts, task_type="classification", seed=0)
     losses = {
         str(layer_map): losses_of(learner, teacher, texts, Objective(hidden=1.0), layer_map)["hidden"]
         for layer_map in ("uniform", "top", "bottom", [1, 2], [2, 4])
@@ -60,7 +60,7 @@ def test_the_layer_map_selects_the_teacher_layers(teacher, texts):
 
 
 def test_a_projection_per_layer_is_trained_and_saved(tmp_path, teacher, tokenizer, texts):
-    learner = steps.initialise(
+    learner = stage_functions.initialise(
         "projected",
         SHAPE,
         teacher,
@@ -74,7 +74,7 @@ def test_a_projection_per_layer_is_trained_and_saved(tmp_path, teacher, tokenize
     first, second = (linear.weight.clone() for linear in learner.projections.hidden)
     assert torch.equal(first, second)
     first_layer_only = Objective(hidden=(1.0, 0.0))
-    steps.distill_layers(
+    stage_functions.distill_layers(
         learner,
         teacher,
         texts,
@@ -85,13 +85,13 @@ def test_a_projection_per_layer_is_trained_and_saved(tmp_path, teacher, tokenize
     after = [linear.weight for linear in learner.projections.hidden]
     assert not torch.equal(after[0], first) and torch.equal(after[1], second)
     learner.save_encoder(tmp_path / "model", tokenizer)
-    loaded = steps.load_learner(tmp_path / "model", LABELS, 32, task_type="classification", seed=0)
+    loaded = stage_functions.load_learner(tmp_path / "model", LABELS, 32, task_type="classification", seed=0)
     assert len(loaded.projections.hidden) == 2
     assert torch.equal(loaded.projections.hidden[0].weight, after[0])
 
 
 def test_relations_can_be_learned_with_a_different_number_of_heads(tmp_path, teacher, texts):
-    learner = steps.initialise(
+    learner = stage_functions.initialise(
         "random",
         StudentShape(layers=2, width=24, ffn_width=32, heads=2),
         teacher,
@@ -102,11 +102,11 @@ def test_relations_can_be_learned_with_a_different_number_of_heads(tmp_path, tea
     )
     context = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
     with pytest.raises(UserError, match=r"head by head: the student has 2 heads, the teacher 4$") as error:
-        steps.distill_layers(learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, context)
+        stage_functions.distill_layers(learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, context)
     assert in_a_recipe(error.value).endswith("set the stage's weights attention: 0 and relations: 1")
     before = losses_of(learner, teacher, texts, Objective(relations=(0.0, 1.0)), "uniform")["relations"]
     schedule = Schedule(epochs=10, batch_size=16, learning_rate=3e-3)
-    steps.distill_layers(learner, teacher, texts, Objective(relations=(0.0, 1.0)), schedule, context)
+    stage_functions.distill_layers(learner, teacher, texts, Objective(relations=(0.0, 1.0)), schedule, context)
     assert losses_of(learner, teacher, texts, Objective(relations=(0.0, 1.0)), "uniform")["relations"] < 0.7 * before
 
 
@@ -117,12 +117,14 @@ def test_relation_heads_divide_both_widths():
 
 
 def test_teacher_layers_above_the_last_mapped_one_are_not_computed(tmp_path, teacher, texts):
-    learner = steps.initialise(
+    learner = stage_functions.initialise(
         "random", SHAPE, teacher, LABELS, texts, task_type="classification", seed=0, layer_map="bottom"
     )
     calls = []
     handle = teacher.bert.encoder.layer[2].register_forward_hook(lambda *_: calls.append(1))
     context = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
-    steps.distill_layers(learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, context, layer_map="bottom")
+    stage_functions.distill_layers(
+        learner, teacher, texts, objective.INTERMEDIATE_LAYERS, QUICK, context, layer_map="bottom"
+    )
     handle.remove()
     assert not calls and len(teacher.bert.encoder.layer) == 4

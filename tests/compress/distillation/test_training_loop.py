@@ -61,7 +61,7 @@ def one_step(tmp_path, teacher, tokenizer, *, micro_batch_size: int) -> dict[str
             remove_unused_columns=False,
         ),
     )
-    with layer_outputs.capture_attention_scores(model.student, teacher):
+    with layer_outputs.capture_attention(model.student, teacher):
         trainer.train()
     assert trainer.state.global_step == 1
     return model.state_dict()
@@ -86,7 +86,7 @@ def test_the_teacher_is_not_trained_and_has_no_dropout(tmp_path, teacher, tokeni
 
 def test_training_lowers_every_loss(tmp_path, teacher, tokenizer):
     model = DistillationModel(student(), Projections(16, 32), INTERMEDIATE_LAYERS)
-    with layer_outputs.capture_attention_scores(model.student, teacher):
+    with layer_outputs.capture_attention(model.student, teacher):
         result = train(
             model,
             encode_texts(texts(200), tokenizer, max_length=32),
@@ -140,7 +140,7 @@ def test_a_loss_that_is_not_finite_stops_training_with_advice(tmp_path, teacher,
     context = TrainContext(title="layers", seed=0, checkpoints=tmp_path)
     with (
         pytest.raises(UserError, match="layers: the loss is nan at step") as error,
-        layer_outputs.capture_attention_scores(model.student, teacher),
+        layer_outputs.capture_attention(model.student, teacher),
     ):
         train(model, data, schedule, context, teacher=teacher, layer_map=(2, 4))
     assert in_a_recipe(error.value).endswith("; lower its learning_rate")

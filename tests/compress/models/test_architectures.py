@@ -8,9 +8,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from compress.common.errors import UserError
 from compress.data.batching import PaddingCollator
-from compress.distillation import layer_outputs, steps
+from compress.distillation import layer_outputs, stage_functions
 from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel
-from compress.distillation.steps import initialise
+from compress.distillation.stage_functions import initialise
 from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models import loading
 from compress.models.architectures import ARCHITECTURES, TEACHERS
@@ -53,7 +53,7 @@ def texts(tokenizer):
 
 def layer_loss(learner, teacher, texts) -> float:
     batch = PaddingCollator(0)([texts.rows[index] for index in range(16)])
-    with torch.no_grad(), layer_outputs.capture_attention_scores(teacher, learner.student):
+    with torch.no_grad(), layer_outputs.capture_attention(teacher, learner.student):
         outputs = layer_outputs.read(teacher, batch, INTERMEDIATE_LAYERS.requested_outputs).of_layers(
             map_layers("uniform", learner.student.config.num_hidden_layers, 4)
         )
@@ -70,7 +70,7 @@ def test_the_layers_of_every_teacher_can_be_learned(tmp_path, texts, model_type,
     )
     assert learner.student.config.model_type == architecture
     before = layer_loss(learner, teacher, texts)
-    steps.distill_layers(
+    stage_functions.distill_layers(
         learner,
         teacher,
         texts,
@@ -106,8 +106,8 @@ def test_a_full_copy_has_the_hidden_states_and_logits_of_its_teacher(texts, mode
         "teacher_layers", SAME, teacher, LABELS, texts, task_type="classification", seed=0, architecture=architecture
     )
     assert layer_loss(learner, teacher, texts) < 1e-10
-    if steps.can_init_head_from_teacher(learner.student, teacher):
-        steps.init_head_from_teacher(learner, teacher, texts, seed=0)
+    if stage_functions.can_init_head_from_teacher(learner.student, teacher):
+        stage_functions.init_head_from_teacher(learner, teacher, texts, seed=0)
         batch = PaddingCollator(0)([texts.rows[index] for index in range(8)])
         with torch.no_grad():
             torch.testing.assert_close(learner.student(**batch).logits, teacher(**batch).logits, atol=1e-5, rtol=1e-4)

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
 from compress.common.errors import Problem, UserError
-from compress.distillation import steps
+from compress.distillation import stage_functions
 from compress.distillation.objective import Objective
 from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models.architectures import ARCHITECTURES, STUDENTS, TEACHERS, capabilities_of
@@ -108,13 +108,13 @@ def in_library(teacher, texts, folder, student: dict[str, object], stages: dict[
     def run() -> None:
         shape = StudentShape(**{name: student.get(name, size) for name, size in SHAPE.items()})
         checkpoint = student.get("checkpoint")
-        learner = steps.initialise(
+        learner = stage_functions.initialise(
             initialisation, shape, teacher, LABELS, texts, task_type="classification", seed=0, layer_map=layer_map,
             checkpoint=checkpoint,
         )  # fmt: skip
         context = TrainContext(title="layers", seed=0, checkpoints=folder)
         schedule = Schedule(epochs=1, batch_size=8, learning_rate=1e-3, max_steps=1)
-        steps.distill_layers(learner, teacher, texts, objective, schedule, context, layer_map=layer_map)
+        stage_functions.distill_layers(learner, teacher, texts, objective, schedule, context, layer_map=layer_map)
 
     return problems_of(run)
 

@@ -159,7 +159,7 @@ RECIPES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "three text columns": (SOUND.replace("{data: x.csv}", "{data: x, text: [a, b, c]}"), ("task.text", "at most 2")),
     "checkpoint without the key": (
         SOUND.replace("tinybert4}", "tinybert4, initialisation: checkpoint}"),
-        ("student: initialisation: checkpoint and the key checkpoint belong together",),
+        ("student: set both initialisation: checkpoint and the key checkpoint, or neither",),
     ),
 }
 
@@ -178,7 +178,11 @@ TABLES: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
     "empty": ("t.csv", "", ("t.csv: the table has no rows; expected a header",)),
     "header alone": ("t.csv", "text,label\n", ("t.csv: the table has no rows",)),
     "one row": ("t.csv", "text,label\na,b\n", ("t.csv: column 'label' holds 1 class (b); expected at least two",)),
-    "two rows": ("t.csv", "text,label\na,b\nc,d\n", ("the dev split has no rows left of the 2", "at least 10")),
+    "two rows": (
+        "t.csv",
+        "text,label\na,b\nc,d\n",
+        ("the dev split is empty after splitting the 2 rows of train", "at least 10"),
+    ),
     "one label": ("t.csv", "text,label\n" + "".join(f"t {i},same\n" for i in range(30)), ("holds 1 class (same)",)),
     "missing column": ("t.csv", "body,label\n" + some(20), ("no column 'text'; it has body, label",)),
     "ragged rows": (

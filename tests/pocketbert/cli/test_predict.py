@@ -188,7 +188,7 @@ def test_what_is_typed_and_does_not_fit(bundle, pair_bundle, capsys, tmp_path):
     texts = ["--input", tmp_path / "texts.txt"]
     for arguments, message in {
         (bundle, "fine", *texts): "give either --input or TEXT",
-        (bundle, "--pair", "dull", *texts): "expected as many TEXT",
+        (bundle, "--pair", "dull", *texts): "give one --pair for each TEXT",
         (bundle, "fine", "--pair", "dull"): "this bundle takes one text, not two",
         (pair_bundle, "fine"): "this bundle takes two texts: got 1 TEXT and 0 --pair",
         (pair_bundle, "fine", "dull", "--pair", "dull"): "got 2 TEXT and 1 --pair",

@@ -46,7 +46,7 @@ def test_a_run_leaves_bundles_a_report_and_the_table(finished):
     assert "report" in printed.stdout and not (folder / ".partial" / "prediction").exists()
     results = read_results(folder)
     assert results.run.selected_on_test
-    assert any("selected on the same rows" in line for line in results.run.remarks)
+    assert any("dev also serves as test" in line for line in results.run.remarks)
     assert list(results.stage_seconds) == [*STAGES[:3], "augment", *STAGES[3:], "export", "bench"]
     assert all(stage is not None for stage in vars(results.stages).values())
 

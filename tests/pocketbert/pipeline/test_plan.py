@@ -386,16 +386,20 @@ def test_another_auto_precision_repeats_training_and_an_explicit_one_does_not(ma
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        ({"options": {"epochs": 3}}, {"options": {"epochs": 4}}, "options.epochs was 3, is 4"),
-        ({"libraries": {"torch": "2.12.0"}}, {"libraries": {"torch": "2.13.0"}}, 'libraries.torch was "2.12.0", is'),
-        ({"libraries": {"a": "1"}}, {"libraries": {}}, 'libraries.a was "1", is null'),
+        ({"options": {"epochs": 3}}, {"options": {"epochs": 4}}, "options.epochs changed from 3 to 4"),
+        (
+            {"libraries": {"torch": "2.12.0"}},
+            {"libraries": {"torch": "2.13.0"}},
+            'libraries.torch changed from "2.12.0" to "2.13.0"',
+        ),
+        ({"libraries": {"a": "1"}}, {"libraries": {}}, 'libraries.a changed from "1" to null'),
         ({"code": {"compress": "ab"}}, {"code": {"compress": "cd"}}, "the code of compress changed"),
-        ({"threads": 16}, {"threads": 2}, "threads was 16, is 2; to keep it, set OMP_NUM_THREADS=16"),
-        ({"threads": 16}, {"threads": None}, "threads was 16, is null"),
+        ({"threads": 16}, {"threads": 2}, "threads changed from 16 to 2; to keep it, set OMP_NUM_THREADS=16"),
+        ({"threads": 16}, {"threads": None}, "threads changed from 16 to null"),
         ({"after": {"teacher": "ab"}}, {"after": {"teacher": "cd"}}, "the result of teacher changed"),
     ],
 )
-def test_a_stage_that_is_done_again_reports_the_reason(before, after, expected):
+def test_a_stage_that_runs_again_reports_the_reason(before, after, expected):
     line = first_difference(before, after)
     assert line.startswith(expected)
     assert ("OMP_NUM_THREADS" in line) is ("OMP_NUM_THREADS" in expected)

@@ -123,16 +123,18 @@ def test_a_stage_that_is_done_again_reports_the_reason_in_one_line(tmp_path, sha
     assert run_with({"threads": 16}) == []
     assert run_with({"threads": 16}) == []
     assert run_with({"threads": 2}) == [
-        "train: done again: threads was 16, is 2; to keep it, set OMP_NUM_THREADS=16 on a machine with as many cores"
+        "train: rerunning: threads changed from 16 to 2; to keep it, set OMP_NUM_THREADS=16 on a machine with as many "
+        "cores"
     ]
     (tmp_path / "run" / "train" / "part" / "file.txt").write_text("edited")
-    assert run_with({"threads": 2}) == ["train: done again: part/file.txt was changed or removed"]
+    assert run_with({"threads": 2}) == ["train: rerunning: part/file.txt was changed or removed"]
     back = run_with({"threads": 16})
-    if shared:  # the cache still holds it, so nothing is done again
+    if shared:  # the cache still holds it, so nothing runs again
         assert back == [] and lines == ["[dim]train: taken from the cache[/dim]"]
     else:
         assert back == [
-            "train: done again: threads was 2, is 16; to keep it, set OMP_NUM_THREADS=2 on a machine with as many cores"
+            "train: rerunning: threads changed from 2 to 16; to keep it, set OMP_NUM_THREADS=2 on a machine with as "
+            "many cores"
         ]
 
 

@@ -161,9 +161,9 @@ def distill_layers(
         problems += weight_problems(weights, student_facts.layers)
     raise_any(problems)
     mapped_layers = map_layers(layer_map, student_facts.layers, teacher_facts.layers)
-    captured = [learner.student, teacher] if requested.scores or requested.vectors else []
+    captured = [learner.student, teacher] if requested.scores or requested.qkv else []
     with (
-        layer_outputs.capture_attention_scores(*captured),
+        layer_outputs.capture_attention(*captured),
         layer_outputs.first_layers_only(teacher, max(mapped_layers)),
     ):
         return train(

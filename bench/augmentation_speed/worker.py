@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.augmentation import reference
-from bench.augmentation.ladder import (
+from bench.augmentation_speed import reference
+from bench.augmentation_speed.ladder import (
     AugmentationMemory,
     AugmentationWorkerSpec,
     RoundReply,

@@ -178,7 +178,7 @@ def time_training(
         def start(index: int) -> None:
             path = () if peer_path is None else (str(peer_path),)
             workers[index] = WorkerProcess(
-                "bench.training.worker", configs[index].name, num_threads=num_threads, path=path
+                "bench.training_speed.worker", configs[index].name, num_threads=num_threads, path=path
             )
             spec = TrainingWorkerSpec(workload=str(file), stage=stage, config=configs[index], num_threads=num_threads)
             workers[index].ask("load", spec=spec)

@@ -1,4 +1,4 @@
-"""The worker process that trains one configuration of the ladder. Started as `python -P -m bench.training.worker`."""
+"""Trains one configuration of the ladder in its own process. Started as `python -P -m bench.training_speed.worker`."""
 
 import json
 import random
@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from bench.measurement.worker_process import as_record, serve_requests
 from bench.timing.worker import peak_rss_bytes
-from bench.training.ladder import TrainingWorkerSpec, TrainingWorkload
+from bench.training_speed.ladder import TrainingWorkerSpec, TrainingWorkload
 from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator, WeightedRows, read_rows
 from compress.data.tokenization import TokenDataset
 from compress.distillation import layer_outputs, training_loop
@@ -60,12 +60,12 @@ class TrainingWorker:
         self.used_tokens = np.union1d(in_rows, np.asarray(self.workload.used_tokens, dtype=in_rows.dtype))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         if self.config.engine == "textbrewer":
-            from bench.peers import textbrewer
+            from bench.training_speed import textbrewer
 
             self.textbrewer = textbrewer.TextBrewerTrainer(self.teacher, self.student, self.stage, self.layer_map)
         self.capture = ExitStack()
         if self.stage == "intermediate" and self.config.engine != "textbrewer":
-            self.capture.enter_context(layer_outputs.capture_attention_scores(self.teacher, self.student))
+            self.capture.enter_context(layer_outputs.capture_attention(self.teacher, self.student))
         elif self.config.outputs == "all":
             for model in (self.teacher, self.student):
                 model.set_attn_implementation("eager")  # the only implementation that returns attentions

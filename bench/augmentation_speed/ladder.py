@@ -185,7 +185,7 @@ def time_augmentation(
     generator = random.Random(seed)
     try:
         for method in METHODS:
-            worker = WorkerProcess("bench.augmentation.worker", method.name, num_threads=num_threads)
+            worker = WorkerProcess("bench.augmentation_speed.worker", method.name, num_threads=num_threads)
             workers.append(worker)
             spec = AugmentationWorkerSpec(method=method, options=options, cache=cache, num_threads=num_threads)
             worker.ask("load", spec=spec)
@@ -229,7 +229,7 @@ def measure_memory(
     """Peak memory of writing the augmented rows of the first texts, for each number in `sizes`, in new processes."""
     measurements = []
     for size in sizes:
-        worker = WorkerProcess("bench.augmentation.worker", f"{size} texts", num_threads=num_threads)
+        worker = WorkerProcess("bench.augmentation_speed.worker", f"{size} texts", num_threads=num_threads)
         spec = AugmentationWorkerSpec(method=OURS, options=options, cache=cache, num_threads=num_threads)
         try:
             worker.ask("load", spec=spec)

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from compress.common.errors import UserError
 from compress.data.token_blocks import write_token_blocks
 from compress.data.tokenization import TokenDataset
-from compress.distillation import steps
+from compress.distillation import stage_functions
 from compress.distillation.objective import Objective
 from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models import loading
@@ -69,13 +69,13 @@ def schedule_of(section: StageSection) -> Schedule:
 
 def initial_student(
     context: StageContext, teacher: PreTrainedModel, texts: TokenDataset
-) -> steps.StudentWithProjections:
+) -> stage_functions.StudentWithProjections:
     """The student before any training. `texts`: calibration texts of the projected initialisation."""
     student = context.recipe.student
     if student.checkpoint is not None:
         teacher_name = context.recipe.teacher.base or context.recipe.teacher.model or ""
         loading.require_equal_tokenizers(teacher_name, student.checkpoint)
-    return steps.initialise(
+    return stage_functions.initialise(
         student.initialisation,
         student.shape,
         teacher,
@@ -91,19 +91,21 @@ def initial_student(
     )
 
 
-def load_student(context: StageContext, stage: str) -> steps.StudentWithProjections:
+def load_student(context: StageContext, stage: str) -> stage_functions.StudentWithProjections:
     """The student of a finished layer-wise stage."""
     folder: Path = context.folder / stage / "model"
     width = context.data.teacher.config.hidden_size
-    return steps.load_learner(folder, context.task.labels, width, task_type=context.task.type, seed=context.recipe.seed)
+    return stage_functions.load_learner(
+        folder, context.task.labels, width, task_type=context.task.type, seed=context.recipe.seed
+    )
 
 
-def init_head(context: StageContext, learner: steps.StudentWithProjections) -> bool:
+def init_head(context: StageContext, learner: stage_functions.StudentWithProjections) -> bool:
     """Initialise the student's head from the teacher's. Returns False if it does not fit; the head is then random."""
     is_random = context.recipe.student.initialisation == "random"
-    fits = not is_random and steps.can_init_head_from_teacher(learner.student, context.data.teacher)
+    fits = not is_random and stage_functions.can_init_head_from_teacher(learner.student, context.data.teacher)
     if fits:
-        steps.init_head_from_teacher(
+        stage_functions.init_head_from_teacher(
             learner, context.data.teacher, context.data.original_texts, seed=context.recipe.seed
         )
     return fits

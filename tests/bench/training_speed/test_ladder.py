@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from bench.results.measurements import Ratio
-from bench.training import ladder
-from bench.training.ladder import (
+from bench.training_speed import ladder
+from bench.training_speed.ladder import (
     FUSED,
     LADDER,
     OURS,
@@ -18,7 +18,7 @@ from bench.training.ladder import (
     TrainingWorkerSpec,
     TrainingWorkload,
 )
-from bench.training.worker import TrainingWorker
+from bench.training_speed.worker import TrainingWorker
 from compress.models.shape import StudentShape
 from tiny_bert import rows
 
