@@ -195,7 +195,7 @@ def _short(row: BenchmarkRow) -> str:
 
 
 def self_checks(results: Path) -> str:
-    """How many intervals of the A/A test hold 1, their half-width, and how often the slower copy is detected."""
+    """How many intervals of the A/A test contain 1, their half-width, and how often the slower copy is detected."""
     rows = []
     for name, title in CHECKS.items():
         check = _check(results, name)
@@ -208,15 +208,15 @@ def self_checks(results: Path) -> str:
                 f"{check.num_detected} of {len(check.slowed_ratios)}",
             )
         )
-    return table(("model and procedure", "intervals that hold 1", "median half-width", "slower copy detected"), rows)
+    return table(("model and procedure", "intervals that contain 1", "median half-width", "slower copy detected"), rows)
 
 
 def self_check_spread(results: Path) -> str:
     """The range of the A/A ratios with and without restarts."""
     restarted, not_restarted = (_check(results, name).aa_ratios for name in ("self-check", "self-check-one-process"))
     return (
-        f"With restarts the A/A ratios are between {_range(restarted)}. With one process per model they are between "
-        f"{_range(not_restarted)}."
+        f"The A/A ratios of int8-static, with restarts, are between {_range(restarted)}. Those of MiniLM, with one\n"
+        f"process, are between {_range(not_restarted)}."
     )
 
 

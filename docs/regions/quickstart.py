@@ -1,10 +1,12 @@
 """The quickstart's table in the README, from results/quickstart/results.json."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from bench.report.caveats import WIDE_INTERVAL
 from bench.results.benchmark import TEXTS, BenchmarkRow, BenchResult
 from bench.results.document import Results
-from regions.cells import bold, bullets, machine_words, megabytes, minutes, ratio, read_results, table
+from regions.cells import bold, bullets, listed, machine_words, megabytes, minutes, ratio, read_results, table
 
 LEFT_OUT = (("student", "int8-dynamic"), ("teacher", "fp32"))  # rows that the report has and the README does not
 
@@ -18,9 +20,7 @@ def quickstart_table(results: Path) -> str:
     run = _results(results)
     assert run.stages.export is not None
     rows = []
-    for row in run.stages.bench.rows:
-        if (row.role, row.variant) in LEFT_OUT:
-            continue
+    for row in _table_rows(run.stages.bench):
         is_recommended = row.role == "student" and row.variant == run.stages.export.recommended
         rows.append(bold(_cells(row)) if is_recommended else _cells(row))
     return table(("model", "size", "accuracy", "median, ms", "p95, ms", "times as fast", "texts/s"), rows)
@@ -40,6 +40,10 @@ def _cells(row: BenchmarkRow) -> list[str]:
     ]
 
 
+def _table_rows(bench: BenchResult) -> list[BenchmarkRow]:
+    return [row for row in bench.rows if (row.role, row.variant) not in LEFT_OUT]
+
+
 def quickstart_facts(results: Path) -> str:
     """What was measured and where, how much accuracy the student keeps, and where the speed comes from."""
     run = _results(results)
@@ -48,7 +52,8 @@ def quickstart_facts(results: Path) -> str:
     best = _bundle(bench, "student", run.stages.export.recommended)
     teacher, exported_teacher = bench.rows[0], _bundle(bench, "teacher", "int8-static")
     over_exported = next(each.ratio for each in best.comparisons_by_input[TEXTS] if each.other == exported_teacher.id)
-    steps = {each.step: each.ratio.value for each in best.breakdown_by_input[TEXTS]}
+    steps = {each.step: ratio(each.ratio) for each in best.breakdown_by_input[TEXTS]}
+    left_out = [row.label for row in bench.rows if (row.role, row.variant) in LEFT_OUT]
     assert best.score is not None and teacher.score is not None
     seconds = run.stage_seconds
     return bullets(
@@ -57,13 +62,27 @@ def quickstart_facts(results: Path) -> str:
             f"{minutes(seconds['bench'])}. Machine: {machine_words(bench.machine)}.",
             f"Accuracy is on {rows.num_rows.test:,} test rows. Latency is from text to label, one text at a time, "
             f"with {bench.protocol.num_threads} threads per model.",
-            '"Times as fast" compares with the first row. The 95% interval is in parentheses.',
+            '"Times as fast" compares with the first row. The 95% interval is in parentheses. Bold marks the '
+            "recommended variant.",
+            *_noise(_table_rows(bench)),
+            f"The table leaves out rows that the report has: {listed(left_out)} in onnxruntime.",
             f"The {best.variant} student keeps {best.score / teacher.score:.1%} of the teacher's accuracy.",
-            f"Three factors multiply to its speedup: distillation {steps['distillation']:.1f}, onnxruntime with a "
-            f"fused graph {steps['runtime']:.1f}, and quantisation {steps['quantisation']:.1f}.",
-            f"Compared with the int8-static teacher, the student is {over_exported.value:.1f} times as fast.",
+            f"Its speedup is the product of three factors: distillation {steps['distillation']}, onnxruntime with a "
+            f"fused graph {steps['runtime']}, and quantisation {steps['quantisation']}.",
+            f"Compared with the int8-static teacher, the student is {ratio(over_exported)} times as fast.",
         )
     )
+
+
+def _noise(rows: Sequence[BenchmarkRow]) -> list[str]:
+    """A sentence about wide intervals, by the report's own limit; empty if there are none."""
+    ratios = [row.speedup for row in rows[1:] if row.speedup is not None]
+    num_wide = sum((each.high - each.low) / 2 > WIDE_INTERVAL * each.value for each in ratios)
+    if not num_wide:
+        return []
+    return [
+        f"The machine was noisy: {num_wide} of {len(ratios)} speedups are uncertain by more than {WIDE_INTERVAL:.0%}."
+    ]
 
 
 def _bundle(bench: BenchResult, role: str, variant: str) -> BenchmarkRow:

@@ -24,7 +24,8 @@ commands = typer.Typer(
     name="bench",
     help="Benchmarks: latency, throughput, accuracy, training, augmentation.",
     epilog=examples(
-        "pocketbert bench models models/my-bert bundles/fp32 --data dev.csv", "pocketbert bench models --help"
+        "pocketbert bench models models/my-bert runs/reviews/bundles/fp32 --data dev.csv",
+        "pocketbert bench models --help",
     ),
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -46,8 +47,9 @@ ReportFolder = Annotated[Path | None, typer.Option(help="Folder for results.json
 
 @commands.command(
     epilog=examples(
-        "pocketbert bench models models/my-bert bundles/fp32 --data dev.csv",
-        "pocketbert bench models bundles/fp32 --load 50 --processes 2 --roofline --thread-sweep --output out",
+        "pocketbert bench models models/my-bert runs/reviews/bundles/fp32 --data dev.csv",
+        "pocketbert bench models runs/reviews/bundles/fp32 --load 50 --processes 2 --roofline --thread-sweep "
+        "--output out",
     )
 )
 def models(
@@ -110,7 +112,7 @@ def models(
     _print_results(results, as_json, output)
 
 
-@commands.command("self-check", epilog=examples("pocketbert bench self-check bundles/fp32 --runs 20"))
+@commands.command("self-check", epilog=examples("pocketbert bench self-check runs/reviews/bundles/fp32 --runs 20"))
 def self_check(
     folder: Annotated[
         Path,
@@ -155,7 +157,8 @@ def self_check(
 
 @commands.command(
     epilog=examples(
-        "pocketbert bench peers models/my-bert bundles/fp32 --calibration train.csv --data dev.csv --output results"
+        "pocketbert bench peers models/my-bert runs/reviews/bundles/fp32 --calibration train.csv --data dev.csv "
+        "--output results"
     )
 )
 def peers(

@@ -117,7 +117,11 @@ def export(
 
 @commands.command(
     rich_help_panel=PANEL,
-    epilog=examples("pocketbert explain runs/reviews", "pocketbert explain bundles/fp32", "pocketbert explain bundles"),
+    epilog=examples(
+        "pocketbert explain runs/reviews",
+        "pocketbert explain runs/reviews/bundles/fp32",
+        "pocketbert explain runs/reviews/bundles",
+    ),
 )
 def explain(
     folder: Annotated[
@@ -140,10 +144,10 @@ def explain(
 @commands.command(
     rich_help_panel=PANEL,
     epilog=examples(
-        'pocketbert predict bundles/fp32 "a warm and lovely film" "a dull plot"',
-        "pocketbert predict bundles/fp32 --input texts.txt > predictions.jsonl",
-        "cat texts.txt | pocketbert predict bundles/fp32 | head -1",
-        'pocketbert predict bundles/fp32 -- "- a text that begins with a dash"',
+        'pocketbert predict runs/reviews/bundles/fp32 "a warm and lovely film" "a dull plot"',
+        "pocketbert predict runs/reviews/bundles/fp32 --input texts.txt > predictions.jsonl",
+        "cat texts.txt | pocketbert predict runs/reviews/bundles/fp32 | head -1",
+        'pocketbert predict runs/reviews/bundles/fp32 -- "- a text that begins with a dash"',
     ),
 )
 def predict(
@@ -189,7 +193,7 @@ def predict(
         _print_lines(predict_texts.predictions(classifier, rows, rows_per_call=per_call))
 
 
-@commands.command(rich_help_panel=PANEL, epilog=examples("pocketbert verify bundles/fp32"))
+@commands.command(rich_help_panel=PANEL, epilog=examples("pocketbert verify runs/reviews/bundles/fp32"))
 def verify(bundle: BundleFolder, as_json: AsJson = False) -> None:
     """Check the hashes of a bundle's files, and replay its golden examples."""
     from export.bundle.folder import verify_bundle

@@ -33,9 +33,10 @@ IN_PLACE_OF = {  # a run that is finished; a run without its benchmark
 }
 ONLY_PARSED = {
     "pocketbert run quickstart": "downloads its data",
-    "pocketbert bench peers models/my-bert bundles/fp32 --calibration train.csv --data dev.csv --output results": (
-        "builds environments from the package index"
-    ),
+    (
+        "pocketbert bench peers models/my-bert runs/reviews/bundles/fp32 --calibration train.csv --data dev.csv "
+        "--output results"
+    ): "builds environments from the package index",
 }
 
 
@@ -72,10 +73,10 @@ def test_an_example_parses(line):
     ("line", "message"),
     [
         ("pocketbert report runs/reviews runs/second-try", "unexpected extra argument"),
-        ("pocketbert bench models bundles/fp32 --limits", "No such option"),
-        ("pocketbert bench models bundles/fp32 --load", "requires an argument"),
+        ("pocketbert bench models runs/reviews/bundles/fp32 --limits", "No such option"),
+        ("pocketbert bench models runs/reviews/bundles/fp32 --load", "requires an argument"),
         ("pocketbert compare runs/reviews", "Missing argument"),
-        ("pocketbert bench models bundles/fp32 --rounds many", "Invalid value"),
+        ("pocketbert bench models runs/reviews/bundles/fp32 --rounds many", "Invalid value"),
     ],
 )
 def test_what_does_not_parse_is_noticed(line, message):
