@@ -27,6 +27,7 @@ from compress.augmentation.word_vectors import load_vectors
 from compress.augmentation.words import load_stop_words
 from export.graph.fusion import EncoderShape
 from export.graph.to_onnx import export_onnx
+from sandbox import Sandbox, build_sandbox
 from tiny_bert import config, make_tokenizer, rows, words_with_vectors, write_csv
 
 
@@ -107,6 +108,13 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_csv(tmp_path_factory.mktemp("data") / "reviews.csv", ("text", "label"), rows(400))
 
 
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory, base_folder: Path, teacher_folder: Path, reviews: Path) -> Sandbox:
+    """A folder in which the examples of documents and help pages run."""
+    root = tmp_path_factory.mktemp("sandbox")
+    return build_sandbox(root, base=base_folder, teacher=teacher_folder, reviews=reviews)
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     """Runs `pocketbert` in a separate process with its own cache, in the test's folder."""
@@ -123,11 +131,14 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     return call
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a fixture of their module run in one process, and the slowest modules start first."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
     for item in items:
-        definitions = item._fixtureinfo.name2fixturedefs.values()
-        if any(definition.scope == "module" for each in definitions for definition in each):
+        fixtures = item._fixtureinfo.name2fixturedefs
+        if "sandbox" in fixtures:
+            item.add_marker(pytest.mark.xdist_group("sandbox"))
+        elif any(definition.scope == "module" for each in fixtures.values() for definition in each):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))

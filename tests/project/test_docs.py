@@ -12,7 +12,6 @@ from ruamel.yaml import YAML
 import figures
 from command_lines import commands, examples, parse, pocketbert_words
 from pocketbert.recipe.sections import Recipe
-from sandbox import Sandbox, build_sandbox
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("pocketbert", "compress", "export", "bench")
@@ -103,12 +102,6 @@ def test_what_a_document_names_is_there(name):
             counts["extras"] += 1
     counts["links"] = len(links(current(name)))
     assert {kind: counts[kind] for kind, least in AT_LEAST[name].items() if counts[kind] < least} == {}
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory, base_folder, teacher_folder, reviews) -> Sandbox:
-    root = tmp_path_factory.mktemp("sandbox")
-    return build_sandbox(root, base=base_folder, teacher=teacher_folder, reviews=reviews)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

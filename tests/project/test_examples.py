@@ -9,7 +9,6 @@ from bench.training_speed import ladder
 from command_lines import examples, parse, pocketbert_words
 from pocketbert.cli import app
 from pocketbert.standalone import bench_shapes
-from sandbox import Sandbox, build_sandbox
 from tiny_bert import config
 
 EXAMPLES = examples()
@@ -38,11 +37,6 @@ ONLY_PARSED = {
         "--output results"
     ): "builds environments from the package index",
 }
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory, base_folder, teacher_folder, reviews) -> Sandbox:
-    return build_sandbox(tmp_path_factory.mktemp("sandbox"), base=base_folder, teacher=teacher_folder, reviews=reviews)
 
 
 def test_every_command_has_an_example_of_its_own():

@@ -66,7 +66,7 @@ def test_b07_five_steps_in_two_processes_give_the_weights_of_one_process(tmp_pat
 @pytest.mark.slow
 def test_a_run_killed_under_two_processes_ends_with_the_weights_of_an_uninterrupted_run(tmp_path, base_folder, reviews):
     final_weights, num_kills = [], 0
-    for name, kills in (("whole", ()), ("killed", MOMENTS)):
+    for name, kills, options in (("whole", (), ("--until", "prediction")), ("killed", MOMENTS, ())):
         folder = tmp_path / name
         folder.mkdir()
         path = recipe(folder, base_folder, reviews)
@@ -80,9 +80,8 @@ def test_a_run_killed_under_two_processes_ends_with_the_weights_of_an_uninterrup
                 process.kill()
                 process.communicate()
             num_kills += 1
-        output = finished(launched(2, *command, cwd=folder, env=environment))
-        assert output.count("bundle ") == 3 and output.count("report ") == 1, "only one process prints the summary"
+        output = finished(launched(2, *command, *options, cwd=folder, env=environment))
         final_weights.append(weights(folder / "runs" / "tiny"))
-        log = (folder / "runs" / "tiny" / "log.txt").read_text()
-        assert log.count("bench\n") == 1
+    assert output.count("bundle ") == 3 and output.count("report ") == 1, "only one process prints the summary"
+    assert (folder / "runs" / "tiny" / "log.txt").read_text().count("bench\n") == 1
     assert final_weights[0] == final_weights[1] and num_kills == len(MOMENTS)

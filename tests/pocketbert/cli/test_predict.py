@@ -187,7 +187,7 @@ def test_what_is_typed_and_does_not_fit(bundle, pair_bundle, capsys, tmp_path):
     (tmp_path / "texts.txt").write_text("fine\n")
     texts = ["--input", tmp_path / "texts.txt"]
     for arguments, message in {
-        (bundle, "fine", *texts): "give either --input or TEXT",
+        (bundle, "fine", *texts): "give texts or --input, not both",
         (bundle, "--pair", "dull", *texts): "give one --pair for each TEXT",
         (bundle, "fine", "--pair", "dull"): "this bundle takes one text, not two",
         (pair_bundle, "fine"): "this bundle takes two texts: got 1 TEXT and 0 --pair",
@@ -274,5 +274,6 @@ def test_an_interrupt_is_quiet(bundle):
     process.stdin.flush()
     process.stdout.readline()
     process.send_signal(2)
+    process.wait(timeout=60)  # before its input is closed, which would end it with 0
     _, printed = process.communicate()
     assert process.returncode == 130 and b"Traceback" not in printed

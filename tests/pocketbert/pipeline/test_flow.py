@@ -95,7 +95,7 @@ def test_a_prediction_stage_that_only_harms_leaves_the_student_unchanged(finishe
     stage = read_results(folder).stages.prediction
     assert max(stage.training.dev_scores) < stage.scores_before.dev
     assert stage.training.best_epoch == 0 and stage.scores == stage.scores_before
-    assert "(none as good as before: kept as it was)" in (folder / "report.md").read_text(encoding="utf-8")
+    assert "(no epoch beat the initial weights, which were kept)" in (folder / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder, reviews):

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from rich.console import Console
 from ruamel.yaml import YAML
 from transformers import BertForMaskedLM
 
+from bench.augmentation_speed.ladder import AugmentationLadder
 from bench.report.augmentation_summary import report_lines
 from bench.results.document import StageResults
 from compress.augmentation import dataset
@@ -21,6 +23,7 @@ from compress.distillation.training_loop import Schedule, rows_seen
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import AugmentResult, LabelDrift
+from pocketbert.cli import printing
 from pocketbert.pipeline.flow import make_augmented_data, prepare, run_recipe
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.store.manifest import read_manifest
@@ -174,7 +177,7 @@ def test_only_rows_that_training_uses_need_teacher_logits():
     assert seen.tolist() != rows_seen(lengths, short, seed=1).tolist()
 
 
-def test_bench_augment_times_all_ways_on_the_same_texts(recipe, reviews, command, tmp_path):
+def test_bench_augmentation_times_all_ways_on_the_same_texts(recipe, reviews, command, tmp_path, capsys):
     done = command(
         "bench", "augmentation", recipe(reviews), "--rows", 16, "--rounds", 2, "--output", tmp_path / "out", "--json"
     )
@@ -187,5 +190,6 @@ def test_bench_augment_times_all_ways_on_the_same_texts(recipe, reviews, command
     assert fastest["comparison"]["num_words"] == ours["comparison"]["num_words"]
     assert [row["num_texts"] for row in measured["memory"]] == [16, 320]
     assert json.loads((tmp_path / "out" / "augmentation.json").read_text())["options"]["variants"] == 3
-    printed = command("bench", "augmentation", recipe(reviews), "--rows", 16, "--rounds", 2)
-    assert "PocketBERT, fp32" in printed.stdout and "peak memory" in printed.stdout
+    printing.augmentation(TypeAdapter(AugmentationLadder).validate_python(measured))
+    printed = capsys.readouterr().out
+    assert "PocketBERT, fp32" in printed and "peak memory" in printed

@@ -46,7 +46,7 @@ def test_a_stage_is_done_once_until_its_options_or_inputs_change(tmp_path, share
 
 @pytest.mark.parametrize("damage", ["change", "remove"])
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_stage_with_changed_files_is_done_again(tmp_path, damage, shared):
+def test_a_stage_with_changed_files_runs_again(tmp_path, damage, shared):
     calls: list[str] = []
     for _ in range(2):
         with open_run(tmp_path / "run") as run:
@@ -111,14 +111,14 @@ def test_a_foreign_manifest_is_an_error_and_stays_unchanged(tmp_path, content):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_stage_that_is_done_again_reports_the_reason_in_one_line(tmp_path, shared):
+def test_a_stage_that_runs_again_reports_the_reason_in_one_line(tmp_path, shared):
     lines: list[str] = []
 
     def run_with(options: dict, folder: str = "run") -> list[str]:
         lines.clear()
         with Run(tmp_path / folder, versions={}, announce=lines.append) as run:
             run.stage(stage_plan("train", options, shared=shared), writes("one", []))
-        return [line for line in lines if "again" in line]
+        return [line for line in lines if "rerunning" in line]
 
     assert run_with({"threads": 16}) == []
     assert run_with({"threads": 16}) == []
