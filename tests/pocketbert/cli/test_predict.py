@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -269,6 +270,7 @@ def test_an_interrupt_is_quiet(bundle):
     process = subprocess.Popen(
         [sys.executable, "-m", "pocketbert", "predict", str(bundle)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in background jobs
     )  # fmt: skip
     process.stdin.write(b"fine\n")
     process.stdin.flush()
