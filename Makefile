@@ -9,7 +9,7 @@ quickstart: $(VENV)/installed  ## teacher to int8 bundle to table, on two CPU co
 	$(VENV)/bin/pocketbert run quickstart
 
 test: $(VENV)/installed  ## all tests, offline, two at a time
-	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed  ## style and types
 	$(VENV)/bin/ruff check .

@@ -131,14 +131,7 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     return call
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a fixture of their module run in one process, and the slowest modules start first."""
+    """The slowest modules start first, so that no worker is left alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
-    for item in items:
-        fixtures = item._fixtureinfo.name2fixturedefs
-        if "sandbox" in fixtures:
-            item.add_marker(pytest.mark.xdist_group("sandbox"))
-        elif any(definition.scope == "module" for each in fixtures.values() for definition in each):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))

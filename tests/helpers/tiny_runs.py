@@ -14,6 +14,7 @@ from tiny_bert import words_with_vectors
 
 STAGES = ("teacher", "general", "masked_lm", "intermediate", "prediction")  # those with training
 VARIANTS = ["fp32", "int8-dynamic", "int8-static"]
+QUICK_BENCH = {"rounds": 2, "fixed_lengths": [8], "warm_up_s": 0.1, "compiled_teacher": False, "roofline": False}
 ANY = {"label_flips": 1.0, "logit_error": 9.0}
 
 
@@ -38,13 +39,7 @@ def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
         },
         "export": {"variants": VARIANTS, "tolerance": dict.fromkeys(VARIANTS[1:], ANY)},
         "gate": {"student_share": 0.5},
-        "bench": {
-            "rounds": 2,
-            "fixed_lengths": [8],
-            "warm_up_s": 0.1,
-            "compiled_teacher": False,
-            "roofline": False,
-        },
+        "bench": QUICK_BENCH,
         **changes,
     }
     path = tmp_path / "tiny.yaml"

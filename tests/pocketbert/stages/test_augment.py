@@ -28,6 +28,7 @@ from pocketbert.pipeline.flow import make_augmented_data, prepare, run_recipe
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.store.manifest import read_manifest
 from tiny_bert import config, sentence, words_with_vectors, write_csv
+from tiny_runs import QUICK_BENCH
 
 pytestmark = pytest.mark.slow
 
@@ -63,13 +64,7 @@ def recipe(tmp_path, monkeypatch, masked_lm_folder, teacher_folder):
             "distill": {"intermediate": quick, "prediction": quick},
             "compute": {"precision": "fp32"},  # labels near the decision boundary must not depend on the machine
             "export": {"variants": ["fp32"]},
-            "bench": {
-                "rounds": 2,
-                "fixed_lengths": [8],
-                "warm_up_s": 0.1,
-                "compiled_teacher": False,
-                "roofline": False,
-            },
+            "bench": QUICK_BENCH,
         }
         path = tmp_path / "varied.yaml"
         with path.open("w") as file:
