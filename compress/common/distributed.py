@@ -20,7 +20,7 @@ LAUNCHER_VARIABLES = (
 
 Value = TypeVar("Value")
 
-_follower_has_left = False  # whether this process, not the main one, has called `leave`
+_has_left = False  # whether this process has called `leave`
 
 
 def count() -> int:
@@ -81,7 +81,7 @@ def leave() -> bool:
 
     All processes must call this. Returns whether this was the main process.
     """
-    global _follower_has_left
+    global _has_left
     if count() == 1:
         return True
     was_main = is_main()
@@ -89,17 +89,17 @@ def leave() -> bool:
     _destroy_group()
     for name in LAUNCHER_VARIABLES:
         os.environ.pop(name, None)
-    _follower_has_left = not was_main
+    _has_left = True
     return was_main
 
 
 def end(code: int) -> NoReturn:
     """Exit the program.
 
-    A process other than the main one uses os._exit after it has left the group. Otherwise lingering torch threads can
-    abort the shutdown of the interpreter, and the launcher then kills the other processes.
+    A process that has left a group uses os._exit. Otherwise lingering torch threads can abort the shutdown of the
+    interpreter, and the launcher then kills the other processes.
     """
-    if _follower_has_left:
+    if _has_left:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
