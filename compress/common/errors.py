@@ -1,6 +1,8 @@
-"""The exception for user errors."""
+"""The exception for user errors, and the conversion of other libraries' exceptions into it."""
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +37,8 @@ Option = Literal[
     "vocabulary",
     "vocabulary_size",
 ]
+
+MAX_REASON = 300  # characters of another library's message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,31 @@ def raise_any(problems: Sequence[Problem]) -> None:
     """Raise UserError with all problems, if there are any."""
     if problems:
         raise UserError.of(problems)
+
+
+@contextmanager
+def library_errors(problem: str, *, advice: str = "", option: Option | None = None) -> Iterator[None]:
+    """Report every exception of the body as a UserError: `problem`, the reason in parentheses, then `advice`.
+
+    The body holds only the call of a library, which may raise any class. Errors in our own code stay outside, so that
+    they are not reported as bad input. UserError, a full disk and too little memory pass unchanged.
+    """
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        advice = f"; {advice}" if advice else ""
+        raise UserError(f"{problem} ({first_line(error)}){advice}", option=option) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, or else the name of its class."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[0] if lines else type(error).__name__
+    return reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}..."
 
 
 def first_invalid(error: "ValidationError") -> str:
