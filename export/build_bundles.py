@@ -13,9 +13,9 @@ from compress.common.errors import UserError
 from compress.common.files import size_bytes
 from compress.data import task_types
 from compress.data.columns import Split
+from compress.data.label_order import label_doubt, require_label_order
 from compress.data.metrics import Metric
 from compress.data.task_types import TaskType, TaskTypeName
-from compress.data.tasks import require_label_order
 from compress.data.tokenization import encode_split
 from compress.models import loading
 from compress.models.inference import predict_logits
@@ -23,13 +23,15 @@ from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample
 from export.bundle.folder import finish_bundle, golden_examples, write_bundle
 from export.bundle.runtime import Classifier
 from export.graph.fusion import EncoderShape, fuse
+from export.graph.runtime_version import oldest_onnxruntime
 from export.graph.to_onnx import export_onnx
 from export.machine_facts import Machine
 from export.parity import comparison
+from export.parity.probes import Probes, make_probes
 from export.quantisation.calibration import Inputs, require_disjoint, unpadded_inputs
 from export.quantisation.quantize import build_variant
 from export.quantisation.static_int8 import StaticOptions
-from export.quantisation.variants import FOR_GPU, Variant
+from export.quantisation.variants import FOR_GPU, VARIANTS, Variant
 from export.quantisation.vnni_emulation import can_saturate, write_saturating_model
 from export.results import ExportResult, ExportSteps, Parity, Saturation, VariantResult, VariantScores
 
@@ -39,6 +41,7 @@ SATURATION_ROWS, SATURATION_TOKENS = 100, 32  # upper limits of the emulation
 SATURATION_WORK = 2e10  # multiplications to emulate in total; takes seconds for any model size
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+FP32 = VARIANTS["fp32"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +94,14 @@ def build_bundles(
     options: ExportOptions,
     origin: Origin,
     on_progress: Callable[[int, int, str], None],
+    on_caution: Callable[[str], None] | None = None,
 ) -> ExportResult:
     """Write a bundle folder/VARIANT for each variant and compare it with torch.
 
-    `on_progress` receives (steps done, total, name of the next step). A variant that exceeds its tolerance has
-    `failures`. Raises FusionError if the graph cannot be fused. Raises UserError if calibration rows are missing, or
-    are also in dev or test. Raises UserError if the model's outputs are in a different order than the labels.
+    `on_progress` receives (steps done, total, name of the next step). `on_caution` receives a line if the labels of dev
+    may not be those of the model. A variant that exceeds its tolerance or has other tokens than torch has `failures`.
+    Raises FusionError if the graph cannot be fused. Raises UserError if calibration rows are missing, or are also in
+    dev or test. Raises UserError if the model's outputs are in a different order than the labels.
     """
     calibration = _calibration(splits, options.tolerances, tokenizer, options.max_length)
     encoded = encode_split(splits.dev, tokenizer, max_length=options.max_length)
@@ -105,12 +110,16 @@ def build_bundles(
         tokenizer=tokenizer,
         labels=loading.label_names_of_model(model),
         dev_logits=predict_logits(model, encoded),
+        probes=make_probes(model, tokenizer, splits.dev, max_length=options.max_length),
         splits=splits,
         options=options,
         origin=origin,
     )
     predictions = source.task_type.decide(source.dev_logits)
     require_label_order(splits.dev, predictions, source.labels, origin.name, options.task_type)
+    doubt = label_doubt(splits.dev, predictions, source.labels, origin.name, options.task_type)
+    if doubt is not None and on_caution is not None:
+        on_caution(doubt)
     raw, fused = folder / "raw.onnx", folder / "fused.onnx"
     export_onnx(model, raw, takes_token_types="token_type_ids" in tokenizer.model_input_names)
     encoder = EncoderShape.of(model.config)
@@ -121,6 +130,10 @@ def build_bundles(
     on_progress(1, total, "the fused graph")
     fused_parity = _step_parity(source, fused, folder / "step")
     fused.unlink()
+    step_failures = [
+        *_step_failures("exported graph", exported_parity),
+        *_step_failures("fused graph", fused_parity),
+    ]
     variants = {}
     for done, (variant, tolerance) in enumerate(options.tolerances.items(), start=2):
         on_progress(done, total, variant.name)
@@ -134,7 +147,7 @@ def build_bundles(
             parity=measurements.parity,
             other_providers=measurements.other_providers,
             without_vnni=measurements.without_vnni,
-            failures=_failures(measurements, tolerance),
+            failures=[*step_failures, *_failures(measurements, tolerance)],
             scores=measurements.scores,
             size_bytes=size_bytes(bundle),
         )
@@ -168,12 +181,13 @@ def _calibration(
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """The torch model to export. `dev_logits`: its logits on dev, (rows, classes)."""
+    """The torch model to export. `dev_logits`: its logits on dev, (rows, classes). `probes`: further texts."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     labels: Sequence[str]
     dev_logits: np.ndarray
+    probes: Probes
     splits: EvaluationSplits
     options: ExportOptions
     origin: Origin
@@ -209,6 +223,9 @@ def _write(source: _Source, model_file: Path, folder: Path, variant: str) -> Non
         takes_pairs=source.splits.dev.pairs is not None,
         max_length=source.options.max_length,
         pad_token_id=source.tokenizer.pad_token_id,
+        truncation_side="left" if source.tokenizer.truncation_side == "left" else "right",
+        split_special_tokens=source.tokenizer.split_special_tokens,
+        requires={"onnxruntime": oldest_onnxruntime(model_file)},
         saturates=can_saturate(model_file),
         origin=dict(source.origin.origin),
         versions=dict(source.origin.versions),
@@ -220,12 +237,21 @@ def _step_parity(source: _Source, model_file: Path, folder: Path) -> Parity:
     """Parity of an intermediate graph. Its bundle is deleted."""
     _write(source, model_file, folder, "fp32")
     first_rows = np.arange(min(STEP_ROWS, len(source.splits.dev)))
-    parity = _compare(source, folder, CPU, source.splits.dev.take(first_rows), source.dev_logits[first_rows])
+    parity = _compare(source, folder, FP32, CPU, source.splits.dev.take(first_rows), source.dev_logits[first_rows])
     shutil.rmtree(folder)
     return parity
 
 
-def _compare(source: _Source, folder: Path, provider: str, rows: Split, reference: np.ndarray) -> Parity:
+def _step_failures(step: str, parity: Parity) -> list[str]:
+    """The reasons why an intermediate graph differs from torch. Other tokens are reported for each variant."""
+    if parity.probes is None or parity.probes.num_token_changes:
+        return []
+    return [f"{step}: {reason}" for reason in comparison.probe_failures(parity, comparison.default_tolerance(FP32))]
+
+
+def _compare(
+    source: _Source, folder: Path, variant: Variant, provider: str, rows: Split, reference: np.ndarray
+) -> Parity:
     return comparison.compare_with_torch(
         folder,
         reference,
@@ -234,6 +260,8 @@ def _compare(source: _Source, folder: Path, provider: str, rows: Split, referenc
         source.labels,
         task_type=source.task_type,
         provider=provider,
+        probes=source.probes,
+        compares_probe_logits=variant == FP32,
     )
 
 
@@ -241,7 +269,9 @@ def _measure(source: _Source, folder: Path, variant: Variant) -> _Measurements:
     """Compare a bundle with torch on each of its providers, score it, and compute its golden examples."""
     dev, test, options = source.splits.dev, source.splits.test, source.options
     others = [options.gpu_provider] if options.gpu_provider and variant.weights in FOR_GPU else []
-    by_provider = {provider: _compare(source, folder, provider, dev, source.dev_logits) for provider in (CPU, *others)}
+    by_provider = {
+        provider: _compare(source, folder, variant, provider, dev, source.dev_logits) for provider in (CPU, *others)
+    }
     classifier = Classifier(folder)
     classifier.batch_invariant = all(parity.batch_invariance.is_invariant for parity in by_provider.values())
     test_score = None

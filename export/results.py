@@ -68,12 +68,31 @@ class SessionReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProbeResult:
+    """A bundle compared with the torch model and its own tokenizer on unusual texts, which are not scored.
+
+    Tokens are compared for `num_probes` probe texts and `num_rows` rows of dev. `num_token_changes`: how many of both
+    have other tokens. `logit_error`: on the probe texts, as in `Parity`; None for a variant with less than fp32, whose
+    logits are compared on dev only. `text`, `pair`: the first text with other tokens, or else the one with the largest
+    error.
+    """
+
+    num_probes: int
+    num_rows: int
+    num_token_changes: int
+    logit_error: float | None
+    text: str
+    pair: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parity:
     """A model compared with torch on `num_rows` rows.
 
     Errors are in logits. `logit_error`: mean absolute error, divided by the standard deviation of torch's logits.
     `score`, `torch_score`: the task's metric. `example`: the first row whose label differs, else the row with the
-    largest error. `requested_provider`: the requested execution provider; `session` reports the actual one.
+    largest error. `requested_provider`: the requested execution provider; `session` reports the actual one. `probes`:
+    the comparison on unusual texts; None in results of version 0.3.0 and older.
     """
 
     num_rows: int
@@ -88,6 +107,7 @@ class Parity:
     batch_invariance: BatchInvariance
     requested_provider: str
     session: SessionReport
+    probes: ProbeResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

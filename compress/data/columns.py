@@ -1,17 +1,22 @@
-"""Checks the cells of a table and turns them into texts and labels."""
+"""The rows of a task, and the labels in the cells of a column."""
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compress.common.errors import UserError
+from compress.data.label_matching import comparable, listed, match_labels, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FEW_CLASSES = 20  # so many different values may be classes in a table of any size
+FEW_ROWS = 5  # rows per class, below which a remark is due
+NAMES_OF_MISSING = ("nan", "null", "none", "n/a", "na", "<na>", "#n/a", "nil", "-", "?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,77 +47,65 @@ class Split:
         )
 
 
-def check_cells(table: "pd.DataFrame", text: Sequence[str], label: str, *, where: str) -> None:
-    """Raise UserError unless all columns exist without empty cells. `text`: one column, or two for pairs."""
-    columns = [*text, label]
-    if len(text) > 2:
-        raise UserError(f"{where}: got the text columns {', '.join(text)}; expected one column, or two for pairs")
-    if len(set(columns)) < len(columns):
-        raise UserError(
-            f"{where}: the text columns {', '.join(text)} and the label column {label} are not all different; "
-            "a model that sees the label as text learns nothing"
-        )
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise UserError(f"{where}: no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}")
-    for column in columns:
-        cells = table[column].astype(str).str.strip()
-        blank = table[column].isna() | (cells == "") | ((cells.str.lower() == "nan") & (column == label))
-        if blank.any():
-            first = int(blank.to_numpy().argmax()) + 1
-            raise UserError(
-                f"{where}: column {column!r} is empty in {int(blank.sum())} rows, first in row {first}; "
-                "fill these cells, or delete the rows"
-            )
+def can_be_classes(num_values: int, num_rows: int) -> bool:
+    """Whether a column with this many different values may hold classes: a few, or each in two rows on average."""
+    return num_values <= max(FEW_CLASSES, num_rows // 2)
 
 
-def label_names_of(column: "pd.Series", *, where: str) -> list[str]:
-    """The sorted classes of a column: by value if all are integers, else alphabetically. Raises UserError."""
+def label_names_of(column: "pd.Series", *, where: str, remarks: list[str] | None = None) -> list[str]:
+    """The sorted classes of a column: by value if all are integers, else alphabetically. Raises UserError.
+
+    If all are whole numbers, such as 0.0 and 1.0, the classes are the integers. `remarks` receives a line for classes
+    that may be a mistake.
+    """
+    remarks = [] if remarks is None else remarks
     values = sorted({str(value).strip() for value in column})
-    if len(values) > max(50, len(column) // 5):
+    numbers = [whole_number(value) for value in values]
+    if None not in numbers:
+        values = sorted({str(number) for number in numbers})
+    if not can_be_classes(len(values), len(column)):
         raise UserError(
             f"{where}: {len(values)} different labels in {len(column)} rows of column {column.name!r}; "
             "is that the right one?"
         )
     if all(re.fullmatch("-?[0-9]+", value) for value in values):
         values.sort(key=int)
+    remarks += _doubts(values, len(column))
     return values
 
 
 def label_indices_of(
-    columns: Mapping[str, "pd.Series"], names: tuple[str, ...], *, by_position: bool, where: str
+    columns: Mapping[str, "pd.Series"],
+    names: tuple[str, ...],
+    *,
+    by_position: bool,
+    where: str,
+    in_order_of_integers: bool = False,
+    remarks: list[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """The labels of all splits as indices into `names`, (rows,) each. Raises UserError.
 
-    Cells hold names, or indices in every split. `by_position`: the cells are known to hold indices.
+    `by_position`, `in_order_of_integers`: as in `match_labels`. `remarks` receives a line on how labels were read.
     """
     cells = {split: [str(value).strip() for value in column] for split, column in columns.items()}
-    positions = {str(position): position for position in range(len(names))}
-    index = positions if by_position else {name: position for position, name in enumerate(names)}
-    if not by_position and all(set(values) <= set(positions) for values in cells.values()):
-        index = index if all(set(values) <= set(index) for values in cells.values()) else positions
-    labels = {}
-    for split, values in cells.items():
-        unknown = sorted(set(values) - set(index))
-        if unknown:
-            raise UserError(
-                f"{_location(where, split, columns)}: label {unknown[0]!r} in column {columns[split].name!r} is not "
-                f"one of {', '.join(index)}"
-                + (f" (and {len(unknown) - 1} other unknown labels)" if unknown[1:] else "")
-            )
-        labels[split] = np.array([index[value] for value in values])
-    return labels
+    reading = match_labels(
+        {split: set(labels) for split, labels in cells.items()},
+        names,
+        column=str(next(iter(columns.values())).name),
+        where=where,
+        by_position=by_position,
+        in_order_of_integers=in_order_of_integers,
+    )
+    if remarks is not None:
+        remarks += reading.remarks
+    return {split: np.array([reading.index[label] for label in labels]) for split, labels in cells.items()}
 
 
 def label_values_of(columns: Mapping[str, "pd.Series"], *, where: str) -> dict[str, np.ndarray]:
     """The labels of all splits as finite numbers, (rows,) float64 each. Raises UserError."""
     for split, column in columns.items():
         for row, value in enumerate(column, start=1):
-            try:
-                finite = math.isfinite(float(value))
-            except ValueError:
-                finite = False
-            if not finite:
+            if not _is_number(value):
                 raise UserError(
                     f"{_location(where, split, columns)}: got {str(value)!r} in column {column.name!r}, row {row}; the "
                     "task type regression compares numbers",
@@ -130,8 +123,42 @@ def check_classes(name: str, names: tuple[str, ...], labels: Mapping[str, np.nda
                 f"{name}: {split} has the label {names[untrained[0]]!r}, but no row of train does; "
                 "add such rows to train, or delete them"
             )
-    missing = [label for index, label in enumerate(names) if index not in classes_of["train"]]
-    return [f"no row has the label {', '.join(missing)}: it can't be learned"] if missing else []
+    missing = missing_classes(names, labels["train"])
+    return [f"no row has the label {listed(missing)}: it can't be learned"] if missing else []
+
+
+def missing_classes(names: tuple[str, ...], labels: np.ndarray) -> list[str]:
+    """The classes that no row has."""
+    present = set(labels.tolist())
+    return [name for index, name in enumerate(names) if index not in present]
+
+
+def _is_number(value: object) -> bool:
+    """Whether the value is a finite number, or text that is one."""
+    text = str(value)
+    try:
+        return "_" not in text and math.isfinite(float(text))  # Python reads 1_000 as a number
+    except ValueError:
+        return False
+
+
+def _doubts(classes: list[str], num_rows: int) -> list[str]:
+    """A line for each property of the classes that may be a mistake."""
+    doubts = []
+    spellings: dict[str, list[str]] = {}
+    for name in classes:
+        spellings.setdefault(comparable(name), []).append(name)
+    alike = [" and ".join(map(repr, each)) for each in spellings.values() if len(each) > 1]
+    if alike:
+        doubts.append(f"caution: the classes {listed(alike)} differ only in spelling; is each a class of its own?")
+    empty = [name for name in classes if name.casefold() in NAMES_OF_MISSING]
+    if empty:
+        doubts.append(f"caution: {listed(empty)} is read as a class, not as a missing label")
+    if num_rows < FEW_ROWS * len(classes):
+        doubts.append(
+            f"caution: {len(classes)} classes in {num_rows} rows, {num_rows / len(classes):.3g} rows per class"
+        )
+    return doubts
 
 
 def _location(where: str, split: str, columns: Mapping[str, "pd.Series"]) -> str:

@@ -6,24 +6,60 @@ import numpy as np
 
 Metric = Literal["accuracy", "f1", "matthews", "pearson_spearman"]
 MIN_SUPPORT = 5  # correctly predicted rows per moved class
+CERTAIN, SUSPECTED, SUSPECTED_IF_COMPLETE = 0.01, 0.001, 0.02  # p-values of a sign test, each with other conditions
+STANDARD_ERRORS = 1.645  # one-sided, 95 %
 
 
-def better_order(labels: np.ndarray, predictions: np.ndarray, *, num_classes: int) -> list[int] | None:
+def better_order(
+    labels: np.ndarray, predictions: np.ndarray, *, num_classes: int, suspected: bool = False
+) -> list[int] | None:
     """For each predicted class, the class that it probably means; None if the order seems right.
 
-    Returns a permutation only if it would raise accuracy by more than 0.5. Each moved class needs the support of a
-    majority of its rows, and of at least five. A model that is inaccurate or always predicts one class therefore
-    returns None.
+    Classes move in cycles, such as two that are swapped. On the rows of its classes, a cycle must raise accuracy by
+    more than 0.5. Each moved class needs the support of a majority of its rows, and of at least five. A model that is
+    inaccurate or always predicts one class therefore returns None. `suspected`: also return cycles with a smaller
+    gain that is significant, or with fewer rows.
     """
+    from scipy import stats
     from scipy.optimize import linear_sum_assignment
     from sklearn import metrics
 
     counts = metrics.confusion_matrix(labels, predictions, labels=range(num_classes))
-    actual, predicted = linear_sum_assignment(counts, maximize=True)
-    num_correct, moved = counts[actual, predicted], actual != predicted
-    gain = (num_correct.sum() - counts.trace()) / len(labels)
-    supported = (num_correct >= MIN_SUPPORT) & (num_correct > counts.sum(axis=0)[predicted] / 2)
-    return actual[np.argsort(predicted)].tolist() if gain > 0.5 and supported[moved].all() else None
+    keeps_ties = np.eye(num_classes) / (num_classes + 1)
+    actual, predicted = linear_sum_assignment(counts + keeps_ties, maximize=True)
+    meaning = actual[np.argsort(predicted)]
+    order = np.arange(num_classes)
+    for cycle in _cycles(meaning):
+        num_moved, num_kept = counts[meaning[cycle], cycle], counts[cycle, cycle]
+        p_value = stats.binomtest(int(num_moved.sum()), int((num_moved + num_kept).sum()), alternative="greater").pvalue
+        gain = (num_moved.sum() - num_kept.sum()) / counts[cycle].sum()
+        is_majority = (num_moved > counts[:, cycle].sum(axis=0) / 2).all() and gain > 0.5
+        is_likely = p_value < CERTAIN and is_majority and (num_moved >= MIN_SUPPORT).all()
+        if suspected:
+            is_significant = p_value < SUSPECTED and (num_moved >= MIN_SUPPORT).all()
+            is_complete = p_value < SUSPECTED_IF_COMPLETE and is_majority and not num_kept.any()
+            is_likely |= (num_moved > num_kept).all() and (is_significant or is_complete)
+        if is_likely:
+            order[cycle] = meaning[cycle]
+    return order.tolist() if (order != np.arange(num_classes)).any() else None
+
+
+def is_below_baseline(accuracy: float, labels: np.ndarray) -> bool:
+    """Whether accuracy is below that of always predicting the most common label, by more than its sampling error."""
+    baseline = np.bincount(labels).max() / len(labels)
+    return bool(baseline - accuracy > STANDARD_ERRORS * np.sqrt(accuracy * (1 - accuracy) / len(labels)))
+
+
+def _cycles(permutation: np.ndarray) -> list[np.ndarray]:
+    """The cycles of a permutation that move something."""
+    rest, cycles = set(np.flatnonzero(permutation != np.arange(len(permutation))).tolist()), []
+    while rest:
+        cycle = [rest.pop()]
+        while (following := int(permutation[cycle[-1]])) in rest:
+            rest.remove(following)
+            cycle.append(following)
+        cycles.append(np.array(cycle))
+    return cycles
 
 
 def score(metric: Metric, labels: np.ndarray, predictions: np.ndarray, *, num_classes: int) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from compress.common.errors import UserError
 from compress.data import columns, metrics
+from compress.data.label_matching import listed
 from compress.data.metrics import Metric
 from compress.results import LabelDrift
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 TaskTypeName = Literal["classification", "regression"]
 REGRESSION_OUTPUT = "score"
 NOTICEABLE_MOVE = 0.1  # of the stored values' range
+NEGATIVE = -0.2  # a correlation that is no accident on a table of usual size
 
 
 class TaskType(Protocol):
@@ -46,16 +48,32 @@ class TaskType(Protocol):
     def has_outputs(self, count: int) -> bool:
         """Whether a model of this type can have `count` outputs."""
 
-    def label_names(self, column: "pd.Series", *, known: Sequence[str] | None, where: str) -> tuple[str, ...]:
-        """The names of a model's outputs. `known`: names from the user or the data set. Raises UserError if too few."""
+    def label_names(
+        self, column: "pd.Series", *, known: Sequence[str] | None, where: str, remarks: list[str] | None = None
+    ) -> tuple[str, ...]:
+        """The names of a model's outputs. `known`: names from the user or the data set. Raises UserError if too few.
+
+        `remarks` receives a line for names that may be a mistake.
+        """
 
     def read_labels(
-        self, cells: Mapping[str, "pd.Series"], names: tuple[str, ...], *, by_position: bool, where: str
+        self,
+        cells: Mapping[str, "pd.Series"],
+        names: tuple[str, ...],
+        *,
+        by_position: bool,
+        where: str,
+        in_order_of_integers: bool = False,
+        remarks: list[str] | None = None,
     ) -> dict[str, np.ndarray]:
         """The labels of all splits as numbers, (rows, ...) each. Raises UserError for a cell that is not a label.
 
-        `by_position`: the cells are known to hold indices into `names`, not names.
+        `by_position`: the cells are known to hold indices into `names`, not names. `in_order_of_integers`: integers in
+        the cells mean `names` in the order of the integers. `remarks` receives a line on how the cells were read.
         """
+
+    def absent_labels(self, names: tuple[str, ...], labels: np.ndarray) -> list[str]:
+        """A remark on classes that no row has."""
 
     def groups(self, labels: np.ndarray) -> np.ndarray:
         """The group of each row, (rows,). A stratified sample takes equally many rows of each group."""
@@ -68,6 +86,12 @@ class TaskType(Protocol):
 
     def better_order(self, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> list[int] | None:
         """For each output, the label that it probably means; None if the order seems right."""
+
+    def doubt(self, labels: np.ndarray, predictions: np.ndarray, names: Sequence[str]) -> str | None:
+        """A sign that the labels of the data are not those of the model, such as an order that is possibly wrong."""
+
+    def doubt_of_score(self, labels: np.ndarray, score: float, names: Sequence[str]) -> str | None:
+        """A score, in the default metric, so low that the labels of the data may not be those of the model."""
 
     def model_class(self) -> Any:
         """The transformers class for models of this type. Imports torch and transformers."""
@@ -119,8 +143,10 @@ class Classification:
     def has_outputs(self, count: int) -> bool:
         return count >= 2
 
-    def label_names(self, column: "pd.Series", *, known: Sequence[str] | None, where: str) -> tuple[str, ...]:
-        names = tuple(known or columns.label_names_of(column, where=where))
+    def label_names(
+        self, column: "pd.Series", *, known: Sequence[str] | None, where: str, remarks: list[str] | None = None
+    ) -> tuple[str, ...]:
+        names = tuple(known or columns.label_names_of(column, where=where, remarks=remarks))
         if not self.has_outputs(len(names)):
             raise UserError(
                 f"{where}: column {column.name!r} holds {len(names)} class ({', '.join(names)}); expected at least two"
@@ -128,9 +154,27 @@ class Classification:
         return names
 
     def read_labels(
-        self, cells: Mapping[str, "pd.Series"], names: tuple[str, ...], *, by_position: bool, where: str
+        self,
+        cells: Mapping[str, "pd.Series"],
+        names: tuple[str, ...],
+        *,
+        by_position: bool,
+        where: str,
+        in_order_of_integers: bool = False,
+        remarks: list[str] | None = None,
     ) -> dict[str, np.ndarray]:
-        return columns.label_indices_of(cells, names, by_position=by_position, where=where)
+        return columns.label_indices_of(
+            cells,
+            names,
+            by_position=by_position,
+            where=where,
+            in_order_of_integers=in_order_of_integers,
+            remarks=remarks,
+        )
+
+    def absent_labels(self, names: tuple[str, ...], labels: np.ndarray) -> list[str]:
+        missing = columns.missing_classes(names, labels)
+        return [f"no row has the label {listed(missing)}"] if missing else []
 
     def groups(self, labels: np.ndarray) -> np.ndarray:
         return labels
@@ -143,6 +187,20 @@ class Classification:
 
     def better_order(self, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> list[int] | None:
         return metrics.better_order(labels, predictions, num_classes=num_labels)
+
+    def doubt(self, labels: np.ndarray, predictions: np.ndarray, names: Sequence[str]) -> str | None:
+        order = metrics.better_order(labels, predictions, num_classes=len(names), suspected=True)
+        if order is not None:
+            moved = next(index for index in range(len(names)) if order[index] != index)
+            return f"where it predicts {names[moved]!r}, more rows have the label {names[order[moved]]!r}"
+        return self.doubt_of_score(labels, float((labels == predictions).mean()), names)
+
+    def doubt_of_score(self, labels: np.ndarray, score: float, names: Sequence[str]) -> str | None:
+        if not metrics.is_below_baseline(score, labels):
+            return None
+        counts = np.bincount(labels)
+        share, most_common = counts.max() / len(labels), names[int(counts.argmax())]
+        return f"its accuracy of {score:.3f} is below {share:.3f}, that of always predicting {most_common!r}"
 
     def model_class(self) -> Any:
         return _model_class("text-classification")
@@ -198,14 +256,26 @@ class Regression:
     def has_outputs(self, count: int) -> bool:
         return count == 1
 
-    def label_names(self, column: "pd.Series", *, known: Sequence[str] | None, where: str) -> tuple[str, ...]:
+    def label_names(
+        self, column: "pd.Series", *, known: Sequence[str] | None, where: str, remarks: list[str] | None = None
+    ) -> tuple[str, ...]:
         """The name of the one output, for any column."""
         return (REGRESSION_OUTPUT,)
 
     def read_labels(
-        self, cells: Mapping[str, "pd.Series"], names: tuple[str, ...], *, by_position: bool, where: str
+        self,
+        cells: Mapping[str, "pd.Series"],
+        names: tuple[str, ...],
+        *,
+        by_position: bool,
+        where: str,
+        in_order_of_integers: bool = False,
+        remarks: list[str] | None = None,
     ) -> dict[str, np.ndarray]:
         return columns.label_values_of(cells, where=where)
+
+    def absent_labels(self, names: tuple[str, ...], labels: np.ndarray) -> list[str]:
+        return []
 
     def groups(self, labels: np.ndarray) -> np.ndarray:
         """One group: no stratification."""
@@ -219,6 +289,13 @@ class Regression:
 
     def better_order(self, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> None:
         """None: a single output has no order."""
+
+    def doubt(self, labels: np.ndarray, predictions: np.ndarray, names: Sequence[str]) -> str | None:
+        return self.doubt_of_score(labels, self.score(self.default_metric, labels, predictions, len(names)), names)
+
+    def doubt_of_score(self, labels: np.ndarray, score: float, names: Sequence[str]) -> str | None:
+        """A negative correlation."""
+        return f"its correlation with the labels is {score:.3f}" if score < NEGATIVE else None
 
     def model_class(self) -> Any:
         """The class for classification, whose head gets one output."""

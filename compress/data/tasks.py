@@ -2,26 +2,32 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from compress.common.errors import UserError
-from compress.data import tables, task_types
-from compress.data.columns import Split, check_cells
-from compress.data.task_types import TaskType, TaskTypeName
+from compress.data import task_types
+from compress.data.columns import Split
+from compress.data.task_types import TaskTypeName
+from compress.tables.cells import is_unlabelled, text_cells
+from compress.tables.splits import read_hub, read_local
+from compress.tables.table import ALL_SUFFIXES, COMPRESSED_SUFFIXES, read_table
 
 MIN_DEV_ROWS_FOR_TEST = 1000
 DEV_SHARE, MAX_DEV_ROWS = 0.2, 2000
+LabelOrder = Literal["given", "integers", "sorted"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """A labelled data set, ready for training.
 
-    `labels`: names of the model's outputs, in order: the classes, or one name for regression.
+    `labels`: names of the model's outputs, in order: the classes, or one name for regression. `label_order`: whether
+    the user gave this order, or the data (as integers), or the names are merely sorted.
 
     The reported scores come from `test`. If there are too few rows for a test split, `test` is `dev` and
     `selected_on_test` is True: the scores are then measured on the rows that selected the checkpoints.
@@ -35,6 +41,7 @@ class Task:
     test: Split
     max_length: int
     selected_on_test: bool = False
+    label_order: LabelOrder = "sorted"
     remarks: tuple[str, ...] = field(default=())
 
     def fingerprint(self) -> str:
@@ -75,23 +82,40 @@ def load_task(
             f"{subset!r} is the name of a subset, but the single file {data} has no subsets; leave it out",
             option="subset",
         )
+    remarks = list[str]()
     if subset is None and (location.exists() or _looks_local(str(data))):
-        tables_by_split = tables.read_local(location, encoding=encoding, splits=splits or {})
+        read = read_local(location, encoding=encoding, splits=splits or {}, columns=[*text, label])
+        remarks += _readings({split: table.reading for split, table in read.items()}, location)
+        tables_by_split = {split: table.frame for split, table in read.items()}
         classes: dict[str, list[str]] = {}
     else:
-        tables_by_split, classes = tables.read_hub(str(location if location.is_dir() else data), subset, splits or {})
-        # every label of GLUE's public test splits is -1
-        test = tables_by_split.get("test")
-        if test is not None and label in test and set(test[label]) <= {-1, None}:
-            tables_by_split = {split: table for split, table in tables_by_split.items() if table is not test}
-    for split, table in tables_by_split.items():
-        check_cells(table, text, label, where=f"{data} ({split})")
+        tables_by_split, classes = read_hub(str(location if location.is_dir() else data), subset, splits or {})
+    if "test" in tables_by_split and is_unlabelled(tables_by_split["test"], label):
+        del tables_by_split["test"]
+        remarks.append("the test split has no labels, so it is left out")
+    tables_by_split = {
+        split: text_cells(table, text, label, where=f"{data} ({split})", remarks=remarks)
+        for split, table in tables_by_split.items()
+    }
     type_ = task_types.task_type(task_type)
-    names = type_.label_names(tables_by_split["train"][label], known=labels or classes.get(label), where=str(data))
-    parsed = _parse(tables_by_split, text, label, names, type_, by_position=label in classes, where=str(data))
+    known = labels or classes.get(label)
+    names = type_.label_names(tables_by_split["train"][label], known=known, where=str(data), remarks=remarks)
+    columns = {split: table[label] for split, table in tables_by_split.items()}
+    label_indices = type_.read_labels(
+        columns,
+        names,
+        by_position=label in classes,
+        in_order_of_integers=labels is not None,
+        where=str(data),
+        remarks=remarks,
+    )
+    parsed = {split: _split(table, text, label_indices[split]) for split, table in tables_by_split.items()}
     if max_rows is not None:
         parsed = {split: _sample_rows(rows, max_rows, seed, task_type) for split, rows in parsed.items()}
-    return split_task(name=name, task_type=task_type, labels=names, splits=parsed, max_length=max_length, seed=seed)
+    task = split_task(name=name, task_type=task_type, labels=names, splits=parsed, max_length=max_length, seed=seed)
+    are_positions = label in classes or names == tuple(map(str, range(len(names))))
+    order: LabelOrder = "given" if labels else "integers" if are_positions else "sorted"
+    return replace(task, label_order=order, remarks=(*remarks, *task.remarks))
 
 
 def read_split(
@@ -102,14 +126,25 @@ def read_split(
     labels: Sequence[str] | None,
     task_type: TaskTypeName,
     encoding: str = "utf-8",
+    remarks: list[str] | None = None,
 ) -> Split:
-    """Read one local table and keep every row. `labels`: as in `load_task`. Raises UserError."""
-    table = tables.read_file(path, encoding=encoding)
-    check_cells(table, text, label, where=str(path))
+    """Read one local table and keep every row. `labels`: as in `load_task`. Raises UserError.
+
+    `remarks` receives lines on how the file and its labels were read.
+    """
+    remarks = [] if remarks is None else remarks
+    read = read_table(path, encoding=encoding, columns=[*text, label])
+    remarks.append(f"{path.name}: {read.reading}")
+    table = text_cells(read.frame, text, label, where=str(path), remarks=remarks)
     type_ = task_types.task_type(task_type)
-    names = type_.label_names(table[label], known=labels, where=str(path))
-    (split,) = _parse({"rows": table}, text, label, names, type_, by_position=False, where=str(path)).values()
-    return split
+    about_labels = list[str]()
+    names = type_.label_names(table[label], known=labels, where=str(path), remarks=about_labels)
+    indices = type_.read_labels(
+        {"rows": table[label]}, names, by_position=False, where=str(path), remarks=about_labels
+    )["rows"]
+    about_labels += type_.absent_labels(names, indices)
+    remarks += [f"{path.name}: {line}" for line in about_labels]
+    return _split(table, text, indices)
 
 
 def split_task(
@@ -176,43 +211,14 @@ def split_task(
     )
 
 
-def align_labels(task: Task, teacher_labels: Sequence[str]) -> Task:
-    """The task with its classes in the teacher's order, matched by name.
-
-    If the teacher has the default names of transformers (LABEL_0, LABEL_1), the order stays. Raises UserError if the
-    classes differ.
-    """
-    if list(teacher_labels) == list(task.labels):
-        return task
-    if all(name == f"LABEL_{index}" for index, name in enumerate(teacher_labels)):
-        if len(teacher_labels) == len(task.labels):
-            return task
-    elif sorted(teacher_labels) == sorted(task.labels):
-        index = np.array([list(teacher_labels).index(name) for name in task.labels])
-        reordered = {
-            split: Split(texts=rows.texts, pairs=rows.pairs, labels=index[rows.labels])
-            for split, rows in {"train": task.train, "dev": task.dev, "test": task.test}.items()
-        }
-        return Task(**{**vars(task), **reordered, "labels": tuple(teacher_labels)})
-    raise UserError(
-        f"teacher and data disagree on the labels: the teacher has {', '.join(teacher_labels)}; "
-        f"the data {', '.join(task.labels)}",
-        option="labels",
-    )
-
-
-def require_label_order(
-    rows: Split, predictions: np.ndarray, labels: Sequence[str], model: str, task_type: TaskTypeName
-) -> None:
-    """Raise UserError if a model's predictions (rows,) fit far better with its outputs in another order."""
-    likely_order = task_types.task_type(task_type).better_order(rows.labels, predictions, len(labels))
-    if likely_order is not None:
-        wrong = next(index for index in range(len(labels)) if likely_order[index] != index)
-        raise UserError(
-            f"{model}: its outputs are not in the order of the labels: where it predicts {labels[wrong]!r}, the data "
-            f"have {labels[likely_order[wrong]]!r}; the order of its outputs seems to be "
-            f"{', '.join(labels[index] for index in likely_order)}; put that into id2label of its config.json"
-        )
+def _readings(readings: dict[str, str], location: Path) -> list[str]:
+    """A line for each way in which files were read, with the splits that were read so."""
+    if list(readings) == ["train"] and location.is_file():
+        return [f"{location.name}: {readings['train']}"]
+    return [
+        f"{', '.join(split for split in readings if readings[split] == reading)}: {reading}"
+        for reading in dict.fromkeys(readings.values())
+    ]
 
 
 def _bytes_of(split: Split) -> bytes:
@@ -220,7 +226,7 @@ def _bytes_of(split: Split) -> bytes:
 
 
 def _without_duplicates(rows: Split, name: str, remarks: list[str]) -> Split:
-    unique = tables.first_occurrences(*([rows.texts] if rows.pairs is None else [rows.texts, rows.pairs]))
+    unique = ~pd.DataFrame(rows.rows()).duplicated().to_numpy()
     if unique.all():
         return rows
     remarks.append(f"{(~unique).sum()} duplicate rows of {name} removed")
@@ -229,7 +235,8 @@ def _without_duplicates(rows: Split, name: str, remarks: list[str]) -> Split:
 
 def _looks_local(data: str) -> bool:
     """Whether `data` looks like a path. A Hub name is NAME or OWNER/NAME, without a suffix."""
-    return data.startswith((".", "/", "~")) or data.count("/") > 1 or data.endswith(tables.SUFFIXES)
+    suffixes = (*ALL_SUFFIXES, *COMPRESSED_SUFFIXES)
+    return data.startswith((".", "/", "~")) or data.count("/") > 1 or data.lower().endswith(suffixes)
 
 
 def _sample_rows(rows: Split, max_rows: int, seed: int, task_type: TaskTypeName) -> Split:
@@ -246,21 +253,6 @@ def _with_every_group(rows: Split, kept: np.ndarray, others: np.ndarray, task_ty
     return np.sort(np.concatenate([kept, others[first[~np.isin(groups_of_others, groups[kept])]]]))
 
 
-def _parse(
-    tables_by_split: dict[str, pd.DataFrame],
-    text: Sequence[str],
-    label: str,
-    names: tuple[str, ...],
-    type_: TaskType,
-    *,
-    by_position: bool,
-    where: str,
-) -> dict[str, Split]:
-    """The texts and labels of all splits. `names`, `by_position`: as in `TaskType.read_labels`."""
-    columns = {split: table[label] for split, table in tables_by_split.items()}
-    labels = type_.read_labels(columns, names, by_position=by_position, where=where)
-    splits = {}
-    for split, table in tables_by_split.items():
-        texts, *pairs = ([str(cell).strip() for cell in table[column]] for column in text)
-        splits[split] = Split(texts=texts, pairs=pairs[0] if pairs else None, labels=labels[split])
-    return splits
+def _split(table: pd.DataFrame, text: Sequence[str], labels: np.ndarray) -> Split:
+    texts, *pairs = (list(table[column]) for column in text)
+    return Split(texts=texts, pairs=pairs[0] if pairs else None, labels=labels)

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
@@ -16,25 +16,58 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from compress.common.errors import UserError
+from compress.common.errors import UserError, library_errors
 from compress.data import task_types
 from compress.data.task_types import TaskTypeName
+from compress.model_folder.tokenizer_checks import check_tokenizer, check_tokenizer_files, probe_tokenizer
 from compress.models.sources import is_classifier, locate, read_config, require_masked_lm_head, task_type_of
+from compress.models.weight_loading import LoadedModel, config_of, load_model, quiet_transformers
+
+Head = Literal["none", "classifier", "new classifier", "masked_lm", "new masked_lm"]
+
+
+def check_model(
+    name: str,
+    *,
+    head: Head,
+    labels: tuple[str, ...] | None = None,
+    task_type: TaskTypeName = "classification",
+    takes_pairs: bool = False,
+) -> list[str]:
+    """Check a model's config.json, its tokenizer, and the names and shapes of its weights. Reads no values of weights.
+
+    `head`: as it will be loaded. `labels` and `task_type`: of a new classifier. `takes_pairs`: whether it gets pairs of
+    texts. Returns remarks on how the files were read. Raises UserError.
+    """
+    match head:
+        case "none":
+            loaded = load_model(AutoModel, name, with_head=False, shapes_only=True)
+        case "classifier":
+            loaded = _classifier(name, None, None, shapes_only=True)
+        case "new classifier":
+            loaded = _classifier(name, labels, task_type, shapes_only=True)
+        case "masked_lm" | "new masked_lm":
+            loaded = _masked_lm(name, new_head=head == "new masked_lm", shapes_only=True)
+    tokenizer = load_tokenizer(name)
+    try:
+        probe_tokenizer(tokenizer, read_config(name), takes_pairs=takes_pairs)
+    except UserError as error:
+        raise error.within(name) from error
+    return [f"{name}: {remark}" for remark in loaded.remarks]
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model. Raises UserError unless it is a fast one, which bundles need."""
-    tokenizer = _load(AutoTokenizer, name)
-    num_rows = read_config(name).get("vocab_size")
-    if num_rows is not None and len(tokenizer) > num_rows:
-        raise UserError(
-            f"{name}: its tokenizer has {len(tokenizer)} tokens, but its embedding has {num_rows} rows; replace the "
-            "tokenizer by the one that the model was trained with"
-        )
-    if not len(tokenizer.get_vocab()) > len(tokenizer.all_special_tokens):
-        raise UserError(f"{name}: the model comes without a tokenizer; expected tokenizer.json or vocab.txt")
-    if not tokenizer.is_fast:
-        raise UserError(f"{name}: {type(tokenizer).__name__} cannot be saved as tokenizer.json, which a bundle needs")
+    source, config = locate(name), config_of(name)
+    config.name_or_path = source
+    try:
+        if Path(source).is_dir():
+            check_tokenizer_files(Path(source))
+        with library_errors("its tokenizer could not be loaded"), quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(source, config=config, trust_remote_code=False)
+        check_tokenizer(tokenizer, read_config(name))
+    except UserError as error:
+        raise error.within(name) from error
     return tokenizer
 
 
@@ -60,7 +93,7 @@ def require_equal_tokenizers(*names: str) -> None:
 
 def load_encoder(name: str) -> PreTrainedModel:
     """Load the encoder without a head, in float32 and eval mode."""
-    return _load_weights(AutoModel, name).eval()
+    return load_model(AutoModel, name, with_head=False).model.eval()
 
 
 def load_classifier(
@@ -71,20 +104,23 @@ def load_classifier(
     Without `labels`, the checkpoint must be fine-tuned, and config.json determines the task type. With `labels`, a
     missing head gets random weights. `task_type`: the type of `labels`.
     """
+    return _classifier(name, labels, task_type).model.eval()
+
+
+def _classifier(
+    name: str, labels: tuple[str, ...] | None, task_type: TaskTypeName | None, *, shapes_only: bool = False
+) -> LoadedModel:
     if labels is None:
         if not is_classifier(name):
             raise UserError(
                 f"{name}: not a fine-tuned classifier (its config.json names no ...ForSequenceClassification)",
                 option="model",
             )
-        return _load_weights(task_types.task_type(task_type_of(name)).model_class(), name, with_head=True).eval()
+        model_class = task_types.task_type(task_type_of(name)).model_class()
+        return load_model(model_class, name, with_head=True, shapes_only=shapes_only)
     assert task_type is not None
-    names: dict[str, Any] = {
-        "num_labels": len(labels),
-        "id2label": dict(enumerate(labels)),
-        "label2id": {label: index for index, label in enumerate(labels)},
-    }
-    return _load_weights(task_types.task_type(task_type).model_class(), name, **names).eval()
+    model_class = task_types.task_type(task_type).model_class()
+    return load_model(model_class, name, with_head=False, labels=labels, shapes_only=shapes_only)
 
 
 def load_masked_lm(name: str, *, new_head: bool = False) -> PreTrainedModel:
@@ -93,19 +129,29 @@ def load_masked_lm(name: str, *, new_head: bool = False) -> PreTrainedModel:
     `new_head`: a missing head gets random weights. Otherwise raises UserError if the head is missing. Also raises
     UserError if the tokenizer has no mask token.
     """
+    return _masked_lm(name, new_head=new_head).model.eval()
+
+
+def _masked_lm(name: str, *, new_head: bool, shapes_only: bool = False) -> LoadedModel:
     if load_tokenizer(name).mask_token_id is None:
         raise UserError(
             f"{name}: its tokenizer has no mask token; expected a masked language model", option="masked_lm"
         )
     if not new_head:
         require_masked_lm_head(name)
-    return _load_weights(AutoModelForMaskedLM, name, with_head=not new_head).eval()
+    return load_model(AutoModelForMaskedLM, name, with_head=not new_head, shapes_only=shapes_only)
 
 
 def label_names_of_model(model: PreTrainedModel) -> tuple[str, ...]:
     """The label names of a model in the order of its logits."""
     names: Any = model.config.id2label
     return tuple(names[index] for index in range(len(names)))
+
+
+def name_outputs(model: PreTrainedModel, names: Sequence[str]) -> None:
+    """Set the label names of a model, in the order of its logits."""
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: index for index, name in enumerate(names)}
 
 
 def num_parameters(model: torch.nn.Module) -> int:
@@ -119,47 +165,3 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
     logging.disable_progress_bar()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def _load_weights(loader: Any, name: str, *, with_head: bool = False, **options: object) -> Any:
-    """Load a model in float32, from safetensors only, because loading a pickle can run code in it.
-
-    transformers initialises missing weights at random. Raises UserError if weights are missing, except those of a head
-    or pooler. `with_head`: the head and the pooler are required too.
-    """
-    folder = Path(locate(name))
-    pickled = sorted(folder.glob("pytorch_model*.bin")) if folder.is_dir() else []
-    if pickled and not any(folder.glob("model*.safetensors")):
-        raise UserError(
-            f"{name}: got pickled weights ({pickled[0].name}), which can run code when loaded; expected "
-            "model.safetensors; if you trust the file, load it in transformers and save it with save_pretrained"
-        )
-    model, info = _load(loader, name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options)
-    encoder = "" if loader is AutoModel else f"{model.base_model_prefix}."
-    missing = sorted(
-        key for key in info["missing_keys"] if with_head or (key.startswith(encoder) and "pooler" not in key)
-    )
-    if missing:
-        raise UserError(
-            f"{name}: its weights lack {len(missing)} of those that config.json requires, such as {missing[0]}; copy "
-            "or export the whole model again"
-        )
-    broken = next((key for key, weight in model.named_parameters() if not torch.isfinite(weight).all()), None)
-    if broken is not None:
-        raise UserError(f"{name}: the weight {broken} contains NaN or infinity; expected finite numbers")
-    return model
-
-
-def _load(loader: Any, name: str, **options: object) -> Any:
-    source = locate(name)
-    # hides the loading report, which warns of the missing head of every checkpoint that was not fine-tuned
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        return loader.from_pretrained(source, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{name}: no model could be loaded ({reason})") from error
-    finally:
-        logging.set_verbosity(verbosity)

@@ -1,16 +1,21 @@
 """The sources of models and their identities. Importing this module loads neither torch nor transformers."""
 
 import importlib.util
-import json
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
 
-from compress.common.errors import UserError
+from compress.common.errors import UserError, library_errors
 from compress.common.files import files_in, sha256_of_all
-from compress.data.task_types import TaskTypeName, type_of_model
+from compress.data.task_types import TaskTypeName
+from compress.model_folder import contents
+from compress.model_folder.config_labels import with_label_names
+from compress.model_folder.config_rules import with_checked_values
+from compress.model_folder.contents import read_json_object
+from compress.models import outputs
 from compress.models.architectures import capabilities_of
 
 PACKAGE_PREFIX = "package:"
@@ -28,7 +33,7 @@ WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
 def locate(name: str) -> str:
     """Resolve `name` to a folder or a Hub name. "package:NAME/FOLDER" is a folder in an installed Python package."""
     if not name.startswith(PACKAGE_PREFIX):
-        return name
+        return str(Path(name).expanduser()) if name.startswith("~") else name
     package, _, folder = name.removeprefix(PACKAGE_PREFIX).partition("/")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -92,13 +97,13 @@ def model_files(folder: Path) -> list[Path]:
 
 def label_names_in_config(name: str) -> tuple[str, ...]:
     """The label names of a fine-tuned model in the order of its logits, from its config.json."""
-    names = read_config(name).get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
-    return tuple(names[index] for index in sorted(names, key=int))
+    return tuple(read_config(name)["id2label"].values())
 
 
 def task_type_of(name: str) -> TaskTypeName:
-    """The task type of a fine-tuned model, from its config.json."""
-    return type_of_model(read_config(name).get("problem_type"), label_names_in_config(name))
+    """The task type of a fine-tuned model, from its config.json. Raises UserError for outputs that no bundle has."""
+    settings = {file: _read_settings(name, file) for file in outputs.SETTINGS_FILES}
+    return outputs.task_type_in(read_config(name), len(label_names_in_config(name)), name=name, settings=settings)
 
 
 def is_classifier(name: str) -> bool:
@@ -130,14 +135,58 @@ def max_tokens(config: dict[str, Any]) -> int:
 
 
 def read_config(name: str) -> dict[str, Any]:
-    """Read the config.json of a model, from its folder or the Hub. Raises UserError if that is impossible."""
-    folder = Path(locate(name))
+    """Read the config.json of a model, from its folder or the Hub. Raises UserError if that is impossible.
+
+    The label names are a dict from "0" on. Keys without effect on the model's values are left out. Raises UserError too
+    for values that transformers would ignore or misread.
+    """
     try:
-        path = folder / "config.json" if folder.is_dir() else Path(hf_hub_download(name, "config.json"))
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or "model_type" not in config:
-            raise ValueError("it names no model_type")
-    except Exception as error:  # the Hub's client raises a dozen types, all about this name or the network
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{name}: no model config could be read ({reason[0]})") from error
-    return config
+        path = _config_path(name)
+        config = read_json_object(path)
+        if "model_type" not in config:
+            raise UserError(f"{path.name} names no model_type; copy or export the model again")
+    except UserError as error:
+        raise UserError(f"{name}: no model config could be read ({error})") from error
+    try:
+        return with_label_names(with_checked_values(config))
+    except UserError as error:
+        raise UserError(f"{name}: config.json: {error}") from error
+
+
+def find_file(name: str, file_name: str) -> Path | None:
+    """The path of a file of a model, in its folder or downloaded from the Hub; None if the model has no such file."""
+    folder = Path(locate(name))
+    if folder.is_dir():
+        return folder / file_name if (folder / file_name).is_file() else None
+    try:
+        with library_errors(f"{name}: {file_name} could not be downloaded"):
+            return Path(hf_hub_download(name, file_name))
+    except UserError as error:
+        if isinstance(error.__cause__, EntryNotFoundError):
+            return None
+        raise
+
+
+def _read_settings(name: str, file_name: str) -> dict[str, Any]:
+    """The content of another JSON file of a model; empty if there is no such file."""
+    path = find_file(name, file_name)
+    try:
+        return {} if path is None else read_json_object(path)
+    except UserError as error:
+        raise error.within(name) from error
+
+
+def _config_path(name: str) -> Path:
+    """The path of config.json. Raises UserError with the reason why there is none."""
+    path = Path(locate(name))
+    if path.is_dir():
+        contents.require_no_adapter(path)
+        if not (path / "config.json").is_file():
+            raise UserError(contents.describe(path, lacks="config.json"))
+        return path / "config.json"
+    if path.is_file():
+        raise UserError(contents.describe_file(path))
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        raise UserError("no such folder")
+    with library_errors("it is no folder here, and the Hub gave no config.json"):
+        return Path(hf_hub_download(name, "config.json"))

@@ -272,5 +272,7 @@ def _rebuild_tokenizer(
         model_max_length=tokenizer.model_max_length,
         model_input_names=tokenizer.model_input_names,
         padding_side=tokenizer.padding_side,
+        truncation_side=tokenizer.truncation_side,
+        split_special_tokens=tokenizer.split_special_tokens,
         **{name: getattr(tokenizer, name) for name in SPECIAL if getattr(tokenizer, name, None) is not None},
     )

@@ -16,8 +16,16 @@ from compress.data.task_types import TaskTypeName, type_of_model
 from export.machine_facts import Machine
 from export.results import Parity, Saturation
 
-FORMAT_VERSION: Final = 1  # increases whenever an older predict.py would misread the file
 FILE = "bundle.json"
+# The versions of the format. An older reader would misread a file with a setting of version 2, so only bundles with
+# such a setting have that version.
+FIRST_VERSION: Final = 1
+WITH_TOKENIZER_SETTINGS: Final = 2
+FORMAT_VERSIONS = (FIRST_VERSION, WITH_TOKENIZER_SETTINGS)
+GIT_LFS_POINTER = "version https://git-lfs"
+
+
+TruncationSide = Literal["right", "left"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +56,14 @@ class BundleInfo:
     """The content of bundle.json.
 
     `labels`: names of the outputs, in the order of the logits. `max_length`: texts are truncated to this number of
-    tokens; `limits.max_length` in the file. `saturates`: whether int8 products saturate on x86-64 processors without
-    VNNI. `batch_invariant`: whether the output for a text is independent of its batch; if not, `predict.py` runs texts
-    one at a time. The model card lists `origin`, `versions` (of packages) and `measured`. `recommended`: whether this
-    is the recommended variant of its run.
+    tokens; `limits.max_length` in the file. `truncation_side`: the end that truncation removes;
+    `limits.truncation_side` in the file. `split_special_tokens`: whether special tokens in a text, such as "[SEP]", are
+    split like other words. `saturates`: whether int8 products saturate on x86-64 processors without VNNI.
+    `batch_invariant`: whether the output for a text is independent of its batch; if not, `predict.py` runs texts one at
+    a time. `requires`: the oldest versions of packages that can load the bundle. The model card lists `origin`,
+    `versions` (of packages) and `measured`. `recommended`: whether this is the recommended variant of its run.
     """
 
-    format_version: Literal[1] = FORMAT_VERSION
     name: str
     variant: str
     task_type: TaskTypeName
@@ -63,6 +72,9 @@ class BundleInfo:
     max_length: Annotated[int, Field(validation_alias=AliasPath("limits", "max_length"))]
     pad_token_id: int
     saturates: bool
+    truncation_side: Annotated[TruncationSide, Field(validation_alias=AliasPath("limits", "truncation_side"))] = "right"
+    split_special_tokens: bool = False
+    requires: dict[str, str] = field(default_factory=dict)
     batch_invariant: bool = False
     origin: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -80,13 +92,19 @@ def _adapter() -> TypeAdapter[BundleInfo]:
 def read_bundle_info(folder: Path) -> BundleInfo:
     """Read the bundle.json of this version or of version 0.1.0. Raises UserError if the folder is not a bundle."""
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = (folder / FILE).read_text(encoding="utf-8")
+        if text.startswith(GIT_LFS_POINTER):
+            raise UserError(f"{folder}: {FILE} is a Git LFS pointer, not the file itself; run git lfs pull")
+        content = json.loads(text)
+    except UserError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{folder} is not a bundle: bundle.json cannot be read ({error})") from error
-    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version not in FORMAT_VERSIONS:
         raise UserError(
-            f"{folder}: bundle.json does not have format version {FORMAT_VERSION}; "
-            "use the PocketBERT version that wrote it"
+            f"{folder}: bundle.json does not have format version {' or '.join(map(str, FORMAT_VERSIONS))} (got "
+            f"{version!r:.60}); use the PocketBERT version that wrote it"
         )
     try:
         return _adapter().validate_python(content if "task_type" in content else _from_version_0_1_0(content))
@@ -99,8 +117,13 @@ def read_bundle_info(folder: Path) -> BundleInfo:
 def write_bundle_info(info: BundleInfo, folder: Path) -> None:
     """Write bundle.json atomically."""
     content = asdict(info)
-    content["limits"] = {"max_length": content.pop("max_length")}
-    write_json(folder / FILE, content)
+    content["limits"] = {name: content.pop(name) for name in ("max_length", "truncation_side")}
+    write_json(folder / FILE, {"format_version": _format_version(info), **content})
+
+
+def _format_version(info: BundleInfo) -> int:
+    has_settings = info.truncation_side != "right" or info.split_special_tokens
+    return WITH_TOKENIZER_SETTINGS if has_settings else FIRST_VERSION
 
 
 RENAMED_SINCE_0_1_0 = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 from tokenizers import Tokenizer
 
-from compress.common.errors import UserError
+from compress.common.errors import UserError, library_errors
 from compress.common.files import files_in, sha256, write_json
 from compress.data.task_types import task_type
 from export.bundle import runtime
@@ -35,7 +35,7 @@ def write_bundle(
     (folder / "onnx").mkdir(parents=True)
     shutil.copyfile(model_file, folder / "onnx" / "model.onnx")
     config.save_pretrained(folder)
-    _write_tokenizer(folder, tokenizer, info.max_length)
+    _write_tokenizer(folder, tokenizer, info)
     shutil.copyfile(runtime.__file__, folder / "predict.py")
     write_bundle_info(info, folder)
 
@@ -132,8 +132,9 @@ def verify_bundle(folder: Path) -> Verification:
     )
 
 
-def _write_tokenizer(folder: Path, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> None:
-    tokenizer.save_pretrained(folder)
+def _write_tokenizer(folder: Path, tokenizer: "PreTrainedTokenizerBase", info: BundleInfo) -> None:
+    with library_errors("the tokenizer cannot be saved as tokenizer.json, which a bundle needs"):
+        tokenizer.save_pretrained(folder)
     for path in folder.iterdir():
         if path.is_file() and path.name not in ("config.json", "tokenizer.json", "tokenizer_config.json"):
             path.unlink()
@@ -141,8 +142,11 @@ def _write_tokenizer(folder: Path, tokenizer: "PreTrainedTokenizerBase", max_len
     fast_tokenizer.no_padding()  # discard the settings of the last caller, which the file includes
     fast_tokenizer.no_truncation()
     fast_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    settings: dict[str, object] = {"model_max_length": info.max_length}
+    if info.truncation_side != "right":  # it may come from the discarded settings
+        settings["truncation_side"] = info.truncation_side
     path = folder / "tokenizer_config.json"
-    write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"model_max_length": max_length})
+    write_json(path, json.loads(path.read_text(encoding="utf-8")) | settings)
 
 
 def _description(info: BundleInfo) -> str:
@@ -150,7 +154,7 @@ def _description(info: BundleInfo) -> str:
         case "classification":
             return f"A text classifier ({', '.join(info.labels)})"
         case "regression":
-            return f"A text regressor ({', '.join(info.labels)})"
+            return f"A text regressor ({', '.join(info.labels)}: the output of the model without an activation)"
     assert_never(info.task_type)
 
 
@@ -173,18 +177,21 @@ def _model_card(info: BundleInfo) -> str:
         else "It does not saturate on processors without VNNI."
     )
     advice = "**This is the recommended variant.** " if info.recommended else ""
+    cut = "" if info.truncation_side == "right" else " The end of a longer text is kept, not its beginning."
+    oldest = info.requires.get("onnxruntime")
+    onnxruntime = "onnxruntime" if oldest is None else f"'onnxruntime>={oldest}'"
     example = (
         'python predict.py "first text" --pair "second text"' if info.takes_pairs else 'python predict.py "some text"'
     )
     return f"""# {info.name} ({info.variant})
 
 {advice}{_description(info)}, distilled and exported by PocketBERT.
-Texts are truncated to {info.max_length} tokens. {batches}
+Texts are truncated to {info.max_length} tokens.{cut} {batches}
 
 ## Use
 
 ```
-pip install numpy onnxruntime tokenizers
+pip install numpy {onnxruntime} tokenizers
 {example}
 python predict.py < lines.txt
 ```

@@ -1,7 +1,7 @@
 """Compares a bundle with the torch model that it was exported from, on the task's own rows."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,13 @@ from compress.data.task_types import TaskType
 from export.bundle import runtime
 from export.bundle.runtime import Classifier
 from export.parity import session_report
+from export.parity.probes import Probes, compare_probes
 from export.parity.significance import paired_difference
 from export.quantisation.variants import Variant
 from export.results import INVARIANT_PROBABILITY, BatchInvariance, Example, Parity, SessionReport
 
 INVARIANCE_ROWS = 256  # rows on which batch invariance is measured
+SHOWN_CHARACTERS = 60  # of a probe text in a message
 EXTRA_PADDING = 32  # padding tokens added to a text to measure their effect
 
 
@@ -58,7 +60,27 @@ def tolerance_failures(parity: Parity, tolerance: Tolerance) -> list[str]:
     ]
     if parity.session.provider != parity.requested_provider:
         reasons.append(f"{parity.requested_provider} was requested, {parity.session.provider} ran")
-    return reasons
+    return [*reasons, *probe_failures(parity, tolerance)]
+
+
+def probe_failures(parity: Parity, tolerance: Tolerance) -> list[str]:
+    """The reasons from the comparison on probe texts alone."""
+    probes = parity.probes
+    if probes is None:
+        return []
+    example = f"such as {_shortened(probes.text)}{'' if probes.pair is None else ' with ' + _shortened(probes.pair)}"
+    if probes.num_token_changes:  # the logits then differ as well
+        num_texts = probes.num_probes + probes.num_rows
+        return [f"{probes.num_token_changes} of {num_texts} texts have other tokens than in torch, {example}"]
+    if probes.logit_error is None or probes.logit_error <= tolerance.logit_error:  # False for NaN
+        return []
+    return [
+        f"logit_error {probes.logit_error:.4g} on probe texts over the tolerance {tolerance.logit_error:.4g}, {example}"
+    ]
+
+
+def _shortened(text: str) -> str:
+    return ascii(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")
 
 
 def compare_with_torch(
@@ -70,11 +92,14 @@ def compare_with_torch(
     *,
     task_type: TaskType,
     provider: str = "CPUExecutionProvider",
+    probes: Probes | None = None,
+    compares_probe_logits: bool = False,
 ) -> Parity:
     """Run a bundle on `rows` and compare its logits with torch's.
 
     `reference`: torch's logits, (rows, classes). `labels`: the names of torch's outputs, in order. Outputs are matched
-    by name, so the bundle may have them in a different order.
+    by name, so the bundle may have them in a different order. `probes`: texts whose tokens are compared as well.
+    `compares_probe_logits`: their logits too, for a bundle in fp32.
     """
     classifier = Classifier(bundle, providers=[provider])
     batch_invariance = measure_batch_invariance(classifier, rows, task_type)
@@ -82,7 +107,7 @@ def compare_with_torch(
     logits = classifier.logits(rows.texts, rows.pairs)
     if set(classifier.labels) == set(labels):
         logits = logits[:, [classifier.labels.index(name) for name in labels]]
-    return parity_of_logits(
+    parity = parity_of_logits(
         logits,
         reference,
         rows,
@@ -97,6 +122,9 @@ def compare_with_torch(
             runtime.session_config(saturates=classifier.saturates),
         ),
     )
+    if probes is None:
+        return parity
+    return replace(parity, probes=compare_probes(classifier, probes, compares_logits=compares_probe_logits))
 
 
 def parity_of_logits(

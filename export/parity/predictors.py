@@ -82,7 +82,9 @@ class TorchPredictor:
         self.takes_token_types = "token_type_ids" in tokenizer.model_input_names
         self.tokenizer: Tokenizer = tokenizer.backend_tokenizer
         self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(max_length or sources.max_tokens(self.model.config.to_dict()))
+        self.tokenizer.enable_truncation(
+            max_length or sources.max_tokens(self.model.config.to_dict()), direction=tokenizer.truncation_side
+        )
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
         """Tokenise the texts and truncate them to `max_length`."""

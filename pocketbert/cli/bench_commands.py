@@ -10,10 +10,12 @@ from pocketbert.cli.options import (
     AsJson,
     Encoding,
     LabelColumn,
+    TableLabels,
     TextColumns,
     Threads,
     examples,
     print_result,
+    split_labels,
     stderr_console,
 )
 
@@ -48,6 +50,7 @@ ReportFolder = Annotated[Path | None, typer.Option(help="Folder for results.json
 @commands.command(
     epilog=examples(
         "pocketbert bench models models/my-bert runs/reviews/bundles/fp32 --data dev.csv",
+        "pocketbert bench models models/my-bert --data dev.csv --labels negative,positive",
         "pocketbert bench models runs/reviews/bundles/fp32 --load 50 --processes 2 --roofline --thread-sweep "
         "--output out",
     )
@@ -64,6 +67,7 @@ def models(
     data: BenchData = None,
     text: TextColumns = None,
     label: LabelColumn = "label",
+    labels: TableLabels = None,
     encoding: Encoding = "utf-8",
     device: Annotated[str, typer.Option(help="cpu, cuda or both")] = "cpu",
     threads: Threads = None,
@@ -99,6 +103,7 @@ def models(
         data=data,
         text=text or ["text"],
         label=label,
+        labels=split_labels(labels),
         encoding=encoding,
         num_threads=threads,
         rounds=rounds,
@@ -126,6 +131,7 @@ def self_check(
     ] = None,
     text: TextColumns = None,
     label: LabelColumn = "label",
+    labels: TableLabels = None,
     encoding: Encoding = "utf-8",
     threads: Threads = None,
     rounds: Rounds = 12,
@@ -146,6 +152,7 @@ def self_check(
         data=data,
         text=text or ["text"],
         label=label,
+        labels=split_labels(labels),
         encoding=encoding,
         num_threads=threads,
         rounds=rounds,
@@ -176,6 +183,7 @@ def peers(
     data: BenchData = None,
     text: TextColumns = None,
     label: LabelColumn = "label",
+    labels: TableLabels = None,
     encoding: Encoding = "utf-8",
     peer: Annotated[
         list[str] | None,
@@ -202,6 +210,7 @@ def peers(
         data=data,
         text=text or ["text"],
         label=label,
+        labels=split_labels(labels),
         encoding=encoding,
         num_threads=threads,
         rounds=rounds,

@@ -17,9 +17,11 @@ from pocketbert.cli.options import (
     AsJson,
     Encoding,
     LabelColumn,
+    TableLabels,
     TextColumns,
     examples,
     print_result,
+    split_labels,
     stderr_console,
 )
 
@@ -38,6 +40,7 @@ commands = typer.Typer()
     epilog=examples(
         "pocketbert export models/my-bert --data dev.csv --calibration train.csv",
         "pocketbert export models/my-bert --data dev.csv --variant int8-weight --output small",
+        "pocketbert export models/my-bert --data dev.csv --labels negative,positive --variant fp32 --output named",
     ),
 )
 def export(
@@ -56,6 +59,7 @@ def export(
     output: Annotated[Path | None, typer.Option(help="Folder for the bundles [default: bundles/NAME]")] = None,
     text: TextColumns = None,
     label: LabelColumn = "label",
+    labels: TableLabels = None,
     encoding: Encoding = "utf-8",
     variant: Annotated[
         list[str] | None,
@@ -100,6 +104,7 @@ def export(
             calibration=calibration,
             text=text or ["text"],
             label=label,
+            labels=split_labels(labels),
             encoding=encoding,
             variants=variant,
             metric=metric,
@@ -184,7 +189,7 @@ def predict(
         _print_lines(predict_texts.predictions(classifier, given, rows_per_call=len(given)))
         return
     path = None if input_file in (None, Path("-")) else input_file
-    if path is None and sys.stdin.isatty():
+    if path is None and sys.stdin is not None and sys.stdin.isatty():
         print("reading one text per line; end with Ctrl-D", file=sys.stderr)
     name = "standard input" if path is None else str(path)
     with predict_texts.open_lines(path, encoding=encoding) as lines:
@@ -210,8 +215,12 @@ def verify(bundle: BundleFolder, as_json: AsJson = False) -> None:
 
 def _print_lines(predictions: Iterable["Prediction"]) -> None:
     """One JSON line per prediction. Stops quietly if the reader of a pipe has closed it, as `head` does."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8 in every locale
     try:
         for prediction in predictions:
             print(json.dumps(prediction, ensure_ascii=False), flush=True)
-    except BrokenPipeError:
+    except OSError as error:  # BrokenPipeError, or a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it at exit
+        if not isinstance(error, BrokenPipeError):
+            raise

@@ -1,5 +1,6 @@
 """What several commands share: exit codes, options with one meaning everywhere, examples in help pages, output."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 
 from compress.common import distributed
+from compress.common.errors import UserError
 from pocketbert.cli import completion
 
 Value = TypeVar("Value")
@@ -33,6 +35,14 @@ TextColumns = Annotated[
     list[str] | None, typer.Option("--text", metavar="COLUMN", help="Text column; twice for pairs [default: text]")
 ]
 LabelColumn = Annotated[str, typer.Option("--label", metavar="COLUMN", help="Label column")]
+TableLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="A,B,...",
+        help="The table's label for each output of the model, in the order of its outputs [default: the model's names]",
+    ),
+]
 Encoding = Annotated[str, typer.Option(help="Encoding of the tables, such as cp1252")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads per model [default: all usable cores]")]
 
@@ -40,6 +50,19 @@ Threads = Annotated[int | None, typer.Option(min=1, help="Threads per model [def
 def examples(*lines: str) -> str:
     """The end of a help page: command lines, one per paragraph."""
     return "\n\n".join(["Example:" if len(lines) == 1 else "Examples:", *(f"    {line}" for line in lines)])
+
+
+def split_labels(labels: str | None) -> tuple[str, ...] | None:
+    """The labels in the value of --labels. A label with a comma is in double quotes. Raises UserError."""
+    if labels is None:
+        return None
+    try:
+        names = [name.strip() for row in csv.reader([labels], skipinitialspace=True, strict=True) for name in row]
+    except csv.Error as error:
+        raise UserError(f"--labels {labels}: {error}; put a label with a comma in double quotes") from error
+    if not names or "" in names:
+        raise UserError(f"--labels {labels}: a label is empty; expected labels separated by commas")
+    return tuple(names)
 
 
 def print_result(value: Value, as_json: bool, print_text: Callable[[Value], None]) -> None:

@@ -37,7 +37,9 @@ IN_RECIPES: Mapping[Option, Remedy] = {
     "encoding": Remedy(advice="name the right encoding, such as cp1252, as task.encoding"),
     "heads": Remedy(advice="make student.heads equal, or use student.initialisation: random"),
     "initialisation": Remedy(advice="use student.initialisation: random"),
-    "labels": Remedy(advice="name the classes of the data in task.labels (integers in their order)"),
+    "labels": Remedy(
+        advice="name the classes of the data in task.labels, in the order of the model's outputs (or of the integers)"
+    ),
     "layer_map": Remedy(key="distill.layer_map"),
     "layers": Remedy(key="student.layers"),
     "learning_rate": Remedy(advice="lower its learning_rate"),
@@ -62,6 +64,9 @@ IN_RECIPES: Mapping[Option, Remedy] = {
 
 BY_FLAGS: Mapping[Option, Remedy] = {
     "encoding": Remedy(advice="name the right encoding, such as cp1252, with --encoding"),
+    "labels": Remedy(
+        advice="name the table's label for each output of the model, in the order of its outputs, with --labels A,B,C"
+    ),
     "model": Remedy(advice="name one that is, such as the folder teacher/model or prediction/model of a run"),
     "other_machine": Remedy(advice="--other-machine compares them anyway"),
 }

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.results.phrases import phrases_for
-from compress.data.tasks import Task, align_labels, load_task
+from compress.data.label_order import align_labels
+from compress.data.tasks import Task, load_task
 from compress.models import sources
 from pocketbert.data import quickstart_data
 from pocketbert.recipe.sections import Recipe
@@ -32,12 +33,12 @@ def load_recipe_task(recipe: Recipe, console: Console) -> Task:
         max_rows=section.max_rows,
         seed=recipe.seed,
     )
+    if recipe.teacher.model is not None:
+        task = align_labels(task, sources.label_names_in_config(recipe.teacher.model))
     rows = f"{len(task.train)} train, {len(task.dev)} dev, {len(task.test)} test rows"
     console.print(f"[bold]{recipe.name}[/bold]: {escape(phrases_for(task.type).outputs(task.labels))}, {rows}")
     for remark in remarks_on(recipe, task):
         console.print(f"  [dim]{escape(remark)}[/dim]")
-    if recipe.teacher.model is not None:
-        task = align_labels(task, sources.label_names_in_config(recipe.teacher.model))
     return task
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from errno import ENOSPC
 from functools import partial
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import assert_never
 
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from bench.measurement import machine
@@ -54,13 +55,17 @@ class RunResult:
 
 
 def prepare(recipe: Recipe, console: Console) -> Task:
-    """Check the recipe against its models, and read the data. Raises UserError.
+    """Check the recipe against its models, read the data, and check the files of the models. Raises UserError.
 
     With several processes, the main one goes first, so that the others can use its downloads.
     """
     with distributed.main_first():
         preflight.check_models(recipe)
-        return load_recipe_task(recipe, console)
+        task = load_recipe_task(recipe, console)
+        remarks = preflight.check_model_files(recipe, task)
+    for remark in remarks:
+        console.print(f"  [dim]{escape(remark)}[/dim]")
+    return replace(task, remarks=(*task.remarks, *remarks))
 
 
 def run_recipe(

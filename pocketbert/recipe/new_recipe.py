@@ -13,12 +13,14 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from tokenizers import Tokenizer
 
 from compress.common.errors import UserError
-from compress.data import tables
-from compress.data.columns import check_cells
+from compress.data.columns import can_be_classes
+from compress.data.task_types import task_type
 from compress.models.architectures import capabilities_of
 from compress.models.compatibility import read_encoder
 from compress.models.shape import PRESETS
 from compress.models.sources import locate, max_tokens, read_config
+from compress.tables.cells import text_cells
+from compress.tables.table import read_table
 from pocketbert.recipe.loading import built_in, load_recipe
 
 TEMPLATE = "own-csv"
@@ -57,13 +59,16 @@ def propose_recipe(
 
     `text`, `label`: columns; by default they are detected. Raises UserError if that fails.
     """
-    table = tables.read_file(path, encoding=encoding)
-    label = label or _label_column(table, path)
-    texts = list(text) if text else _text_columns(table, label, path)
-    check_cells(table, texts, label, where=str(path))
+    read = read_table(path, encoding=encoding, columns=[*(text or []), *([label] if label else [])])
+    remarks = [f"{path.name}: {read.reading}"]
+    label = label or _label_column(read.frame, path)
+    texts = list(text) if text else _text_columns(read.frame, label, path)
+    table = text_cells(read.frame, texts, label, where=str(path), remarks=remarks)
     teacher = teacher or _default_teacher()
-    labels = table[label].astype(str).str.strip()
+    labels = table[label]
     is_regression = _is_regression(labels)
+    if not is_regression:
+        task_type("classification").label_names(labels, known=None, where=str(path), remarks=remarks)
     lengths = _token_counts(table, texts, teacher)
     max_length = _rounded_up(np.percentile(lengths, 99), _limit(teacher))
 
@@ -98,7 +103,8 @@ def propose_recipe(
         name=name,
         recipe=header + body,
         table_facts=[
-            f"{len(table)} rows with the columns {', '.join(table.columns)}",
+            *remarks,
+            f"{len(table)} rows with the columns {', '.join(read.frame.columns)}",
             f"text: {' and '.join(texts)}; tokens: median {np.median(lengths):.0f}, longest {lengths.max()}, "
             f"{(lengths > max_length).mean():.1%} truncated at {max_length}",
             f"label: {label}, " + ("a number" if is_regression else _class_shares(labels)),
@@ -125,7 +131,10 @@ def _label_column(table: pd.DataFrame, path: Path) -> str:
     counts = {str(column): table[column].astype(str).nunique() for column in table.columns}
     for name in LABEL_NAMES:
         column = by_lower.get(name)
-        if column and (_repeats(counts[column], len(table)) or _is_regression(table[column].astype(str).str.strip())):
+        if column is None:
+            continue
+        are_classes = counts[column] >= 2 and can_be_classes(counts[column], len(table))
+        if are_classes or _is_regression(table[column].astype(str).str.strip()):
             return column
     fewest = min(counts, key=counts.__getitem__)
     if len(counts) < 2 or not _repeats(counts[fewest], len(table)):

@@ -1,10 +1,12 @@
 """Checks of a recipe against the configurations of its models, before the first stage starts."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from compress.augmentation.words import load_stop_words
 from compress.common.errors import Problem, UserError, raise_any
 from compress.data.task_types import task_type
+from compress.data.tasks import Task
 from compress.models import sources
 from compress.models.architectures import capabilities_of
 from compress.models.compatibility import (
@@ -29,6 +31,8 @@ def check_models(recipe: Recipe) -> None:
     shape = recipe.student.shape
     names = [name for name in (recipe.teacher.base, recipe.teacher.model) if name is not None]
     encoders = {name: read_encoder(name) for name in names}
+    if recipe.teacher.model is not None:
+        sources.task_type_of(recipe.teacher.model)  # refuses outputs that no bundle has
     problems = [problem for name in encoders for problem in _teacher_problems(recipe, shape, name, encoders[name])]
     if len(encoders) == 2:
         base, model = encoders.values()
@@ -39,6 +43,29 @@ def check_models(recipe: Recipe) -> None:
     if recipe.augment is not None:
         problems += _augmentation_problems(recipe, recipe.augment)
     raise_any(problems)
+
+
+def check_model_files(recipe: Recipe, task: Task) -> list[str]:
+    """Check the weights and the tokenizer of every model of the recipe, as the stages will load them. Imports torch.
+
+    Reads the names and shapes of the weights only. Returns remarks on how the files were read. Raises UserError.
+    """
+    from compress.models.loading import check_model, require_equal_tokenizers
+
+    teacher, student, remarks = recipe.teacher, recipe.student, list[str]()
+    check = partial(check_model, labels=task.labels, task_type=task.type, takes_pairs=task.train.pairs is not None)
+    if teacher.model is not None:
+        remarks += check(teacher.model, head="classifier")
+    if teacher.base is not None:
+        remarks += check(teacher.base, head="new classifier" if teacher.model is None else "none")
+    if student.checkpoint is not None:
+        remarks += check(student.checkpoint, head="new classifier")
+    if recipe.augment is not None:
+        new_head = recipe.augment.masked_lm.train_head is not None
+        remarks += check(masked_lm_of(recipe), head="new masked_lm" if new_head else "masked_lm")
+    compared = [name for name in (teacher.base, teacher.model, student.checkpoint) if name is not None]
+    require_equal_tokenizers(*compared)
+    return list(dict.fromkeys(remarks))
 
 
 def _teacher_problems(recipe: Recipe, shape: StudentShape, name: str, teacher: EncoderFacts) -> list[Problem]:

@@ -2,11 +2,12 @@
 
 import torch
 
-from compress.data.tasks import require_label_order
+from compress.data.label_order import label_doubt, require_label_order
 from compress.distillation import stage_functions
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import TeacherResult
+from pocketbert.data.table_labels import print_warning
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.shared import schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
@@ -18,7 +19,11 @@ def make_teacher(context: StageContext, workspace: Workspace) -> TeacherResult:
     if section.model is not None:
         model = loading.load_classifier(section.model)
         predictions = context.task_type.decide(predict_logits(model, context.data.encoded.dev))
-        require_label_order(context.task.dev, predictions, context.task.labels, section.model, context.task.type)
+        task = context.task
+        require_label_order(task.dev, predictions, task.labels, section.model, task.type)
+        doubt = label_doubt(task.dev, predictions, task.labels, section.model, task.type)
+        if doubt is not None:
+            print_warning(doubt, context.console)
     else:
         torch.manual_seed(context.recipe.seed)
         model = loading.load_classifier(section.base or "", context.task.labels, task_type=context.task.type)

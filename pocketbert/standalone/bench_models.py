@@ -6,22 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from bench.benchmark import BenchOptions, run_benchmark
 from bench.measurement import machine
 from bench.report.render import write_reports
-from bench.results.benchmark import Device
+from bench.results.benchmark import BenchResult, Device
 from bench.results.document import Reproduce, Results, StageResults, write_results
 from bench.results.measurements import LoadTest, Protocol
 from bench.timing.systems import GRID, Contender, Lineup, Workload, contenders_at, parse_shape
 from compress.common.errors import UserError
 from compress.data.columns import Split
+from compress.data.label_matching import comparable, has_default_names
+from compress.data.label_order import QUESTION
 from compress.data.task_types import TaskTypeName, task_type
 from compress.data.tasks import read_split
 from compress.models import sources
 from export.bundle.bundle_json import read_bundle_info
 from pocketbert import __version__
+from pocketbert.data.table_labels import joined_labels, print_remarks, print_warning, require_table_labels
 
 MADE_UP_WORDS = "the of to and a in is it you that he was for on are with as his they be at one have this"
 DEVICES: dict[str, tuple[Device, ...]] = {"cpu": ("cpu",), "cuda": ("cuda",), "both": ("cpu", "cuda")}
@@ -43,14 +47,16 @@ class BenchRequest:
     """What to measure, for any models.
 
     `data`: a labelled table for accuracy and text lengths, with its columns and encoding; without it, sentences are
-    generated. `num_threads`: by default all usable cores, divided among the processes of `load`. `grid`: shapes as
-    typed, such as 1x64. `load`: measure throughput under load. `roofline`: compare bundles with the machine's roofline.
-    `thread_sweep`: measure with fewer threads.
+    generated. `labels`: the table's label for each output of the models; by default their names. `num_threads`: by
+    default all usable cores, divided among the processes of `load`. `grid`: shapes as typed, such as 1x64. `load`:
+    measure throughput under load. `roofline`: compare bundles with the machine's roofline. `thread_sweep`: measure with
+    fewer threads.
     """
 
     data: Path | None = None
     text: Sequence[str] = ("text",)
     label: str = "label"
+    labels: Sequence[str] | None = None
     encoding: str = "utf-8"
     num_threads: int | None = None
     rounds: int = 12
@@ -69,13 +75,16 @@ class BenchRequest:
             restart_every=self.restart_every,
         )
 
-    def workload(self, outputs: ModelOutputs, *, takes_pairs: bool = False) -> Workload:
-        """Every row of the table, or generated sentences without labels. `outputs`: those of all models."""
+    def workload(self, outputs: ModelOutputs, *, takes_pairs: bool = False, console: Console | None = None) -> Workload:
+        """Every row of the table, or generated sentences without labels. `outputs`: those of all models.
+
+        `console`: prints how the table was read.
+        """
         shapes = tuple(map(parse_shape, dict.fromkeys(self.grid))) or GRID
         if self.data is None:
             texts = made_up_texts(200)
             return Workload(texts=texts, pairs=texts[::-1] if takes_pairs else None, grid=shapes)
-        split = self.read(self.data, outputs)
+        split = self.read(self.data, outputs, console)
         return Workload(
             texts=split.texts,
             pairs=split.pairs,
@@ -85,21 +94,27 @@ class BenchRequest:
             grid=shapes,
         )
 
-    def read(self, table: Path, outputs: ModelOutputs) -> Split:
-        """The rows of a table with the request's columns and encoding."""
-        return read_split(
+    def read(self, table: Path, outputs: ModelOutputs, console: Console | None = None) -> Split:
+        """The rows of a table with the request's columns, labels and encoding. `console`: prints how it was read."""
+        remarks = list[str]()
+        split = read_split(
             table,
             text=list(self.text),
             label=self.label,
-            labels=outputs.labels,
+            labels=self.labels or outputs.labels,
             task_type=outputs.task_type,
             encoding=self.encoding,
+            remarks=remarks,
         )
+        if console is not None:
+            print_remarks(remarks, console)
+        return split
 
     def table_options(self) -> list[str]:
-        """The columns and the encoding as command-line options."""
+        """The columns, the encoding and the labels as command-line options."""
         columns = [part for column in self.text for part in ("--text", column)]
-        return ["--label", self.label, *columns, "--encoding", self.encoding]
+        labels = [] if self.labels is None else ["--labels", joined_labels(self.labels)]
+        return ["--label", self.label, *columns, "--encoding", self.encoding, *labels]
 
     def options(self) -> list[str]:
         """The whole request as command-line options."""
@@ -161,13 +176,14 @@ def bench_contenders(
 
     `command`, `words`: how to repeat the benchmark.
     """
-    outputs = ModelOutputs() if request.data is None else common_outputs(lineup.contenders)
+    outputs = ModelOutputs() if request.data is None else common_outputs(lineup.contenders, request.labels)
     kind = task_type(outputs.task_type)
+    workload = request.workload(outputs, takes_pairs=any(map(takes_pairs, lineup.contenders)), console=console)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     bench = run_benchmark(
         lineup,
-        request.workload(outputs, takes_pairs=any(map(takes_pairs, lineup.contenders))),
+        workload,
         request.protocol(),
         kind.default_metric,
         BenchOptions(load=request.load, roofline=request.roofline, thread_sweep=request.thread_sweep),
@@ -184,6 +200,8 @@ def bench_contenders(
             command=shlex.join(["pocketbert", *command, *request.options()]),
         ),
     )
+    for caution in _cautions(bench, workload, request.labels or outputs.labels or ()):
+        print_warning(caution, console)
     if output is not None:
         write_results(results, output)
         write_reports(results, output)
@@ -215,21 +233,44 @@ def takes_pairs(contender: Contender) -> bool:
     return contender.is_bundle and read_bundle_info(Path(contender.path)).takes_pairs
 
 
-def common_outputs(contenders: Sequence[Contender]) -> ModelOutputs:
-    """The outputs that all scored models share. Raises UserError if they differ in names or order."""
+def common_outputs(contenders: Sequence[Contender], labels: Sequence[str] | None = None) -> ModelOutputs:
+    """The outputs that all scored models share. Raises UserError if they differ in names or order.
+
+    `labels`: the table's label for each output. They also stand for the outputs of models without names.
+    """
     by_path = {
         contender.path: _outputs_of(contender)
         for contender in contenders
         if contender.is_scored and contender.system.role != "peer"
     }
-    if len(set(by_path.values())) > 1:
-        (one, expected), *rest = by_path.items()
-        other, actual = next((path, outputs) for path, outputs in rest if outputs != expected)
+    for path, outputs in by_path.items():
+        if labels is not None:
+            require_table_labels(labels, outputs.labels or (), outputs.task_type, model=path)
+    named = {
+        path: outputs
+        for path, outputs in by_path.items()
+        if labels is None or not has_default_names(outputs.labels or ())
+    }
+    keys = {path: (outputs.task_type, *map(comparable, outputs.labels or ())) for path, outputs in named.items()}
+    one = next(iter(keys), "")
+    other = next((path for path, key in keys.items() if key != keys[one]), None)
+    if other is not None:
+        has_names = not any(has_default_names(named[path].labels or ()) for path in (one, other))
         raise UserError(
-            f"the models' labels differ: {one} has {', '.join(expected.labels or ())}; {other} has "
-            f"{', '.join(actual.labels or ())}; leave --data out to time them without accuracy"
+            f"the models' labels differ: {one} has {', '.join(named[one].labels or ())}; {other} has "
+            f"{', '.join(named[other].labels or ())}; leave --data out to time them without accuracy",
+            option=None if has_names else "labels",
         )
     return next(iter(by_path.values()), ModelOutputs())
+
+
+def _cautions(bench: BenchResult, workload: Workload, names: Sequence[str]) -> list[str]:
+    """A line for each row whose score suggests that the labels of the table are not those of its model."""
+    if workload.labels is None:
+        return []
+    kind, labels = task_type(workload.task_type), np.asarray(workload.labels)
+    doubts = {row.label: kind.doubt_of_score(labels, row.score, names) for row in bench.rows if row.score is not None}
+    return [f"{label}: {doubt}; {QUESTION}" for label, doubt in doubts.items() if doubt is not None]
 
 
 def _outputs_of(contender: Contender) -> ModelOutputs:

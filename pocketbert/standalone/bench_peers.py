@@ -16,6 +16,7 @@ from compress.common.progress import progress_bar
 from compress.models import sources
 from export.bundle.bundle_json import read_bundle_info
 from export.quantisation.calibration import calibration_rows
+from pocketbert.data.table_labels import require_table_labels
 from pocketbert.standalone.bench_models import BenchRequest, bench_contenders, existing, outputs_of_model
 from pocketbert.store.run_folder import cache_folder
 
@@ -41,7 +42,9 @@ def bench_peers(
         raise UserError(f"--peer {unknown[0]}: expected one of {', '.join(PEERS)}")
     existing([model, *bundles])
     outputs = outputs_of_model(str(model))
-    rows = calibration_rows(request.read(calibration, outputs), task_type=outputs.task_type, seed=0)
+    if request.labels is not None:
+        require_table_labels(request.labels, outputs.labels or (), outputs.task_type, model=str(model))
+    rows = calibration_rows(request.read(calibration, outputs, console), task_type=outputs.task_type, seed=0)
     if request.data is not None:
         request.read(request.data, outputs)  # reports an unreadable table before it builds environments
     lengths = [read_bundle_info(bundle).max_length for bundle in bundles]

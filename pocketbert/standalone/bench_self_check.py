@@ -22,8 +22,8 @@ def bench_self_check(
     `output`: a folder for self-check.json, which holds the result. Raises UserError if `path` is no model.
     """
     (contender, *_) = contenders_at(*existing([path]))
-    outputs = ModelOutputs() if request.data is None else common_outputs([contender])
-    workload = request.workload(outputs, takes_pairs=takes_pairs(contender))
+    outputs = ModelOutputs() if request.data is None else common_outputs([contender], request.labels)
+    workload = request.workload(outputs, takes_pairs=takes_pairs(contender), console=console)
     with progress_bar("self-check", console) as on_progress:
         measured = run_self_check(
             contender, workload, request.protocol(), runs=runs, slowed_runs=runs // 2, on_progress=on_progress

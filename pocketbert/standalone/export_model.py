@@ -12,6 +12,7 @@ from bench.measurement import machine
 from compress.common.errors import UserError
 from compress.common.progress import ProgressBar
 from compress.data.columns import Split
+from compress.data.label_matching import has_default_names
 from compress.data.metrics import Metric
 from compress.data.task_types import task_type, type_for_metric
 from compress.data.tasks import read_split
@@ -25,6 +26,7 @@ from export.quantisation.calibration import calibration_rows
 from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS, Variant
 from export.results import ExportResult
+from pocketbert.data.table_labels import print_remarks, print_warning, require_table_labels
 from pocketbert.stages.gate import gate_inputs
 from pocketbert.standalone.explain_export import read_export_file, write_export_file
 
@@ -39,15 +41,18 @@ class ExportRequest:
     """The options of the command.
 
     `data`: a labelled table for the comparison with torch. `calibration`: a second table for the activation ranges of
-    static variants. `text`, `label`, `encoding`: of both tables. `variants`: by default DEFAULT_VARIANTS_OF_EXPORT;
-    without a calibration table, those that are not static. `max_length`: by default 128 tokens, or the model's maximum
-    if that is less. `student_share`: the share of torch's metric that a variant must reach.
+    static variants. `text`, `label`, `encoding`: of both tables. `labels`: the tables' label for each output of the
+    model; by default its names. They name the outputs of a model with default names. `variants`: by default
+    DEFAULT_VARIANTS_OF_EXPORT; without a calibration table, those that are not static. `max_length`: by default 128
+    tokens, or the model's maximum if that is less. `student_share`: the share of torch's metric that a variant must
+    reach.
     """
 
     data: Path
     calibration: Path | None = None
     text: Sequence[str] = ("text",)
     label: str = "label"
+    labels: Sequence[str] | None = None
     encoding: str = "utf-8"
     variants: Sequence[str] | None = None
     metric: str | None = None
@@ -78,25 +83,34 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
             f"(a {scored_as.name} model)"
         )
 
+    if request.labels is not None:
+        require_table_labels(request.labels, names, kind.name, model=model)
+    remarks = list[str]()
+
     def read(table: Path) -> Split:
         return read_split(
             table,
             text=request.text,
             label=request.label,
-            labels=names,
+            labels=request.labels or names,
             task_type=kind.name,
             encoding=request.encoding,
+            remarks=remarks,
         )
 
     splits = EvaluationSplits(dev=read(request.data))
     if request.calibration is not None:
         rows = read(request.calibration)
         splits = replace(splits, calibration=calibration_rows(rows, task_type=kind.name, seed=0))
+    print_remarks(remarks, console)
+    classifier = loading.load_classifier(model)
+    if request.labels is not None and has_default_names(names):
+        loading.name_outputs(classifier, request.labels)
     output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=output, prefix=".partial-") as partial, ProgressBar("export", console) as bar:
         work = Path(partial)
         exported = build_bundles(
-            loading.load_classifier(model),
+            classifier,
             loading.load_tokenizer(model),
             work,
             splits=splits,
@@ -116,6 +130,7 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
                 machine=machine.describe(),
             ),
             on_progress=bar.update,
+            on_caution=lambda caution: print_warning(caution, console),
         )
         thresholds = gate.Gate(student_share=request.student_share)
         results = {}

@@ -1,5 +1,7 @@
 """`pocketbert predict`: the predictions of a bundle, as its predict.py prints them. Loads no torch."""
 
+import codecs
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -9,7 +11,7 @@ from typing import TextIO
 from compress.common.errors import UserError
 from export.bundle.bundle_json import FILE as BUNDLE_FILE
 from export.bundle.bundle_json import read_bundle_info
-from export.bundle.runtime import BundleError, Classifier
+from export.bundle.runtime import BundleError, Classifier, decoded_argument, looks_like_utf16
 
 STDIN = 0
 ROWS_PER_CALL = 256  # of a file; lines of standard input are predicted one by one
@@ -37,9 +39,7 @@ def load_bundle(folder: Path, *, num_threads: int | None = None) -> Classifier:
 
 def rows_of_arguments(texts: Sequence[str], pairs: Sequence[str], *, takes_pairs: bool) -> list[Row]:
     """Texts from the command line, each with its second text if the bundle takes pairs. Raises UserError."""
-    for text in (*texts, *pairs):
-        if not _is_decoded(text):
-            raise UserError(f"{text.encode(errors='backslashreplace').decode()}: not utf-8 text")
+    texts, pairs = _decoded(texts), _decoded(pairs)
     if not takes_pairs:
         if pairs:
             raise UserError(f"--pair {pairs[0]}: this bundle takes one text, not two")
@@ -49,10 +49,22 @@ def rows_of_arguments(texts: Sequence[str], pairs: Sequence[str], *, takes_pairs
     return list(zip(texts, pairs, strict=True))
 
 
+def _decoded(arguments: Sequence[str]) -> list[str]:
+    """Arguments of the command line, in whatever locale. Raises UserError."""
+    try:
+        return [decoded_argument(text, ascii(text)) for text in arguments]
+    except BundleError as error:
+        raise UserError(str(error)) from error
+
+
 @contextmanager
 def open_lines(path: Path | None, *, encoding: str) -> Iterator[TextIO]:
     """A text file, or standard input for None. Bytes that are not in the encoding become surrogates."""
+    if path is None and sys.stdin is None:
+        raise UserError("standard input is closed; give texts or --input")
     try:
+        if codecs.lookup(encoding).name == "utf-8":
+            encoding = "utf-8-sig"  # which skips a byte-order mark
         stream = open(  # noqa: SIM115 (closed below)
             STDIN if path is None else path, encoding=encoding, errors="surrogateescape", closefd=path is not None
         )
@@ -67,6 +79,8 @@ def rows_of_lines(lines: Iterable[str], *, name: str, encoding: str, takes_pairs
     number = 0
     try:
         for number, line in enumerate(lines, start=1):
+            if number == 1 and looks_like_utf16(line.rstrip("\n")):
+                raise UserError(f"{name}, line 1: got UTF-16 text, not {encoding}; give --encoding utf-16")
             if not _is_decoded(line):
                 raise UserError(f"{name}, line {number}: not {encoding} text", option="encoding")
             text = (line.removeprefix("\ufeff") if number == 1 else line).rstrip("\n")

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from compress.common.errors import UserError
-from compress.data import tables
-from compress.data.tasks import align_labels, load_task
+from compress.data.label_order import align_labels
+from compress.data.tasks import load_task
+from compress.tables.splits import read_hub
 from tiny_bert import in_a_recipe, rows, write_csv
 
 
@@ -74,7 +75,9 @@ def test_another_encoding_is_read_if_named_and_refused_otherwise(tmp_path):
     path = tmp_path / "latin.csv"
     path.write_bytes(b"text,label\n" + "".join(f"caf\xe9 {i},{i % 2}\n" for i in range(40)).encode("latin-1"))
     assert any("caf\xe9" in text for text in load(path, encoding="latin-1").train.texts)
-    with pytest.raises(UserError, match=r"latin\.csv: not utf-8 text \(.* at byte 14\)$") as error:
+    with pytest.raises(
+        UserError, match=r"latin\.csv: not utf-8 text \(.* at byte 14\); .* reads 'caf\xe9 0,0' in cp125"
+    ) as error:
         load(path)
     assert in_a_recipe(error.value).endswith("; name the right encoding, such as cp1252, as task.encoding")
 
@@ -93,7 +96,19 @@ def test_labels_are_reordered_to_the_teachers_by_name(reviews):
     aligned = align_labels(task, ("positive", "negative"))
     assert aligned.labels == ("positive", "negative")
     np.testing.assert_array_equal(aligned.dev.labels, 1 - task.dev.labels)
-    assert align_labels(task, ("LABEL_0", "LABEL_1")) is task
+
+
+def test_a_teacher_without_label_names_needs_an_order_from_the_user_or_from_integers(reviews, tmp_path):
+    default = ("LABEL_0", "LABEL_1")
+    with pytest.raises(UserError, match="classes negative, positive, but .* only the default names LABEL_0") as error:
+        align_labels(load(reviews), default)
+    assert "; name the classes of the data in task.labels, in the order of" in in_a_recipe(error.value)
+    task = load(reviews, labels=["positive", "negative"])
+    aligned = align_labels(task, default)
+    assert aligned.labels == ("positive", "negative") and aligned.train is task.train
+    assert aligned.remarks[-1] == "labels are the teacher's outputs in order: positive is LABEL_0, negative is LABEL_1"
+    integers = write_csv(tmp_path / "ints.csv", ("text", "label"), [(text, len(text) % 2) for text, _ in rows(60)])
+    assert align_labels(load(integers), default).labels == ("0", "1")
 
 
 @pytest.mark.parametrize("names", [("good", "bad"), ("negative", "neutral", "positive"), ("LABEL_0",)])
@@ -178,9 +193,9 @@ def test_a_label_without_rows_gives_a_remark(tmp_path):
 def test_a_missing_file_and_an_unknown_suffix_are_refused(tmp_path):
     with pytest.raises(UserError, match="neither a file nor a folder"):
         load(tmp_path / "nothing.csv")
-    (tmp_path / "data.xlsx").write_text("x")
-    with pytest.raises(UserError, match=r"cannot read \.xlsx"):
-        load(tmp_path / "data.xlsx")
+    (tmp_path / "data.feather").write_text("x")
+    with pytest.raises(UserError, match=r"cannot read \.feather"):
+        load(tmp_path / "data.feather")
 
 
 def test_the_class_names_of_a_hub_data_set_are_read_in_order(tmp_path):
@@ -197,10 +212,10 @@ def test_the_class_names_of_a_hub_data_set_are_read_in_order(tmp_path):
             {"sentence": [text for text, _ in lines], "label": labels}, features=features
         )
         table.to_parquet(tmp_path / f"{split}-00000-of-00001.parquet")
-    splits, classes = tables.read_hub(str(tmp_path), None, {})
+    splits, classes = read_hub(str(tmp_path), None, {})
     assert {split: len(table) for split, table in splits.items()} == {"train": 60, "dev": 20, "test": 20}
     assert classes == {"label": ["unacceptable", "acceptable"]}
     with pytest.raises(UserError, match="has no split 'dev2'; it has train, validation, test"):
-        tables.read_hub(str(tmp_path), None, {"dev": "dev2"})
+        read_hub(str(tmp_path), None, {"dev": "dev2"})
     with pytest.raises(UserError, match="could not be loaded"):
-        tables.read_hub("nobody/nothing", None, {})
+        read_hub("nobody/nothing", None, {})

@@ -12,8 +12,8 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 from compress.common.errors import UserError
 from compress.data.columns import Split
+from compress.data.label_order import require_label_order
 from compress.data.task_types import task_type
-from compress.data.tasks import require_label_order
 from compress.data.tokenization import encode_split
 from compress.models import loading
 from compress.models.inference import predict_logits

@@ -197,7 +197,7 @@ TABLES: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
         ("text,label\n" + some(20)).encode() + b"caf\xe9,positive\n",
         ("t.csv: not utf-8", "name the right encoding, such as cp1252, as task.encoding"),
     ),
-    "UTF-16 with its mark": ("t.csv", ("text,label\n" + some(20)).encode("utf-16"), ("t.csv: not utf-8",)),
+    "UTF-16 cut off": ("t.csv", ("text,label\n" + some(20)).encode("utf-16")[:-1], ("the byte-order mark of UTF-16",)),
     "open quote": (
         "t.csv",
         "text,label\n" + some(20) + '"never closed,positive\nb,negative\n',
@@ -209,18 +209,22 @@ TABLES: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
         "text,label,text\na,b,c\n",
         ("t.csv, line 1: the header names the column 'text' twice",),
     ),
-    "semicolons": ("t.csv", "text;label\na;b\n", ("t.csv, line 1: semicolons separate the columns",)),
+    "two delimiters": (
+        "t.csv",
+        "id,text;label\n" + "".join(f"{index},t;{index % 2}\n" for index in range(20)),
+        ("t.csv: every row can be read as comma- or semicolon-separated",),
+    ),
     "empty text": ("t.csv", "text,label\n" + some(20) + ",positive\n", ("'text' is empty in 1 rows, first in row 21",)),
     "NaN labels": (
         "t.csv",
         "text,label\n" + some(20) + "a,nan\nb,\n",
-        ("'label' is empty in 2 rows, first in row 21",),
+        ("'label' is empty in 1 rows, first in row 22",),
     ),
     "nested too deep": ("t.jsonl", "[" * 9999 + "\n", ("t.jsonl, line 1: not JSON",)),
     "half a surrogate pair": (
         "t.jsonl",
         "".join(json.dumps({"text": f"t{index} \ud800", "label": str(index % 2)}) + "\n" for index in range(20)),
-        ("t.jsonl",),
+        ("t.jsonl (train): column 'text', row 1: got half of a surrogate pair",),
     ),
     "as many labels as rows": (
         "t.csv",
@@ -228,8 +232,9 @@ TABLES: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
         ("is that the right one?",),
     ),
     "a line that is not JSON": ("t.jsonl", '{"text": "a", "label": "b"}\n{"text":\n', ("t.jsonl, line 2: not JSON",)),
-    "a JSON list": ("t.json", '[{"text": "a", "label": "b"}]', ("t.json, line 1: got a list, expected an object",)),
-    "a spreadsheet": ("t.xlsx", b"PK\x03\x04", ("t.xlsx: cannot read .xlsx; expected .csv",)),
+    "a JSON list of lists": ("t.json", '[["a", "b"]]', ("t.json: element 1 is a list; expected a list of objects",)),
+    "a broken workbook": ("t.xlsx", b"PK\x03\x04", ("t.xlsx: not a readable workbook", "save the sheet as CSV UTF-8")),
+    "an unknown suffix": ("t.feather", b"", ("t.feather: cannot read .feather; expected .csv",)),
     "a broken parquet": ("t.parquet", b"PAR1 and no more", ("t.parquet: not a readable parquet table",)),
 }
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from compress.common.errors import UserError
-from compress.data import corpus, tables
+from compress.data import corpus
+from compress.tables.table import read_table
 from pocketbert.data import quickstart_data
 
 MOVIES = '1\t2.5\tA  fine film\n2\t-0.5\tdull, and "flat"\n3\t0.4\tundecided\n4\t-3.0\tawful\u2028story\n'
@@ -40,7 +41,7 @@ def downloads(tmp_path, monkeypatch):
 
 
 def test_movie_snippets_are_labelled_by_their_sign_and_undecided_ones_left_out(downloads):
-    table = tables.read_file(quickstart_data.fetch("builtin:movie-snippets"))
+    table = read_table(quickstart_data.fetch("builtin:movie-snippets")).frame
     assert table.to_dict("records") == [
         {"text": "A fine film", "label": "positive"},
         {"text": 'dull, and "flat"', "label": "negative"},

@@ -1,0 +1,109 @@
+"""Checks the files of a tokenizer before it is loaded, and its tokens for a few texts after that. Loads no torch."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.common.errors import UserError, library_errors
+from compress.model_folder.contents import problem_of_file, read_json_object
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+JSON_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
+OTHER_FILES = ("tokenizer.json", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model")
+OF_THE_MODEL = "replace the tokenizer by the one that the model was trained with"
+PROBE_LENGTH = 16
+# plain words, no text, signs that are in few vocabularies, and a text that is cut
+PROBE_TEXTS = ("a word", "", "Ünï \u6f22\u5b57 \U0001f600 \ufdfa qxzj", "word " * 40)
+FOLLOW_PADDING = ("roberta", "xlm-roberta", "camembert")  # a position depends on which tokens are padding
+WITHOUT_TYPES = ("distilbert", "modernbert")  # no embedding of token types
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """Raise UserError if a file of the tokenizer is damaged, or names code that would have to be run."""
+    for name in (*JSON_FILES, *OTHER_FILES):
+        path = folder / name
+        if not path.is_file():
+            continue
+        problem = problem_of_file(path)
+        if problem is not None:
+            raise UserError(problem)
+        content = read_json_object(path) if name in JSON_FILES else {}
+        if name == "tokenizer_config.json":
+            _check_config(content)
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    if config.get("auto_map"):
+        raise UserError(
+            "tokenizer_config.json names code of its own (auto_map), which is not run; if tokenizer.json holds the "
+            "whole tokenizer, remove auto_map"
+        )
+    for key in ("tokenizer_class", "padding_side", "truncation_side"):
+        if not isinstance(config.get(key), str | None):
+            raise UserError(f"tokenizer_config.json: {key} is {config[key]!r}; expected text")
+    length = config.get("model_max_length")
+    is_number = isinstance(length, int | float) and not isinstance(length, bool)
+    if length is not None and not (is_number and length >= 1 and not math.isnan(length)):
+        raise UserError(f"tokenizer_config.json: model_max_length is {length!r}; expected a number of tokens")
+
+
+def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", config: Mapping[str, Any]) -> None:
+    """Raise UserError if a tokenizer cannot be used with a model. `config`: the content of its config.json."""
+    vocabulary = tokenizer.get_vocab()
+    if not len(vocabulary) > len(tokenizer.all_special_tokens):
+        raise UserError("the model comes without a tokenizer; expected tokenizer.json or vocab.txt")
+    num_rows = config.get("vocab_size")
+    if num_rows is not None and len(tokenizer) > num_rows:
+        raise UserError(
+            f"its tokenizer has {len(tokenizer)} tokens, but its embedding has {num_rows} rows; {OF_THE_MODEL}"
+        )
+    last = max(vocabulary, key=vocabulary.__getitem__)
+    if num_rows is not None and vocabulary[last] >= num_rows:
+        raise UserError(
+            f"its tokenizer gives the token {last!r} the id {vocabulary[last]}, but its embedding has {num_rows} rows; "
+            f"{OF_THE_MODEL}"
+        )
+    if not tokenizer.is_fast:
+        raise UserError(f"{type(tokenizer).__name__} cannot be saved as tokenizer.json, which a bundle needs")
+    padding = tokenizer.pad_token_id
+    if padding is None:
+        raise UserError(
+            "its tokenizer has no pad token, so texts of different lengths cannot share a batch; name one as pad_token "
+            "in tokenizer_config.json"
+        )
+    expected = config.get("pad_token_id", 1)  # the default of these architectures
+    if config.get("model_type") in FOLLOW_PADDING and padding != expected:
+        raise UserError(
+            f"its tokenizer pads with the id {padding} ({tokenizer.pad_token}), but config.json has the pad_token_id "
+            f"{expected}, on which positions depend; {OF_THE_MODEL}"
+        )
+
+
+def probe_tokenizer(tokenizer: "PreTrainedTokenizerBase", config: Mapping[str, Any], *, takes_pairs: bool) -> None:
+    """Encode a few texts, or pairs. Raises UserError if that fails or the model cannot take the result.
+
+    `config`: the content of the model's config.json.
+    """
+    texts = list(PROBE_TEXTS)
+    with library_errors("its tokenizer cannot encode a text", advice=OF_THE_MODEL):
+        rows = tokenizer(
+            texts, texts[::-1] if takes_pairs else None, truncation=True, max_length=PROBE_LENGTH, padding=False
+        )
+    if not all(rows["input_ids"]):
+        raise UserError(f"its tokenizer adds no special tokens, so that an empty text has no token; {OF_THE_MODEL}")
+    if not takes_pairs or "token_type_ids" not in rows:
+        return
+    num_types, most = config.get("type_vocab_size", 2), max(map(max, rows["token_type_ids"]))
+    if config.get("model_type") in WITHOUT_TYPES:
+        raise UserError(
+            "its tokenizer gives token types to pairs, but the model takes none; remove token_type_ids from "
+            "model_input_names in tokenizer_config.json"
+        )
+    if num_types and most >= num_types:
+        raise UserError(
+            f"its tokenizer gives the second text of a pair the token type {most}, but the model has {num_types} of "
+            f"them; {OF_THE_MODEL}"
+        )

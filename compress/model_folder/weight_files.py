@@ -1,0 +1,135 @@
+"""Reads the weights of a model: safetensors, or else `pytorch_model.bin` without running code. Loads torch lazily."""
+
+import pickle
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.common.errors import UserError, library_errors
+from compress.model_folder.contents import problem_of_file, read_json_object
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHT_FILES = (  # in order of preference; an index names the files of its shards
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+COPY_AGAIN = "copy or download the file again"
+SAVE_WEIGHTS = "load it in the program that wrote it, and call save_pretrained of its model"
+
+
+def weight_files(find: Callable[[str], Path | None]) -> list[Path]:
+    """The files with the weights of a model, one per shard; empty if there are none.
+
+    `find`: the path of a file of the model by its name; None if there is no such file. Raises UserError if a shard is
+    missing.
+    """
+    for name in WEIGHT_FILES:
+        path = find(name)
+        if path is None:
+            continue
+        return [path] if not name.endswith(".json") else _shards(path, find)
+    return []
+
+
+def read_weights(files: Sequence[Path], *, shapes_only: bool = False) -> dict[str, "Tensor"]:
+    """The weights in all files by name. `shapes_only`: read no values; the tensors are on the device meta.
+
+    Raises UserError for a damaged file, for content other than weights, and for a weight in two files. No code of a
+    pickle runs.
+    """
+    weights: dict[str, Tensor] = {}
+    for file in files:
+        problem = problem_of_file(file)
+        if problem is not None:
+            raise UserError(problem)
+        read = _read_safetensors if file.suffix == ".safetensors" else _read_pickle
+        for name, tensor in read(file, shapes_only).items():
+            if name in weights:
+                raise UserError(f"the weight {name} is in two files, the second is {file.name}; expected it once")
+            weights[name] = tensor
+    if not weights:
+        raise UserError(f"{files[0].name} holds no weights; copy or export the model again")
+    return weights
+
+
+def _shards(index: Path, find: Callable[[str], Path | None]) -> list[Path]:
+    weight_map = read_json_object(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
+        raise UserError(f"{index.name} has no weight_map from weights to files; copy or export the model again")
+    names = sorted(set(weight_map.values()))
+    if any(Path(name).name != name for name in names):
+        raise UserError(f"{index.name} names a file in another folder ({names[0]}); expected names without a path")
+    paths = {name: find(name) for name in names}
+    missing = [name for name, path in paths.items() if path is None]
+    if missing:
+        raise UserError(
+            f"{index.name} names {len(names)} files, but {len(missing)} are missing, such as {missing[0]}; copy the "
+            "whole model again"
+        )
+    return [path for path in paths.values() if path is not None]
+
+
+def _read_safetensors(file: Path, shapes_only: bool) -> dict[str, "Tensor"]:
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    with library_errors(f"{file.name} is damaged or cut off", advice=COPY_AGAIN):
+        if not shapes_only:
+            return load_file(file)
+        with safe_open(file, framework="pt") as tensors:
+            return {
+                # a slice of no rows has the dtype, but reads no values
+                name: torch.empty(shape, dtype=_dtype_of(tensors.get_slice(name), shape), device="meta")
+                for name in tensors.keys()  # noqa: SIM118 (no mapping)
+                for shape in [tensors.get_slice(name).get_shape()]
+            }
+
+
+def _dtype_of(values: Any, shape: Sequence[int]) -> Any:
+    return (values[:0] if shape else values[...]).dtype
+
+
+def _read_pickle(file: Path, shapes_only: bool) -> dict[str, "Tensor"]:
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the protocol of the pickle
+            content = torch.load(file, map_location="meta" if shapes_only else "cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:
+        if not isinstance(error, pickle.UnpicklingError):
+            raise UserError(f"{file.name} is damaged or cut off, or no file of torch.save; {COPY_AGAIN}") from error
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        raise UserError(
+            f"got pickled weights ({file.name}) with other objects{f' ({named[1]})' if named else ''}, which can run code "
+            f"when loaded; nothing was run; expected weights only, as in model.safetensors; if you trust the file, "
+            f"{SAVE_WEIGHTS}"
+        ) from error
+    return _only_weights(content, file)
+
+
+def _only_weights(content: object, file: Path) -> dict[str, "Tensor"]:
+    """The content of a pickle, if it is a dict of weights. Raises UserError otherwise."""
+    from torch import Tensor
+
+    if not isinstance(content, dict):
+        raise UserError(f"{file.name} holds a {type(content).__name__}, not weights by name; {SAVE_WEIGHTS}")
+    other = next(
+        (key for key, value in content.items() if not isinstance(key, str) or not isinstance(value, Tensor)), None
+    )
+    if other is not None:
+        keys = ", ".join(map(str, list(content)[:5])) + (", ..." if len(content) > 5 else "")
+        raise UserError(
+            f"{file.name} is a checkpoint of a training program with the keys {keys}, not weights by name; "
+            f"{SAVE_WEIGHTS}"
+        )
+    return content

@@ -1,0 +1,227 @@
+"""Loads the weights of a model, and accounts for each of them: used, known to be unused, or reported."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from compress.common.errors import UserError, library_errors
+from compress.model_folder import contents
+from compress.model_folder.weight_files import read_weights, weight_files
+from compress.model_folder.weight_names import with_usual_names
+from compress.models.sources import find_file, locate, read_config
+
+BUFFERS = ("position_ids", "token_type_ids", "inv_freq")  # computed anew; old versions of transformers saved them
+HEADS = (  # of other tasks
+    "classifier.", "cls.", "decoder.", "discriminator_predictions.", "generator_lm_head.", "generator_predictions.",
+    "head.", "lm_head.", "lm_predictions.", "mask_predictions.", "pooler.", "pre_classifier.", "predictions.",
+    "qa_outputs.", "score.", "sop_classifier.", "vocab_layer_norm.", "vocab_projector.", "vocab_transform.",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model in float32. `remarks`: how its files were read, one line each."""
+
+    model: Any
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LoadingInfo:
+    """The report of transformers: names of weights. `mismatched`: with the shapes in the file and in the model."""
+
+    missing: frozenset[str]
+    unexpected: frozenset[str]
+    mismatched: frozenset[tuple[str, torch.Size, torch.Size]]
+
+
+def load_model(
+    loader: Any,
+    name: str,
+    *,
+    with_head: bool,
+    labels: tuple[str, ...] | None = None,
+    shapes_only: bool = False,
+) -> LoadedModel:
+    """Load a model with its weights. Raises UserError if a weight of the encoder has no use, is missing or is wrong.
+
+    `loader`: an Auto class of transformers. `with_head`: the head and the pooler must be in the file too. `labels`:
+    names of the outputs, instead of those in config.json; a head with another number of outputs then gets random
+    weights. `shapes_only`: read and compare the names and shapes only. The model is then on the device meta.
+    """
+    config = config_of(name, labels)
+    files = weight_files(lambda file_name: find_file(name, file_name))
+    if not files:
+        folder = Path(locate(name))
+        reason = contents.describe(folder, lacks="model.safetensors") if folder.is_dir() else "it has no weights"
+        raise UserError(f"{name}: no model could be loaded ({reason})")
+    try:
+        named = with_usual_names(read_weights(files, shapes_only=shapes_only))
+    except UserError as error:
+        raise UserError(f"{name}: no model could be loaded ({error})") from error
+    with library_errors(f"{name}: no model could be loaded"), torch.device("meta"):
+        plan = loader.from_config(config)
+    model, info = _load(type(plan), config, named.weights, name, shapes_only=shapes_only)
+    remarks = list(named.remarks)
+    _require_used(name, plan, named.weights, info, with_head=with_head)
+    _require_complete(name, plan, named.weights, info, with_head=with_head)
+    remarks += _check_shapes(name, plan, info, new_head_allowed=labels is not None)
+    remarks += _unused(plan, info)
+    if not shapes_only:
+        _require_finite(name, model)
+    return LoadedModel(model=model, remarks=tuple(remarks))
+
+
+def config_of(name: str, labels: tuple[str, ...] | None = None) -> PreTrainedConfig:
+    """The configuration object of a model. `labels`: the names of its outputs, instead of those in config.json."""
+    values = read_config(name)
+    if labels is not None:
+        values |= {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    if values["model_type"] not in CONFIG_MAPPING:
+        raise UserError(
+            f"{name}: no model could be loaded (config.json names the model_type {values['model_type']!r}, which "
+            "transformers does not know)"
+        )
+    with library_errors(f"{name}: config.json is not valid", advice="copy or export the model again"):
+        return CONFIG_MAPPING[values["model_type"]].from_dict(values)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Hide progress bars and the loading report, which warns of every missing head."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _load(
+    model_class: Any, config: PreTrainedConfig, weights: Mapping[str, torch.Tensor], name: str, *, shapes_only: bool
+) -> tuple[PreTrainedModel, _LoadingInfo]:
+    with library_errors(f"{name}: no model could be loaded"), quiet_transformers():
+        model, info = model_class.from_pretrained(
+            None,  # transformers looks for no files of its own
+            config=config,
+            state_dict=dict(weights),
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **({"device_map": "meta"} if shapes_only else {}),
+        )
+    return model, _LoadingInfo(
+        missing=frozenset(info["missing_keys"]),
+        unexpected=frozenset(info["unexpected_keys"]),
+        mismatched=frozenset((key, tuple(saved), tuple(expected)) for key, saved, expected in info["mismatched_keys"]),
+    )
+
+
+def _require_used(
+    name: str, plan: PreTrainedModel, weights: Mapping[str, torch.Tensor], info: _LoadingInfo, *, with_head: bool
+) -> None:
+    """Raise UserError if a weight of the encoder, or of the head that is used, has no counterpart in the model."""
+    own_head = [f"{child}." for child, module in plan.named_children() if module is not plan.base_model]
+    unused = sorted(
+        key
+        for key in info.unexpected
+        if _in_encoder(key, plan) or (with_head and plan is not plan.base_model and key.startswith(tuple(own_head)))
+    )
+    if not unused:
+        return
+    _require_known_prefix(name, plan, weights)
+    num_layers, saved_layers = plan.config.num_hidden_layers, _num_layers(weights)
+    differ = saved_layers is not None and saved_layers != num_layers
+    numbers = (
+        f"config.json has {num_layers} layers, the weights have {saved_layers}"
+        if differ
+        else f"the file has {len(weights)} weights, the model of config.json {len(plan.state_dict())}"
+    )
+    raise UserError(
+        f"{name}: its weights contain {len(unused)} that the model of config.json lacks, such as {unused[0]}; "
+        f"{numbers}; copy config.json and weights of the same model"
+    )
+
+
+def _require_complete(
+    name: str, plan: PreTrainedModel, weights: Mapping[str, torch.Tensor], info: _LoadingInfo, *, with_head: bool
+) -> None:
+    """Raise UserError if weights are missing, except those of a head or pooler. `with_head`: these are required too."""
+    encoder = "" if plan is plan.base_model else f"{plan.base_model_prefix}."
+    missing = sorted(key for key in info.missing if with_head or (key.startswith(encoder) and "pooler" not in key))
+    if missing:
+        _require_known_prefix(name, plan, weights)
+        raise UserError(
+            f"{name}: its weights lack {len(missing)} of those that config.json requires, such as {missing[0]}; copy "
+            "or export the whole model again"
+        )
+
+
+def _require_known_prefix(name: str, plan: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raise UserError if the names of the weights have a prefix of another program."""
+    key = next(iter(plan.base_model.state_dict()))
+    prefixes = [saved.removesuffix(key) for saved in weights if saved.endswith(f".{key}")]
+    known = f"{plan.base_model_prefix}."
+    if prefixes and known not in prefixes and not any(saved == key for saved in weights):
+        raise UserError(
+            f"{name}: the names of its weights begin with {prefixes[0]!r}; expected {known!r}, as in {known}{key}; "
+            "another program wrapped the model: save the inner model with save_pretrained"
+        )
+
+
+def _check_shapes(name: str, plan: PreTrainedModel, info: _LoadingInfo, *, new_head_allowed: bool) -> list[str]:
+    """Remarks on heads that get random weights. Raises UserError for any other weight of another shape."""
+    remarks = []
+    for key, saved, expected in sorted(info.mismatched):
+        if new_head_allowed and not _in_encoder(key, plan) and plan is not plan.base_model:
+            remarks.append(f"its head has other outputs ({key} is {_shape(saved)}); the head gets random weights")
+            continue
+        raise UserError(
+            f"{name}: no model could be loaded (its weight {key} has the shape {_shape(saved)}, but config.json "
+            f"requires {_shape(expected)}); copy config.json and weights of the same model"
+        )
+    return remarks[:1]
+
+
+def _unused(plan: PreTrainedModel, info: _LoadingInfo) -> list[str]:
+    """A remark on weights that belong to no known head."""
+    prefix = f"{plan.base_model_prefix}."
+    unknown = sorted(
+        key
+        for key in info.unexpected
+        if not key.removeprefix(prefix).startswith(HEADS) and not key.endswith(BUFFERS) and not _in_encoder(key, plan)
+    )
+    if not unknown:
+        return []
+    examples = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+    return [f"{len(unknown)} of its weights belong to no part of the model and are not used: {examples}"]
+
+
+def _in_encoder(key: str, plan: PreTrainedModel) -> bool:
+    """Whether a name is that of a weight in the encoder, apart from the pooler and from buffers."""
+    inner = key.removeprefix(f"{plan.base_model_prefix}.")
+    parts = tuple(f"{child}." for child, _ in plan.base_model.named_children() if child != "pooler")
+    return inner.startswith(parts) and not inner.endswith(BUFFERS)
+
+
+def _require_finite(name: str, model: PreTrainedModel) -> None:
+    broken = next((key for key, weight in model.named_parameters() if not torch.isfinite(weight).all()), None)
+    if broken is not None:
+        raise UserError(f"{name}: the weight {broken} contains NaN or infinity; expected finite numbers")
+
+
+def _num_layers(weights: Mapping[str, torch.Tensor]) -> int | None:
+    numbers = [int(match[1]) for key in weights if (match := re.search(r"\.?layers?\.(\d+)\.", key))]
+    return max(numbers) + 1 if numbers else None
+
+
+def _shape(shape: torch.Size) -> str:
+    return "x".join(map(str, shape)) or "a single number"

@@ -1,0 +1,145 @@
+"""Reads one table from a local file: delimited text, JSON, Parquet or a workbook."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from compress.common.errors import UserError, library_errors
+from compress.tables import content, delimited
+from compress.tables.header import has_header
+from compress.tables.json_records import read_json
+from compress.tables.workbook import read_workbook
+
+DELIMITED_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
+WORKBOOK_SUFFIXES = (".xlsx", ".xlsb", ".xls", ".ods")
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")  # the usual ones, for messages
+ALL_SUFFIXES = (*DELIMITED_SUFFIXES, *JSON_SUFFIXES, ".parquet", *WORKBOOK_SUFFIXES)
+PARQUET_MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table with its cells unchanged. `reading`: how the file was read, such as "comma-separated, header, UTF-8"."""
+
+    frame: pd.DataFrame
+    reading: str
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that names the format, in lower case: .csv for REVIEWS.CSV and for reviews.csv.gz."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if len(suffixes) > 1 and suffixes[-1] in COMPRESSED_SUFFIXES:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def read_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = ()) -> Table:
+    """Read all columns of a local table. Text cells are kept as they are ("NA" stays text). Raises UserError.
+
+    The format follows from the content and the suffix. `columns`: the names that the caller needs, which help to tell a
+    header from a row. Columns of a file without a header have the names 1, 2, 3.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: got a folder, expected a file")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    suffix = suffix_of(path)
+    if suffix not in ALL_SUFFIXES:
+        raise UserError(f"{path}: cannot read {suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
+    with library_errors(f"{path}: not a readable file"):
+        raw = path.read_bytes()
+    unpacked, compression = (raw, "") if suffix in WORKBOOK_SUFFIXES else content.unpack(path, raw)
+    if unpacked.startswith(PARQUET_MAGIC) or suffix == ".parquet":
+        table = _from_parquet(path, unpacked)
+    elif content.is_workbook(unpacked) or suffix in WORKBOOK_SUFFIXES:
+        table = _from_rows(path, read_workbook(path, unpacked), list[int](), columns, "workbook")
+    else:
+        decoded = content.decode(path, unpacked, encoding)
+        if suffix in JSON_SUFFIXES:
+            frame, form = read_json(path, decoded.text)
+            table = Table(frame=frame, reading=f"{form}, {decoded.encoding}")
+        else:
+            table = _from_text(path, decoded, columns)
+    if table.frame.empty:
+        raise UserError(f"{path}: the table has no rows; expected a header and a row per text")
+    names = [str(name) for name in table.frame.columns]
+    duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    if duplicate is not None:
+        raise UserError(f"{path}: two columns have the name {duplicate!r}; rename one of them")
+    reading = f"{table.reading}, {compression}" if compression else table.reading
+    return Table(frame=table.frame.set_axis(names, axis=1), reading=reading)
+
+
+def _from_parquet(path: Path, raw: bytes) -> Table:
+    try:
+        with library_errors(f"{path}: not a readable parquet table"):
+            return Table(frame=pd.read_parquet(io.BytesIO(raw)), reading="Parquet")
+    except UserError as error:
+        if isinstance(error.__cause__, ImportError):  # pandas' own message lists engines, over several lines
+            raise UserError(f"{path}: reading Parquet needs pyarrow; install it with: pip install pyarrow") from None
+        raise
+
+
+def _from_text(path: Path, decoded: content.Text, columns: Sequence[str]) -> Table:
+    start = decoded.text.lstrip()[:1]
+    if start and start in "{[" and _is_json(path, decoded.text):
+        raise UserError(f"{path}: contains JSON; rename it to {path.stem}.jsonl")
+    parsed = delimited.parse(path, decoded.text, columns=columns)
+    return _from_rows(path, parsed.rows, parsed.lines, columns, f"{parsed.description}, {{header}}, {decoded.encoding}")
+
+
+def _is_json(path: Path, text: str) -> bool:
+    try:
+        read_json(path, text)
+    except UserError:
+        return False
+    return True
+
+
+def _from_rows(path: Path, rows: list[list[Any]], lines: Sequence[int], columns: Sequence[str], reading: str) -> Table:
+    """A table from rows, of which the first may be a header. Empty rows and unnamed empty columns are left out.
+
+    `lines`: the line of each row. `reading` may contain `{header}`.
+    """
+    lines = lines or range(1, len(rows) + 1)
+    filled = [index for index, row in enumerate(rows) if any(map(_text, row))]
+    num_blank = len(rows) - len(filled)
+    rows, lines = [rows[index] for index in filled], [lines[index] for index in filled]
+    if not rows:
+        return Table(frame=pd.DataFrame(), reading="")
+    is_header = has_header(path, rows, columns)
+    if is_header:
+        names = [_name(cell, number) for number, cell in enumerate(rows[0], start=1)]
+        _check_header(path, names, rows, lines)
+        named = [index for index, cell in enumerate(rows[0]) if _text(cell) or any(_text(row[index]) for row in rows)]
+        names, rows = [names[index] for index in named], [[row[index] for index in named] for row in rows[1:]]
+    else:
+        names = [str(number) for number in range(1, len(rows[0]) + 1)]
+    header = "header" if is_header else f"no header (the columns are 1 to {len(names)})"
+    reading = reading.format(header=header) if "{header}" in reading else f"{reading}, {header}"
+    if num_blank:
+        reading += f", {num_blank} blank rows left out"
+    return Table(frame=pd.DataFrame(rows, columns=names, dtype=object), reading=reading)
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(cell).strip()
+
+
+def _name(cell: Any, number: int) -> str:
+    return _text(cell) or f"unnamed {number}"
+
+
+def _check_header(path: Path, names: list[str], rows: Sequence[Sequence[Any]], lines: Sequence[int]) -> None:
+    duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    if duplicate is not None:
+        raise UserError(f"{path}, line {lines[0]}: the header names the column {duplicate!r} twice; rename one of them")
+    for line, row in zip(lines[1:], rows[1:], strict=True):
+        if [_name(cell, number).removeprefix("\ufeff") for number, cell in enumerate(row, start=1)] == names:
+            raise UserError(f"{path}, line {line}: repeats the header; were files joined? Delete the line")
