@@ -1,5 +1,7 @@
 """Turns the cells of a table into texts and labels."""
 
+import ast
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -35,10 +37,14 @@ def text_cells(
     cells = {}
     for column in columns:
         values = list(table[column])
-        if column == label and any(isinstance(value, list | np.ndarray) for value in values):
-            values = _only_elements(values, f"{where}: column {column!r}")
-            if remarks is not None:
-                remarks.append(f"{where}: column {column!r} holds lists of one label, which count as the label")
+        if column == label:
+            values = [_literal(value) for value in values]
+            if any(isinstance(value, list | np.ndarray) for value in values):
+                values = _only_elements(values, f"{where}: column {column!r}")
+                if remarks is not None:
+                    remarks.append(f"{where}: column {column!r} holds lists of one label each, read as that label")
+        elif all(isinstance(_literal(value), list) for value in values):
+            raise UserError(f"{where}: column {column!r} holds lists ({_excerpt(values[0])}); expected texts")
         cells[column] = [
             _as_text(value, f"{where}: column {column!r}, row {row}", is_label=column == label)
             for row, value in enumerate(values, start=1)
@@ -55,6 +61,20 @@ def text_cells(
 def is_unlabelled(table: pd.DataFrame, label: str) -> bool:
     """Whether no row has a label: the column is missing or empty, or all labels are -1, as in GLUE's test splits."""
     return label not in table or all(_is_empty(value) or str(value).strip() in ("", "-1") for value in table[label])
+
+
+def _literal(value: object) -> object:
+    """The list or object that a string spells out, as pandas and Label Studio write them to CSV; else the value."""
+    if not isinstance(value, str) or not value.strip() or value.strip()[0] not in "[{":
+        return value
+    try:
+        literal = ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        try:
+            literal = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return literal if isinstance(literal, list | dict) else value
 
 
 def _only_elements(values: Sequence[object], where: str) -> list[object]:

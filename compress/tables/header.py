@@ -26,7 +26,10 @@ def has_header(path: Path, rows: Sequence[Sequence[Any]], columns: Sequence[str]
         first[0] == "" and first[1:] == [str(number) for number in range(len(first) - 1)]
     ):
         return True  # pandas' names for columns without names
-    votes = {_vote(first[index], [_as_text(row[index]) for row in rest]) for index in range(len(first))} - {None}
+    others = [
+        cells for row in rest if (cells := [_as_text(cell) for cell in row]) != first
+    ]  # not those of joined files
+    votes = {_vote(first[index], [cells[index] for cells in others]) for index in range(len(first))} - {None}
     if len(votes) == 2 and not columns:
         raise UserError(
             f"{path}, line 1: a header or a row? It has {', '.join(map(repr, first[:5]))}; if it is a header, name the "

@@ -29,7 +29,7 @@ def read_json(path: Path, text: str) -> tuple[pd.DataFrame, str]:
         if len(lines) == 1:
             raise UserError(f"{path}, line {lines[0][0]}: not JSON ({error}); expected {FORMS}") from error
         first = None  # a document over several lines
-    if isinstance(first, dict) and (len(lines) > 1 or not _holds_columns(first)):
+    if isinstance(first, dict) and (len(lines) > 1 or not (_is_split(first) or _holds_columns(first))):
         return _table([_row(path, number, line) for number, line in lines]), "JSON lines"
     try:
         document = _parse(text)
@@ -67,7 +67,7 @@ def _from_document(path: Path, document: Any) -> tuple[pd.DataFrame, str]:
             if not isinstance(row, dict):
                 raise UserError(f"{path}: element {number} is a {type(row).__name__}; expected a list of objects")
         return _table(document), "JSON, a list of objects"
-    if isinstance(document, dict) and set(document) >= {"columns", "data"} and _is_split(document):
+    if isinstance(document, dict) and _is_split(document):
         return pd.DataFrame(document["data"], columns=document["columns"], dtype=object), "JSON, columns and data"
     if isinstance(document, dict) and _holds_columns(document):
         columns = {name: _cells(column) for name, column in document.items()}
@@ -85,7 +85,8 @@ def _holds_columns(document: Mapping[str, Any]) -> bool:
 
 
 def _is_split(document: Mapping[str, Any]) -> bool:
-    columns, data = document["columns"], document["data"]
+    """Whether this is pandas' form with the names under "columns" and the rows under "data"."""
+    columns, data = document.get("columns"), document.get("data")
     return (
         isinstance(columns, list)
         and isinstance(data, list)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 
 import pandas as pd
+import polars
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,6 @@ def pandas_csv(rows: Rows, **options: object) -> str:
 
 
 def polars_csv(rows: Rows, **options: object) -> str:
-    polars = pytest.importorskip("polars")
     return polars.DataFrame(rows, schema=["text", "label"], orient="row").write_csv(**options)
 
 
