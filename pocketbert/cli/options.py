@@ -43,7 +43,7 @@ TableLabels = Annotated[
         help="The table's label for each output of the model, in the order of its outputs [default: the model's names]",
     ),
 ]
-Encoding = Annotated[str, typer.Option(help="Encoding of the tables, such as cp1252")]
+Encoding = Annotated[str, typer.Option(help="Encoding of tables that are not UTF-8, such as cp1252")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads per model [default: all usable cores]")]
 
 

@@ -44,7 +44,7 @@ class TaskSection(RecipeSection):
     labels: list[str] | None = Field(
         None, description="Class names, for integer labels in the order of the integers; default: those in the data"
     )
-    encoding: str = Field("utf-8", description="Text encoding of local files")
+    encoding: str = Field("utf-8", description="Encoding of local files that are not UTF-8, such as cp1252")
     max_length: Annotated[int, Field(ge=4)] = Field(
         128, description="Tokens per row, special tokens included; longer texts are truncated"
     )
