@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from bench.report.table import Table
 from bench.results.phrases import TaskPhrases, phrases_for
-from export.results import Example, ExportResult, Parity, Saturation, VariantResult
+from export.results import Example, ExportResult, Parity, ProbeResult, Saturation, VariantResult
 
 HEADER = (
     "step",
@@ -86,6 +86,8 @@ def _sentences(variant: VariantResult, exported: ExportResult) -> Iterator[str]:
         f"logits: mean error {parity.mean_logit_error:.2g}, which is {parity.logit_error:.2g} of the standard "
         f"deviation of torch's logits; largest error {parity.max_logit_error:.2g}"
     )
+    if parity.probes is not None:
+        yield _about_probes(parity.probes)
     yield from phrases.about_flips(parity)
     what = "the first such row" if parity.num_label_flips else "the row with the largest error"
     yield f"{what}: {_example(parity.example)}"
@@ -107,6 +109,13 @@ def _about_score(parity: Parity, exported: ExportResult) -> str:
         f"{exported.metric} {parity.score:.4f}, in torch {parity.torch_score:.4f}, on {parity.num_rows} rows: "
         f"{difference.value:+.4f} (95 % interval {difference.low:+.4f} to {difference.high:+.4f}{test}), {certain}"
     )
+
+
+def _about_probes(probes: ProbeResult) -> str:
+    texts = f"{probes.num_rows} rows and {probes.num_probes} unusual texts"
+    changed = f"{probes.num_token_changes} of them" if probes.num_token_changes else "none of them"
+    logits = "" if probes.logit_error is None else f"; logit error on the unusual texts {probes.logit_error:.2g}"
+    return f"tokens: compared with those of the model's own tokenizer on {texts}; {changed} have other tokens{logits}"
 
 
 def _about_runtime(parity: Parity) -> str:

@@ -103,9 +103,9 @@ def library_errors(problem: str, *, advice: str = "", option: Option | None = No
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or else the name of its class."""
+    """The first line of an exception's message, with the next if it ends in a colon; or else the name of its class."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = lines[0] if lines else type(error).__name__
+    reason = " ".join(lines[:2] if lines[0].endswith(":") else lines[:1]) if lines else type(error).__name__
     return reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}..."
 
 

@@ -172,7 +172,9 @@ def _outputs(values: set[int], names: Sequence[str], in_order: bool) -> dict[int
 
 
 def _numbers_in(names: Sequence[str]) -> list[int]:
-    """The number in each name; empty unless each name has one, and all differ."""
+    """The number in each name, or 0 for false and 1 for true; empty unless each name has one, and all differ."""
+    if sorted(comparable(name) for name in names) == ["false", "true"]:
+        return [int(comparable(name) == "true") for name in names]
     numbers = [re.findall("[0-9]+", name) for name in names]
     values = [int(each[0]) for each in numbers if len(each) == 1]
     return values if len(set(values)) == len(names) else []

@@ -71,7 +71,9 @@ def require_label_order(
         raise UserError(
             f"{model}: its outputs are not in the order of the labels: where it predicts {labels[wrong]!r}, the data "
             f"have {labels[likely_order[wrong]]!r}; the order of its outputs seems to be "
-            f"{', '.join(labels[index] for index in likely_order)}; put that into id2label of its config.json"
+            f"{', '.join(labels[index] for index in likely_order)}; correct id2label in its config.json, or the labels "
+            "given for the table",
+            option="labels" if has_default_names(labels) else None,
         )
 
 

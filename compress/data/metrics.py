@@ -6,7 +6,7 @@ import numpy as np
 
 Metric = Literal["accuracy", "f1", "matthews", "pearson_spearman"]
 MIN_SUPPORT = 5  # correctly predicted rows per moved class
-CERTAIN, SUSPECTED, SUSPECTED_IF_COMPLETE = 0.01, 0.001, 0.02  # p-values of a sign test, each with other conditions
+CERTAIN, SUSPECTED, SUSPECTED_IF_COMPLETE = 0.002, 0.001, 0.02  # p-values of a sign test, each with other conditions
 STANDARD_ERRORS = 1.645  # one-sided, 95 %
 
 

@@ -104,7 +104,15 @@ def initialise(
             if len(saved.hidden) == num_hidden:
                 projections = saved
         return StudentWithProjections(student=student, projections=projections)
-    student = new_student(shape, teacher, labels, task_type=task_type, dropout=dropout, architecture=architecture)
+    student = new_student(
+        shape,
+        teacher,
+        labels,
+        task_type=task_type,
+        dropout=dropout,
+        architecture=architecture,
+        activation="gelu" if initialisation == "random" else None,  # export fuses gelu only
+    )
     match initialisation:
         case "projected":
             batches = calibration_batches(calibration, seed)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 JSON_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
-OTHER_FILES = ("tokenizer.json", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model")
+OTHER_FILES = ("tokenizer.json", "vocab.txt", "merges.txt")
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
+NO_TOKENIZER = "the model comes without a tokenizer; expected tokenizer.json or vocab.txt"
 OF_THE_MODEL = "replace the tokenizer by the one that the model was trained with"
 PROBE_LENGTH = 16
 # plain words, no text, signs that are in few vocabularies, and a text that is cut
@@ -22,8 +24,11 @@ WITHOUT_TYPES = ("distilbert", "modernbert")  # no embedding of token types
 
 
 def check_tokenizer_files(folder: Path) -> None:
-    """Raise UserError if a file of the tokenizer is damaged, or names code that would have to be run."""
-    for name in (*JSON_FILES, *OTHER_FILES):
+    """Raise UserError if a file of the tokenizer is missing or damaged, or names code that would have to be run."""
+    if not any(path for pattern in VOCABULARIES for path in folder.glob(pattern)):
+        raise UserError(NO_TOKENIZER)
+    vocabularies = [path.name for path in folder.glob("*.model")]
+    for name in (*JSON_FILES, *OTHER_FILES, *vocabularies):
         path = folder / name
         if not path.is_file():
             continue
@@ -44,6 +49,9 @@ def _check_config(config: Mapping[str, Any]) -> None:
     for key in ("tokenizer_class", "padding_side", "truncation_side"):
         if not isinstance(config.get(key), str | None):
             raise UserError(f"tokenizer_config.json: {key} is {config[key]!r}; expected text")
+    inputs = config.get("model_input_names")
+    if inputs is not None and not (isinstance(inputs, list) and "input_ids" in inputs):
+        raise UserError(f"tokenizer_config.json: model_input_names is {inputs!r}; expected a list with input_ids")
     length = config.get("model_max_length")
     is_number = isinstance(length, int | float) and not isinstance(length, bool)
     if length is not None and not (is_number and length >= 1 and not math.isnan(length)):
@@ -54,7 +62,7 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", config: Mapping[str, A
     """Raise UserError if a tokenizer cannot be used with a model. `config`: the content of its config.json."""
     vocabulary = tokenizer.get_vocab()
     if not len(vocabulary) > len(tokenizer.all_special_tokens):
-        raise UserError("the model comes without a tokenizer; expected tokenizer.json or vocab.txt")
+        raise UserError(NO_TOKENIZER)
     num_rows = config.get("vocab_size")
     if num_rows is not None and len(tokenizer) > num_rows:
         raise UserError(

@@ -106,15 +106,21 @@ def _read_pickle(file: Path, shapes_only: bool) -> dict[str, "Tensor"]:
     except MemoryError:
         raise
     except Exception as error:
-        if not isinstance(error, pickle.UnpicklingError):
+        if not isinstance(error, pickle.UnpicklingError) or not _is_pickle(file):
             raise UserError(f"{file.name} is damaged or cut off, or no file of torch.save; {COPY_AGAIN}") from error
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        objects = f"other objects ({named[1]})" if named else "other objects"
         raise UserError(
-            f"got pickled weights ({file.name}) with other objects{f' ({named[1]})' if named else ''}, which can run code "
-            f"when loaded; nothing was run; expected weights only, as in model.safetensors; if you trust the file, "
-            f"{SAVE_WEIGHTS}"
+            f"got pickled weights ({file.name}) with {objects}, which can run code when loaded; nothing was run; "
+            f"expected weights only, as in model.safetensors; if you trust the file, {SAVE_WEIGHTS}"
         ) from error
     return _only_weights(content, file)
+
+
+def _is_pickle(file: Path) -> bool:
+    """Whether a file begins like a pickle, or like the archive of torch.save."""
+    with file.open("rb") as content:
+        return content.read(2).startswith((b"PK", b"\x80"))
 
 
 def _only_weights(content: object, file: Path) -> dict[str, "Tensor"]:

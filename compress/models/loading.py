@@ -23,6 +23,7 @@ from compress.model_folder.tokenizer_checks import check_tokenizer, check_tokeni
 from compress.models.sources import is_classifier, locate, read_config, require_masked_lm_head, task_type_of
 from compress.models.weight_loading import LoadedModel, config_of, load_model, quiet_transformers
 
+COPY_TOKENIZER = "copy the tokenizer again, or save it with the installed version of transformers"
 Head = Literal["none", "classifier", "new classifier", "masked_lm", "new masked_lm"]
 
 
@@ -63,7 +64,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         if Path(source).is_dir():
             check_tokenizer_files(Path(source))
-        with library_errors("its tokenizer could not be loaded"), quiet_transformers():
+        with library_errors("its tokenizer could not be loaded", advice=COPY_TOKENIZER), quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(source, config=config, trust_remote_code=False)
         check_tokenizer(tokenizer, read_config(name))
     except UserError as error:

@@ -1,6 +1,7 @@
 """The sources of models and their identities. Importing this module loads neither torch nor transformers."""
 
 import importlib.util
+import math
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ NOT_READ = (  # files in a model's folder that neither a model nor its tokenizer
     "trainer_state.json", "training_args.*", "all_results.json",
     "eval_results.*", "train_results.*", "events.out.*", "*.log", "*.png", "*.jpg", "*.svg", "*.html", "*.pdf",
 )  # fmt: skip
+LARGEST_LIMIT = 1e20  # tokenizers without a limit have a larger one
 WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
 
 
@@ -132,6 +134,14 @@ def max_tokens(config: dict[str, Any]) -> int:
     positions = int(config.get("max_position_embeddings", 512))
     follows_padding = capabilities_of(config["model_type"]).positions_follow_padding
     return positions - config.get("pad_token_id", 1) - 1 if follows_padding else positions
+
+
+def tokenizer_limit(name: str) -> float:
+    """The number of tokens at which the model's own tokenizer truncates; infinite if it names none."""
+    match _read_settings(name, outputs.TOKENIZER_CONFIG).get("model_max_length"):
+        case int(limit) | float(limit) if 1 < limit < LARGEST_LIMIT:
+            return limit
+    return math.inf
 
 
 def read_config(name: str) -> dict[str, Any]:

@@ -24,10 +24,11 @@ def new_student(
     task_type: TaskTypeName,
     dropout: float = 0.0,
     architecture: Architecture = "bert",
+    activation: str | None = None,
 ) -> PreTrainedModel:
     """A model of the given shape with the teacher's vocabulary. Its random weights come from torch's generator.
 
-    `labels`: the names of its outputs. `task_type`: the type of its outputs.
+    `labels`: the names of its outputs. `task_type`: the type of its outputs. `activation`: by default the teacher's.
     """
     teacher_config: Any = teacher.config
     positions = max_tokens(teacher_config.to_dict())
@@ -37,7 +38,8 @@ def new_student(
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
         "intermediate_size": shape.ffn_width,
-        "hidden_act": getattr(teacher_config, "hidden_act", getattr(teacher_config, "activation", "gelu")),
+        "hidden_act": activation
+        or getattr(teacher_config, "hidden_act", getattr(teacher_config, "activation", "gelu")),
         "type_vocab_size": max(1, getattr(teacher_config, "type_vocab_size", 1)),
         "hidden_dropout_prob": dropout,
         "attention_probs_dropout_prob": dropout,

@@ -57,12 +57,12 @@ def load_model(
     weights. `shapes_only`: read and compare the names and shapes only. The model is then on the device meta.
     """
     config = config_of(name, labels)
-    files = weight_files(lambda file_name: find_file(name, file_name))
-    if not files:
-        folder = Path(locate(name))
-        reason = contents.describe(folder, lacks="model.safetensors") if folder.is_dir() else "it has no weights"
-        raise UserError(f"{name}: no model could be loaded ({reason})")
     try:
+        files = weight_files(lambda file_name: find_file(name, file_name))
+        if not files:
+            folder = Path(locate(name))
+            is_local = folder.is_dir()
+            raise UserError(contents.describe(folder, lacks="model.safetensors") if is_local else "it has no weights")
         named = with_usual_names(read_weights(files, shapes_only=shapes_only))
     except UserError as error:
         raise UserError(f"{name}: no model could be loaded ({error})") from error
@@ -128,7 +128,13 @@ def _load(
 def _require_used(
     name: str, plan: PreTrainedModel, weights: Mapping[str, torch.Tensor], info: _LoadingInfo, *, with_head: bool
 ) -> None:
-    """Raise UserError if a weight of the encoder, or of the head that is used, has no counterpart in the model."""
+    """Raise UserError if a weight of the encoder, or of the head that is used, has no counterpart or occurs twice."""
+    twice = next((key for key in weights if f"{plan.base_model_prefix}.{key}" in weights), None)
+    if twice is not None:
+        raise UserError(
+            f"{name}: its weights contain {twice} twice, with and without the prefix {plan.base_model_prefix}.; "
+            "expected it once; copy or export the model again"
+        )
     own_head = [f"{child}." for child, module in plan.named_children() if module is not plan.base_model]
     unused = sorted(
         key
@@ -173,7 +179,8 @@ def _require_known_prefix(name: str, plan: PreTrainedModel, weights: Mapping[str
     if prefixes and known not in prefixes and not any(saved == key for saved in weights):
         raise UserError(
             f"{name}: the names of its weights begin with {prefixes[0]!r}; expected {known!r}, as in {known}{key}; "
-            "another program wrapped the model: save the inner model with save_pretrained"
+            "they belong to another architecture, or another program wrapped the model: save the inner model with "
+            "save_pretrained"
         )
 
 

@@ -196,6 +196,7 @@ pip install numpy {onnxruntime} tokenizers
 python predict.py < lines.txt
 ```
 
+It needs Python 3.10 or newer.
 From Python, with this folder on `sys.path`: `from predict import Classifier; Classifier(".").predict(["some text"])`.
 The folder also loads in `optimum.onnxruntime.ORTModelForSequenceClassification` (file `onnx/model.onnx`).
 

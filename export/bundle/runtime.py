@@ -220,9 +220,10 @@ class Classifier:
 
     def model_inputs(self, encodings: Sequence[Encoding], *, length: int | None = None) -> dict[str, np.ndarray]:
         """The model's inputs by name, int64 (texts, positions), padded to the longest text or to `length` if longer."""
-        longest = max(length or 0, *(len(encoding) for encoding in encodings))
-        if not longest:
+        lengths = [len(encoding) for encoding in encodings]
+        if not all(lengths):
             raise BundleError("a text has no tokens; the tokenizer of this bundle adds none to an empty text")
+        longest = max(length or 0, *lengths)
         ids = np.full((len(encodings), longest), self.pad_token_id, dtype=np.int64)
         mask, types = np.zeros_like(ids), np.zeros_like(ids)
         for row, encoding in enumerate(encodings):
@@ -301,10 +302,10 @@ def _checked_texts(values: Iterable[str], name: str) -> list[str]:
     if hasattr(values, "to_pylist"):  # a column of pyarrow, whose elements are no str
         values = values.to_pylist()
     try:
-        remaining = iter(values)
-    except TypeError:
-        raise BundleError(f"{name}: got {type(values).__name__}; expected a list of texts") from None
-    return [_checked_text(text, f"{name}[{index}]") for index, text in enumerate(remaining)]
+        texts = list(values)
+    except TypeError as error:
+        raise BundleError(f"{name}: got {type(values).__name__}; expected a list of texts") from error
+    return [_checked_text(text, f"{name}[{index}]") for index, text in enumerate(texts)]
 
 
 def _checked_text(text: object, where: str) -> str:

@@ -5,6 +5,7 @@ text, normalisation. They have no labels and are not scored.
 """
 
 import random
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -42,6 +43,7 @@ FIXED_TEXTS = (
     "!" * 300,
 )
 SHORT = "the film was fine"
+ACCENTED = str.maketrans("aeiouyncsz", "\u00e1\u00e9\u00ed\u00f3\u00fa\u00fd\u00f1\u00e7\u0161\u017e")
 SEED = 0
 
 Tokens = dict[str, list[int]]  # of one text, by the name of a model input
@@ -85,9 +87,13 @@ def make_probes(
 def probe_texts(
     tokenizer: "PreTrainedTokenizerBase", *, max_length: int, takes_pairs: bool
 ) -> tuple[list[str], list[str] | None]:
-    """The fixed texts, texts with the tokenizer's special tokens, and texts around and over the limit."""
+    """The fixed texts, texts with the tokenizer's special tokens, and texts around and over the limit.
+
+    The texts of the last group consist of words that the tokenizer knows, and so do changed words: in upper case, with
+    accents, between other characters.
+    """
     special = [f"the {token} film {token.lower()} was{token}fine" for token in tokenizer.all_special_tokens]
-    texts = [*FIXED_TEXTS, *special]
+    texts = [*FIXED_TEXTS, *_changed_words(_random_words(tokenizer, 8, seed=SEED)), *special]
     lengths = (max_length - 3, max_length - 2, max_length - 1, 2 * max_length)
     long, other = (_random_words(tokenizer, 2 * max_length, seed=seed) for seed in (SEED, SEED + 1))
     if not takes_pairs:
@@ -107,6 +113,21 @@ def probe_texts(
         *((" ".join(first), " ".join(second)) for first, second in combinations),
     ]
     return [first for first, _ in pairs], [second for _, second in pairs]
+
+
+def _changed_words(words: Sequence[str]) -> list[str]:
+    text = " ".join(words)
+    accented = text.translate(ACCENTED)
+    return [
+        text.upper(),
+        text.title(),
+        accented,
+        unicodedata.normalize("NFD", accented),
+        "\u4e2d".join(words),
+        "-".join(words),
+        "\u00a0".join(words),
+        " ".join(f"{word[:1]}\u0000\u200b{word[1:]}" for word in words),
+    ]
 
 
 def _random_words(tokenizer: "PreTrainedTokenizerBase", count: int, *, seed: int) -> list[str]:

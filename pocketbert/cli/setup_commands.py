@@ -22,7 +22,9 @@ commands = typer.Typer()
     ),
 )
 def new(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Your labelled data: CSV, TSV, JSON, Parquet or Excel")],
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="Your labelled data: CSV, TSV, JSON, Parquet or Excel")
+    ],
     output: Annotated[Path | None, typer.Option(help="The recipe file [default: NAME.yaml]")] = None,
     text: Annotated[
         list[str] | None,

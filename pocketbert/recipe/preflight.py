@@ -113,6 +113,8 @@ def _loss_problems(
 def _checkpoint_problems(name: str, shape: StudentShape, teacher: EncoderFacts) -> list[Problem]:
     checkpoint = read_encoder(name)
     unknown = student_architecture_problems(name, checkpoint.model_type)
+    if not unknown and checkpoint.activation != "gelu":
+        return [Problem(text=f"{name} uses {checkpoint.activation}; export fuses gelu only", option="checkpoint")]
     return unknown or checkpoint_problems(name, checkpoint, shape, teacher)
 
 

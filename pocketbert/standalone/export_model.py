@@ -156,7 +156,7 @@ def _max_length(model: str, requested: int | None) -> int:
             f"{model}: got a {encoder.model_type} with {encoder.activation}; expected one of {', '.join(fusable)} with "
             "gelu, whose graph can be fused completely"
         )
-    length = requested or min(DEFAULT_MAX_LENGTH, encoder.max_tokens)
+    length = requested or int(min(DEFAULT_MAX_LENGTH, encoder.max_tokens, sources.tokenizer_limit(model)))
     if length > encoder.max_tokens:
         raise UserError(f"--max-length {length}: {model} has positions for {encoder.max_tokens} tokens")
     return length

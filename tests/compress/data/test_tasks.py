@@ -100,7 +100,7 @@ def test_labels_are_reordered_to_the_teachers_by_name(reviews):
 
 def test_a_teacher_without_label_names_needs_an_order_from_the_user_or_from_integers(reviews, tmp_path):
     default = ("LABEL_0", "LABEL_1")
-    with pytest.raises(UserError, match="classes negative, positive, but .* only the default names LABEL_0") as error:
+    with pytest.raises(UserError, match=r"classes negative, positive, but .* only the default names LABEL_0") as error:
         align_labels(load(reviews), default)
     assert "; name the classes of the data in task.labels, in the order of" in in_a_recipe(error.value)
     task = load(reviews, labels=["positive", "negative"])
