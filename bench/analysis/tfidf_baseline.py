@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from bench.results.phrases import phrases_for
+from compress.common.errors import library_errors
 from compress.data.columns import Split
 from compress.data.task_types import TaskTypeName
 from compress.data.tasks import Task
@@ -34,8 +35,13 @@ def join_pairs(split: Split) -> list[str]:
 
 
 def _fit(task: Task, strength: float) -> Pipeline:
-    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), _linear_model(task.type, strength))
-    return model.fit(join_pairs(task.train), task.train.labels)
+    texts = join_pairs(task.train)
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    has_words = any(map(words.build_analyzer(), texts))  # of two letters or more
+    features = words if has_words else TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True)
+    model = make_pipeline(features, _linear_model(task.type, strength))
+    with library_errors("the TF-IDF baseline cannot be trained on the train rows"):
+        return model.fit(texts, task.train.labels)
 
 
 def _linear_model(task_type: TaskTypeName, strength: float) -> Ridge | LogisticRegression:

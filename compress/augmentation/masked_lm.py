@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from compress.augmentation.whole_words import find_whole_words
 from compress.augmentation.words import Word
 from compress.data.batching import PaddingCollator
+from compress.data.tokenization import encode
 from compress.models.architectures import capabilities_of
 from compress.models.inference import TOKENS_AT_ONCE, batches_of_similar_length
 from compress.models.layout import encoder_modules
@@ -60,7 +61,8 @@ class MaskedLM:
         """Tokenise texts and find the `words` that are single tokens. `max_length` counts special tokens."""
         if not texts:
             return []
-        encoded = self.tokenizer(
+        encoded = encode(
+            self.tokenizer,
             list(texts),
             truncation=True,
             max_length=max_length,

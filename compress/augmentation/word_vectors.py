@@ -6,7 +6,8 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from gzip import BadGzipFile
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 
 from compress.augmentation.masked_lm import sort_by_score
 from compress.augmentation.words import is_whole_word
-from compress.common.errors import UserError
+from compress.common.errors import UserError, first_line
 from compress.common.files import sha256
 from compress.models.sources import locate
 
@@ -128,14 +129,26 @@ def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vec
     return Vectors(name=name, keyed=keyed)
 
 
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    """Raise ValueError for every exception of the body, which holds only calls of a library."""
+    try:
+        yield
+    except (ValueError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise ValueError(first_line(error)) from error
+
+
 def _from_arrays(folder: Path, max_words: int | None) -> Any:
     import pyarrow.parquet
 
     arrays, tables = sorted(folder.glob("*.npy")), sorted(folder.glob("*.parquet"))
     if len(arrays) != 1 or len(tables) != 1:
         raise ValueError(f"got {len(arrays)} .npy and {len(tables)} .parquet files, expected one of each")
-    words = pyarrow.parquet.read_table(tables[0], columns=["index"])["index"].to_pylist()
-    vectors = np.load(arrays[0], mmap_mode="r")
+    with _as_value_error():
+        words = pyarrow.parquet.read_table(tables[0], columns=["index"])["index"].to_pylist()
+        vectors = np.load(arrays[0], mmap_mode="r")
     if vectors.ndim != 2 or len(vectors) != len(words):
         raise ValueError(f"got {len(words)} words, but vectors of shape {vectors.shape}")
     return _keyed(words[:max_words], np.asarray(vectors[:max_words], dtype=np.float32))
@@ -147,9 +160,10 @@ def _from_binary(path: Path, max_words: int | None) -> Any:
 
     with path.open("rb") as file:
         (magic,) = struct.unpack("<i", file.read(4))
-    if magic == FASTTEXT_MAGIC:
-        return load_facebook_vectors(str(path))
-    return KeyedVectors.load_word2vec_format(str(path), binary=True, limit=max_words)
+    with _as_value_error():
+        if magic == FASTTEXT_MAGIC:
+            return load_facebook_vectors(str(path))
+        return KeyedVectors.load_word2vec_format(str(path), binary=True, limit=max_words)
 
 
 def _from_text(path: Path, max_words: int | None) -> Any:
@@ -158,7 +172,8 @@ def _from_text(path: Path, max_words: int | None) -> Any:
     first = _first_line(path)
     header = re.fullmatch(r"\d+ \d+", first.strip()) is not None
     try:
-        return KeyedVectors.load_word2vec_format(str(path), no_header=not header, limit=max_words)
+        with _as_value_error():
+            return KeyedVectors.load_word2vec_format(str(path), no_header=not header, limit=max_words)
     except ValueError:  # a word contains a space, as some in GloVe 840B do, or the file has no vectors
         return _split_from_the_right(path, header, max_words)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
-from compress.common.errors import UserError
+from compress.common.errors import UserError, library_errors
 
 SUFFIXES = (".txt", ".jsonl")
 FORMAT_LINES = 1000  # read to see whether blank lines separate documents
@@ -32,18 +32,23 @@ def stream_texts(name: str, subset: str | None = None, *, column: str = "text") 
     """
     import datasets
 
-    try:
-        rows = datasets.load_dataset(name, subset, split="train", streaming=True)
-        for row in rows:
-            if column not in row:
-                raise UserError(f"{name} has no column {column!r}; it has {', '.join(row)}", option="corpus_column")
-            if row[column] and row[column].strip():
-                yield row[column].strip()
-    except UserError:
-        raise
-    except Exception as error:  # the library raises a dozen types, all about this name or the network
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{name!r} could not be read as a data set ({reason})") from error
+    problem = f"{name!r} could not be read as a data set"
+    with library_errors(problem):
+        rows = iter(datasets.load_dataset(name, subset, split="train", streaming=True))
+    while True:
+        with library_errors(problem):
+            row = next(rows, None)
+        if row is None:
+            return
+        if column not in row:
+            raise UserError(f"{name} has no column {column!r}; it has {', '.join(row)}", option="corpus_column")
+        text = row[column] or ""
+        if not isinstance(text, str):
+            raise UserError(
+                f"{name}: the column {column!r} holds a {type(text).__name__}; expected text", option="corpus_column"
+            )
+        if text.strip():
+            yield text.strip()
 
 
 def _read_file(path: Path) -> Iterator[str]:

@@ -1,12 +1,14 @@
 """Turns texts into token rows."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from compress.common.errors import UserError, library_errors
 from compress.data.columns import Split
 
 TOKEN_COLUMNS = ("input_ids", "token_type_ids")
@@ -54,15 +56,38 @@ def tokenise_rows(
     if not texts:
         has_types = pairs is not None and "token_type_ids" in tokenizer.model_input_names
         return {"input_ids": [], **({"token_type_ids": []} if has_types else {})}
-    tokens = tokenizer(texts, pairs, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
+    tokens = encode(
+        tokenizer, texts, pairs, truncation=True, max_length=max_length, padding=False, return_attention_mask=False
+    )
     return {name: tokens[name] for name in tokens if name == "input_ids" or pairs is not None}
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None = None, **options: object
+) -> Any:
+    """Call a tokenizer. Raises UserError with the first text that it cannot encode."""
+    try:
+        with library_errors("the tokenizer cannot encode the texts"):
+            return tokenizer(texts, pairs, **options)
+    except UserError:
+        for number, text in enumerate(texts):
+            pair = None if pairs is None else [pairs[number]]
+            with library_errors(f"the tokenizer cannot encode text {number + 1} of {len(texts)}, {_brief(text)}"):
+                tokenizer([text], pair, **options)
+        raise
+
+
+def _brief(text: object) -> str:
+    """The beginning of a text, in printable characters."""
+    return ascii(text if not isinstance(text, str) or len(text) <= 40 else f"{text[:40]}...")
 
 
 def split_into_blocks(texts: list[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> list[list[int]]:
     """Split each text into blocks of at most `max_length` token ids, each with its special tokens."""
     if not texts:
         return []
-    tokens = tokenizer(
+    tokens = encode(
+        tokenizer,
         texts,
         truncation=True,
         max_length=max_length,

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_model, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from compress.common.errors import raise_any
+from compress.common.errors import library_errors, raise_any
 from compress.data.batching import PaddingCollator, read_rows
 from compress.data.task_types import TaskTypeName
 from compress.data.tokenization import TokenDataset
@@ -63,10 +63,12 @@ def load_learner(
 
 def _load_projections(folder: Path, student: PreTrainedModel, teacher_width: int) -> Projections:
     file = folder / PROJECTIONS_FILE
-    with safe_open(file, framework="pt") as tensors:
+    damaged = library_errors(f"{file}: the projections cannot be read", advice="copy or make the checkpoint again")
+    with damaged, safe_open(file, framework="pt") as tensors:
         num_hidden = sum(name.startswith("hidden.") for name in tensors.keys())  # noqa: SIM118 (no mapping)
     projections = Projections(student.config.hidden_size, teacher_width, num_hidden=num_hidden)
-    load_model(projections, str(file))
+    with library_errors(f"{file}: the projections do not fit the student and the teacher"):
+        load_model(projections, str(file))
     return projections
 
 

@@ -20,6 +20,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from compress.common.errors import UserError
+from compress.data.tokenization import encode
 
 TEXTS_AT_ONCE = 1000
 SPECIAL = ("unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_token", "eos_token")
@@ -233,8 +234,13 @@ def _token_counts(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> C
 
 
 def _add_counts(counts: Counter[int], tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> None:
-    tokens = tokenizer(
-        texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+    tokens = encode(
+        tokenizer,
+        texts,
+        add_special_tokens=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
     )
     for row in tokens.input_ids:
         counts.update(row)

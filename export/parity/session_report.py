@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 from onnx import NodeProto, TensorProto
 
+from compress.common.errors import library_errors
 from export.graph.operators import WEIGHTS_AT
 from export.graph.rewriter import Graph, attribute
 from export.parity.profiling import node_events
@@ -39,8 +40,11 @@ def report_session(
         options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(str(model), options, providers=list(providers))
-        session.run(None, {entry.name: inputs[entry.name] for entry in session.get_inputs()})
+        with library_errors(f"{model.name}: onnxruntime cannot load the graph"):
+            session = onnxruntime.InferenceSession(str(model), options, providers=list(providers))
+        own_inputs = {entry.name: inputs[entry.name] for entry in session.get_inputs()}
+        with library_errors(f"{model.name}: onnxruntime cannot run the graph"):
+            session.run(None, own_inputs)
         events = node_events(Path(session.end_profiling()))
         graph = Graph(Path(folder) / "optimised.onnx")
     nodes = Counter(event.provider for event in events if event.provider)

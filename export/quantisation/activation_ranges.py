@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from compress.common.errors import library_errors
+
 BINS = 4096
 
 
@@ -73,10 +75,13 @@ def measure_ranges(
     model = onnx.load(str(graph))
     names = list(dict.fromkeys(tensors))
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    with library_errors("onnxruntime cannot load the exported graph"):
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     histograms = {name: ActivationHistogram() for name in names}
     for batch in batches:
-        for name, values in zip(names, session.run(names, dict(batch)), strict=True):
+        with library_errors("onnxruntime cannot run the exported graph"):
+            outputs = session.run(names, dict(batch))
+        for name, values in zip(names, outputs, strict=True):
             histograms[name].add(values)
     ranges = {}
     for name, histogram in histograms.items():

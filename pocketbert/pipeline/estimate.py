@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bench.results.document import SplitSizes
 from compress.augmentation.mlm_head import train_head
 from compress.data.tasks import Task
-from compress.data.tokenization import TokenDataset, encode_split, split_into_blocks, token_dataset
+from compress.data.tokenization import TokenDataset, encode, encode_split, split_into_blocks, token_dataset
 from compress.distillation import stage_functions
 from compress.distillation.objective import Objective, Projections
 from compress.distillation.training_loop import Schedule, TrainContext
@@ -256,5 +256,5 @@ def _token_counts(task: Task, name: str) -> tuple[np.ndarray, int]:
     tokenizer = loading.load_tokenizer(name)
     texts = task.train.texts[:SAMPLED_TEXTS]
     pairs = task.train.pairs and task.train.pairs[:SAMPLED_TEXTS]
-    rows = tokenizer(texts, pairs, truncation=False, verbose=False)["input_ids"]
+    rows = encode(tokenizer, texts, pairs, truncation=False, verbose=False)["input_ids"]
     return np.array([len(row) for row in rows]), sum(map(len, texts)) + sum(map(len, pairs or []))

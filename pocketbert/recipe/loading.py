@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from compress.common import distributed
@@ -161,14 +161,19 @@ def _read(path: Path) -> _Source:
     yaml.allow_duplicate_keys = True  # `_locate` reports all of them
     try:
         text = path.read_text(encoding="utf-8-sig")
-        root = yaml.compose(text)
-        source = _Source(name=str(path), content=yaml.load(text))
+    except ValueError as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    try:
+        root, content = yaml.compose(text), yaml.load(text)
     except MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         hint = "; indent with spaces, not tabs" if "\\t" in str(error.problem) else ""
         raise UserError(f"{path}{line}: not readable as YAML: {error.problem or error.context}{hint}") from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # the library raises many classes
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split()) or 'no reason given'}") from error
+    source = _Source(name=str(path), content=content)
     if not isinstance(source.content, dict):
         got = "nothing" if source.content is None else f"a {type(source.content).__name__}"
         raise UserError(f"{path}: got {got}, expected keys and values; `pocketbert new` writes a recipe to start from")
@@ -203,7 +208,9 @@ def _apply_override(source: _Source, change: str) -> None:
         raise UserError(f"--set {change}: expected KEY=VALUE, such as distill.prediction.epochs=1")
     try:
         value = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the library raises many classes
         raise UserError(f"--set {change}: the value is not readable as YAML; put text in quotes") from error
     for key in reversed(path):
         value = {key: value}

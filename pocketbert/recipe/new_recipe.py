@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from tokenizers import Tokenizer
 
-from compress.common.errors import UserError
+from compress.common.errors import UserError, library_errors
 from compress.data.columns import can_be_classes
 from compress.data.task_types import task_type
 from compress.models.architectures import capabilities_of
@@ -194,7 +194,8 @@ def _token_counts(table: pd.DataFrame, texts: list[str], teacher: str) -> np.nda
         raise UserError(f"{file}: not a readable tokenizer ({error}); copy the model again") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    encodings = tokenizer.encode_batch([row[0] if len(row) == 1 else row for row in rows])
+    with library_errors(f"{file}: the tokenizer cannot encode the texts", advice="copy the model again"):
+        encodings = tokenizer.encode_batch([row[0] if len(row) == 1 else row for row in rows])
     return np.array([len(encoding) for encoding in encodings])
 
 

@@ -43,8 +43,8 @@ class TaskSection(RecipeSection):
     label: str = Field("label", description="Label column: class names, integers, or numbers for regression")
     labels: list[str] | None = Field(
         None,
-        description="Class names: for integer labels in the order of the integers, for a teacher without names in the order of its "
-        "outputs; default: those in the data",
+        description="Class names, in the order of integer labels, or of the outputs of a teacher without names; "
+        "default: those in the data",
     )
     encoding: str = Field("utf-8", description="Encoding of local files that are not UTF-8, such as cp1252")
     max_length: Annotated[int, Field(ge=4)] = Field(

@@ -47,8 +47,11 @@ def bench_peers(
     rows = calibration_rows(request.read(calibration, outputs, console), task_type=outputs.task_type, seed=0)
     if request.data is not None:
         request.read(request.data, outputs)  # reports an unreadable table before it builds environments
-    lengths = [read_bundle_info(bundle).max_length for bundle in bundles]
-    max_length = min(lengths, default=sources.max_tokens(sources.read_config(str(model))))
+    infos = [read_bundle_info(bundle) for bundle in bundles]
+    for bundle, info in zip(bundles, infos, strict=True):
+        if info.truncation_side != "right" or info.split_special_tokens:
+            raise UserError(f"{bundle}: its tokenizer truncates on the left or splits special tokens; peers' do not")
+    max_length = min((info.max_length for info in infos), default=sources.max_tokens(sources.read_config(str(model))))
     in_torch = contenders_at(model, max_length=max_length, compiled=True)
     in_torch.append(replace(in_torch[0], system=replace(in_torch[0].system, precision="bf16")))
     ours = [contender for bundle in bundles for contender in contenders_at(bundle, label=f"ours {bundle.name}")]

@@ -610,7 +610,7 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
             "verify",
             spoilt(place, "bundle.json", lambda content: content.replace(b'_version": 1', b'_version": 9')),
         ],
-        ("does not have format version 1; use the PocketBERT version that wrote it",),
+        ("does not have format version 1 or 2 (got 9); use the PocketBERT version that wrote it",),
     ),
     "a truncated graph": (
         lambda place: ["verify", spoilt_and_summed(place, "onnx/model.onnx", lambda content: content[:5000])],

@@ -207,7 +207,8 @@ def test_each_warning_is_one_line_on_stderr(write, capsys):
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
     assert len(lines) == 4 and captured.out == ""
-    assert all(line.startswith("warning: ") and line.endswith("the old name works in 0.3 and 0.4 only") for line in lines)
+    assert all(line.startswith("warning: ") for line in lines)
+    assert all(line.endswith("the old name works in 0.3 and 0.4 only") for line in lines)
 
 
 def test_built_in_recipes_have_the_new_names():
