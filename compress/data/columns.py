@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FEW_CLASSES = 20  # so many different values may be classes in a table of any size
 FEW_ROWS = 5  # rows per class, below which a remark is due
-NAMES_OF_MISSING = ("nan", "null", "none", "n/a", "na", "<na>", "#n/a", "nil", "-", "?")
+NAMES_OF_MISSING = ("nan", "null", "none", "n/a", "na", "<na>", "#n/a", "nil", "-", "?", ".", "#null!")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from compress.common.errors import UserError
 
 LISTED = 5  # labels in a message
+MAX_DIGITS = 40  # of a whole number
 _WHOLE_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0*)?")
 _SEPARATORS = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
 
@@ -30,7 +31,7 @@ def has_default_names(names: Sequence[str]) -> bool:
 
 def whole_number(label: str) -> int | None:
     """The value of a label that is a whole number, such as 1 or 1.0; None for other labels and for leading zeros."""
-    match = _WHOLE_NUMBER.fullmatch(label)
+    match = _WHOLE_NUMBER.fullmatch(label) if len(label) < MAX_DIGITS else None
     return int(match[1]) if match else None
 
 

@@ -90,7 +90,7 @@ def load_task(
         classes: dict[str, list[str]] = {}
     else:
         tables_by_split, classes = read_hub(str(location if location.is_dir() else data), subset, splits or {})
-    if "test" in tables_by_split and is_unlabelled(tables_by_split["test"], label):
+    if "test" in tables_by_split and is_unlabelled(tables_by_split["test"], text, label):
         del tables_by_split["test"]
         remarks.append("the test split has no labels, so it is left out")
     tables_by_split = {

@@ -2,6 +2,8 @@
 
 import ast
 import json
+import re
+import warnings
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -11,6 +13,10 @@ import pandas as pd
 from compress.common.errors import UserError
 
 SQL_NULL = "\\N"  # a missing cell in files of MySQL, PostgreSQL and Hive
+NOT_SEEN = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # characters without width, as web pages and marks leave them
+UNLABELLED = ("", "-1", "-1.0", "[]", SQL_NULL.lower(), "?", "-", "null", "na", "n/a", "nan", "none", "<na>")
+SEVERAL_LABELS = re.compile(r"[\[{(].*[,'\"].*[\]})]|\[[0-9. ]+\]", re.DOTALL)  # a list that some program printed
+DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+")
 MAX_EXCERPT = 60  # characters of a cell in a message
 
 
@@ -49,6 +55,8 @@ def text_cells(
             _as_text(value, f"{where}: column {column!r}, row {row}", is_label=column == label)
             for row, value in enumerate(values, start=1)
         ]
+        if column == label:
+            _check_labels(cells[column], f"{where}: column {column!r}")
         blank = [row for row, cell in enumerate(cells[column], start=1) if not cell]
         if blank:
             raise UserError(
@@ -58,9 +66,26 @@ def text_cells(
     return pd.DataFrame(cells, dtype=object)
 
 
-def is_unlabelled(table: pd.DataFrame, label: str) -> bool:
-    """Whether no row has a label: the column is missing or empty, or all labels are -1, as in GLUE's test splits."""
-    return label not in table or all(_is_empty(value) or str(value).strip() in ("", "-1") for value in table[label])
+def is_unlabelled(table: pd.DataFrame, text: Sequence[str], label: str) -> bool:
+    """Whether no row has a label: the column is missing, or all its cells are empty or the same mark for that.
+
+    GLUE's test splits have the label -1. A column is not missing if its name differs only in case, or if the table has
+    no header.
+    """
+    if label in table:
+        marks = {"" if _is_empty(value) else str(value).strip().lower() for value in table[label]}
+        return len(marks) == 1 and marks <= set(UNLABELLED)
+    names = {str(name).strip().casefold() for name in table.columns}
+    return set(text) <= set(table.columns) and label.casefold() not in names
+
+
+def _check_labels(labels: Sequence[str], where: str) -> None:
+    """Raise UserError for labels that are lists which a program printed, or numbers with a decimal comma."""
+    for row, label in enumerate(labels, start=1):
+        if SEVERAL_LABELS.fullmatch(label):
+            raise UserError(f"{where}, row {row}: got {_excerpt(label)}, a list; expected one label per row")
+    if labels and all(map(DECIMAL_COMMA.fullmatch, labels)):
+        raise UserError(f"{where}: got numbers with a decimal comma, such as {labels[0]}; expected a decimal point")
 
 
 def _literal(value: object) -> object:
@@ -68,11 +93,15 @@ def _literal(value: object) -> object:
     if not isinstance(value, str) or not value.strip() or value.strip()[0] not in "[{":
         return value
     try:
-        literal = ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        literal = json.loads(value)
+    except (ValueError, RecursionError):
         try:
-            literal = json.loads(value)
-        except (ValueError, RecursionError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of Python's parser
+                literal = ast.literal_eval(value.strip())
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            return value
+        if repr(literal) != value.strip():  # Python joins 'a' 'b', as numpy prints two elements
             return value
     return literal if isinstance(literal, list | dict) else value
 
@@ -81,7 +110,7 @@ def _only_elements(values: Sequence[object], where: str) -> list[object]:
     """The elements of lists of one element each. Raises UserError for a row with none or several."""
     elements = list[object]()
     for row, value in enumerate(values, start=1):
-        if not isinstance(value, list | np.ndarray):
+        if not isinstance(value, list | np.ndarray) or np.ndim(value) == 0:
             elements.append(value)
         elif len(value) == 1:
             elements.append(value[0])
@@ -103,6 +132,8 @@ def _as_text(value: object, where: str, *, is_label: bool) -> str:
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise UserError(f"{where}: got half of a surrogate pair ({_excerpt(ascii(value))}); expected text")
         cell = value.strip()
+        if is_label or not cell.strip(NOT_SEEN):
+            cell = cell.strip(NOT_SEEN).strip()
         return "" if cell == SQL_NULL else cell
     if _is_empty(value):
         return ""

@@ -37,6 +37,7 @@ OTHER_FILES = {
     b"arrow1": "an Arrow file; save the table as Parquet or CSV",
 }
 COMMON_ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp932", "gb18030", "cp949", "big5")
+EXCERPT = 40  # characters
 CANDIDATES = 3  # encodings that a message proposes
 
 
@@ -61,7 +62,7 @@ def unpack(path: Path, content: bytes) -> tuple[bytes, str]:
         "gzip": gzip.decompress,
         "bzip2": bz2.decompress,
         "xz": lzma.decompress,
-        "zip": lambda packed: _only_member(path, packed),
+        "zip": lambda packed: zipfile.ZipFile(io.BytesIO(packed)).read(only_member(path, packed)),
     }
     if name not in methods or (name == "zip" and is_workbook(content)):
         return content, ""
@@ -92,15 +93,19 @@ def decode(path: Path, content: bytes, encoding: str) -> Text:
             raise UserError(f"{path}: {description}")
     for mark, name in BOMS.items():
         if content.startswith(mark):
-            return Text(text=_decode_marked(path, content, name), encoding=name)
+            return Text(text=_decode_marked(path, content, name).lstrip("\ufeff").rstrip("\x1a"), encoding=name)
     if b"\0" in content and (wide := _wide_without_mark(content)) is not None:
         return wide
     try:
         codec = codecs.lookup(encoding).name
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise UserError(f"Python knows no encoding {encoding!r}", option="encoding") from error
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8").rstrip("\x1a")  # the end of a file of DOS
+        if codec == "utf-8" and "\x1b" in text:
+            raise UserError(
+                f"{path}: not utf-8 text, but text with escape sequences, such as iso2022_jp", option="encoding"
+            )
         if codec == "utf-8" or not text.isascii():
             note = "" if codec == "utf-8" else f", not {encoding}"
             return Text(text=text, encoding=f"UTF-8{note}")
@@ -116,19 +121,21 @@ def decode(path: Path, content: bytes, encoding: str) -> Text:
         raise UserError(f"{path}: not {encoding} text ({str(error).splitlines()[0]})", option="encoding") from error
 
 
-def _only_member(path: Path, packed: bytes) -> bytes:
-    archive = zipfile.ZipFile(io.BytesIO(packed))
-    members = [
-        member
-        for member in archive.infolist()
-        if not member.is_dir()
-        and not member.filename.startswith("__MACOSX/")
-        and not member.filename.endswith(".DS_Store")
+def only_member(path: Path, packed: bytes) -> str:
+    """The name of the only file in a .zip, apart from those that a Mac adds. Raises UserError if there are others."""
+    with library_errors(f"{path}: a damaged zip file", advice="copy it again"):
+        entries = zipfile.ZipFile(io.BytesIO(packed)).infolist()
+    names = [
+        entry.filename
+        for entry in entries
+        if not entry.is_dir()
+        and not entry.filename.startswith("__MACOSX/")
+        and not entry.filename.endswith(".DS_Store")
     ]
-    if len(members) != 1:
-        names = ", ".join(member.filename for member in members[:5]) or "nothing"
-        raise UserError(f"{path}: the archive holds {names}; expected one table; unpack it, and name the table")
-    return archive.read(members[0])
+    if not names or names[1:]:
+        held = ", ".join(names[:5]) or "nothing"
+        raise UserError(f"{path}: the archive holds {held}; expected one table; unpack it, and name the table")
+    return names[0]
 
 
 def _decode_marked(path: Path, content: bytes, name: str) -> str:
@@ -155,16 +162,22 @@ def _wide_without_mark(content: bytes) -> Text | None:
 
 
 def _proposals(content: bytes, start: int) -> str:
-    """How the bytes around `start` read in the encodings that are possible."""
+    """How a line of the file reads in the encodings that are possible, the common ones first."""
     from charset_normalizer import from_bytes
 
-    begin = max(content.rfind(b"\n", 0, start) + 1, start - 20)
-    excerpt = content[begin : start + 20].splitlines()[0]
-    possible_codecs = [codec for match in from_bytes(content) for codec in match.could_be_from_charset]
-    readings: dict[str, str] = {}
-    for codec in sorted(possible_codecs, key=lambda codec: codec not in COMMON_ENCODINGS):
-        reading = excerpt.decode(codec, errors="replace").strip()
-        if reading not in readings.values():
-            readings[codec] = reading
-    possible = ", ".join(f"{text!r} in {codec}" for codec, text in list(readings.items())[:CANDIDATES])
-    return f"; a text reads {possible}" if possible else ""
+    detected = [codec for match in from_bytes(content) for codec in match.could_be_from_charset]
+    texts: dict[str, str] = {}
+    for codec in dict.fromkeys([*(each for each in COMMON_ENCODINGS if each in {*detected, "cp1252"}), *detected]):
+        text = content.decode(codec, errors="replace")
+        if "\ufffd" not in text and text not in texts.values():
+            texts[codec] = text
+    readings = {codec: text.splitlines() for codec, text in list(texts.items())[:CANDIDATES]}
+    lines = content[: start + 1].count(b"\n")
+    for number, versions in enumerate(zip(*readings.values(), strict=False)):
+        if len(set(versions)) == len(readings) and not versions[0].isascii():
+            lines = number
+            break
+    possible = ", ".join(
+        f"{reading[lines][:EXCERPT]!r} in {codec}" for codec, reading in readings.items() if lines < len(reading)
+    )
+    return f"; line {lines + 1} reads {possible}" if possible else ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from compress.common.errors import UserError
 from compress.tables.quoting import DELIMITERS, Rows, read_rows
 
-EXCEL_HINT = re.compile(r'"?sep=(.)"?\r?\n')  # Excel's first line that names the delimiter
+EXCEL_HINT = re.compile(r'"?sep=([^\r\n"])"?\r?\n', re.IGNORECASE)  # Excel's first line that names the delimiter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,11 @@ class Delimited:
     description: str
 
 
-def parse(path: Path, text: str, *, columns: Sequence[str] = ()) -> Delimited:
+def parse(path: Path, text: str, *, is_tabbed: bool, columns: Sequence[str] = ()) -> Delimited:
     """Parse every row, with as many cells as the first row has. Raises UserError.
 
-    `columns`: names that the header must have, which rule out other delimiters. In a .tsv, a tab separates the cells.
+    `is_tabbed`: whether the file is a .tsv, in which only a tab separates cells. `columns`: names that the header must
+    have, which rule out other delimiters.
     """
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
@@ -40,7 +41,7 @@ def parse(path: Path, text: str, *, columns: Sequence[str] = ()) -> Delimited:
         return _with_delimiter(path, text[hint.end() :], hint[1], skipped_lines=1)
     first = next((line for line in io.StringIO(text) if line.strip()), "")
     present = [delimiter for delimiter in DELIMITERS if delimiter in first]
-    if "\t" in first and path.name.lower().split(".")[1:2] in (["tsv"], ["tab"]):
+    if "\t" in first and is_tabbed:
         present = ["\t"]
     if len(present) < 2:
         return _with_delimiter(path, text, *(present or ","))

@@ -12,24 +12,26 @@ from compress.common.errors import UserError
 FORMS = "an object per line, a list of objects, or lists of equal length by column"
 
 
-class _DuplicateKeyError(ValueError):
-    """An object names a key twice. The later value would replace the earlier one."""
+class _KeysError(ValueError):
+    """An object names a key twice, so that the later value would replace the earlier one, or a key is no text."""
 
 
 def read_json(path: Path, text: str) -> tuple[pd.DataFrame, str]:
     """The rows of a JSON text with their cells unchanged, and the form that they were in. Raises UserError."""
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    lines = [(n, line.strip("\ufeff")) for n, line in enumerate(text.split("\n"), start=1) if line.strip("\ufeff \r\t")]
     if not lines:
         return pd.DataFrame(), "JSON"
     try:
         first = _parse(lines[0][1])
-    except _DuplicateKeyError as error:
-        raise UserError(f"{path}, line {lines[0][0]}: {error}; rename one of them") from error
+    except _KeysError as error:
+        raise UserError(f"{path}, line {lines[0][0]}: {error}; rename it") from error
     except (ValueError, RecursionError) as error:
         if len(lines) == 1:
             raise UserError(f"{path}, line {lines[0][0]}: not JSON ({error}); expected {FORMS}") from error
         first = None  # a document over several lines
-    if isinstance(first, dict) and (len(lines) > 1 or not (_is_split(first) or _holds_columns(first))):
+    if isinstance(first, dict) and (
+        len(lines) > 1 or not (_is_table(first) or _is_split(first) or _holds_columns(first))
+    ):
         return _table([_row(path, number, line) for number, line in lines]), "JSON lines"
     try:
         document = _parse(text)
@@ -47,7 +49,10 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise _DuplicateKeyError(f"an object has the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
+        raise _KeysError(f"an object has the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
+    broken = next((key for key in content if any("\ud800" <= character <= "\udfff" for character in key)), None)
+    if broken is not None:
+        raise _KeysError(f"the key {broken!a} has half of a surrogate pair")
     return content
 
 
@@ -67,9 +72,13 @@ def _from_document(path: Path, document: Any) -> tuple[pd.DataFrame, str]:
             if not isinstance(row, dict):
                 raise UserError(f"{path}: element {number} is a {type(row).__name__}; expected a list of objects")
         return _table(document), "JSON, a list of objects"
+    if isinstance(document, dict) and _is_table(document):
+        return _table(document["data"]), "JSON, schema and data"
     if isinstance(document, dict) and _is_split(document):
         return pd.DataFrame(document["data"], columns=document["columns"], dtype=object), "JSON, columns and data"
     if isinstance(document, dict) and _holds_columns(document):
+        if _has_row_numbers(document):
+            return _table(list(document.values())), "JSON, objects by row"
         columns = {name: _cells(column) for name, column in document.items()}
         return pd.DataFrame(columns, dtype=object), "JSON, lists by column"
     keys = f" with the keys {', '.join(list(document)[:5])}" if isinstance(document, dict) else ""
@@ -91,6 +100,20 @@ def _is_split(document: Mapping[str, Any]) -> bool:
         isinstance(columns, list)
         and isinstance(data, list)
         and all(isinstance(row, list) and len(row) == len(columns) for row in data)
+    )
+
+
+def _is_table(document: Mapping[str, Any]) -> bool:
+    """Whether this is pandas' form with the rows under "data" and a schema."""
+    data = document.get("data")
+    return "schema" in document and isinstance(data, list) and all(isinstance(row, dict) for row in data)
+
+
+def _has_row_numbers(document: Mapping[str, Any]) -> bool:
+    """Whether the keys are row numbers, and those of the values are not: pandas' orient="index"."""
+    inner = next(iter(document.values()))
+    return (
+        isinstance(inner, dict) and all(key.isdigit() for key in document) and not all(key.isdigit() for key in inner)
     )
 
 

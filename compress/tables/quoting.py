@@ -23,11 +23,12 @@ _Reading = tuple[Rows, list[int]]  # the rows, and the line on which each begins
 
 
 class _MismatchError(Exception):
-    """A row cannot be read. `line`: where it begins."""
+    """A row cannot be read. `line`: where it begins. `has_one_more`: whether it follows the header, with a cell more."""
 
-    def __init__(self, line: int, problem: str) -> None:
+    def __init__(self, line: int, problem: str, *, has_one_more: bool = False) -> None:
         super().__init__(problem)
         self.line = line
+        self.has_one_more = has_one_more
 
 
 def read_rows(path: Path, text: str, delimiter: str) -> tuple[Rows, list[int], str]:
@@ -35,7 +36,8 @@ def read_rows(path: Path, text: str, delimiter: str) -> tuple[Rows, list[int], s
 
     Every row has as many cells as the first. Raises UserError if a row has not, and if two readings are plausible.
     """
-    quote = "'" if text.lstrip().startswith("'") and '"' not in text else '"'
+    first = text.lstrip().partition("\n")[0].strip()
+    quote = "'" if len(first) > 1 and first[0] == first[-1] == "'" and '"' not in text else '"'
     plain, mismatch = _try(text, delimiter, quote=None)
     if quote not in text:
         if plain is None:
@@ -98,7 +100,11 @@ def _try(
     try:
         for row in reader:
             if row and rows and len(row) != len(rows[0]):
-                return None, _MismatchError(line, f"got {len(row)} cells, expected {len(rows[0])} as in the header")
+                return None, _MismatchError(
+                    line,
+                    f"got {len(row)} cells, expected {len(rows[0])} as in the header",
+                    has_one_more=len(rows) == 1 and len(row) == len(rows[0]) + 1,
+                )
             if row:
                 rows.append(row)
                 lines.append(line)
@@ -128,7 +134,10 @@ def _refusal(path: Path, mismatch: _MismatchError, delimiter: str) -> UserError:
     where, problem = f"{path}, line {mismatch.line}", str(mismatch)
     if problem.startswith("got "):
         name = DELIMITERS.get(delimiter, repr(delimiter))
-        return UserError(f"{where}: {problem}; put a text with {name}s in double quotes")
+        hint = (
+            "; if the first column has no name, as R writes it, name it in the header" if mismatch.has_one_more else ""
+        )
+        return UserError(f"{where}: {problem}; put a text with {name}s in double quotes{hint}")
     return UserError(
         f"{where}: {problem}; a cell has at most {MAX_CELL_CHARACTERS:,} characters, and a quote inside a quoted text "
         "is doubled; is a quote left open?"

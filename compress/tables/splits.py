@@ -9,7 +9,11 @@ import pandas as pd
 from compress.common.errors import UserError
 from compress.tables.table import ALL_SUFFIXES, SUFFIXES, Table, read_table, suffix_of
 
-ALIASES = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
+ALIASES = {
+    "train": ("train", "training"),
+    "dev": ("dev", "validation", "valid", "val", "eval", "evaluation"),
+    "test": ("test", "testing"),
+}
 SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}")  # the files of a data set's repository on the Hub
 
 
@@ -39,12 +43,17 @@ def read_local(
 
 
 def _file_of(location: Path, split: str) -> Path | None:
-    """The file of a split, in any case and compression; None if there is none. Raises UserError if there are two."""
+    """The file of a split, in any case and compression; None if there is none.
+
+    Raises UserError if there are two, or if the name is that of a folder or of a link to nothing.
+    """
     files = [
         path
         for path in sorted(location.iterdir())
-        if path.is_file() and suffix_of(path) in ALL_SUFFIXES and path.name.split(".")[0].lower() in ALIASES[split]
+        if suffix_of(path) in (*ALL_SUFFIXES, ".zip") and path.name.split(".")[0].lower() in ALIASES[split]
     ]
+    if files and not files[0].is_file():
+        raise UserError(f"{files[0]}: not a file, though its name is that of the {split} split; remove or rename it")
     if len(files) > 1:
         raise UserError(
             f"{location}: {' and '.join(path.name for path in files)} could both be the {split} split; rename one of "

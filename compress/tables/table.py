@@ -49,14 +49,16 @@ def read_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = 
         raise UserError(f"{path}: got a folder, expected a file")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    suffix = suffix_of(path)
-    if suffix not in ALL_SUFFIXES:
-        raise UserError(f"{path}: cannot read {suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
     with library_errors(f"{path}: not a readable file"):
         raw = path.read_bytes()
+    suffix = suffix_of(path) if path.suffix.lower() != ".zip" else suffix_of(Path(content.only_member(path, raw)))
+    if suffix not in ALL_SUFFIXES:
+        raise UserError(f"{path}: cannot read {suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
     unpacked, compression = (raw, "") if suffix in WORKBOOK_SUFFIXES else content.unpack(path, raw)
     if unpacked.startswith(PARQUET_MAGIC) or suffix == ".parquet":
         table = _from_parquet(path, unpacked)
+    elif suffix in WORKBOOK_SUFFIXES and not content.is_workbook(unpacked) and unpacked[:2] != b"PK":
+        raise UserError(f"{path}: not a workbook, but perhaps text; give it the suffix of its format, such as .csv")
     elif content.is_workbook(unpacked) or suffix in WORKBOOK_SUFFIXES:
         table = _from_rows(path, read_workbook(path, unpacked), list[int](), columns, "workbook")
     else:
@@ -79,7 +81,10 @@ def read_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = 
 def _from_parquet(path: Path, raw: bytes) -> Table:
     try:
         with library_errors(f"{path}: not a readable parquet table"):
-            return Table(frame=pd.read_parquet(io.BytesIO(raw)), reading="Parquet")
+            frame = pd.read_parquet(io.BytesIO(raw))
+            if frame.index.names != [None]:  # of pandas' set_index
+                frame = frame.reset_index()
+            return Table(frame=frame.astype(object), reading="Parquet")  # decodes all strings
     except UserError as error:
         if isinstance(error.__cause__, ImportError):  # pandas' own message lists engines, over several lines
             raise UserError(f"{path}: reading Parquet needs pyarrow; install it with: pip install pyarrow") from None
@@ -90,7 +95,8 @@ def _from_text(path: Path, decoded: content.Text, columns: Sequence[str]) -> Tab
     start = decoded.text.lstrip()[:1]
     if start and start in "{[" and _is_json(path, decoded.text):
         raise UserError(f"{path}: contains JSON; rename it to {path.stem}.jsonl")
-    parsed = delimited.parse(path, decoded.text, columns=columns)
+    is_tabbed = suffix_of(path) in (".tsv", ".tab")
+    parsed = delimited.parse(path, decoded.text, is_tabbed=is_tabbed, columns=columns)
     return _from_rows(path, parsed.rows, parsed.lines, columns, f"{parsed.description}, {{header}}, {decoded.encoding}")
 
 
@@ -113,16 +119,17 @@ def _from_rows(path: Path, rows: list[list[Any]], lines: Sequence[int], columns:
     rows, lines = [rows[index] for index in filled], [lines[index] for index in filled]
     if not rows:
         return Table(frame=pd.DataFrame(), reading="")
+    used = [index for index in range(len(rows[0])) if any(_text(row[index]) for row in rows)]
+    rows = [[row[index] for index in used] for row in rows]
     is_header = has_header(path, rows, columns)
     if is_header:
         names = [_name(cell, number) for number, cell in enumerate(rows[0], start=1)]
         _check_header(path, names, rows, lines)
-        named = [index for index, cell in enumerate(rows[0]) if _text(cell) or any(_text(row[index]) for row in rows)]
-        names, rows = [names[index] for index in named], [[row[index] for index in named] for row in rows[1:]]
+        rows = rows[1:]
     else:
         names = [str(number) for number in range(1, len(rows[0]) + 1)]
     header = "header" if is_header else f"no header (the columns are 1 to {len(names)})"
-    reading = reading.format(header=header) if "{header}" in reading else f"{reading}, {header}"
+    reading = reading.replace("{header}", header) if "{header}" in reading else f"{reading}, {header}"
     if num_blank:
         reading += f", {num_blank} blank rows left out"
     return Table(frame=pd.DataFrame(rows, columns=names, dtype=object), reading=reading)
@@ -140,6 +147,9 @@ def _check_header(path: Path, names: list[str], rows: Sequence[Sequence[Any]], l
     duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if duplicate is not None:
         raise UserError(f"{path}, line {lines[0]}: the header names the column {duplicate!r} twice; rename one of them")
+    in_any_order = sorted(name.casefold() for name in names)
     for line, row in zip(lines[1:], rows[1:], strict=True):
-        if [_name(cell, number).removeprefix("\ufeff") for number, cell in enumerate(row, start=1)] == names:
+        if set("".join(map(_text, row))) <= set("-=:| +"):
+            raise UserError(f"{path}, line {line}: a line between header and rows, as in Markdown; delete it")
+        if sorted(_text(cell).strip('\ufeff"').casefold() for cell in row) == in_any_order:
             raise UserError(f"{path}, line {line}: repeats the header; were files joined? Delete the line")

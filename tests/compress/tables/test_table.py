@@ -45,6 +45,19 @@ def test_a_file_without_a_header_keeps_its_first_row(tmp_path, delimiter):
     assert read_table(path, columns=["1", "2"]).frame.to_numpy().tolist() == ROWS
 
 
+def test_a_first_row_that_reads_like_a_text_is_no_header(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a text of its own,neutral\n" + "".join(f"another text {n},{'ab'[n % 2]}\n" for n in range(8)))
+    with pytest.raises(UserError, match="line 1: a header or a row"):
+        read_table(path)
+
+
+def test_numbered_columns_are_those_of_a_file_without_a_header(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("2,a nice film,3\n" + "".join(f"{n},film {n},{n % 2}\n" for n in range(8)))
+    assert read_table(path, columns=["2", "3"]).frame.iloc[0].tolist() == ["2", "a nice film", "3"]
+
+
 HEADERS = {
     "other words": "avis,classe\n" + "".join(f"texte {index},{'ab'[index % 2]}\n" for index in range(8)),
     "pandas' numbers": "0,1\n" + "".join(f"text {index},{index % 2}\n" for index in range(8)),
@@ -73,6 +86,13 @@ CELLS: dict[str, tuple[list[object], list[object], str]] = {
     "no label": (["a", "b"], [[], [1]], "row 1: got 0 labels ([])"),
     "two labels as text": (["a", "b"], ["['x', 'y']", "['x']"], "row 1: got 2 labels (['x', 'y'])"),
     "an object as text": (["a", "b"], ['{"choice": "x"}', '{"choice": "y"}'], "row 1: got an object"),
+    "two labels as numpy prints them": (["a", "b"], ["['x' 'y']", "['x']"], "row 1: got ['x' 'y'], a list"),
+    "two numbers as numpy prints them": (["a", "b"], ["[0 2]", "[0]"], "row 1: got [0 2], a list"),
+    "two labels as DuckDB prints them": (["a", "b"], ["[x, y]", "[x]"], "row 1: got [x, y], a list"),
+    "a tuple": (["a", "b"], ["('x', 'y')", "('x',)"], "row 1: got ('x', 'y'), a list"),
+    "a set of PostgreSQL": (["a", "b"], ["{x,y}", "{x}"], "row 1: got {x,y}, a list"),
+    "decimal commas": (["a", "b"], ["0,5", "1,25"], "got numbers with a decimal comma, such as 0,5"),
+    "a text of no width": (["a", "\u200b\ufeff"], ["x", "y"], "'text' is empty in 1 rows, first in row 2"),
     "a list as the text": ([["a", "b"], "c"], ["x", "y"], "row 1: got a list (['a', 'b']); expected text"),
     "lists as texts": (["['a', 'b']", "['c']"], ["x", "y"], "'text' holds lists (['a', 'b']); expected texts"),
     "a truth value as the text": (["a", True], ["x", "y"], "row 2: got a bool (True); expected text"),
@@ -108,6 +128,8 @@ def test_cells_that_are_neither_text_nor_a_label_are_refused(kind):
         (["nan", "nb"], ["nan", "nb"]),
         (["[bold]", "[/INST]"], ["[bold]", "[/INST]"]),
         (["NA", "null"], ["NA", "null"]),
+        (["pos\u200b", "\ufeffneg"], ["pos", "neg"]),
+        (["{{1}}", "[1or 2]"], ["{{1}}", "[1or 2]"]),
         (pd.Categorical(["neg", "pos"]), ["neg", "pos"]),
     ],
 )
@@ -145,12 +167,37 @@ MANY = "text,label\n" + "".join(f"text {index},{'ab'[index % 2]}\n" for index in
 
 @pytest.mark.parametrize(
     "test_file",
-    ["text\nno label 1\nno label 2\n", "id,text\n1,x\n2,y\n", "text,label\nx,-1\ny,-1\n", "text,label\nx,\ny,\n"],
+    [
+        "text\nno label 1\nno label 2\n",
+        "id,text\n1,x\n2,y\n",
+        "text,label\nx,-1\ny,-1\n",
+        "text,label\nx,-1.0\ny,-1.0\n",
+        "text,label\nx,\ny,\n",
+        "text,label\nx,\\N\ny,\\N\n",
+        "text,label\nx,?\ny,?\n",
+    ],
 )
 def test_an_unlabelled_test_split_is_left_out(tmp_path, test_file):
     task = task_of(folder_with(tmp_path, train_csv=MANY, test_csv=test_file))
     assert "the test split has no labels, so it is left out" in task.remarks
     assert len(task.train) == 32
+
+
+@pytest.mark.parametrize("test_file", [MANY.replace("label", "Label"), MANY.partition("\n")[2]])
+def test_a_labelled_test_split_with_another_header_is_not_left_out(tmp_path, test_file):
+    with pytest.raises(UserError, match="no column"):
+        task_of(folder_with(tmp_path, train_csv=MANY, test_csv=test_file.replace("text ", "test ")))
+
+
+def test_a_folder_or_a_dangling_link_with_the_name_of_a_split_is_refused(tmp_path):
+    folder_with(tmp_path, train_csv=MANY)
+    (tmp_path / "dev.csv").symlink_to(tmp_path / "nothing.csv")
+    with pytest.raises(UserError, match=r"dev\.csv: not a file, though its name is that of the dev split"):
+        task_of(tmp_path)
+    (tmp_path / "dev.csv").unlink()
+    (tmp_path / "dev.csv").mkdir()
+    with pytest.raises(UserError, match=r"dev\.csv: not a file"):
+        task_of(tmp_path)
 
 
 def test_an_unlabelled_dev_split_is_refused(tmp_path):
