@@ -23,7 +23,7 @@ _Reading = tuple[Rows, list[int]]  # the rows, and the line on which each begins
 
 
 class _MismatchError(Exception):
-    """A row cannot be read. `line`: where it begins. `has_one_more`: whether it follows the header, with a cell more."""
+    """A row cannot be read. `line`: where it begins. `has_one_more`: whether it is the second, with a cell more."""
 
     def __init__(self, line: int, problem: str, *, has_one_more: bool = False) -> None:
         super().__init__(problem)

@@ -92,6 +92,8 @@ class Classifier:
         providers in order of preference. `profile`: prefix of the profile that `session.end_profiling()` writes; None
         disables profiling.
         """
+        if not isinstance(folder, (str, os.PathLike)):
+            raise BundleError(f"folder: got {folder!r:.60}; expected a path")
         self.folder = Path(folder)
         self._options = {"num_threads": num_threads, "providers": providers, "profile": profile}
         manifest = _read_manifest(self.folder)
@@ -186,8 +188,8 @@ class Classifier:
 
     def logits(self, texts: Iterable[str], pairs: Iterable[str] | None = None, *, batch_size: int = 32) -> np.ndarray:
         """Logits (texts, classes), in the order of the texts. Batches hold texts of similar length."""
-        if batch_size < 1:
-            raise BundleError(f"batch_size: got {batch_size}; expected 1 or more")
+        if type(batch_size) is not int or batch_size < 1:
+            raise BundleError(f"batch_size: got {batch_size!r:.60}; expected an integer of 1 or more")
         encodings = self.encode(texts, pairs)
         if not encodings:
             return np.empty((0, len(self.labels)), dtype=np.float32)
@@ -432,7 +434,8 @@ def _session_options(saturates: bool, num_threads: int | None, profile: str | Pa
 def _check_providers(providers: Sequence[str]) -> None:
     """Raise BundleError for names that onnxruntime does not know. It only warns of them, and uses the CPU."""
     known = onnxruntime.get_all_providers()
-    if isinstance(providers, str) or not all(isinstance(name, str) and name in known for name in providers):
+    is_list = isinstance(providers, Sequence) and not isinstance(providers, str)
+    if not is_list or not all(isinstance(name, str) and name in known for name in providers):
         available = ", ".join(onnxruntime.get_available_providers())
         raise BundleError(f"providers: got {providers!r}; expected a list of onnxruntime's names, such as {available}")
 

@@ -14,6 +14,7 @@ from export.bundle.bundle_json import read_bundle_info
 from export.bundle.runtime import BundleError, Classifier, decoded_argument, looks_like_utf16
 
 STDIN = 0
+NOT_LINES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".xls", ".ods", ".gz", ".zip")
 ROWS_PER_CALL = 256  # of a file; lines of standard input are predicted one by one
 
 Row = tuple[str, str | None]
@@ -62,13 +63,17 @@ def open_lines(path: Path | None, *, encoding: str) -> Iterator[TextIO]:
     """A text file, or standard input for None. Bytes that are not in the encoding become surrogates."""
     if path is None and sys.stdin is None:
         raise UserError("standard input is closed; give texts or --input")
+    if path is not None and path.suffix.lower() in NOT_LINES:
+        raise UserError(
+            f"{path}: got a {path.suffix}; expected one text per line; save the texts as .txt, without a header"
+        )
     try:
         if codecs.lookup(encoding).name == "utf-8":
             encoding = "utf-8-sig"  # which skips a byte-order mark
         stream = open(  # noqa: SIM115 (closed below)
             STDIN if path is None else path, encoding=encoding, errors="surrogateescape", closefd=path is not None
         )
-    except LookupError:
+    except (LookupError, ValueError):
         raise UserError(f"Python knows no encoding {encoding!r}", option="encoding") from None
     with stream:
         yield stream
@@ -80,7 +85,7 @@ def rows_of_lines(lines: Iterable[str], *, name: str, encoding: str, takes_pairs
     try:
         for number, line in enumerate(lines, start=1):
             if number == 1 and looks_like_utf16(line.rstrip("\n")):
-                raise UserError(f"{name}, line 1: got UTF-16 text, not {encoding}; give --encoding utf-16")
+                raise UserError(f"{name}, line 1: got UTF-16 text, not {encoding}; convert it to UTF-8")
             if not _is_decoded(line):
                 raise UserError(f"{name}, line {number}: not {encoding} text", option="encoding")
             text = (line.removeprefix("\ufeff") if number == 1 else line).rstrip("\n")
@@ -88,7 +93,7 @@ def rows_of_lines(lines: Iterable[str], *, name: str, encoding: str, takes_pairs
             if len(cells) != 1 + takes_pairs:
                 raise UserError(f"{name}, line {number}: got {len(cells)} texts; expected two, separated by a tab")
             yield cells[0], cells[1] if takes_pairs else None
-    except UnicodeDecodeError:
+    except UnicodeError:  # some codecs raise no UnicodeDecodeError
         raise UserError(f"{name}, after line {number}: not {encoding} text", option="encoding") from None
 
 

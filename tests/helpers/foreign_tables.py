@@ -175,7 +175,7 @@ REFUSED: dict[str, tuple[str, str | bytes, str]] = {
     "half a surrogate pair in a key": (
         "t.jsonl",
         '{"\\ud800": 1, "label": 0}\n' * 2,
-        "half of a surrogate pair in its",
+        "has half of a surrogate pair; rename it",
     ),
     "joined files": ("t.csv", delimited() + delimited(), "line 6: repeats the header; were files joined?"),
     "an unknown single-byte encoding": (

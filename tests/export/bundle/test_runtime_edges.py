@@ -354,7 +354,7 @@ def test_utf16_is_reported_by_the_command_too(bundle, tmp_path, capsys):
     for encoding in ("utf-16", "utf-16-le"):
         (tmp_path / "texts.txt").write_bytes("fine\ndull\n".encode(encoding))
         assert app.main(["predict", str(bundle), "--input", str(tmp_path / "texts.txt")]) == 2
-        assert "line 1: got UTF-16 text, not utf-8; give --encoding utf-16" in capsys.readouterr().err
+        assert "line 1: got UTF-16 text, not utf-8; convert it to UTF-8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
