@@ -20,7 +20,7 @@ from compress.models.compatibility import read_encoder
 from compress.models.shape import PRESETS
 from compress.models.sources import locate, max_tokens, read_config
 from compress.tables.cells import text_cells
-from compress.tables.table import read_table
+from compress.tables.table import read_table, suffix_of
 from pocketbert.recipe.loading import built_in, load_recipe
 
 TEMPLATE = "own-csv"
@@ -188,10 +188,8 @@ def _token_counts(table: pd.DataFrame, texts: list[str], teacher: str) -> np.nda
     file = Path(locate(teacher)) / "tokenizer.json"
     if not file.is_file():
         return np.array([int(TOKENS_PER_WORD * len(" ".join(row).split())) + 1 + len(row) for row in rows])
-    try:
+    with library_errors(f"{file}: not a readable tokenizer", advice="copy the model again"):
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises nothing narrower
-        raise UserError(f"{file}: not a readable tokenizer ({error}); copy the model again") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     with library_errors(f"{file}: the tokenizer cannot encode the texts", advice="copy the model again"):
@@ -228,7 +226,6 @@ def _student_for(teacher: str) -> dict[str, int | str] | None:
 
 
 def _name_from(path: Path) -> str:
-    name = "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in path.stem
-    )
+    stem = path.stem if suffix_of(path) == path.suffix.lower() else Path(path.stem).stem  # of reviews.csv.gz: reviews
+    name = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in stem)
     return name.lstrip("._-") or "my-task"

@@ -35,6 +35,14 @@ def test_new_refuses_in_one_line(tmp_path, capsys, kind):
     assert not (tmp_path / "recipe.yaml").exists()
 
 
+def test_the_name_of_a_recipe_has_no_suffix(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name, content, _ = READ["gzip"]
+    (tmp_path / name).write_bytes(content)
+    assert app.main(["new", name]) == 0
+    assert (tmp_path / "t.yaml").read_text(encoding="utf-8").splitlines()[2].startswith("name: t")
+
+
 def test_new_writes_the_numbers_of_columns_without_names(tmp_path, capsys):
     lines = "".join(f"a text {index},{'yes' if index % 2 else 'no'}\n" for index in range(8))
     assert new(tmp_path, "t.csv", lines) == 0
