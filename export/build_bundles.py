@@ -20,7 +20,7 @@ from compress.data.tokenization import encode_split
 from compress.models import loading
 from compress.models.inference import predict_logits
 from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample
-from export.bundle.folder import finish_bundle, golden_examples, write_bundle
+from export.bundle.folder import bundle_errors, finish_bundle, golden_examples, write_bundle
 from export.bundle.runtime import Classifier
 from export.graph.fusion import EncoderShape, fuse
 from export.graph.runtime_version import oldest_onnxruntime
@@ -85,6 +85,7 @@ class ExportOptions:
     gpu_provider: str | None = None
 
 
+@bundle_errors()
 def build_bundles(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

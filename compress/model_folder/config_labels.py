@@ -13,9 +13,9 @@ EXPECTED = 'expected one name per output, such as {"0": "negative", "1": "positi
 def with_label_names(config: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a config.json with `id2label` as a dict of output number -> name, in order, and no `num_labels`.
 
-    Lists become dicts, and numbers become text. Missing names become LABEL_0, LABEL_1 and so on. `label2id` is the
-    inverse of `id2label`. Raises UserError if names are ambiguous. A model that is no classifier has no label names
-    to check: wrong ones are dropped.
+    Lists become dicts, and numbers become text. Missing names become LABEL_0, LABEL_1 and so on. `id2label` alone
+    counts, as in transformers; `label2id` becomes its inverse. Raises UserError if names are ambiguous. A model that is
+    no classifier has no label names to check: wrong ones are dropped.
     """
     others = {key: value for key, value in config.items() if key not in LABEL_KEYS}
     try:
@@ -33,20 +33,19 @@ def with_label_names(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _label_names(config: Mapping[str, Any]) -> list[str]:
     id2label = config.get("id2label")
-    num_labels = config.get("num_labels")
-    if num_labels is not None and (not isinstance(num_labels, int) or isinstance(num_labels, bool) or num_labels < 1):
-        raise UserError(f"num_labels is {num_labels!r}; expected a whole number of outputs")
+    count = config.get("num_labels")
+    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
+        raise UserError(f"num_labels is {count!r}; expected a whole number of outputs")
     if id2label is None:
-        names = _default_names(num_labels or DEFAULT_NUM_LABELS)
+        names = _default_names(count or DEFAULT_NUM_LABELS)
     elif isinstance(id2label, list):
         names = _as_names(id2label)
     elif isinstance(id2label, dict):
         names = _as_names([id2label[key] for key in _keys_in_order(id2label)])
     else:
         raise UserError(f"id2label is {id2label!r}; {EXPECTED}")
-    if num_labels is not None and len(names) != num_labels:
-        raise UserError(f"id2label names {len(names)} outputs, but num_labels is {num_labels}; correct one of them")
-    _check_inverse(names, config.get("label2id"))
+    if count is not None and len(names) != count:
+        raise UserError(f"id2label names {len(names)} outputs, but num_labels is {count}; correct one of them")
     return names
 
 
@@ -73,19 +72,6 @@ def _as_names(values: Sequence[object]) -> list[str]:
     if repeated is not None:
         raise UserError(f"id2label has the name {repeated!r} twice; expected a different name for each output")
     return names
-
-
-def _check_inverse(names: Sequence[str], label2id: object) -> None:
-    """Raise UserError if `label2id` has the same names in another order."""
-    if not isinstance(label2id, dict) or sorted(map(str, label2id)) != sorted(names):
-        return  # left over from an older model; transformers does not use it either
-    for index, name in enumerate(names):
-        other = {str(key): value for key, value in label2id.items()}[name]
-        if str(other) != str(index):
-            raise UserError(
-                f"id2label and label2id contradict each other: id2label gives output {index} the name {name!r}, "
-                f"label2id gives {name!r} the output {other}; correct one of them"
-            )
 
 
 def _default_names(count: int) -> list[str]:

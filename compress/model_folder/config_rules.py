@@ -148,7 +148,7 @@ def _check_numbers(config: Mapping[str, Any], model_type: str) -> None:
     needs_padding = model_type in ("roberta", "xlm-roberta", "camembert")  # positions follow the padding index
     if "pad_token_id" in config and (padding is not None or needs_padding):
         vocab_size = config.get("vocab_size", MAX_SIZE)
-        if not _is_integer(padding) or not 0 <= padding < vocab_size:
+        if not isinstance(padding, int) or isinstance(padding, bool) or not 0 <= padding < vocab_size:
             raise UserError(f"pad_token_id is {padding!r}; expected a token id from 0 to {vocab_size - 1}")
     for key, general in SAME_NAMES.items():
         if model_type == "distilbert" and general in config and config.get(key) != config[general]:

@@ -117,5 +117,5 @@ def _inner_models(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: (int((re.findall(r"\d+$", name) or ["0"])[0]), name))
 
 
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+def _first(entries: Sequence[str]) -> str:
+    return ", ".join(entries[:5]) + (", ..." if entries[5:] else "")

@@ -19,6 +19,7 @@ OF_THE_MODEL = "replace the tokenizer by the one that the model was trained with
 PROBE_LENGTH = 16
 # plain words, no text, signs that are in few vocabularies, and a text that is cut
 PROBE_TEXTS = ("a word", "", "Ünï \u6f22\u5b57 \U0001f600 \ufdfa qxzj", "word " * 40)
+COMPARED_TEXTS = (*PROBE_TEXTS, "It's A co-op: $5.00, no?", "two  spaces\tand\na line")
 FOLLOW_PADDING = ("roberta", "xlm-roberta", "camembert")  # a position depends on which tokens are padding
 WITHOUT_TYPES = ("distilbert", "modernbert")  # no embedding of token types
 
@@ -87,6 +88,34 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", config: Mapping[str, A
         raise UserError(
             f"its tokenizer pads with the id {padding} ({tokenizer.pad_token}), but config.json has the pad_token_id "
             f"{expected}, on which positions depend; {OF_THE_MODEL}"
+        )
+
+
+def check_against_file(tokenizer: "PreTrainedTokenizerBase", file: Path) -> None:
+    """Raise UserError if a WordPiece tokenizer ignores parts of its tokenizer.json and splits texts differently.
+
+    Version 5 of transformers builds some tokenizers from the vocabulary alone; version 4 read the whole file. Both take
+    the options of a BertNormalizer, such as do_lower_case, from tokenizer_config.json.
+    """
+    from tokenizers import Tokenizer, models, normalizers
+
+    with library_errors("its tokenizer.json could not be loaded", advice=OF_THE_MODEL):
+        own = Tokenizer.from_file(str(file))
+        loaded = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    if not isinstance(own.model, models.WordPiece):
+        return
+    if isinstance(own.normalizer, normalizers.BertNormalizer) and loaded.normalizer is not None:
+        own.normalizer = loaded.normalizer
+    for each in (own, loaded):
+        each.no_truncation()
+        each.no_padding()
+    with library_errors("its tokenizer cannot encode a text", advice=OF_THE_MODEL):
+        texts = [text for text in COMPARED_TEXTS if own.encode(text).ids != loaded.encode(text).ids]
+    if texts:
+        raise UserError(
+            f"its tokenizer.json splits the text {texts[0]!r} differently from {type(tokenizer).__name__} in the "
+            "installed version of transformers; if the file is right, set tokenizer_class to PreTrainedTokenizerFast "
+            "in tokenizer_config.json; if not, remove tokenizer.json and keep vocab.txt"
         )
 
 

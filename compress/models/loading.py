@@ -19,8 +19,13 @@ from transformers.utils import logging
 from compress.common.errors import UserError, library_errors
 from compress.data import task_types
 from compress.data.task_types import TaskTypeName
-from compress.model_folder.tokenizer_checks import check_tokenizer, check_tokenizer_files, probe_tokenizer
-from compress.models.sources import is_classifier, locate, read_config, require_masked_lm_head, task_type_of
+from compress.model_folder.tokenizer_checks import (
+    check_against_file,
+    check_tokenizer,
+    check_tokenizer_files,
+    probe_tokenizer,
+)
+from compress.models.sources import find_file, is_classifier, locate, read_config, require_masked_lm_head, task_type_of
 from compress.models.weight_loading import LoadedModel, config_of, load_model, quiet_transformers
 
 COPY_TOKENIZER = "copy the tokenizer again, or save it with the installed version of transformers"
@@ -51,6 +56,9 @@ def check_model(
             loaded = _masked_lm(name, new_head=head == "new masked_lm", shapes_only=True)
     tokenizer = load_tokenizer(name)
     try:
+        tokenizer_file = find_file(name, "tokenizer.json")
+        if tokenizer_file is not None:
+            check_against_file(tokenizer, tokenizer_file)
         probe_tokenizer(tokenizer, read_config(name), takes_pairs=takes_pairs)
     except UserError as error:
         raise error.within(name) from error

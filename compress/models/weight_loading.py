@@ -39,7 +39,7 @@ class _LoadingInfo:
 
     missing: frozenset[str]
     unexpected: frozenset[str]
-    mismatched: frozenset[tuple[str, torch.Size, torch.Size]]
+    mismatched: frozenset[tuple[str, tuple[int, ...], tuple[int, ...]]]
 
 
 def load_model(
@@ -199,17 +199,21 @@ def _check_shapes(name: str, plan: PreTrainedModel, info: _LoadingInfo, *, new_h
 
 
 def _unused(plan: PreTrainedModel, info: _LoadingInfo) -> list[str]:
-    """A remark on weights that belong to no known head."""
+    """Remarks on weights that are not used: those of heads for other tasks, and those of no known head."""
     prefix = f"{plan.base_model_prefix}."
-    unknown = sorted(
-        key
-        for key in info.unexpected
-        if not key.removeprefix(prefix).startswith(HEADS) and not key.endswith(BUFFERS) and not _in_encoder(key, plan)
-    )
-    if not unknown:
-        return []
-    examples = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-    return [f"{len(unknown)} of its weights belong to no part of the model and are not used: {examples}"]
+    keys = {
+        key.removeprefix(prefix) for key in info.unexpected if not key.endswith(BUFFERS) and not _in_encoder(key, plan)
+    }
+    heads = [head for head in HEADS if any(key.startswith(head) for key in keys)]
+    unknown = sorted(key for key in keys if not key.startswith(HEADS))
+    remarks = []
+    if heads:
+        names = ", ".join(head.removesuffix(".") for head in heads)
+        remarks.append(f"the weights of its head for another task are not used: {names}")
+    if unknown:
+        examples = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+        remarks.append(f"{len(unknown)} of its weights belong to no part of the model and are not used: {examples}")
+    return remarks
 
 
 def _in_encoder(key: str, plan: PreTrainedModel) -> bool:
@@ -230,5 +234,5 @@ def _num_layers(weights: Mapping[str, torch.Tensor]) -> int | None:
     return max(numbers) + 1 if numbers else None
 
 
-def _shape(shape: torch.Size) -> str:
+def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "a single number"

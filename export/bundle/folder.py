@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -103,6 +104,15 @@ class Verification:
     num_changed: int
 
 
+@contextmanager
+def bundle_errors() -> Iterator[None]:
+    """Report errors of `runtime` about a bundle as UserError. `runtime` imports nothing of ours."""
+    try:
+        yield
+    except runtime.BundleError as error:
+        raise UserError(str(error)) from error
+
+
 def verify_bundle(folder: Path) -> Verification:
     """Check every file's hash and run the golden examples. Raises UserError for the first missing or changed file."""
     info = read_bundle_info(folder)
@@ -117,12 +127,10 @@ def verify_bundle(folder: Path) -> Verification:
         if sha256(path) != expected:
             raise UserError(f"{path}: changed since the bundle was written (SHA-256 differs); copy the bundle again")
     golden = info.golden
-    try:
+    with bundle_errors():
         classifier = runtime.Classifier(folder)
         pairs = [example.pair or "" for example in golden] if info.takes_pairs else None
         outputs = classifier.answers(classifier.logits([example.text for example in golden], pairs))
-    except runtime.BundleError as error:
-        raise UserError(str(error)) from error
     stored = np.array([example.probabilities for example in golden]).reshape(outputs.shape)
     return Verification(
         num_files=len(checksums),

@@ -1,6 +1,6 @@
-"""Checks of a recipe against the configurations of its models, before the first stage starts."""
+"""Checks of a recipe against its models, and of models without a recipe, before any long work starts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from compress.augmentation.words import load_stop_words
@@ -66,6 +66,21 @@ def check_model_files(recipe: Recipe, task: Task) -> list[str]:
     compared = [name for name in (teacher.base, teacher.model, student.checkpoint) if name is not None]
     require_equal_tokenizers(*compared)
     return list(dict.fromkeys(remarks))
+
+
+def check_named_models(names: Iterable[str], *, takes_pairs: bool) -> list[str]:
+    """Check config.json, tokenizer, and the names and shapes of the weights of models without a recipe. Imports torch.
+
+    `takes_pairs`: whether they get pairs of texts. A model without fine-tuning is checked as an encoder with a new
+    head. Returns remarks on how the files were read. Raises UserError.
+    """
+    from compress.models.loading import Head, check_model
+
+    remarks = list[str]()
+    for name in dict.fromkeys(names):
+        head: Head = "classifier" if sources.is_classifier(name) else "new classifier"
+        remarks += check_model(name, head=head, labels=("0", "1"), takes_pairs=takes_pairs)
+    return remarks
 
 
 def _teacher_problems(recipe: Recipe, shape: StudentShape, name: str, teacher: EncoderFacts) -> list[Problem]:

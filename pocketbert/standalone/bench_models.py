@@ -26,6 +26,7 @@ from compress.models import sources
 from export.bundle.bundle_json import read_bundle_info
 from pocketbert import __version__
 from pocketbert.data.table_labels import joined_labels, print_remarks, print_warning, require_table_labels
+from pocketbert.recipe.preflight import check_named_models
 
 MADE_UP_WORDS = "the of to and a in is it you that he was for on are with as his they be at one have this"
 DEVICES: dict[str, tuple[Device, ...]] = {"cpu": ("cpu",), "cuda": ("cuda",), "both": ("cpu", "cuda")}
@@ -176,6 +177,9 @@ def bench_contenders(
 
     `command`, `words`: how to repeat the benchmark.
     """
+    folders = [each.path for each in lineup.contenders if not each.is_bundle and each.system.role != "peer"]
+    has_pairs = len(request.text) == 2 or any(map(takes_pairs, lineup.contenders))
+    print_remarks(check_named_models(folders, takes_pairs=has_pairs), console)
     outputs = ModelOutputs() if request.data is None else common_outputs(lineup.contenders, request.labels)
     kind = task_type(outputs.task_type)
     workload = request.workload(outputs, takes_pairs=any(map(takes_pairs, lineup.contenders)), console=console)

@@ -27,6 +27,7 @@ from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS, Variant
 from export.results import ExportResult
 from pocketbert.data.table_labels import print_remarks, print_warning, require_table_labels
+from pocketbert.recipe.preflight import check_named_models
 from pocketbert.stages.gate import gate_inputs
 from pocketbert.standalone.explain_export import read_export_file, write_export_file
 
@@ -103,6 +104,7 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
         rows = read(request.calibration)
         splits = replace(splits, calibration=calibration_rows(rows, task_type=kind.name, seed=0))
     print_remarks(remarks, console)
+    print_remarks(check_named_models([model], takes_pairs=splits.dev.pairs is not None), console)
     classifier = loading.load_classifier(model)
     if request.labels is not None and has_default_names(names):
         loading.name_outputs(classifier, request.labels)
