@@ -103,10 +103,10 @@ def predictions(classifier: Classifier, rows: Iterable[Row], *, rows_per_call: i
     while batch := list(islice(remaining, rows_per_call)):
         pairs = [pair for _, pair in batch if pair is not None]
         try:
-            yield from classifier.predict([text for text, _ in batch], pairs if classifier.takes_pairs else None)
-        except Exception as error:  # onnxruntime's errors have no base class
-            reason = " ".join(str(error).split())
-            raise UserError(f"the bundle failed: {reason}; `pocketbert verify` checks its files") from error
+            predicted = classifier.predict([text for text, _ in batch], pairs if classifier.takes_pairs else None)
+        except BundleError as error:
+            raise UserError(f"the bundle failed: {error}; `pocketbert verify` checks its files") from error
+        yield from predicted
 
 
 def _is_decoded(text: str) -> bool:

@@ -258,7 +258,7 @@ TASKS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] =
         lambda place: {
             "data": folder_of(place, train="text,label\n" + some(40), test="text,label\na,neutral\nb,mixed\n")
         },
-        ("data (test): label 'mixed' in column 'label' is not one of negative, positive", "1 other unknown label"),
+        ("data (test): label 'mixed' in column 'label' is not one of negative, positive; nor are neutral",),
     ),
     "no train file": (lambda place: {"data": folder_of(place, dev="text,label\na,b\n")}, ("contains no train file",)),
     "no such file": (lambda place: {"data": "nothing.csv"}, ("task.data: nothing.csv is neither a file nor a folder",)),
