@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from compress.augmentation.words import load_stop_words
 from compress.common.errors import Problem, UserError, raise_any
 from compress.data.task_types import task_type
 from compress.data.tasks import Task
@@ -74,10 +73,13 @@ def check_named_models(names: Iterable[str], *, takes_pairs: bool) -> list[str]:
     `takes_pairs`: whether they get pairs of texts. A model without fine-tuning is checked as an encoder with a new
     head. Returns remarks on how the files were read. Raises UserError.
     """
+    unique = dict.fromkeys(names)
+    if not unique:  # bundles need no torch
+        return []
     from compress.models.loading import Head, check_model
 
     remarks = list[str]()
-    for name in dict.fromkeys(names):
+    for name in unique:
         head: Head = "classifier" if sources.is_classifier(name) else "new classifier"
         remarks += check_model(name, head=head, labels=("0", "1"), takes_pairs=takes_pairs)
     return remarks
@@ -134,6 +136,8 @@ def _checkpoint_problems(name: str, shape: StudentShape, teacher: EncoderFacts) 
 
 
 def _augmentation_problems(recipe: Recipe, section: AugmentSection) -> list[Problem]:
+    from compress.augmentation.words import load_stop_words  # imports regex, which bundles do not need
+
     name = masked_lm_of(recipe)
     problems: list[Problem] = []
     head = section.masked_lm.train_head

@@ -240,13 +240,13 @@ def test_the_self_check_counts_missed_and_detected_ratios(teacher_folder):
     assert result.num_aa_missed == sum(not ratio.low <= 1 <= ratio.high for ratio in result.aa_ratios)
     assert result.num_detected == sum(ratio.high < 1 for ratio in result.slowed_ratios)
     missing = replace(model, system=replace(model.system, engine="onnxruntime"), path="/nowhere")
-    with pytest.raises(RuntimeError, match="no readable bundle"):
+    with pytest.raises(RuntimeError, match="no such folder; expected a bundle"):
         run_self_check(missing, Workload(texts=texts), QUICK, runs=1, slowed_runs=0)
 
 
 def test_a_failing_contender_reports_its_error_and_the_others_continue(measured):
     assert "not a fine-tuned classifier" in measured[2].error
-    assert "bundle.json" in measured[3].error
+    assert "no such folder; expected a bundle" in measured[3].error
     assert measured[2].texts_s == []
 
 

@@ -105,4 +105,4 @@ def test_models_are_measured_under_load(teacher_folder):
 def test_the_result_of_a_missing_model_has_the_error():
     missing = Contender(system=System(label="missing", role="model", engine="onnxruntime"), path="/nowhere")
     (result,) = measure_load([missing], Workload(texts=["good"]), QUICK, LoadTest(bound_ms=1))
-    assert "no readable bundle" in result.error and result.closed is None
+    assert "no such folder; expected a bundle" in result.error and result.closed is None

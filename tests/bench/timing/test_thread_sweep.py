@@ -49,7 +49,7 @@ def test_every_model_runs_with_each_number_of_threads(teacher_folder):
         contenders, WORKLOAD, QUICK, [1, 2], on_progress=lambda done, total: steps.append((done, total))
     )
     assert steps[-1][0] == steps[-1][1], "the progress bar ends full"
-    assert missing.by_count == {} and "no readable bundle" in missing.error
+    assert missing.by_count == {} and "no such folder; expected a bundle" in missing.error
     for sweep in (first, second):
         assert list(sweep.by_count) == ["1", "2"] and sweep.error is None
         assert sweep.by_count["1"].speedup_over_fewest.value == 1

@@ -15,6 +15,7 @@ from rich.console import Console
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from bench.report.parity_table import explain_variants
+from compress.common.errors import UserError
 from compress.data.task_types import task_type
 from compress.data.tasks import read_split
 from compress.data.tokenization import encode_split
@@ -335,9 +336,8 @@ def test_nan_on_a_probe_is_a_failure(prepared):
     assert "logit_error nan" in reason and reason.endswith("...' with 'c'") and "\n" not in reason
 
 
-def test_a_tokenizer_without_special_tokens_has_no_tokens_for_an_empty_text(tmp_path, teacher_folder, table):
+def test_a_tokenizer_without_special_tokens_is_refused(tmp_path, teacher_folder, table):
+    """An empty text would have no token."""
     model = with_tokenizer(teacher_folder, tmp_path / "model", {}, lambda content: content.update(post_processor=None))
-    variant = exported(model, table).variants["fp32"]
-    assert variant.failures == []
-    with pytest.raises(ValueError, match="a text has no tokens"):
-        Classifier(variant.bundle or "").predict(["fine", ""])
+    with pytest.raises(UserError, match="its tokenizer adds no special tokens, so that an empty text has no token"):
+        exported(model, table)
