@@ -86,10 +86,9 @@ def run(
 
     console = stderr_console()
     loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    folder = output or Path("runs") / loaded.name
     with _message_when_interrupted(console):
-        outcome = run_recipe(
-            loaded, prepare(loaded, console), output or Path("runs") / loaded.name, console, until=until
-        )
+        outcome = run_recipe(loaded, prepare(loaded, console, folder), folder, console, until=until)
     if outcome is None:  # the main process continues
         return
     if as_json and outcome.results is not None:

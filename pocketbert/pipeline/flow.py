@@ -32,7 +32,7 @@ from pocketbert.recipe.loading import to_yaml
 from pocketbert.recipe.sections import Recipe
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.gate import apply_gate
-from pocketbert.store.manifest import StagePlan, StageRecord
+from pocketbert.store.manifest import StagePlan, StageRecord, read_manifest
 from pocketbert.store.run_folder import PARTIAL, Run, cache_folder
 from pocketbert.store.workspace import Workspace
 
@@ -54,15 +54,17 @@ class RunResult:
     not_shipped: list[str]
 
 
-def prepare(recipe: Recipe, console: Console) -> Task:
+def prepare(recipe: Recipe, console: Console, folder: Path | None = None) -> Task:
     """Check the recipe against its models, read the data, and check the files of the models. Raises UserError.
 
-    With several processes, the main one goes first, so that the others can use its downloads.
+    `folder`: the run folder. If a run has finished its training there, the files of the models are not checked again,
+    which would load torch. With several processes, the main one goes first, so that the others can use its downloads.
     """
+    has_trained = folder is not None and "prediction" in read_manifest(folder)
     with distributed.main_first():
         preflight.check_models(recipe)
         task = load_recipe_task(recipe, console)
-        remarks = preflight.check_model_files(recipe, task)
+        remarks = [] if has_trained else preflight.check_model_files(recipe, task)
     for remark in remarks:
         console.print(f"  [dim]{escape(remark)}[/dim]")
     return replace(task, remarks=(*task.remarks, *remarks))
