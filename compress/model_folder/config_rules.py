@@ -118,9 +118,7 @@ def with_checked_values(config: Mapping[str, Any]) -> dict[str, Any]:
     architectures = config.get("architectures")
     if isinstance(architectures, str):
         config["architectures"] = [architectures]
-    elif not (
-        architectures is None or (isinstance(architectures, list) and all(isinstance(a, str) for a in architectures))
-    ):
+    elif architectures is not None and not _is_list_of_text(architectures):
         raise UserError(f"architectures is {architectures!r}; expected a list of class names")
     if model_type in FAMILIES:
         _check_numbers(config, model_type)

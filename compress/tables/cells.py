@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from compress.common.errors import UserError
+from compress.tables.content import has_half_pair
 
 SQL_NULL = "\\N"  # a missing cell in files of MySQL, PostgreSQL and Hive
 NOT_SEEN = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # characters without width, as web pages and marks leave them
@@ -129,7 +130,7 @@ def _is_empty(value: object) -> bool:
 def _as_text(value: object, where: str, *, is_label: bool) -> str:
     """A cell as a string; empty if the cell is missing. Raises UserError for a cell of another type."""
     if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        if has_half_pair(value):
             raise UserError(f"{where}: got half of a surrogate pair ({_excerpt(ascii(value))}); expected text")
         cell = value.strip()
         if is_label or not cell.strip(NOT_SEEN):

@@ -70,6 +70,11 @@ def unpack(path: Path, content: bytes) -> tuple[bytes, str]:
         return methods[name](content), name
 
 
+def has_half_pair(text: str) -> bool:
+    """Whether the text has half of a surrogate pair, which is no Unicode text. JSON can spell it out."""
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def is_workbook(content: bytes) -> bool:
     """Whether this is a spreadsheet: .xlsx, .xlsb, .ods or .xls."""
     if content.startswith(WORKBOOK):

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from compress.common.errors import UserError
+from compress.tables.content import has_half_pair
 
 FORMS = "an object per line, a list of objects, or lists of equal length by column"
 
@@ -50,7 +51,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(content) < len(pairs):
         keys = [key for key, _ in pairs]
         raise _KeysError(f"an object has the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
-    broken = next((key for key in content if any("\ud800" <= character <= "\udfff" for character in key)), None)
+    broken = next(filter(has_half_pair, content), None)
     if broken is not None:
         raise _KeysError(f"the key {broken!a} has half of a surrogate pair")
     return content

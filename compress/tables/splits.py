@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from compress.common.errors import UserError
+from compress.common.errors import UserError, library_errors
 from compress.tables.table import ALL_SUFFIXES, SUFFIXES, Table, read_table, suffix_of
 
 ALIASES = {
@@ -72,14 +72,10 @@ def read_hub(
     """
     import datasets
 
-    try:
+    with library_errors(
+        f"{name!r} is not a local file or folder, and it could not be loaded as a Hub data set", option="data"
+    ):
         loaded = datasets.load_dataset(name, subset)
-    except Exception as error:  # the library raises a dozen types, all about this name or the network
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{name!r} is not a local file or folder, and it could not be loaded as a Hub data set ({reason})",
-            option="data",
-        ) from error
     source_names = {
         split: splits.get(split) or next((alias for alias in aliases if alias in loaded), None)
         for split, aliases in ALIASES.items()
