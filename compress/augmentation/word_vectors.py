@@ -122,8 +122,9 @@ def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vec
         BadGzipFile,
         BadZipFile,
     ) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{name}: no word vectors could be read ({reason}); {EXPECTED}", option="vectors") from error
+        raise UserError(
+            f"{name}: no word vectors could be read ({first_line(error)}); {EXPECTED}", option="vectors"
+        ) from error
     if not len(keyed.index_to_key) or not np.isfinite(keyed.vectors).all():
         raise UserError(f"{name}: got no vectors, or vectors with NaN or infinity; {EXPECTED}", option="vectors")
     return Vectors(name=name, keyed=keyed)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+LFS_POINTER = b"version https://git-lfs"  # the first bytes of a file that Git LFS has not fetched
+
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from compress.common.errors import UserError, library_errors
+from compress.common.files import LFS_POINTER
 
-LFS_POINTER = b"version https://git-lfs"
 NUM_FIRST_BYTES = 512
 OTHER_FORMATS = {  # weights that cannot be read here, and the remedy
     "*.gguf": "GGUF weights, which are quantised; name the original model",

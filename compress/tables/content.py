@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.common.errors import UserError, library_errors
+from compress.common.files import LFS_POINTER
 
 COMPRESSIONS: dict[bytes, str] = {
     b"\x1f\x8b": "gzip",
@@ -28,7 +29,7 @@ BOMS = {  # UTF-32 first: its mark begins with that of UTF-16
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 OTHER_FILES = {
-    b"version https://git-lfs": "a Git LFS pointer, not the file itself; run `git lfs pull`",
+    LFS_POINTER: "a Git LFS pointer, not the file itself; run `git lfs pull`",
     b"<!doctype html": "a web page, not a table; download the file itself",
     b"<html": "a web page, not a table; download the file itself",
     b"%pdf": "a PDF, not a table",

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AliasPath, Field, JsonValue, TypeAdapter, ValidationError
 
 from compress.common.errors import UserError, first_invalid
-from compress.common.files import write_json
+from compress.common.files import LFS_POINTER, write_json
 from compress.data.metrics import Metric
 from compress.data.task_types import TaskTypeName, type_of_model
 from export.machine_facts import Machine
@@ -22,7 +22,6 @@ FILE = "bundle.json"
 FIRST_VERSION: Final = 1
 WITH_TOKENIZER_SETTINGS: Final = 2
 FORMAT_VERSIONS = (FIRST_VERSION, WITH_TOKENIZER_SETTINGS)
-GIT_LFS_POINTER = "version https://git-lfs"
 
 
 TruncationSide = Literal["right", "left"]
@@ -93,7 +92,7 @@ def read_bundle_info(folder: Path) -> BundleInfo:
     """Read the bundle.json of this version or of version 0.1.0. Raises UserError if the folder is not a bundle."""
     try:
         text = (folder / FILE).read_text(encoding="utf-8")
-        if text.startswith(GIT_LFS_POINTER):
+        if text.startswith(LFS_POINTER.decode()):
             raise UserError(f"{folder}: {FILE} is a Git LFS pointer, not the file itself; run git lfs pull")
         content = json.loads(text)
     except UserError:

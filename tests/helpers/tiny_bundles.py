@@ -1,4 +1,4 @@
-"""The fp32 bundle of a tiny classifier, without a run."""
+"""The fp32 bundles of a tiny classifier, without a run."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_
 from export.parity.comparison import default_tolerance
 from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS
-from tiny_bert import LABELS
+from tiny_bert import LABELS, rows, write_csv
 
 
 def build_fp32_bundle(folder: Path, model: Path, table: Path, text: list[str]) -> Path:
@@ -33,3 +33,10 @@ def build_fp32_bundle(folder: Path, model: Path, table: Path, text: list[str]) -
         on_progress=lambda done, total, what: None,
     )
     return folder / "fp32"
+
+
+def build_pair_bundle(folder: Path, model: Path) -> Path:
+    """Export a classifier for pairs: a text, and its words in reverse order."""
+    lines = [(text, " ".join(text.split()[::-1]), label) for text, label in rows(60)]
+    table = write_csv(folder / "pairs.csv", ("first", "second", "label"), lines)
+    return build_fp32_bundle(folder / "bundles", model, table, ["first", "second"])

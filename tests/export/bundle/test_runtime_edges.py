@@ -26,9 +26,8 @@ import pytest
 from export.bundle import runtime
 from export.bundle.runtime import BundleError, Classifier
 from pocketbert.cli import app
-from tiny_bert import LABELS, write_csv
-from tiny_bert import rows as labelled_rows
-from tiny_bundles import build_fp32_bundle
+from tiny_bert import LABELS
+from tiny_bundles import build_fp32_bundle, build_pair_bundle
 
 TEXTS = ["a warm film", "dull plot"]
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12\n"
@@ -45,10 +44,7 @@ def bundle(tmp_path_factory, teacher_folder, reviews) -> Path:
 
 @pytest.fixture(scope="module")
 def pair_bundle(tmp_path_factory, teacher_folder) -> Path:
-    folder = tmp_path_factory.mktemp("pairs")
-    lines = [(text, " ".join(text.split()[::-1]), label) for text, label in labelled_rows(60)]
-    table = write_csv(folder / "pairs.csv", ("first", "second", "label"), lines)
-    return build_fp32_bundle(folder / "bundles", teacher_folder, table, ["first", "second"])
+    return build_pair_bundle(tmp_path_factory.mktemp("pairs"), teacher_folder)
 
 
 @pytest.fixture(scope="module")

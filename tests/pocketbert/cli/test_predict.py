@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pocketbert.cli import app
-from tiny_bert import LABELS, rows, write_csv
-from tiny_bundles import build_fp32_bundle
+from tiny_bert import LABELS, rows
+from tiny_bundles import build_fp32_bundle, build_pair_bundle
 
 TEXTS = [text for text, _ in rows(20, seed=5)]
 
@@ -24,10 +24,7 @@ def bundle(tmp_path_factory, teacher_folder, reviews) -> Path:
 
 @pytest.fixture(scope="module")
 def pair_bundle(tmp_path_factory, teacher_folder) -> Path:
-    folder = tmp_path_factory.mktemp("pairs")
-    lines = [(text, " ".join(text.split()[::-1]), label) for text, label in rows(60)]
-    table = write_csv(folder / "pairs.csv", ("first", "second", "label"), lines)
-    return build_fp32_bundle(folder / "bundles", teacher_folder, table, ["first", "second"])
+    return build_pair_bundle(tmp_path_factory.mktemp("pairs"), teacher_folder)
 
 
 def start(module: str, *arguments: object, given: bytes = b"") -> subprocess.CompletedProcess:
