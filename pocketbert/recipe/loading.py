@@ -21,8 +21,9 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from compress.common import distributed
 from compress.common.errors import UserError
 from export.quantisation.variants import VARIANTS
+from pocketbert.recipe.delivery import ExportSection
 from pocketbert.recipe.renamed_keys import OLD_NAMES_WORK_IN, KeyPath, new_path, old_names_in, rename_keys
-from pocketbert.recipe.sections import ExportSection, Recipe
+from pocketbert.recipe.sections import Recipe
 from pocketbert.recipe.smoke import smoke_recipe
 from pocketbert.recipe.training import RecipeSection
 

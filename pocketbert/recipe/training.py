@@ -90,6 +90,7 @@ LearningRate = Annotated[
     float, Field(gt=0, lt=1, description="Peak of the learning rate, which it reaches at the end of the warm-up")
 ]
 LossWeight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class StageSection(RecipeSection):

@@ -19,7 +19,7 @@ from export.quantisation.calibration import calibration_rows
 from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS, Variant
 from export.results import ExportResult
-from pocketbert.recipe.sections import ExportSection
+from pocketbert.recipe.delivery import ExportSection
 from pocketbert.stages.context import StageContext
 from pocketbert.store.workspace import Workspace
 

@@ -1,0 +1,115 @@
+"""Recipe sections about what is shipped: the variants, the benchmark, and the gate."""
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from export.quantisation.variants import DEFAULT_VARIANTS, VARIANTS
+from pocketbert.recipe.training import RecipeSection, Share
+
+if TYPE_CHECKING:
+    VariantName = str
+else:
+    VariantName = Literal[tuple(VARIANTS)]
+
+
+class ToleranceSection(RecipeSection):
+    """Largest differences from the torch student on dev that a variant may have."""
+
+    logit_error: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Mean error of the logits, as a share of their spread; default: that of the variant"
+    )
+    label_flips: Share | None = Field(
+        None, description="Share of rows with another predicted label; default: that of the variant"
+    )
+
+
+class ExportSection(RecipeSection):
+    """The variants to build."""
+
+    variants: Annotated[list[VariantName], Field(min_length=1)] = Field(
+        list(DEFAULT_VARIANTS), description="Variants of the student"
+    )
+    tolerance: dict[VariantName, ToleranceSection] = Field(
+        {}, description="Tolerances that replace the default ones, by variant"
+    )
+    calibration_rows: Annotated[int, Field(ge=8)] = Field(
+        256,
+        description="Train rows that calibrate the activation ranges of static variants, balanced over the classes",
+    )
+    range_share: Annotated[float, Field(gt=0.9, le=1)] = Field(
+        1.0, description="Share of the activation values inside the calibrated range; 1 takes all of them (min-max)"
+    )
+    reduce_range: bool = Field(
+        False, description="Use 7 of the 8 bits of int8 weights, so that no CPU saturates their products"
+    )
+    teacher_variants: list[VariantName] = Field(
+        ["fp32", "int8-static"],
+        description="Variants of the teacher, which the benchmark compares with the student; they are not shipped",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.variants)) < len(self.variants):
+            raise ValueError(f"variants lists one twice: {', '.join(self.variants)}")
+        return self
+
+
+class BenchSection(RecipeSection):
+    """The benchmark of teacher, student and bundles."""
+
+    threads: PositiveInt | None = Field(
+        None, description="Threads of each model; default: all usable cores, shared by `processes` in a load test"
+    )
+    rounds: Annotated[int, Field(ge=2)] = Field(
+        12, description="Rounds, each of which times every model once, in random order"
+    )
+    warm_up_s: PositiveFloat = Field(5.0, description="Longest warm-up of each model at each length, in seconds")
+    compiled_teacher: bool = Field(True, description="Also time the teacher under torch.compile")
+    restart_every: PositiveInt = Field(2, description="Rounds after which every model moves to a new process")
+    roofline: bool = Field(
+        True,
+        description="Also measure the machine's roofline, how near the bundles come to it, and the time per operator",
+    )
+    thread_sweep: bool = Field(
+        False, description="Also time with 1 thread, with 2, with one per physical core, and with `threads`"
+    )
+    latency_bound_ms: PositiveFloat | None = Field(
+        None,
+        description="Also run a load test: the most texts per second of which 99 % get their prediction within this "
+        "many milliseconds; default: no load test",
+    )
+    processes: PositiveInt = Field(
+        1, description="Processes that serve a model in the load test, each with `threads` threads"
+    )
+    fixed_lengths: list[PositiveInt] | None = Field(
+        None, description="Token counts of the grid at batch size 1; default: 16, 32, 64 and 128 up to task.max_length"
+    )
+    fixed_batches: list[Annotated[int, Field(ge=2)]] = Field(
+        [16], description="Batch sizes of the grid, each timed on texts of 32 tokens"
+    )
+
+
+class GateSection(RecipeSection):
+    """The gate: limits on dev that a variant must meet to be shipped."""
+
+    require: list[VariantName] = Field(
+        [], description="Variants that must pass the gate; if one fails, the command ends with exit code 3"
+    )
+    student_share: Share | None = Field(
+        0.99, description="Smallest share of the torch student's metric; null: no limit"
+    )
+    teacher_share: Share | None = Field(None, description="Smallest share of the teacher's metric; default: no limit")
+    batch_shift: Share | None = Field(
+        None,
+        description="Largest change of a probability when texts are batched or padded, where 1e-5 means none; default: "
+        "no limit",
+    )
+    size_mb: PositiveFloat | None = Field(
+        None, description="Largest size of the bundle, in decimal megabytes; default: no limit"
+    )
+    latency_ms: PositiveFloat | None = Field(
+        None,
+        description="Largest median latency on this machine, from text to label at batch size 1, in milliseconds; "
+        "default: no limit",
+    )

@@ -1,0 +1,112 @@
+"""Recipe sections about the models: the teacher, and the student with its vocabulary."""
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from compress.models.architectures import Architecture
+from compress.models.compatibility import Initialisation
+from compress.models.shape import PRESETS, StudentShape
+from pocketbert.recipe.training import FineTuneSection, RecipeSection, Share
+
+if TYPE_CHECKING:
+    PresetName = str
+else:
+    PresetName = Literal[tuple(PRESETS)]
+
+
+class TeacherSection(RecipeSection):
+    """The teacher: a `base` to fine-tune, a fine-tuned `model`, or both.
+
+    With both, general distillation uses the base, and all other stages use the model.
+    """
+
+    base: str | None = Field(
+        None, description="Checkpoint to fine-tune on the task: a folder, a Hub name or package:NAME/DIR"
+    )
+    model: str | None = Field(
+        None, description="Classifier that is already fine-tuned on the task: a folder, a Hub name or package:NAME/DIR"
+    )
+    fine_tune: FineTuneSection = Field(
+        FineTuneSection(), description="Fine-tuning of the base; without effect if there is a model"
+    )
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Self:
+        if self.base is None and self.model is None:
+            raise ValueError("name teacher.base (a checkpoint to fine-tune), teacher.model (a fine-tuned one), or both")
+        return self
+
+
+class VocabularySection(RecipeSection):
+    """Vocabulary pruning before the prediction stage, by `size` or by `coverage`.
+
+    Special tokens and single characters are always kept. Tokens of the task's train texts come first, then the most
+    frequent tokens of distill.general.corpus.
+    """
+
+    size: Annotated[int, Field(ge=10)] | None = Field(None, description="Largest number of tokens to keep")
+    coverage: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Share of the corpus that the kept tokens must cover; all tokens of the train texts are kept too",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.size is None) == (self.coverage is None):
+            raise ValueError("give either size or coverage")
+        return self
+
+
+class StudentSection(RecipeSection):
+    """The student: its shape, by preset or by four numbers, and its initialisation."""
+
+    preset: PresetName | None = Field(
+        None,
+        description="Shape by name: tinybert4 is 4 layers x 312 (feed-forward 1200), tinybert4-384 4 x 384 (1536), "
+        "tinybert6 6 x 768 (3072), each with 12 heads",
+    )
+    layers: PositiveInt | None = Field(None, description="Number of transformer layers")
+    width: PositiveInt | None = Field(None, description="Hidden width, a multiple of heads")
+    ffn_width: PositiveInt | None = Field(None, description="Width of the feed-forward layers")
+    heads: PositiveInt | None = Field(
+        None, description="Number of attention heads; the attention loss needs as many as the teacher has"
+    )
+    architecture: Architecture = Field(
+        "bert", description="Architecture of the student, which has the tokenizer of the teacher in either case"
+    )
+    dropout: Share = Field(
+        0.0, description="Dropout probability in training; in our measurements students learned better without"
+    )
+    initialisation: Initialisation = Field(
+        "projected",
+        description="Source of the first weights: the teacher's weights projected to the student's shape, random "
+        "numbers, copied teacher layers, or a checkpoint",
+    )
+    vocabulary: VocabularySection | None = Field(
+        None, description="Vocabulary pruning, since most of a small student is its embedding; default: none"
+    )
+    checkpoint: str | None = Field(
+        None, description="Student to start from, a folder or a Hub name; needs initialisation: checkpoint"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        numbers = [self.layers, self.width, self.ffn_width, self.heads]
+        if self.preset is not None and any(number is not None for number in numbers):
+            raise ValueError("give either preset, or layers, width, ffn_width and heads; not both")
+        if self.preset is None and any(number is None for number in numbers):
+            raise ValueError("give a preset, or all four of layers, width, ffn_width and heads")
+        if self.width is not None and self.heads is not None and self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if (self.initialisation == "checkpoint") != (self.checkpoint is not None):
+            raise ValueError("set both initialisation: checkpoint and the key checkpoint, or neither")
+        return self
+
+    @property
+    def shape(self) -> StudentShape:
+        """The shape of the preset, or the four numbers."""
+        if self.preset is not None:
+            return PRESETS[self.preset]
+        assert self.layers and self.width and self.ffn_width and self.heads
+        return StudentShape(layers=self.layers, width=self.width, ffn_width=self.ffn_width, heads=self.heads)
