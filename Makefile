@@ -3,9 +3,9 @@ VENV := .venv
 VENV_GPU := .venv-gpu
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint check docs gpu peers clean
+.PHONY: quickstart test lint check docs figures gpu peers clean
 
-quickstart: $(VENV)/installed  ## teacher to int8 bundle to table, on two CPU cores in minutes
+quickstart: $(VENV)/installed  ## teacher to int8 bundle to table, on two CPU cores in ten minutes at most
 	$(VENV)/bin/pocketbert run quickstart
 
 test: $(VENV)/installed  ## all tests, offline, two at a time
@@ -21,9 +21,14 @@ check: lint test  ## all that CI runs
 docs: $(VENV)/installed  ## the figures of README, docs and results, from the JSON under results
 	$(VENV)/bin/python docs/figures.py
 
+figures: $(VENV)/installed  ## the quickstart with a thorough benchmark; figures to results/quickstart/ and the documents
+	$(VENV)/bin/pocketbert run quickstart --set bench.effort=thorough --output runs/figures
+	cp runs/figures/results.json results/quickstart/results.json
+	$(VENV)/bin/python docs/figures.py
+
 gpu: $(VENV_GPU)/installed  ## the quickstart with its CUDA rows; figures to results/gpu/
 	nvidia-smi --query-gpu=name --format=csv,noheader
-	$(VENV_GPU)/bin/pocketbert run quickstart --output runs/quickstart-gpu || test $$? -eq 3
+	$(VENV_GPU)/bin/pocketbert run quickstart --set bench.effort=thorough --output runs/quickstart-gpu || test $$? -eq 3
 	mkdir -p results/gpu
 	cp runs/quickstart-gpu/results.json results/gpu/quickstart.json
 	cp runs/quickstart-gpu/bench/samples.json results/gpu/quickstart-samples.json

@@ -69,6 +69,7 @@ def run_benchmark(
         noise=noise_of_timing,
         protocol=protocol,
         metric=metric,
+        positive=None if workload.positive is None else workload.positive.name,
         grid=[shape_name(shape) for shape in workload.grid],
         text_lengths=text_lengths(samples),
         aa_control=aa_ratio(samples),

@@ -54,6 +54,23 @@ class TrainingResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselineResult:
+    """The TF-IDF baseline.
+
+    `model`: its name. `num_rows`: fitted train rows. `strength`: the selected inverse regularisation strength.
+    `most_common`: the metric of always predicting the most common label of train, or the mean of a regression.
+    `most_common_accuracy`: the same as accuracy; None for a regression.
+    """
+
+    model: str
+    scores: SplitScores
+    most_common: SplitScores
+    most_common_accuracy: SplitScores | None
+    num_rows: int
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class TeacherResult:
     """The teacher. `training` is None if the recipe names a fine-tuned teacher."""
 
@@ -166,11 +183,33 @@ class IntermediateResult:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPoint:
-    """One point of the prediction stage's grid and its best score on dev."""
+    """A point of a search and its score on dev.
+
+    `num_steps`: the length of its training. `dev_loss`: the mean loss on dev. `p_value`: the probability of outputs
+    that fit dev as well, if the texts said nothing about the labels. All are None in results of version 0.4, which
+    trained each point in full.
+    """
 
     learning_rate: float
     batch_size: int
     dev_score: float
+    num_steps: int | None = None
+    dev_loss: float | None = None
+    p_value: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """The search for the schedule of the teacher's fine-tuning.
+
+    `points`: in the order of their trainings. `training`: of the best candidate; None if the user ended the search
+    before.
+    """
+
+    points: list[SearchPoint]
+    learning_rate: float
+    batch_size: int
+    training: TrainingResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +223,7 @@ class VocabularyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionResult:
-    """Prediction-layer distillation, which completes the student. `search`: empty without a grid."""
+    """Prediction-layer distillation, which completes the student. `search`: empty without a search."""
 
     training: TrainingResult
     scores_before: SplitScores

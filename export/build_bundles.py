@@ -14,7 +14,7 @@ from compress.common.files import size_bytes
 from compress.data import task_types
 from compress.data.columns import Split
 from compress.data.label_order import label_doubt, require_label_order
-from compress.data.metrics import Metric
+from compress.data.metrics import Metric, Positive, metric_name
 from compress.data.task_types import TaskType, TaskTypeName
 from compress.data.tokenization import encode_split
 from compress.models import loading
@@ -72,17 +72,23 @@ class EvaluationSplits:
 class ExportOptions:
     """Options of an export.
 
-    `max_length`: texts are truncated to this number of tokens. `tolerances`: the variants to build, in this order, with
-    their tolerances. `static`: options of calibrated variants. `gpu_provider`: provider on which variants for GPUs are
-    also compared with torch.
+    `positive`: the class of the metric f1, for two classes. `max_length`: texts are truncated to this number of tokens.
+    `tolerances`: the variants to build, in this order, with their tolerances. `static`: options of calibrated variants.
+    `gpu_provider`: provider on which variants for GPUs are also compared with torch.
     """
 
     task_type: TaskTypeName
     metric: Metric
+    positive: Positive | None = None
     max_length: int
     tolerances: Mapping[Variant, comparison.Tolerance]
     static: StaticOptions
     gpu_provider: str | None = None
+
+    @property
+    def positive_name(self) -> str | None:
+        """The name of the positive class; None if the metric has none."""
+        return None if self.positive is None else self.positive.name
 
 
 @bundle_errors()
@@ -156,10 +162,12 @@ def build_bundles(
     on_progress(total, total, "")
     return ExportResult(
         metric=options.metric,
+        positive=options.positive_name,
         task_type=options.task_type,
         variants=variants,
         fused_nodes=fused_nodes,
         steps=ExportSteps(exported=exported_parity, fused=fused_parity),
+        labels=list(source.labels),
     )
 
 
@@ -260,6 +268,7 @@ def _compare(
         source.options.metric,
         source.labels,
         task_type=source.task_type,
+        positive=source.options.positive,
         provider=provider,
         probes=source.probes,
         compares_probe_logits=variant == FP32,
@@ -278,7 +287,9 @@ def _measure(source: _Source, folder: Path, variant: Variant) -> _Measurements:
     test_score = None
     if test is not None:
         predictions = source.task_type.decide(classifier.logits(test.texts, test.pairs))
-        test_score = source.task_type.score(options.metric, test.labels, predictions, len(source.labels))
+        test_score = source.task_type.score(
+            options.metric, test.labels, predictions, len(source.labels), positive=options.positive
+        )
     return _Measurements(
         parity=by_provider[CPU],
         other_providers={provider: by_provider[provider] for provider in others},
@@ -315,7 +326,8 @@ def _emulate_saturation(source: _Source, folder: Path, classifier: Classifier) -
 
 def _finish(source: _Source, folder: Path, measurements: _Measurements) -> None:
     """Add the figures, the golden examples and the proof to the bundle."""
-    metric, parity, test_score = source.options.metric, measurements.parity, measurements.scores.test
+    options, parity, test_score = source.options, measurements.parity, measurements.scores.test
+    metric = metric_name(options.metric, options.positive_name)
     on_dev = {f"dev {metric}": parity.score, "dev rows": len(source.splits.dev)}
     on_test = {}
     if source.splits.test is not None and test_score is not None:
@@ -328,7 +340,8 @@ def _finish(source: _Source, folder: Path, measurements: _Measurements) -> None:
         measured={**on_dev, **on_test, **source.origin.measured, **flips, **logit_error},
         golden=measurements.golden,
         proof=BundleProof(
-            metric=metric,
+            metric=options.metric,
+            positive=options.positive_name,
             parity=parity,
             other_providers=measurements.other_providers,
             without_vnni=measurements.without_vnni,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from compress.data.metrics import Metric
+from compress.data.metrics import Metric, metric_name
 from compress.data.task_types import TaskTypeName
 
 INVARIANT_PROBABILITY = 1e-5
@@ -135,7 +135,8 @@ class VariantResult:
     """One exported variant.
 
     `parity`: on the CPU; `other_providers`: on other providers, by name. `without_vnni`: only for static variants.
-    `failures`: the reasons why the variant is not shipped, as text; empty if it is. `latency_ms`: median from text to
+    `failures`: the reasons why the variant is not shipped, as text; empty if it is. `not_recommended`: the reason why a
+    shipped variant could not be recommended. `latency_ms`: median from text to
     label; None before the benchmark. `bundle`: output folder of the command `export`.
     """
 
@@ -147,6 +148,7 @@ class VariantResult:
     size_bytes: int | None = None
     latency_ms: float | None = None
     bundle: str | None = None
+    not_recommended: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,15 +160,31 @@ class ExportSteps:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RowLengths:
+    """Tokens per row of train, before truncation to `max_length`, over all rows or a sample of `num_rows`.
+
+    `share_longer`: rows that are truncated. `share_cut`: tokens that truncation removes. `p95`: the 95th percentile.
+    """
+
+    num_rows: int
+    max_length: int
+    share_longer: float
+    share_cut: float
+    p95: float
+    longest: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportResult:
     """The result of the export stage, or of the command `export`.
 
-    `fused_nodes`: number of nodes per fused operator. `teacher_variants`: bundles of the teacher, made only for the
-    benchmark; `teacher_not_exported`: the reason if there are none. `recommended`: the recommended variant; None before
-    the benchmark.
+    `positive`: the class of the metric f1, for two classes. `fused_nodes`: number of nodes per fused operator.
+    `teacher_variants`: bundles of the teacher, made only for the benchmark; `teacher_not_exported`: the reason if there
+    are none. `recommended`: the recommended variant; None before the benchmark.
     """
 
     metric: Metric
+    positive: str | None = None
     task_type: TaskTypeName
     variants: dict[str, VariantResult]
     fused_nodes: dict[str, int] = field(default_factory=dict)
@@ -174,3 +192,10 @@ class ExportResult:
     teacher_variants: list[str] = field(default_factory=list)
     teacher_not_exported: str | None = None
     recommended: str | None = None
+    labels: list[str] = field(default_factory=list)
+    lengths: RowLengths | None = None
+
+    @property
+    def metric_name(self) -> str:
+        """The metric, with its positive class if it has one."""
+        return metric_name(self.metric, self.positive)

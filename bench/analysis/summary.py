@@ -5,18 +5,16 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.stats import binomtest
 
+from bench.analysis.scores import SystemScores, score_systems
 from bench.measurement.stats import SampleTimes, all_calls, speed_ratio, summarise, throughput
 from bench.results.benchmark import TEXTS, AAControl, BenchmarkRow, Comparison, SpeedupStep, TextLengths
 from bench.results.measurements import ColdStart, LatencyHistogram
 from bench.timing.latency import Samples
 from bench.timing.systems import Breakdown, Contender, Workload
 from compress.data.metrics import Metric
-from compress.data.task_types import task_type
 
 BATCH = 32
-RESAMPLES = 400
 BARS_PER_DECADE = 20
 
 
@@ -118,36 +116,24 @@ def benchmark_rows(
     Speedups are over the first contender on the same device. `sizes`: in bytes.
     """
     baselines = {sample.contender.system.device: sample for sample in reversed(samples)}
+    scored = {
+        index: np.asarray(sample.predictions)
+        for index, sample in enumerate(samples)
+        if sample.predictions is not None and sample.texts_s and not sample.error
+    }
+    roles = {index: samples[index].contender.system.role for index in scored}
+    scores = score_systems(scored, roles, workload, metric)
     return [
         _row(
             sample,
             baselines[sample.contender.system.device],
             row_id=index,
             size_bytes=size,
-            scored=None
-            if workload.labels is None or sample.predictions is None
-            else _scored(workload, metric, np.asarray(workload.labels), np.asarray(sample.predictions)),
+            scores=scores.get(index),
             num_throughput_texts=num_throughput_texts,
         )
         for index, (sample, size) in enumerate(zip(samples, sizes, strict=True))
     ]
-
-
-def _scored(
-    workload: Workload, metric: Metric, labels: np.ndarray, predictions: np.ndarray
-) -> tuple[float, tuple[float, float]]:
-    """The metric and its 95 % interval over rows: Wilson's for an accuracy, else a bootstrap."""
-    own_type = task_type(workload.task_type)
-    score = own_type.score(metric, labels, predictions, workload.num_labels)
-    if metric == "accuracy":
-        interval = binomtest(int((labels == predictions).sum()), len(labels)).proportion_ci(method="wilson")
-        return score, (interval.low, interval.high)
-    generator = np.random.default_rng(0)
-    resamples = [generator.integers(len(labels), size=len(labels)) for _ in range(RESAMPLES)]
-    with np.errstate(all="ignore"):
-        scores = [own_type.score(metric, labels[rows], predictions[rows], workload.num_labels) for rows in resamples]
-    low, high = np.nanpercentile(scores, [2.5, 97.5])
-    return score, (float(low), float(high))
 
 
 def _row(
@@ -156,7 +142,7 @@ def _row(
     *,
     row_id: int,
     size_bytes: int,
-    scored: tuple[float, tuple[float, float]] | None,
+    scores: SystemScores | None,
     num_throughput_texts: int,
 ) -> BenchmarkRow:
     row = BenchmarkRow(**vars(sample.contender.system), id=row_id, size_bytes=size_bytes, error=sample.error)
@@ -166,8 +152,7 @@ def _row(
     return replace(
         row,
         num_parameters=sample.num_parameters or sample.contender.num_parameters,
-        score=None if scored is None else scored[0],
-        score_interval=None if scored is None else scored[1],
+        **({} if scores is None else vars(scores)),
         latency=summarise(sample.texts_s),
         speedup=speed_ratio(baseline.texts_s, sample.texts_s) if is_comparable else None,
         latency_by_boundary={boundary: summarise(calls) for boundary, calls in sample.boundaries_s.items()},

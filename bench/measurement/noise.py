@@ -1,5 +1,6 @@
 """Detects disturbances of a measurement: other processes, CPU time stolen by a hypervisor, throttling."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,20 @@ CPUS = Path("/sys/devices/system/cpu")
 LISTEN_S = 1.0
 BUSY_CORES = 0.15  # cores used by other processes before the benchmark; more causes a caveat in the report
 STOLEN = 0.02  # share of stolen CPU time; more causes a caveat
+
+
+class OtherPrograms:
+    """Measures how many cores other programs use from its creation on, while this process may compute as well."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.started, self.busy_s = clock(), _busy_s() - _own_s()
+
+    def busy_cores(self) -> float:
+        """The mean number of cores in use by other programs, which includes time stolen by a hypervisor."""
+        elapsed_s = self.clock() - self.started
+        busy_s = _busy_s() - _own_s() - self.busy_s
+        return max(0.0, busy_s / elapsed_s) if elapsed_s > 0 else 0.0
 
 
 class NoiseMonitor:
@@ -42,6 +57,17 @@ def machine_settings() -> MachineSettings:
         smt=read_text(CPUS / "smt/control"),
         physical_cores=psutil.cpu_count(logical=False),
     )
+
+
+def _busy_s() -> float:
+    """CPU seconds of all programs since boot. The guest times are parts of the user times."""
+    times = psutil.cpu_times()._asdict()
+    return float(sum(value for name, value in times.items() if name not in ("idle", "iowait", "guest", "guest_nice")))
+
+
+def _own_s() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def _stolen_s() -> float:

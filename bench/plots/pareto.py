@@ -44,8 +44,8 @@ def accuracy_against_latency(bench: BenchResult, recommended: int | None) -> Plo
     if not points:
         return None
     return plot(
-        f"{bench.metric} against latency of every system in the table",
-        lambda canvas: _figure(canvas, points, bench.metric),
+        f"{bench.metric_name} against latency of every system in the table",
+        lambda canvas: _figure(canvas, points, bench.metric_name),
         caption=_caption(bench, recommended),
     )
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from bench.measurement import machine, noise
 from bench.measurement.stats import MIN_SAMPLES
 from bench.report import table
+from bench.report.effort import quick_caveat
+from bench.report.score_caveats import score_caveats
 from bench.results.benchmark import BenchResult
 from bench.results.document import Results
 from bench.results.measurements import Ratio
@@ -12,8 +14,6 @@ from bench.results.phrases import phrases_for
 from export.graph.operators import ATTENTIONS
 from export.quantisation.variants import FOR_GPU, VARIANTS
 
-FEW_ROWS = 1000
-SMALL_GAIN = 0.05  # of accuracy, over always predicting the most common label
 WIDE_INTERVAL = 0.25  # half the width of a speedup's interval, as a share of the speedup
 EXCESS_CORES = 0.3  # busy cores beyond the number of threads: more than measuring error explains
 LARGE_SHIFT = 1e-3  # change of a probability that depends on the batch
@@ -23,63 +23,15 @@ def caveats_of(results: Results) -> list[str]:
     """A few sentences for each reason to doubt; empty if there is none."""
     bench = results.stages.bench
     return [
-        *_about_rows(results),
-        *_about_scores(results),
+        *score_caveats(results),
         *_about_fairness(bench),
         *_about_noise(bench),
+        *_about_effort(results),
         *_about_speed(bench),
         *_about_load(bench),
         *_about_sessions(bench),
         *_about_variants(results),
     ]
-
-
-def _about_rows(results: Results) -> Iterator[str]:
-    if results.run is not None and results.run.smoke:
-        yield (
-            "This was a smoke run, with only a few rows and steps. It shows that the recipe works. Its scores say "
-            "nothing about quality."
-        )
-    if results.run is not None and results.run.selected_on_test:
-        yield (
-            "There are too few rows for a test split. The scores are on dev rows, which also selected the "
-            "checkpoints, so they are slightly too high. Provide a test split or more rows."
-        )
-    num_rows = table.num_scored_rows(results)
-    if num_rows is not None and num_rows < FEW_ROWS and results.metric == "accuracy":
-        yield (
-            f"The scores are on {num_rows} rows, so each is uncertain by about "
-            f"{50 / num_rows**0.5 * 1.96:.0f} percentage points. Smaller differences may be chance."
-        )
-
-
-def _about_scores(results: Results) -> Iterator[str]:
-    scored = [(row, row.score) for row in results.stages.bench.rows if row.score is not None]
-    common = None if results.run is None else results.run.most_common_label
-    best = max((score for _, score in scored), default=None) if results.metric == "accuracy" else None
-    if common is not None and best is not None and best < common + SMALL_GAIN:
-        yield (
-            f"Always predicting the most common label would score {common:.3f}; the best model here scores {best:.3f}. "
-            "The models have learned little of the task. Use more data or a better teacher. If one label is far more "
-            "common than the others, use the metric matthews or f1."
-        )
-    baseline = next(((row.name, score) for row, score in scored if row.role == "baseline"), None)
-    if baseline is None:
-        return
-    name, baseline_score = baseline
-    teacher = next((score for row, score in scored if row.role == "teacher"), None)
-    if teacher is not None and teacher <= baseline_score:
-        yield (
-            f"The teacher ({teacher:.3f}) is no better than {name} ({baseline_score:.3f}), so its student is unlikely "
-            "to be better. Check the data, and how the teacher was fine-tuned."
-        )
-    bundles = [(row.name, score) for row, score in scored if row.engine == "onnxruntime" and row.role != "peer"]
-    beaten = next(((bundle, score) for bundle, score in bundles if score <= baseline_score), None)
-    if beaten is not None:
-        yield (
-            f"{name} ({baseline_score:.3f}) does at least as well as {beaten[0]} ({beaten[1]:.3f}). "
-            "A linear model may be enough for this task."
-        )
 
 
 def _about_fairness(bench: BenchResult) -> Iterator[str]:
@@ -129,6 +81,12 @@ def _about_noise(bench: BenchResult) -> Iterator[str]:
         yield f"The frequency governor is {governor}, so milliseconds vary. Set it to performance."
 
 
+def _about_effort(results: Results) -> Iterator[str]:
+    caveat = quick_caveat(results)
+    if caveat is not None:
+        yield caveat
+
+
 def _about_speed(bench: BenchResult) -> Iterator[str]:
     control = bench.aa_control
     if control is not None and not control.is_valid:
@@ -145,7 +103,8 @@ def _about_speed(bench: BenchResult) -> Iterator[str]:
     if uncertain:
         yield f"These speedups are uncertain by more than {WIDE_INTERVAL:.0%}: {'; '.join(uncertain)}. Use more rounds."
     calls = min((row.latency.n for row in bench.rows if row.latency is not None), default=None)
-    if calls is not None and calls < (needed := max(MIN_SAMPLES.values())):
+    is_quick = bench.protocol.effort == "quick"  # its own caveat has the same advice
+    if calls is not None and calls < (needed := max(MIN_SAMPLES.values())) and not is_quick:
         yield f"{calls} calls are too few for a 99th percentile, which needs {needed}. Use more rounds."
     yield from (f"{row.name} was not measured: {row.error}." for row in bench.rows if row.error)
     yield from (f"{absent.name} was not measured: {absent.reason}." for absent in bench.absent)

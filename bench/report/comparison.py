@@ -8,7 +8,7 @@ from bench.measurement import stats
 from bench.report import table
 from bench.results.benchmark import BenchmarkRow
 from bench.results.document import Results
-from bench.results.measurements import Machine, Ratio
+from bench.results.measurements import Effort, Machine, Ratio
 from compress.common.errors import UserError
 
 HEADER = (
@@ -43,8 +43,11 @@ def compare_results(first: Results, second: Results, *, other_machine: bool) -> 
     """
     first_bench, second_bench = first.stages.bench, second.stages.bench
     remarks = _machines(first_bench.machine, second_bench.machine, other_machine=other_machine)
-    if first_bench.metric != second_bench.metric:
-        raise UserError(f"{second.name}: scored by {second_bench.metric}, {first.name} by {first_bench.metric}")
+    remarks += _efforts(first_bench.protocol.effort, second_bench.protocol.effort)
+    if first_bench.metric_name != second_bench.metric_name:
+        raise UserError(
+            f"{second.name}: scored by {second_bench.metric_name}, {first.name} by {first_bench.metric_name}"
+        )
     before, after = (
         {_identity(row): row for row in bench.rows if row.latency is not None} for bench in (first_bench, second_bench)
     )
@@ -86,6 +89,13 @@ def _machines(first: Machine, second: Machine, *, other_machine: bool) -> list[s
         *(["OTHER MACHINES: " + "; ".join(differ)] if differ else []),
         *(["other versions: " + ", ".join(versions)] if versions else []),
     ]
+
+
+def _efforts(first: Effort | None, second: Effort | None) -> list[str]:
+    """A remark on different efforts: the quicker benchmark is the less certain one. None for older results."""
+    if first is None or second is None or first == second:
+        return []
+    return [f"other effort: {first} and {second}; for a speedup, compare benchmarks of the same effort"]
 
 
 def _gpu_name(machine: Machine) -> str | None:

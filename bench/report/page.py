@@ -1,11 +1,14 @@
 """The content of a report as one typed page, from which report.html and report.md are rendered."""
 
+import shlex
 from dataclasses import dataclass
 
+from bench.advice.rules import advice_on
 from bench.plots import pareto, report_plots
 from bench.plots.style import Plot
 from bench.report import augmentation_summary, parity_table, table
 from bench.report.caveats import caveats_of
+from bench.report.effort import effort_sentences, few_calls
 from bench.report.section import ReportSection, recommended_row
 from bench.report.sections import sections
 from bench.report.table import Table
@@ -39,7 +42,7 @@ class Sentences:
 
 @dataclass(frozen=True, kw_only=True)
 class ParityPart:
-    """The parity table on `num_rows` dev rows. `meanings`: of its columns; `explained`: each variant in sentences."""
+    """The parity table. `num_rows`: of dev. `meanings`: of its columns; `explained`: each variant in sentences."""
 
     num_rows: int
     table: Table
@@ -50,6 +53,8 @@ class ParityPart:
 @dataclass(frozen=True, kw_only=True)
 class ReportPage:
     """A report. A list is empty, and another part None, if the run or benchmark has no such results.
+
+    `choices`: the keys that the run chose itself. `advice`: what to try next, as sentences and options of `run`.
 
     `num_rows`: of a run's splits. `method`: how the benchmark measured. `pareto`: accuracy against latency.
     `after_stages`: scores of teacher and student after each stage. `use`: commands that try the recommended bundle.
@@ -74,6 +79,8 @@ class ReportPage:
     use: list[str]
     reproduce: Reproduce | None
     machine: Lines
+    choices: Table
+    advice: Lines
 
 
 def page_of(results: Results) -> ReportPage:
@@ -90,14 +97,14 @@ def page_of(results: Results) -> ReportPage:
         gate=[] if run is None else run.gate,
         caveats=caveats_of(results),
         remarks=[] if run is None else run.remarks,
-        method=_method(bench),
+        method=" ".join(filter(None, (_method(bench), effort_sentences(results)))),
         rows=table.benchmark_table(results),
         pareto=pareto.accuracy_against_latency(bench, None if best is None else best.id),
         sections=sections(bench, _recommended(stages)),
         parity=_parity(results),
         curves=report_plots.loss_curves({name: training.history for name, training in trainings.items()}),
         training=Table(
-            header=("stage", "steps", "time", f"{results.metric} on dev after each epoch"),
+            header=("stage", "steps", "time", f"{results.metric_name} on dev after each epoch"),
             cells=[_training(name, training) for name, training in trainings.items()],
         ),
         after_stages=_after_stages(results),
@@ -105,6 +112,11 @@ def page_of(results: Results) -> ReportPage:
         use=_use(stages, takes_pairs=run is not None and run.takes_pairs),
         reproduce=results.reproduce,
         machine=[*machine_lines(bench.machine), ("SHA-256", _digests(bench))],
+        choices=Table(
+            header=("key", "chosen", "reason"),
+            cells=[] if run is None else [(each.key, each.value, each.reason) for each in run.choices],
+        ),
+        advice=[(advice.sentence, advice.options) for advice in advice_on(results)],
     )
 
 
@@ -132,10 +144,14 @@ def _tiles(bench: BenchResult, best: BenchmarkRow) -> list[Tile]:
     """The headline: the recommended variant compared with the teacher in torch."""
     teacher, speedup = bench.rows[0], best.speedup
     tiles = []
-    if best.score is not None and teacher.score:
-        tiles.append(Tile(figure=f"{best.score / teacher.score:.1%}", what=f"of the teacher's {bench.metric} kept"))
+    if best.score is not None and teacher.score is not None and teacher.score > 0:
+        kept, interval = best.retention, ""
+        if kept is not None:
+            interval = f" (95 % interval {kept.low:.1%} to {kept.high:.1%})"
+        what = f"of the teacher's {bench.metric_name} kept{interval}"
+        tiles.append(Tile(figure=f"{best.score / teacher.score:.1%}", what=what))
     if speedup is not None:
-        tiles.append(Tile(figure=f"{speedup.value:.1f}x", what="as fast as the teacher"))
+        tiles.append(Tile(figure=f"{speedup.value:.1f}x", what=f"as fast as the teacher{few_calls(best)}"))
     tiles.append(Tile(figure=f"{teacher.size_bytes / best.size_bytes:.1f}x", what="smaller on disk"))
     tiles.append(Tile(figure=table.megabytes(best.size_bytes), what=best.name))
     return tiles
@@ -155,13 +171,18 @@ def _use(stages: StageResults, *, takes_pairs: bool) -> list[str]:
     if chosen is None:
         return []
     bundle = f"bundles/{chosen}"
-    texts = '"a text" --pair "another text"' if takes_pairs else '"a text"'
     return [
         "pip install numpy onnxruntime tokenizers",
-        f"python {bundle}/predict.py {texts}",
+        predict_command(bundle, takes_pairs=takes_pairs),
         f"python {bundle}/predict.py < lines.txt > answers.jsonl",
         f"pocketbert verify {bundle}",
     ]
+
+
+def predict_command(bundle: str, *, takes_pairs: bool) -> str:
+    """The command that tries a bundle, quoted for a shell. `bundle`: its folder."""
+    texts = '"a text" --pair "another text"' if takes_pairs else '"a text"'
+    return f"python {shlex.quote(f'{bundle}/predict.py')} {texts}"
 
 
 def _method(bench: BenchResult) -> str:
@@ -249,7 +270,7 @@ def _after_stages(results: Results) -> Table:
         for who, scores in rows
         if scores is not None
     ]
-    return Table(header=(results.metric, *(splits if has_test else splits[:1])), cells=cells)
+    return Table(header=(results.metric_name, *(splits if has_test else splits[:1])), cells=cells)
 
 
 def _digests(bench: BenchResult) -> str:

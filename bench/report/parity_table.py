@@ -1,14 +1,16 @@
 """The parity table: how much each step from torch to a bundle changes the model, and why a variant fails."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bench.report.table import Table
 from bench.results.phrases import TaskPhrases, phrases_for
+from compress.common.wording import short_name, shorten
 from export.results import Example, ExportResult, Parity, ProbeResult, Saturation, VariantResult
 
 HEADER = (
     "step",
     "verdict",
+    "rows",
     "score",
     "minus torch",
     "label flips",
@@ -18,7 +20,9 @@ HEADER = (
     "padding shift",
     "low precision",
 )
+FEW_OUTPUTS = 3  # of a model, in a sentence
 MEANINGS = (
+    ("rows", "the dev rows of the comparison, from the first on; scores on different rows cannot be compared"),
     ("score", "the metric of the model as it is served: texts one by one if it is batch-dependent"),
     ("minus torch", "its score minus the score of the torch model on the same rows, with a 95 % interval"),
     ("label flips", "rows whose label differs from the label in torch"),
@@ -67,6 +71,7 @@ def _verdict(exported: ExportResult, name: str) -> str:
 def _figures(parity: Parity, phrases: TaskPhrases) -> tuple[str, ...]:
     difference, in_batch = parity.difference, parity.batch_invariance
     return (
+        f"{parity.num_rows:,}",
         f"{parity.score:.3f}",
         f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})",
         phrases.flips(parity),
@@ -90,10 +95,10 @@ def _sentences(variant: VariantResult, exported: ExportResult) -> Iterator[str]:
         yield _about_probes(parity.probes)
     yield from phrases.about_flips(parity)
     what = "the first such row" if parity.num_label_flips else "the row with the largest error"
-    yield f"{what}: {_example(parity.example)}"
+    yield f"{what}: {_example(parity.example, exported.labels)}"
     yield phrases.about_batches(parity.batch_invariance)
     if parity.batch_invariance.example:
-        yield f"the text that changes most: {_example(parity.batch_invariance.example)}"
+        yield f"the text that changes most: {_example(parity.batch_invariance.example, exported.labels)}"
     yield _about_runtime(parity)
     for provider, other in variant.other_providers.items():
         yield f"with {_short(provider)}: {_about_score(other, exported)}; {_about_runtime(other)}"
@@ -106,7 +111,7 @@ def _about_score(parity: Parity, exported: ExportResult) -> str:
     certain = "significant" if difference.low > 0 or difference.high < 0 else "not significant"
     test = "" if difference.p_value is None else f", McNemar p {difference.p_value:.2g}"
     return (
-        f"{exported.metric} {parity.score:.4f}, in torch {parity.torch_score:.4f}, on {parity.num_rows} rows: "
+        f"{exported.metric_name} {parity.score:.4f}, in torch {parity.torch_score:.4f}, on {parity.num_rows} rows: "
         f"{difference.value:+.4f} (95 % interval {difference.low:+.4f} to {difference.high:+.4f}{test}), {certain}"
     )
 
@@ -141,10 +146,22 @@ def _about_saturation(result: Saturation) -> str:
     )
 
 
-def _example(example: Example) -> str:
-    text = example.text if example.pair is None else f"{example.text} | {example.pair}"
-    expected, actual = (" ".join(f"{value:.3f}" for value in values) for values in (example.expected, example.actual))
+def _example(example: Example, labels: Sequence[str]) -> str:
+    text = shorten(example.text if example.pair is None else f"{example.text} | {example.pair}")
+    if len(example.expected) <= FEW_OUTPUTS and len(labels) != len(example.expected):
+        expected, actual = (" ".join(f"{value:.3f}" for value in row) for row in (example.expected, example.actual))
+    else:
+        expected, actual = (_outputs(row, labels) for row in (example.expected, example.actual))
     return f"{text!r}: expected {expected}, got {actual}"
+
+
+def _outputs(values: Sequence[float], labels: Sequence[str]) -> str:
+    """The outputs of a model by name, the largest first and no more than a few."""
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    largest = sorted(range(len(values)), key=lambda index: -values[index])[:FEW_OUTPUTS]
+    names = labels if len(labels) == len(values) else [f"class {index}" for index in range(len(values))]
+    return ", ".join(f"{short_name(names[index])} {values[index]:.3f}" for index in largest)
 
 
 def _short(provider: str) -> str:

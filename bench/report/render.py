@@ -72,4 +72,10 @@ def markdown_of(page: ReportPage) -> str:
         if page.reproduce.recipe:
             parts += ["", "```yaml", page.reproduce.recipe.rstrip(), "```"]
     parts += ["## Machine", *(f"- {what}: {value}" for what, value in page.machine)]
-    return "\n".join(parts) + "\n"
+    if page.choices.cells:
+        parts += ["## Chosen automatically", "", table.markdown(page.choices, numbers=False)]
+    if page.advice:
+        parts += ["## What to try next", ""]
+        for number, (sentence, options) in enumerate(page.advice, start=1):
+            parts += [f"{number}. {sentence}", "", f"       {options}", ""]
+    return "\n".join(parts).rstrip("\n") + "\n"

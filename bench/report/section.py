@@ -26,19 +26,7 @@ def input_name(key: str) -> str:
 
 def recommended_row(bench: BenchResult, variant: str | None) -> BenchmarkRow | None:
     """The row of the student's recommended variant on the device of the first row; None if it was not timed."""
-    rows = bench.rows
-    return next(
-        (
-            row
-            for row in rows
-            if variant is not None
-            and row.role == "student"
-            and row.variant == variant
-            and row.device == rows[0].device
-            and row.speedup is not None
-        ),
-        None,
-    )
+    return bench.student_bundle(variant)
 
 
 def as_markdown(parts: Sequence[ReportSection]) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bench.results.benchmark import AbsentSystem, BenchmarkRow, BenchResult
 from bench.results.document import Results
 from bench.results.measurements import Ratio, Summary
+from compress.common.wording import printable
 
 HEADER = ("model", "size", "parameters", "score", "ms, median", "p90", "p95", "p99", "times as fast", "texts/s")
 SHORT_REASON = 16  # characters of an error that fit into a column; longer errors are printed below the table
@@ -29,7 +30,7 @@ def benchmark_table(results: Results) -> Table:
 def _header(bench: BenchResult, split: str) -> tuple[str, ...]:
     """HEADER with the name of the metric and of the split it was computed on."""
     is_scored = any(row.score is not None for row in bench.rows)
-    metric = f"{bench.metric} ({split})" if is_scored else "score"
+    metric = f"{bench.metric_name} ({split})" if is_scored else "score"
     return tuple(metric if name == "score" else name for name in HEADER)
 
 
@@ -71,10 +72,16 @@ def ratio(value: Ratio | None) -> str:
     return "-" if value is None else f"{value.value:.2f} ({value.low:.2f}-{value.high:.2f})"
 
 
-def markdown(table: Table) -> str:
-    """A Markdown table with numbers aligned right."""
-    lines: list[Sequence[str]] = [table.header, ["---", *["---:"] * (len(table.header) - 1)], *table.cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def markdown(table: Table, *, numbers: bool = True) -> str:
+    """A Markdown table. `numbers`: whether all columns but the first are aligned right."""
+    rule = "---:" if numbers else "---"
+    lines: list[Sequence[str]] = [table.header, ["---", *[rule] * (len(table.header) - 1)], *table.cells]
+    return "\n".join(f"| {' | '.join(map(_in_cell, line))} |" for line in lines)
+
+
+def _in_cell(text: str) -> str:
+    """Text on one line of a Markdown table, in which a bar would end the cell."""
+    return printable(text).replace("|", "\\|")
 
 
 def _cells(row: BenchmarkRow) -> tuple[str, ...]:

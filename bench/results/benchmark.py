@@ -19,8 +19,8 @@ from bench.results.measurements import (
     Summary,
     ThreadSweep,
 )
-from compress.data.metrics import Metric
-from export.results import SessionReport
+from compress.data.metrics import Metric, metric_name
+from export.results import MetricDifference, SessionReport
 
 Role = Literal["teacher", "student", "baseline", "peer", "model"]
 Engine = Literal["torch", "onnxruntime", "openvino", "scikit-learn"]
@@ -86,15 +86,26 @@ class System:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassCount:
+    """A class, by its index, and the number of its rows."""
+
+    index: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchmarkRow(System):
     """One system with its figures. Speedups are over the first row on the same device; above 1 means faster.
 
-    `id`: identifies the row for other rows. `score_interval`: 95 %, over rows. `latency`: from text to label at batch
-    size 1, on the task's own texts; `latency_by_boundary`: the inner parts of the same calls. `latency_by_shape`: the
-    model without tokenisation, by shape of the grid. `texts_per_s`: with all texts available at once; `cores_used`:
-    during this test. `cold_start`: median of `num_cold_starts`. `breakdown_by_input`: the factors of the speedup over
-    the teacher; `comparisons_by_input`: speedups over other rows; both by TEXTS or shape. `error`: the reason if the
-    row has no figures.
+    `id`: identifies the row for other rows. `score_interval`: 95 %, over rows. `retention`: its score divided by the
+    teacher's, paired by text, with the 95 % interval; None if the teacher's score is not clearly above 0.
+    `minus_baseline`: its score minus the TF-IDF baseline's. `never_predicted`: classes with texts, but never predicted,
+    most frequent first; None if not scored. `latency`: from text to label at batch size 1, on the task's own texts;
+    `latency_by_boundary`: the inner parts of the same calls. `latency_by_shape`: the model without tokenisation, by
+    shape of the grid. `texts_per_s`: with all texts available at once; `cores_used`: during this test. `cold_start`:
+    median of `num_cold_starts`. `breakdown_by_input`: the factors of the speedup over the teacher;
+    `comparisons_by_input`: speedups over other rows; both by TEXTS or shape. `error`: the reason if the row has no
+    figures.
     """
 
     id: int
@@ -103,6 +114,9 @@ class BenchmarkRow(System):
     num_parameters: int | None = None
     score: float | None = None
     score_interval: tuple[float, float] | None = None
+    retention: Ratio | None = None
+    minus_baseline: MetricDifference | None = None
+    never_predicted: list[ClassCount] | None = None
     latency: Summary | None = None
     speedup: Ratio | None = None
     latency_by_boundary: dict[str, Summary] = field(default_factory=dict)
@@ -163,15 +177,17 @@ class TextLengths:
 class BenchResult:
     """The result of a benchmark.
 
-    `grid`: shapes (texts x tokens) on which the model is timed without tokenisation. `ceilings`, `load` and
-    `thread_counts`: None if not requested. `texts_sha256`: digest of texts and labels; `code_sha256`: of our own code;
-    both in hex, None if not computed. Raises ValueError if there are no rows, or if an `id` is duplicate or unknown.
+    `positive`: the class of the metric f1, for two classes. `grid`: shapes (texts x tokens) on which the model is timed
+    without tokenisation. `ceilings`, `load` and `thread_counts`: None if not requested. `texts_sha256`: digest of texts
+    and labels; `code_sha256`: of our own code; both in hex, None if not computed. Raises ValueError if there are no
+    rows, or if an `id` is duplicate or unknown.
     """
 
     machine: Machine
     noise: Noise
     protocol: Protocol
     metric: Metric
+    positive: str | None = None
     grid: list[str]
     text_lengths: TextLengths | None
     aa_control: AAControl | None
@@ -193,6 +209,25 @@ class BenchResult:
         if len(set(ids)) < len(ids) or not references <= set(ids):
             raise ValueError(f"expected unique row ids and references to them, got {ids} and {sorted(references)}")
 
+    @property
+    def metric_name(self) -> str:
+        """The metric, with its positive class if it has one."""
+        return metric_name(self.metric, self.positive)
+
     def row(self, row_id: int) -> BenchmarkRow:
         """The row with this id."""
         return next(row for row in self.rows if row.id == row_id)
+
+    def student_bundle(self, variant: str | None) -> BenchmarkRow | None:
+        """The timed row of the student's variant on the device of the first row; None if there is none."""
+        device = self.rows[0].device
+        return next(
+            (
+                row
+                for row in self.rows
+                if variant is not None
+                and (row.role, row.variant, row.device) == ("student", variant, device)
+                and row.speedup is not None
+            ),
+            None,
+        )

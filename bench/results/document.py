@@ -18,11 +18,12 @@ from bench.results.benchmark import BenchResult
 from bench.results.measurements import Ratio
 from compress.common.errors import UserError, first_invalid
 from compress.common.files import write_json
-from compress.data.metrics import Metric
+from compress.data.metrics import Metric, metric_name
 from compress.data.task_types import TaskTypeName
 from compress.models.shape import StudentShape
 from compress.results import (
     AugmentResult,
+    BaselineResult,
     GeneralResult,
     IntermediateResult,
     MaskedLMResult,
@@ -30,7 +31,7 @@ from compress.results import (
     TeacherResult,
     TrainingResult,
 )
-from export.results import ExportResult
+from export.results import ExportResult, MetricDifference
 
 FORMAT_VERSION: Literal[5] = 5  # increases whenever an older reader would misread the file
 FILE = "results.json"
@@ -46,12 +47,24 @@ class SplitSizes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A value that the run chose for a key that the recipe leaves to it (`auto`), and the reason."""
+
+    key: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """The task and the student of a run.
 
     `selected_on_test`: whether there were too few rows for a test split, so that checkpoints were selected on the
     scored rows. `split_names`: the data set's own names of the splits, if any. `most_common_label`: share of the most
-    common label in the test rows; None for a regression. `gate`: the failures of variants, as text; empty if none.
+    common label in the test rows; None for a regression. `constant_score`: the metric on test of the best model that
+    gives every row the same label; None for a regression, or if it was not computed. `teacher_over_baseline`: the
+    metric of the teacher on dev minus that of the TF-IDF baseline. `teacher`: its shape, if known. `gate`: the
+    failures of variants, as text; empty if none. `choices`: the values that the run chose itself.
     """
 
     smoke: bool
@@ -63,6 +76,10 @@ class RunFacts:
     student: StudentShape
     remarks: list[str] = field(default_factory=list)
     gate: list[str] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
+    constant_score: float | None = None
+    teacher_over_baseline: MetricDifference | None = None
+    teacher: StudentShape | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +119,7 @@ class ShapeComparison:
 class StageResults:
     """The result of each stage; None for stages that did not run. A benchmark without a run has only `bench`."""
 
+    baseline: BaselineResult | None = None
     teacher: TeacherResult | None = None
     general: GeneralResult | None = None
     masked_lm: MaskedLMResult | None = None
@@ -132,19 +150,26 @@ class StageResults:
 class Results:
     """The content of results.json.
 
-    `run`: None for a benchmark without a run. `stage_seconds`: duration of each stage of a run. `shapes`: comparison
-    of the shape benchmark with the paper's figures.
+    `positive`: the class of the metric f1, for two classes. `run`: None for a benchmark without a run.
+    `stage_seconds`: duration of each stage of a run. `shapes`: comparison of the shape benchmark with the paper's
+    figures.
     """
 
     format_version: Literal[5] = FORMAT_VERSION
     name: str
     metric: Metric
+    positive: str | None = None
     task_type: TaskTypeName
     stages: StageResults
     run: RunFacts | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
     reproduce: Reproduce | None = None
     shapes: list[ShapeComparison] = field(default_factory=list)
+
+    @property
+    def metric_name(self) -> str:
+        """The metric, with its positive class if it has one."""
+        return metric_name(self.metric, self.positive)
 
 
 @cache

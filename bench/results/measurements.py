@@ -1,10 +1,13 @@
 """Typed records of a benchmark's measurements: machine, protocol, latencies, ratios and load."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from export.machine_facts import Gpu as Gpu
 from export.machine_facts import Machine as Machine
 from export.machine_facts import MachineSettings as MachineSettings
+
+Effort = Literal["quick", "standard", "thorough"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +35,12 @@ class Protocol:
 
     `warm_up_s`: longest warm-up in seconds, before a model's first texts and before each shape. It ends as soon as the
     median is stable. `restart_every`: each model continues in a new process after this number of rounds, because a
-    process has a slightly different speed for its whole life.
+    process has a slightly different speed for its whole life. `effort`: the level that chose these values; None if they
+    were not chosen by level. Explicit values may differ from those of the level.
     """
 
     num_threads: int
+    effort: Effort | None = None
     rounds: int = 12
     texts_per_round: int = 30
     texts_per_visit: int = 5

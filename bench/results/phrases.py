@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from compress.common.wording import brief_list
 from compress.data.task_types import TaskTypeName
 from compress.results import LabelDrift
 from export.results import BatchInvariance, Parity
@@ -29,7 +30,7 @@ class TaskPhrases:
 
     def outputs(self, labels: Sequence[str]) -> str:
         """A description of the outputs of a model with these labels."""
-        return self.answers.format(count=len(labels), names=", ".join(labels))
+        return self.answers.format(count=len(labels), names=brief_list(labels))
 
     def flips(self, parity: Parity) -> str:
         """A table cell: number of labels that differ from torch's."""

@@ -8,6 +8,7 @@ from bench.results.benchmark import AbsentSystem, Device, Precision, Role, Step,
 from bench.timing.messages import ModelSpec
 from compress.common.errors import UserError
 from compress.common.files import files_in
+from compress.data.metrics import Positive
 from compress.data.task_types import TaskTypeName
 from compress.models import sources
 from export.bundle.bundle_json import read_bundle_info
@@ -118,14 +119,15 @@ class Workload:
     """The inputs on which every contender is timed.
 
     `texts`, `pairs`: real texts of the task. `labels`: their classes or values, if known, in the form of `task_type`.
-    `num_labels`: number of labels of the task. `grid`: shapes on which the model is timed without tokenisation (texts
-    per batch, tokens per text including special tokens).
+    `num_labels`: number of labels of the task. `positive`: the class of the metric f1, for two classes. `grid`: shapes
+    on which the model is timed without tokenisation (texts per batch, tokens per text including special tokens).
     """
 
     texts: Sequence[str]
     pairs: Sequence[str] | None = None
     labels: Sequence[float] | None = None
     num_labels: int = 0
+    positive: Positive | None = None
     task_type: TaskTypeName = "classification"
     grid: Sequence[Shape] = GRID
 

@@ -29,6 +29,7 @@ Option = Literal[
     "micro_batch_size",
     "model",
     "other_machine",
+    "positive",
     "precision",
     "splits",
     "stop_words",
@@ -75,7 +76,11 @@ class UserError(ValueError):
 
     def within(self, where: str) -> "UserError":
         """The same error, with every problem prefixed with its location."""
-        return UserError.of([problem.within(where) for problem in self.problems])
+        return type(self).of([problem.within(where) for problem in self.problems])
+
+
+class NotGoodEnough(UserError):  # noqa: N818  # bad input is an error; this is a verdict
+    """The data or a model is not good enough to go on. The command line exits with code 3 instead of 2."""
 
 
 def raise_any(problems: Sequence[Problem]) -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.common.errors import UserError
+from compress.common.errors import NotGoodEnough, UserError
 from compress.data.label_matching import comparable, listed, match_labels, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FEW_CLASSES = 20  # so many different values may be classes in a table of any size
+MIN_ROWS_PER_CLASS = 2  # on average, below which nothing can be learned
 FEW_ROWS = 5  # rows per class, below which a remark is due
 NAMES_OF_MISSING = ("nan", "null", "none", "n/a", "na", "<na>", "#n/a", "nil", "-", "?", ".", "#null!")
 
@@ -64,9 +65,9 @@ def label_names_of(column: "pd.Series", *, where: str, remarks: list[str] | None
     if None not in numbers:
         values = sorted({str(number) for number in numbers})
     if not can_be_classes(len(values), len(column)):
-        raise UserError(
-            f"{where}: {len(values)} different labels in {len(column)} rows of column {column.name!r}; "
-            "is that the right one?"
+        raise NotGoodEnough(
+            f"{where}: {len(values)} different labels in {len(column)} rows of column {column.name!r}; expected at "
+            f"least {MIN_ROWS_PER_CLASS} rows per class on average; is that the right column?"
         )
     if all(re.fullmatch("-?[0-9]+", value) for value in values):
         values.sort(key=int)
@@ -119,12 +120,23 @@ def check_classes(name: str, names: tuple[str, ...], labels: Mapping[str, np.nda
     classes_of = {split: set(each.tolist()) for split, each in labels.items()}
     for split in ("dev", "test"):
         if untrained := sorted(classes_of[split] - classes_of["train"]):
+            require_rows_per_class(name, labels["train"])
             raise UserError(
                 f"{name}: {split} has the label {names[untrained[0]]!r}, but no row of train does; "
                 "add such rows to train, or delete them"
             )
     missing = missing_classes(names, labels["train"])
     return [f"no row has the label {listed(missing)}: it can't be learned"] if missing else []
+
+
+def require_rows_per_class(name: str, train_labels: np.ndarray) -> None:
+    """Raise NotGoodEnough if the classes of train have fewer than two rows on average."""
+    num_rows, num_present = len(train_labels), len(np.unique(train_labels))
+    if num_rows < MIN_ROWS_PER_CLASS * num_present:
+        raise NotGoodEnough(
+            f"{name}: train has {num_rows} rows for {num_present} classes; expected at least {MIN_ROWS_PER_CLASS} rows "
+            "per class on average, and better 10; add rows, or join classes"
+        )
 
 
 def missing_classes(names: tuple[str, ...], labels: np.ndarray) -> list[str]:

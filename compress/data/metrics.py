@@ -1,13 +1,72 @@
 """Task metrics."""
 
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, assert_never
 
 import numpy as np
 
-Metric = Literal["accuracy", "f1", "matthews", "pearson_spearman"]
+from compress.common.errors import UserError
+from compress.data.label_matching import listed, match_names
+
+Metric = Literal["accuracy", "macro_f1", "f1", "matthews", "pearson_spearman"]
 MIN_SUPPORT = 5  # correctly predicted rows per moved class
 CERTAIN, SUSPECTED, SUSPECTED_IF_COMPLETE = 0.002, 0.001, 0.02  # p-values of a sign test, each with other conditions
 STANDARD_ERRORS = 1.645  # one-sided, 95 %
+
+
+@dataclass(frozen=True, kw_only=True)
+class Positive:
+    """The class whose F1 is the metric `f1` of a task with two classes. `index`: among the labels of the task."""
+
+    index: int
+    name: str
+
+
+def definition(metric: Metric) -> str:
+    """What a metric measures, as a phrase. The description of `task.metric` is made of these."""
+    match metric:
+        case "accuracy":
+            return "the share of rows with the right label"
+        case "macro_f1":
+            return "the mean F1 over the classes that occur in the labels"
+        case "f1":
+            return "the F1 of the class `task.positive`, for two classes (for more it equals macro_f1)"
+        case "matthews":
+            return "the Matthews correlation coefficient"
+        case "pearson_spearman":
+            return "the mean of both correlations"
+    assert_never(metric)
+
+
+def metric_name(metric: Metric, positive: str | None) -> str:
+    """The name of a metric in reports, such as accuracy, or "f1 of spam". `positive`: the class, if it is known."""
+    return metric if positive is None else f"{metric} of {positive}"
+
+
+def positive_class(metric: Metric, name: str | None, labels: Sequence[str]) -> Positive | None:
+    """The class `name`, by default the second label. None if the metric is not f1, or without two labels.
+
+    `name` may differ from the label in case, blanks, _ and -. Raises UserError if it is no label, or if there are not
+    two.
+    """
+    if name is None:
+        return Positive(index=1, name=labels[1]) if metric == "f1" and len(labels) == 2 else None
+    if metric != "f1":
+        raise UserError(
+            f"got the positive class {name!r} for the metric {metric}; only f1 has one, of the labels {listed(labels)}",
+            option="positive",
+        )
+    if len(labels) != 2:
+        raise UserError(
+            f"got the positive class {name!r} for {len(labels)} labels ({listed(labels)}); expected two labels, or the "
+            "metric macro_f1 without a positive class",
+            option="positive",
+        )
+    index = match_names([name], labels).get(name)
+    if index is None:
+        raise UserError(f"the positive class {name!r} is not one of the labels: {listed(labels)}", option="positive")
+    return Positive(index=index, name=labels[index])
 
 
 def better_order(
@@ -62,25 +121,61 @@ def _cycles(permutation: np.ndarray) -> list[np.ndarray]:
     return cycles
 
 
-def score(metric: Metric, labels: np.ndarray, predictions: np.ndarray, *, num_classes: int) -> float:
-    """The metric of predictions against labels, (rows,) each. `num_classes`: of the task, if it has classes.
+def score(
+    metric: Metric,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    *,
+    num_classes: int,
+    positive: Positive | None = None,
+) -> float:
+    """The metric of predictions against labels, (rows,) each; see `definition`.
 
-    For two classes, f1 is the score of class 1; otherwise it is the macro mean over the classes in `labels`.
-    pearson_spearman is the mean of both correlations, as in GLUE for STS-B. It is 0 if all predictions are equal.
+    `num_classes`: of the task, if it has classes. `positive`: of f1 for two classes; by default class 1.
+    pearson_spearman is as in GLUE for STS-B. It is 0 if all predictions are equal.
     """
-    from scipy import stats
-    from sklearn import metrics
-
     match metric:
         case "accuracy":
-            return float(metrics.accuracy_score(labels, predictions))
-        case "f1":
-            if num_classes == 2:
-                return float(metrics.f1_score(labels, predictions))
-            return float(metrics.f1_score(labels, predictions, labels=np.unique(labels), average="macro"))
+            return float((labels == predictions).mean())
+        case "f1" if num_classes == 2:
+            return float(_f1(labels, predictions)[1 if positive is None else positive.index])
+        case "f1" | "macro_f1":
+            return float(_f1(labels, predictions)[np.unique(labels).astype(int)].mean())
         case "matthews":
-            return float(metrics.matthews_corrcoef(labels, predictions))
+            return _matthews(labels, predictions)
         case "pearson_spearman":
-            if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
-                return 0.0
-            return float(stats.pearsonr(labels, predictions)[0] + stats.spearmanr(labels, predictions)[0]) / 2
+            return _correlation(labels, predictions)
+    assert_never(metric)
+
+
+def _counts(labels: np.ndarray, predictions: np.ndarray) -> list[np.ndarray]:
+    """By class: the number of rows with this label, with this prediction, and with both."""
+    size = max(2, 1 + int(labels.max()), 1 + int(predictions.max()))
+    correct = labels[labels == predictions]
+    return [np.bincount(each.astype(int), minlength=size) for each in (labels, predictions, correct)]
+
+
+def _f1(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """The F1 of each class; 0 for a class without rows."""
+    actual, predicted, correct = _counts(labels, predictions)
+    return 2 * correct / np.maximum(1, actual + predicted)
+
+
+def _matthews(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """The Matthews correlation. It is 0 if all labels or all predictions are equal."""
+    actual, predicted, correct = _counts(labels, predictions)
+    variances = [float(len(labels) ** 2 - (counts**2).sum()) for counts in (actual, predicted)]
+    if 0 in variances:
+        return 0.0
+    covariance = float(correct.sum() * len(labels) - (actual * predicted).sum())
+    return covariance / (variances[0] * variances[1]) ** 0.5
+
+
+def _correlation(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """The mean of Pearson's and Spearman's correlation."""
+    from scipy.stats import rankdata
+
+    if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
+        return 0.0
+    pearson = np.corrcoef(labels, predictions)[0, 1]
+    return float(pearson + np.corrcoef(rankdata(labels), rankdata(predictions))[0, 1]) / 2

@@ -9,7 +9,7 @@ import numpy as np
 from compress.common.errors import UserError
 from compress.data import columns, metrics
 from compress.data.label_matching import listed
-from compress.data.metrics import Metric
+from compress.data.metrics import Metric, Positive
 from compress.results import LabelDrift
 
 if TYPE_CHECKING:
@@ -111,8 +111,16 @@ class TaskType(Protocol):
     def unit(self, answers: np.ndarray) -> float:
         """The unit for reporting changes of `answers`."""
 
-    def score(self, metric: Metric, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> float:
-        """One of `metrics`. `predictions`: from `decide`."""
+    def score(
+        self,
+        metric: Metric,
+        labels: np.ndarray,
+        predictions: np.ndarray,
+        num_labels: int,
+        *,
+        positive: Positive | None = None,
+    ) -> float:
+        """One of `metrics`. `predictions`: from `decide`. `positive`: the class of the metric f1, for two classes."""
 
     def changed(self, logits: np.ndarray, reference: np.ndarray) -> np.ndarray:
         """Whether the label of each row differs from the reference, bool (rows,). Takes logits or `answers`."""
@@ -135,7 +143,7 @@ class Classification:
     """
 
     name: ClassVar[TaskTypeName] = "classification"
-    metrics: ClassVar[tuple[Metric, ...]] = ("accuracy", "f1", "matthews")
+    metrics: ClassVar[tuple[Metric, ...]] = ("accuracy", "macro_f1", "f1", "matthews")
     default_metric: ClassVar[Metric] = "accuracy"
     has_classes: ClassVar[bool] = True
     outputs: ClassVar[str] = "two or more"
@@ -226,8 +234,16 @@ class Classification:
     def unit(self, answers: np.ndarray) -> float:
         return 1.0
 
-    def score(self, metric: Metric, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> float:
-        return metrics.score(metric, labels, predictions, num_classes=num_labels)
+    def score(
+        self,
+        metric: Metric,
+        labels: np.ndarray,
+        predictions: np.ndarray,
+        num_labels: int,
+        *,
+        positive: Positive | None = None,
+    ) -> float:
+        return metrics.score(metric, labels, predictions, num_classes=num_labels, positive=positive)
 
     def changed(self, logits: np.ndarray, reference: np.ndarray) -> np.ndarray:
         return logits.argmax(axis=1) != reference.argmax(axis=1)
@@ -322,8 +338,16 @@ class Regression:
         """The standard deviation of the values, or 1 if it is 0."""
         return float(answers.std()) or 1.0
 
-    def score(self, metric: Metric, labels: np.ndarray, predictions: np.ndarray, num_labels: int) -> float:
-        return metrics.score(metric, labels, predictions, num_classes=num_labels)
+    def score(
+        self,
+        metric: Metric,
+        labels: np.ndarray,
+        predictions: np.ndarray,
+        num_labels: int,
+        *,
+        positive: Positive | None = None,
+    ) -> float:
+        return metrics.score(metric, labels, predictions, num_classes=num_labels, positive=positive)
 
     def changed(self, logits: np.ndarray, reference: np.ndarray) -> np.ndarray:
         return np.zeros(len(logits), dtype=bool)

@@ -1,7 +1,7 @@
 """Tasks: texts and labels, split into train, dev and test."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -9,14 +9,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from compress.common.errors import UserError
+from compress.common.errors import NotGoodEnough, UserError
 from compress.data import task_types
-from compress.data.columns import Split
+from compress.data.columns import Split, require_rows_per_class
 from compress.data.task_types import TaskTypeName
 from compress.tables.cells import is_unlabelled, text_cells
 from compress.tables.splits import read_hub, read_local
 from compress.tables.table import ALL_SUFFIXES, COMPRESSED_SUFFIXES, read_table
 
+MIN_ROWS = 10  # different ones, below which a table is not split
 MIN_DEV_ROWS_FOR_TEST = 1000
 DEV_SHARE, MAX_DEV_ROWS = 0.2, 2000
 LabelOrder = Literal["given", "integers", "sorted"]
@@ -90,6 +91,76 @@ def load_task(
         classes: dict[str, list[str]] = {}
     else:
         tables_by_split, classes = read_hub(str(location if location.is_dir() else data), subset, splits or {})
+    task = task_of_tables(
+        tables_by_split,
+        classes,
+        name=name,
+        data=data,
+        text=text,
+        label=label,
+        labels=labels,
+        max_length=max_length,
+        max_rows=max_rows,
+        task_type=task_type,
+        seed=seed,
+    )
+    return replace(task, remarks=(*remarks, *task.remarks))
+
+
+def task_of_tables(
+    tables: Mapping[str, pd.DataFrame],
+    classes: Mapping[str, Sequence[str]],
+    *,
+    name: str,
+    data: str | Path,
+    text: Sequence[str],
+    label: str,
+    labels: Sequence[str] | None = None,
+    max_length: int = 128,
+    max_rows: int | None = None,
+    task_type: TaskTypeName = "classification",
+    seed: int = 0,
+) -> Task:
+    """A task from the tables of its splits, as they were read. Raises UserError.
+
+    `classes`: as in `labelled_splits`. The others are as in `load_task`.
+    """
+    parsed = labelled_splits(tables, classes, data=data, text=text, label=label, labels=labels, task_type=task_type)
+    splits = parsed.splits
+    if max_rows is not None:
+        splits = {split: _sample_rows(rows, max_rows, seed, task_type) for split, rows in splits.items()}
+    task = split_task(
+        name=name, task_type=task_type, labels=parsed.labels, splits=splits, max_length=max_length, seed=seed
+    )
+    return replace(task, label_order=parsed.label_order, remarks=(*parsed.remarks, *task.remarks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSplits:
+    """The rows of each split as they were read. `labels`, `label_order`, `remarks`: as in `Task`."""
+
+    splits: dict[str, Split]
+    labels: tuple[str, ...]
+    label_order: LabelOrder
+    remarks: list[str]
+
+
+def labelled_splits(
+    tables: Mapping[str, pd.DataFrame],
+    classes: Mapping[str, Sequence[str]],
+    *,
+    data: str | Path,
+    text: Sequence[str],
+    label: str,
+    labels: Sequence[str] | None,
+    task_type: TaskTypeName,
+) -> LabelledSplits:
+    """The texts and labels in the tables of a task's splits. Raises UserError.
+
+    `classes`: the class names of a column that the data set itself names, in the order of the integers in it. `data`:
+    the location, for messages. The others are as in `load_task`.
+    """
+    tables_by_split, remarks = dict(tables), list[str]()
     if "test" in tables_by_split and is_unlabelled(tables_by_split["test"], text, label):
         del tables_by_split["test"]
         remarks.append("the test split has no labels, so it is left out")
@@ -109,13 +180,13 @@ def load_task(
         where=str(data),
         remarks=remarks,
     )
-    parsed = {split: _split(table, text, label_indices[split]) for split, table in tables_by_split.items()}
-    if max_rows is not None:
-        parsed = {split: _sample_rows(rows, max_rows, seed, task_type) for split, rows in parsed.items()}
-    task = split_task(name=name, task_type=task_type, labels=names, splits=parsed, max_length=max_length, seed=seed)
     are_positions = label in classes or names == tuple(map(str, range(len(names))))
-    order: LabelOrder = "given" if labels else "integers" if are_positions else "sorted"
-    return replace(task, label_order=order, remarks=(*remarks, *task.remarks))
+    return LabelledSplits(
+        splits={split: _split(table, text, label_indices[split]) for split, table in tables_by_split.items()},
+        labels=names,
+        label_order="given" if labels else "integers" if are_positions else "sorted",
+        remarks=remarks,
+    )
 
 
 def read_split(
@@ -192,9 +263,12 @@ def split_task(
         remarks.append(f"no test split, and dev has fewer than {MIN_DEV_ROWS_FOR_TEST} rows: dev also serves as test")
     for split, rows in {"train": train, "dev": dev, "test": test}.items():
         if len(rows) == 0:
+            _require_different_texts(name, all_train)
+            if len(all_train) >= MIN_ROWS and task_types.task_type(task_type).has_classes:
+                require_rows_per_class(name, all_train.labels)
             raise UserError(
                 f"{name}: the {split} split is empty after splitting the {len(all_train)} rows of train; expected at "
-                "least 10 different ones"
+                f"least {MIN_ROWS} different ones"
             )
     labels_by_split = {"train": train.labels, "dev": dev.labels, "test": test.labels}
     remarks += task_types.task_type(task_type).check_splits(name, labels, labels_by_split)
@@ -209,6 +283,16 @@ def split_task(
         selected_on_test=selected_on_test,
         remarks=tuple(remarks),
     )
+
+
+def _require_different_texts(name: str, rows: Split) -> None:
+    """Raise NotGoodEnough for enough rows that are copies of a few."""
+    num_different = len(set(rows.rows()))
+    if len(rows) >= MIN_ROWS > num_different:
+        raise NotGoodEnough(
+            f"{name}: the {len(rows)} rows of train have only {num_different} different texts; expected at least "
+            f"{MIN_ROWS}, so that a model can learn from them"
+        )
 
 
 def _readings(readings: dict[str, str], location: Path) -> list[str]:

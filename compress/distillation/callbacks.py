@@ -54,13 +54,24 @@ class Checkpoints(TrainerCallback):
 class BestEpoch(TrainerCallback):
     """Scores the student on dev after each epoch and keeps the weights of the best epoch in the file `path`.
 
-    `epoch_steps`: steps per epoch. The last epoch may be shorter.
+    `epoch_steps`: steps per epoch. The last epoch may be shorter. `patience`: epochs without a better score after which
+    training stops; None: never. `on_score` gets each epoch, counted from 1, and its score.
     """
 
-    def __init__(self, evaluate: Callable[[PreTrainedModel], float], path: Path, *, epoch_steps: int) -> None:
+    def __init__(
+        self,
+        evaluate: Callable[[PreTrainedModel], float],
+        path: Path,
+        *,
+        epoch_steps: int,
+        patience: int | None = None,
+        on_score: Callable[[int, float], None] = lambda epoch, score: None,
+    ) -> None:
         self.evaluate = evaluate
         self.path = path
         self.epoch_steps = epoch_steps
+        self.patience = patience
+        self.on_score = on_score
         self.scores_file = path.with_suffix(".json")
         self.scores: list[float] = []
 
@@ -85,8 +96,23 @@ class BestEpoch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Score the epoch that ends with this step, unless an interrupted run has already scored it."""
-        if len(self.scores) < self._num_epochs(state):
+        num_epochs = self._num_epochs(state)
+        if len(self.scores) < num_epochs:
             self._score(model)
+        if self._is_exhausted(num_epochs):
+            control.should_training_stop = control.should_save = True
+
+    def has_ended(self, state: Any) -> bool:
+        """Whether patience had ended the training at the step of a checkpoint, by the scores of its process."""
+        if self.scores_file.exists():
+            self.scores = json.loads(self.scores_file.read_text())
+        is_end_of_epoch = state.global_step % self.epoch_steps == 0
+        return distributed.broadcast_from_main(is_end_of_epoch and self._is_exhausted(self._num_epochs(state)))
+
+    def _is_exhausted(self, num_epochs: int) -> bool:
+        """Whether too many of these epochs brought no better score. Scores of later epochs are left out."""
+        scores = self.scores[:num_epochs]
+        return self.patience is not None and bool(scores) and num_epochs - scores.index(max(scores)) > self.patience
 
     def _num_epochs(self, state: Any) -> int:
         """The number of epochs that have ended."""
@@ -104,11 +130,24 @@ class BestEpoch(TrainerCallback):
         self.scores.append(self.evaluate(model.student))
         if not distributed.is_main():
             return
+        self.on_score(len(self.scores), self.scores[-1])
         if self.best_epoch == len(self.scores):
             partial = self.path.with_suffix(".partial")
             save_model(model.student, str(partial))
             partial.replace(self.path)
         write_json(self.scores_file, self.scores)
+
+
+class StopAt(TrainerCallback):
+    """Stops training at a step, with a checkpoint."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop at the step."""
+        if state.global_step >= self.step:
+            control.should_training_stop = control.should_save = True
 
 
 class Progress(TrainerCallback):

@@ -196,11 +196,12 @@ def distill_logits(
     evaluate: Callable[[PreTrainedModel], float],
     *,
     epoch_rows: int | None = None,
+    stop_at: int | None = None,
 ) -> TrainingResult:
     """Train a student, in place, with prediction-layer losses.
 
     `teacher_logits`: (rows, classes), computed once for all epochs. `epoch_rows`: rows between two evaluations of the
-    student, by default all.
+    student, by default all. `stop_at`: as in `train`.
     """
     return train(
         DistillationModel(student, None, objective),
@@ -209,6 +210,7 @@ def distill_logits(
         context,
         evaluate=evaluate,
         epoch_rows=epoch_rows,
+        stop_at=stop_at,
     )
 
 
@@ -220,14 +222,16 @@ def fine_tune(
     evaluate: Callable[[PreTrainedModel], float],
     *,
     task_type: TaskTypeName,
+    stop_at: int | None = None,
 ) -> TrainingResult:
-    """Fine-tune a model on the labels, in place. This makes a teacher from its base model."""
+    """Fine-tune a model on the labels, in place. This makes a teacher from its base model. `stop_at`: as in `train`."""
     return train(
         DistillationModel(model, None, Objective(labels=1.0, task_type=task_type)),
         data,
         schedule,
         context,
         evaluate=evaluate,
+        stop_at=stop_at,
     )
 
 

@@ -1,5 +1,6 @@
 """The trainer for all stages: a `transformers.Trainer` that takes its losses from a `TrainingModule`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ class DistillationTrainer(Trainer):
     `teacher`: for layer-wise objectives; it stays outside the model. `layer_map`: the teacher layer, counted from 1, of
     each student layer. `lengths`: tokens per row, (rows,). `batch_size`: examples per optimiser step, over all
     processes. It replaces the batch size and the gradient accumulation in `args`. `micro_batch_size`: the most examples
-    that a process computes at once.
+    that a process computes at once. `rate_factor`: the factor of the learning rate at each step; it replaces the
+    schedule in `args`.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class DistillationTrainer(Trainer):
         lengths: np.ndarray,
         batch_size: int,
         micro_batch_size: int | None = None,
+        rate_factor: Callable[[int], float] | None = None,
         args: TrainingArguments,
         **options: Any,
     ) -> None:
@@ -52,12 +55,24 @@ class DistillationTrainer(Trainer):
         self.requested_outputs = model.requested_outputs
         self.layer_map = layer_map
         self.loss_is_scaled_for_ga = True  # compute_loss already divides by the number of examples in the step
+        self.rate_factor = rate_factor
         self._loss_sums: dict[str, Tensor] = {}
         self._loss_examples = torch.tensor(0.0)
         self.teacher: Any = None
         if teacher is not None:
             precision: Precision = "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32"
             self.teacher = low_precision_copy(teacher, precision).eval().requires_grad_(False).to(self.args.device)
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """The schedule of `rate_factor`, or that of `args`."""
+        if self.rate_factor is None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        optimizer = optimizer or self.optimizer
+        assert optimizer is not None
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
+        return self.lr_scheduler
 
     def get_train_dataloader(self) -> DataLoader:
         """This process's share of length-bucketed batches, which depend only on (seed, epoch)."""

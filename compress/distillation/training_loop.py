@@ -23,13 +23,15 @@ from compress.common.progress import ProgressBar
 from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator
 from compress.data.tokenization import TokenDataset
 from compress.distillation import layer_outputs
-from compress.distillation.callbacks import BestEpoch, Checkpoints, Progress, latest_checkpoint
+from compress.distillation.callbacks import BestEpoch, Checkpoints, Progress, StopAt, latest_checkpoint
 from compress.distillation.objective import TrainingModule
+from compress.distillation.plateau import DecayAtPlateau, StableThenDecay
 from compress.distillation.trainer import DistillationTrainer
 from compress.distillation.used_embeddings import only_used_rows, used_token_ids
 from compress.models.precision import HALF, Precision, resolve_precision
 from compress.results import LossEntry, TrainingResult
 
+AFTER_PLATEAU = "after_plateau"
 LOG_EVERY_STEPS = 20
 MAX_EAGER_TOKENS = 256
 
@@ -40,7 +42,8 @@ class Schedule:
 
     `batch_size`: examples per optimiser step, over all processes. `micro_batch_size`: the most examples that a process
     computes at once. `warmup`: the share of all steps. `max_steps`: stop after this many steps. `checkpoint_steps`:
-    steps between checkpoints.
+    steps between checkpoints. `patience`: epochs without a better score on dev after which the stage stops; None: train
+    all epochs.
     """
 
     epochs: int
@@ -51,6 +54,7 @@ class Schedule:
     max_steps: int | None = None
     checkpoint_steps: int = 200
     micro_batch_size: int | None = None
+    patience: int | None = None
 
     def num_steps(self, num_rows: int) -> int:
         """The number of optimiser steps for this many rows. The last partial batch of an epoch is one step."""
@@ -74,7 +78,7 @@ class TrainContext:
     """The name, seed, precision and folders of a stage.
 
     `checkpoints`: the folder for checkpoints. If it contains a complete one, training resumes from it. `compiled`: use
-    torch.compile. `tensorboard`: the folder for event files.
+    torch.compile. `metric`: the name of the score on dev, for messages. `tensorboard`: the folder for event files.
     """
 
     title: str
@@ -82,6 +86,7 @@ class TrainContext:
     checkpoints: Path
     precision: Precision = "auto"
     compiled: bool = False
+    metric: str = "score"
     tensorboard: Path | None = None
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
@@ -97,6 +102,7 @@ def train(
     whole_embedding: bool = False,
     evaluate: Callable[[PreTrainedModel], float] | None = None,
     epoch_rows: int | None = None,
+    stop_at: int | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> TrainingResult:
     """Train `model` in place on `data`.
@@ -106,14 +112,22 @@ def train(
     `evaluate`: scores the student after each epoch (higher is better). The student then ends with the weights of its
     best epoch. `epoch_rows`: rows per such epoch, if `data` contains augmented copies of a smaller data set.
     `whole_embedding`: also train the embedding of tokens that `data` does not use. A head that shares the matrix of the
-    embedding needs this. `callbacks`: called in addition to ours. Raises UserError if the loss is not finite.
+    embedding needs this. `stop_at`: save a checkpoint at this step and return with the weights of this step; a further
+    call continues. `callbacks`: called in addition to ours. Raises UserError if the loss is not finite.
     """
     num_steps = schedule.num_steps(len(data.lengths))
     bar = ProgressBar(context.title, context.console)
     progress = Progress(context.title, bar)
     epoch_steps = math.ceil((epoch_rows or len(data.lengths)) / schedule.batch_size)
     best_weights = context.checkpoints / "best.safetensors"
-    best = BestEpoch(evaluate, best_weights, epoch_steps=epoch_steps) if evaluate else None
+    best = None
+    if evaluate is not None:
+
+        def announce(epoch: int, score: float) -> None:
+            last = math.ceil(num_steps / epoch_steps)
+            context.console.print(f"  {context.title}: epoch {epoch} of {last}: dev {context.metric} {score:.3f}")
+
+        best = BestEpoch(evaluate, best_weights, epoch_steps=epoch_steps, patience=schedule.patience, on_score=announce)
     resumable = [*([best] if best else []), *callbacks]
     if context.tensorboard is not None and distributed.is_main():
         resumable.append(TensorBoardCallback(SummaryWriter(str(context.tensorboard))))
@@ -121,6 +135,12 @@ def train(
     embedding: AbstractContextManager = nullcontext()
     if not whole_embedding:
         embedding = only_used_rows(model.student, used_token_ids(data, model.student.config.vocab_size))
+    rate_factor, ends = None, list[TrainerCallback]()
+    if stop_at is not None and stop_at < num_steps:
+        ends.append(StopAt(stop_at))
+    if schedule.decay == AFTER_PLATEAU:
+        rate_factor = StableThenDecay(warmup_steps=math.ceil(schedule.warmup * num_steps), max_steps=num_steps)
+        ends.append(DecayAtPlateau(rate_factor, max_steps=num_steps))
     attention = fastest_attention(model.student, data.lengths, context.precision)
     with bar, embedding, attention:
         trainer = DistillationTrainer(
@@ -130,20 +150,22 @@ def train(
             lengths=data.lengths,
             batch_size=schedule.batch_size,
             micro_batch_size=schedule.micro_batch_size,
+            rate_factor=rate_factor,
             args=training_arguments(schedule, num_steps, context, model),
             train_dataset=data.rows,
             data_collator=PaddingCollator(data.pad_token_id),
-            callbacks=[*resumable, progress, Checkpoints()],
+            callbacks=[*resumable, *ends, progress, Checkpoints()],
         )
         trainer.remove_callback(PrinterCallback)
-        _run(trainer, latest_checkpoint(context.checkpoints), [*resumable, progress], context.title)
-        if best is not None:
+        last_step = min(num_steps, stop_at or num_steps)
+        _run(trainer, latest_checkpoint(context.checkpoints), [*resumable, progress], context.title, last_step, best)
+        if best is not None and last_step == num_steps:
             best.restore(model.student)
     model.eval()
     return TrainingResult(
         history=[LossEntry.of_log(entry) for entry in trainer.state.log_history if "loss" in entry],
         dev_scores=best.scores if best else [],
-        best_epoch=best.best_epoch if best else None,
+        best_epoch=best.best_epoch if best is not None and best.scores else None,
         num_steps=trainer.state.global_step,
         resumed_at_step=progress.first_step,
         seconds=time.perf_counter() - started,
@@ -163,12 +185,20 @@ def fastest_attention(model: PreTrainedModel, lengths: np.ndarray, precision: Pr
 
 
 def _run(
-    trainer: DistillationTrainer, checkpoint: str | None, callbacks: Sequence[TrainerCallback], title: str
+    trainer: DistillationTrainer,
+    checkpoint: str | None,
+    callbacks: Sequence[TrainerCallback],
+    title: str,
+    last_step: int,
+    best: BestEpoch | None,
 ) -> None:
-    """Train to the end. A checkpoint of the last step is only loaded, because the trainer would take a further step."""
+    """Train until `last_step`. A checkpoint at the end is only loaded, because the trainer would take a further step.
+
+    `best`: one of the callbacks; its patience may have ended the training before.
+    """
     if checkpoint is not None:
         state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
-        if state.global_step >= trainer.args.max_steps:
+        if state.global_step >= last_step or (best is not None and best.has_ended(state)):
             trainer._load_from_checkpoint(checkpoint)
             trainer.state = state
             for callback in callbacks:
@@ -195,7 +225,7 @@ def training_arguments(
         max_steps=num_steps,
         per_device_train_batch_size=schedule.batch_size,
         learning_rate=schedule.learning_rate,
-        lr_scheduler_type=schedule.decay,
+        lr_scheduler_type="linear" if schedule.decay == AFTER_PLATEAU else schedule.decay,
         warmup_steps=schedule.warmup,
         weight_decay=0.01,
         adam_epsilon=1e-6,

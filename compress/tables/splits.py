@@ -42,16 +42,20 @@ def read_local(
     return {split: read_table(files[split], encoding=encoding, columns=columns) for split in ALIASES if split in files}
 
 
+def split_named_by(path: Path) -> str | None:
+    """The split that the name of a table's file means, in any case and compression; None if it means none."""
+    if suffix_of(path) not in (*ALL_SUFFIXES, ".zip"):
+        return None
+    name = path.name.split(".")[0].lower()
+    return next((split for split, aliases in ALIASES.items() if name in aliases), None)
+
+
 def _file_of(location: Path, split: str) -> Path | None:
     """The file of a split, in any case and compression; None if there is none.
 
     Raises UserError if there are two, or if the name is that of a folder or of a link to nothing.
     """
-    files = [
-        path
-        for path in sorted(location.iterdir())
-        if suffix_of(path) in (*ALL_SUFFIXES, ".zip") and path.name.split(".")[0].lower() in ALIASES[split]
-    ]
+    files = [path for path in sorted(location.iterdir()) if split_named_by(path) == split]
     if files and not files[0].is_file():
         raise UserError(f"{files[0]}: not a file, though its name is that of the {split} split; remove or rename it")
     if len(files) > 1:

@@ -1,12 +1,15 @@
-"""The shapes of TinyBERT's Table 1, roofline, threads, load and self-checks, from results/bench/."""
+"""The efforts, the shapes of TinyBERT's Table 1, roofline, threads, load and self-checks, from results/bench/."""
 
 from pathlib import Path
+from typing import get_args
 
 from pydantic import TypeAdapter
 
 from bench.results.benchmark import TEXTS, BenchmarkRow
-from bench.results.measurements import Ceilings, Profile, Ratio
+from bench.results.measurements import Ceilings, Effort, Profile, Ratio
 from bench.self_check import SelfCheck
+from bench.timing.effort import settings_of
+from bench.timing.systems import GRID_LENGTHS, shape_name
 from regions.cells import bullets, machine_words, megabytes, ratio, read_json, read_results, table
 
 GRAPHS = {
@@ -24,6 +27,27 @@ CHECKS = {
 
 def _input_words(name: str) -> str:
     return "text to label" if name == TEXTS else name.replace("x", " x ")
+
+
+def bench_efforts(results: Path) -> str:
+    """The settings of each effort; `results` is not read."""
+    rows = []
+    for effort in get_args(Effort):
+        settings = settings_of(effort)
+        processes = len(range(0, settings.rounds, settings.restart_every))
+        shapes = [shape_name(shape) for shape in settings.grid(max(GRID_LENGTHS))]
+        rows.append(
+            (
+                f"`{effort}`",
+                f"{settings.rounds * settings.texts_per_round}",
+                f"{processes}",
+                ", ".join(map(_input_words, shapes)) or "none",
+                "yes" if settings.compiled_teacher else "no",
+                "yes" if settings.roofline else "no",
+            )
+        )
+    header = ("effort", "calls per model", "processes per model", "shapes", "torch.compile", "roofline")
+    return table(header, rows, text_columns=(0, 3, 4, 5))
 
 
 def bench_machine(results: Path) -> str:
@@ -231,6 +255,7 @@ def _check(results: Path, name: str) -> SelfCheck:
 
 
 REGIONS = {
+    "bench-efforts": bench_efforts,
     "bench-machine": bench_machine,
     "shapes-breakdown": shapes_breakdown,
     "shapes-control": shapes_control,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.report.caveats import WIDE_INTERVAL
+from bench.report.effort import few_calls
 from bench.results.benchmark import TEXTS, BenchmarkRow, BenchResult
 from bench.results.document import Results
 from regions.cells import bold, bullets, listed, machine_words, megabytes, minutes, ratio, read_results, table
@@ -55,13 +56,11 @@ def quickstart_facts(results: Path) -> str:
     steps = {each.step: ratio(each.ratio) for each in best.breakdown_by_input[TEXTS]}
     left_out = [row.label for row in bench.rows if (row.role, row.variant) in LEFT_OUT]
     assert best.score is not None and teacher.score is not None
-    seconds = run.stage_seconds
     return bullets(
         (
-            f"`make quickstart` made this table in {minutes(sum(seconds.values()))}, of which the benchmark took "
-            f"{minutes(seconds['bench'])}. Machine: {machine_words(bench.machine)}.",
+            f"{_made_by(run)} Machine: {machine_words(bench.machine)}.",
             f"Accuracy is on {rows.num_rows.test:,} test rows. Latency is from text to label, one text at a time, "
-            f"with {bench.protocol.num_threads} threads per model.",
+            f"with {bench.protocol.num_threads} threads per model{few_calls(best)}.",
             '"Times as fast" compares with the first row. The 95% interval is in parentheses. Bold marks the '
             "recommended variant.",
             *_noise(_table_rows(bench)),
@@ -71,6 +70,18 @@ def quickstart_facts(results: Path) -> str:
             f"fused graph {steps['runtime']}, and quantisation {steps['quantisation']}.",
             f"Compared with the int8-static teacher, the student is {ratio(over_exported)} times as fast.",
         )
+    )
+
+
+def _made_by(run: Results) -> str:
+    """The command that made the table, and its duration."""
+    effort, seconds = run.stages.bench.protocol.effort, run.stage_seconds
+    of_benchmark = f"of which the {effort or ''} benchmark took".replace("  ", " ")
+    duration = f"{minutes(sum(seconds.values()))}, {of_benchmark} {minutes(seconds['bench'])}"
+    if effort in (None, "quick"):
+        return f"`make quickstart` made this table in {duration}."
+    return (
+        f"`make figures` made this table in {duration}. `make quickstart` runs the same recipe with a quick benchmark."
     )
 
 

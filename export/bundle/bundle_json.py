@@ -40,10 +40,12 @@ class GoldenExample:
 class BundleProof:
     """The comparison of the bundle with torch. The fields are those of `export.results.VariantResult`.
 
-    `measured_on`: the machine of the comparison; None if it was not recorded.
+    `positive`: the class of the metric f1, for two classes. `measured_on`: the machine of the comparison; None if it
+    was not recorded.
     """
 
     metric: Metric
+    positive: str | None = None
     parity: Parity
     other_providers: dict[str, Parity] = field(default_factory=dict)
     without_vnni: Saturation | None = None

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from compress.common.errors import UserError, library_errors
 from compress.common.files import files_in, sha256, write_json
+from compress.common.wording import brief_list, printable
 from compress.data.task_types import task_type
 from export.bundle import runtime
 from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample, read_bundle_info, write_bundle_info
@@ -160,15 +161,20 @@ def _write_tokenizer(folder: Path, tokenizer: "PreTrainedTokenizerBase", info: B
 def _description(info: BundleInfo) -> str:
     match info.task_type:
         case "classification":
-            return f"A text classifier ({', '.join(info.labels)})"
+            return f"A text classifier with {len(info.labels)} labels ({brief_list(info.labels)})"
         case "regression":
             return f"A text regressor ({', '.join(info.labels)}: the output of the model without an activation)"
     assert_never(info.task_type)
 
 
+def _figure(value: float) -> str:
+    """A figure with at most four significant digits. Counts are complete."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _model_card(info: BundleInfo) -> str:
-    figures = "\n".join(f"| {name} | {value} |" for name, value in info.measured.items())
-    origin = "\n".join(f"- {name}: {value}" for name, value in info.origin.items())
+    figures = "\n".join(f"| {name} | {_figure(value)} |" for name, value in info.measured.items())
+    origin = "\n".join(f"- {name}: {printable(value)}" for name, value in info.origin.items())
     batches = (
         "The output for a text does not depend on the other texts in its batch."
         if info.batch_invariant

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from compress.data.columns import Split
-from compress.data.metrics import Metric
+from compress.data.metrics import Metric, Positive
 from compress.data.task_types import TaskType
 from export.bundle import runtime
 from export.bundle.runtime import Classifier
@@ -91,13 +91,15 @@ def compare_with_torch(
     labels: Sequence[str],
     *,
     task_type: TaskType,
+    positive: Positive | None = None,
     provider: str = "CPUExecutionProvider",
     probes: Probes | None = None,
     compares_probe_logits: bool = False,
 ) -> Parity:
     """Run a bundle on `rows` and compare its logits with torch's.
 
-    `reference`: torch's logits, (rows, classes). `labels`: the names of torch's outputs, in order. Outputs are matched
+    `reference`: torch's logits, (rows, classes). `labels`: the names of torch's outputs, in order. `positive`: as in
+    `TaskType.score`. Outputs are matched
     by name, so the bundle may have them in a different order. `probes`: texts whose tokens are compared as well.
     `compares_probe_logits`: their logits too, for a bundle in fp32.
     """
@@ -113,6 +115,7 @@ def compare_with_torch(
         rows,
         metric,
         task_type=task_type,
+        positive=positive,
         batch_invariance=batch_invariance,
         requested_provider=provider,
         session=session_report.report_session(
@@ -134,6 +137,7 @@ def parity_of_logits(
     metric: Metric,
     *,
     task_type: TaskType,
+    positive: Positive | None = None,
     batch_invariance: BatchInvariance,
     requested_provider: str,
     session: SessionReport,
@@ -142,6 +146,10 @@ def parity_of_logits(
     error = np.abs(logits - reference)
     predictions, torch_predictions = task_type.decide(logits), task_type.decide(reference)
     num_labels = logits.shape[1]
+    score, torch_score = (
+        task_type.score(metric, rows.labels, each, num_labels, positive=positive)
+        for each in (predictions, torch_predictions)
+    )
     flipped = np.flatnonzero(task_type.changed(logits, reference))
     example_row = int(flipped[0]) if len(flipped) else int(error.max(axis=1).argmax())
     return Parity(
@@ -150,10 +158,16 @@ def parity_of_logits(
         mean_logit_error=float(error.mean()),
         logit_error=float(error.mean() / (reference.std() or 1.0)),
         num_label_flips=len(flipped),
-        score=task_type.score(metric, rows.labels, predictions, num_labels),
-        torch_score=task_type.score(metric, rows.labels, torch_predictions, num_labels),
+        score=score,
+        torch_score=torch_score,
         difference=paired_difference(
-            metric, rows.labels, predictions, torch_predictions, task_type=task_type, num_labels=num_labels
+            metric,
+            rows.labels,
+            predictions,
+            torch_predictions,
+            task_type=task_type,
+            num_labels=num_labels,
+            positive=positive,
         ),
         example=_example(rows, example_row, task_type.answers(reference), task_type.answers(logits)),
         batch_invariance=batch_invariance,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from compress.common import distributed
-from compress.common.errors import UserError
+from compress.common.errors import NotGoodEnough, UserError
 from pocketbert import __version__
 from pocketbert.cli import (
     bench_commands,
@@ -20,7 +20,7 @@ from pocketbert.cli import (
     run_commands,
     setup_commands,
 )
-from pocketbert.cli.options import EXIT_BAD_INPUT, EXIT_FAULT, examples
+from pocketbert.cli.options import EXIT_BAD_INPUT, EXIT_FAULT, EXIT_GATE, examples
 
 TOOLCHAIN, BUNDLES, AUGMENT = ("cpu", "gpu"), ("bundles", "bundles-gpu"), ("augment",)
 EXTRAS = {  # by package, the extras that install it, for the CPU and for a CUDA device
@@ -38,8 +38,8 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer does not ex
 app = typer.Typer(
     help="Distil a fine-tuned BERT into a small model, export it, and measure how good and how fast it is.",
     epilog=examples("pocketbert new reviews.csv", "pocketbert check reviews.yaml", "pocketbert run reviews.yaml")
-    + "\n\nExit codes: 0 success, 1 a fault of PocketBERT, 2 bad input, 3 a variant was not good enough and was not "
-    "shipped. `--debug` prints the traceback of an error.",
+    + "\n\nExit codes: 0 success, 1 a fault of PocketBERT, 2 bad input, 3 the data, the teacher or the variants were "
+    "not good enough. `--debug` prints the traceback of an error.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -74,9 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         if debug:
             raise
-        return _print_error(
-            remedies.with_remedy(error, remedies.command_of(_selected(arguments, root)[1])), EXIT_BAD_INPUT
-        )
+        code = EXIT_GATE if isinstance(error, NotGoodEnough) else EXIT_BAD_INPUT
+        return _print_error(remedies.with_remedy(error, remedies.command_of(_selected(arguments, root)[1])), code)
     except UsageError as error:
         return _print_error(_usage(error, _selected(arguments, root)[0]), EXIT_BAD_INPUT)
     except OSError as error:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.results.measurements import Effort
 from pocketbert.cli import completion, recipe_bench_commands
 from pocketbert.cli.options import (
     AsJson,
@@ -69,11 +70,31 @@ def models(
     label: LabelColumn = "label",
     labels: TableLabels = None,
     encoding: Encoding = "utf-8",
+    metric: Annotated[
+        str | None,
+        typer.Option(help="accuracy, macro_f1, f1, matthews or pearson_spearman [default: that of the models' type]"),
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Class whose F1 is the metric f1 [default: the second label]")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or both")] = "cpu",
     threads: Threads = None,
-    rounds: Rounds = 12,
-    restart_every: RestartEvery = 2,
-    grid: Grid = None,
+    effort: Annotated[
+        Effort,
+        typer.Option(help="How much to measure: rounds, texts, warm-up and shapes; the options below win over it"),
+    ] = "thorough",
+    rounds: Annotated[int | None, typer.Option(min=2, help="Interleaved rounds [default: by effort]")] = None,
+    restart_every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rounds after which each model restarts in a new process [default: by effort]"),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXTSxTOKENS",
+            help="Shapes for the model without its tokenizer; repeatable [default: by effort]",
+        ),
+    ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Also time torch models with torch.compile")] = False,
     load: Annotated[
         float | None,
@@ -105,7 +126,10 @@ def models(
         label=label,
         labels=split_labels(labels),
         encoding=encoding,
+        metric=metric,
+        positive=positive,
         num_threads=threads,
+        effort=effort,
         rounds=rounds,
         restart_every=restart_every,
         grid=grid or (),

@@ -79,8 +79,12 @@ def export(
     metric: Annotated[
         str | None,
         typer.Option(
-            help="accuracy, f1, matthews or pearson_spearman [default: accuracy; pearson_spearman for regression]"
+            help="accuracy, macro_f1, f1, matthews or pearson_spearman [default: accuracy; pearson_spearman for "
+            "regression]"
         ),
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Class whose F1 is the metric f1 [default: the second label]")
     ] = None,
     max_length: Annotated[
         int | None, typer.Option(min=4, help="Tokens per text; longer texts are cut [default: 128]")
@@ -108,6 +112,7 @@ def export(
             encoding=encoding,
             variants=variant,
             metric=metric,
+            positive=positive,
             max_length=max_length,
             reduce_range=reduce_range,
             student_share=student_share,

@@ -28,12 +28,18 @@ if TYPE_CHECKING:  # some of them load torch
     from pocketbert.standalone.doctor import DoctorReport
 
 PIPE_WIDTH = 1000  # columns; a pipe cuts no name
+PROSE_WIDTH = 100  # of sentences in a terminal
 
 
 def outcome(run: "RunResult") -> None:
-    """The table of a run, and the paths of its files."""
+    """The table of a run, its summary, and the paths of its files."""
     if run.results is not None:
+        from pocketbert.pipeline.run_summary import summary_lines
+
         benchmark(run.results)
+        width = min(Console().width, PROSE_WIDTH) if sys.stdout.isatty() else None
+        for line in [*summary_lines(run.results, run.folder, width=width), ""]:
+            _line(line)
     for bundle in sorted((run.folder / "bundles").glob("*")):
         path("bundle", bundle)
     if run.results is not None:
@@ -218,34 +224,35 @@ def _column(example: "AugmentedExample") -> str:
 
 def plan(forecast: "RunForecast") -> None:
     """The plan of a run."""
+    from pocketbert.pipeline.forecast import at_most, duration, time_phrase
+
     rows, tokens = forecast.num_rows, forecast.tokens
     outputs = phrases_for(forecast.task_type).outputs(forecast.labels)
     _line(f"{forecast.name}: {rows.train} train, {rows.dev} dev, {rows.test} test rows; {outputs}")
     for remark in forecast.remarks:
         _line(f"  {remark}")
     _line(
-        f"  tokens per text: median {tokens.median:.0f}, longest {tokens.longest}; {tokens.share_cut:.1%} of the texts "
-        f"are cut at {tokens.max_length}"
+        f"  tokens per row: median {tokens.median:.0f}, longest {tokens.longest}; {tokens.share_cut:.1%} of them "
+        f"truncated at {tokens.max_length} ({tokens.basis})"
     )
     for role, model in (("teacher", forecast.teacher), ("student", forecast.student)):
         _line(
             f"{role}: {model.layers} layers x {model.width}, {model.heads} heads, "
             f"{model.num_parameters / 1e6:.1f} M parameters ({model.name})"
         )
+    for choice in forecast.choices:
+        _line(f"{choice.key}: {choice.value} ({choice.reason})")
     lines = [
-        (
-            stage.name,
-            stage.state,
-            str(stage.num_steps or "-"),
-            "not timed yet" if stage.estimated_s is None else duration(stage.estimated_s),
-        )
+        (stage.name, stage.state, str(stage.num_steps or "-"), duration(stage.estimated_s), at_most(stage.maximum_s))
         for stage in forecast.stages
     ]
-    _table(("stage", "state", "steps", "about"), lines)
-    unknown = [stage.name for stage in forecast.stages if stage.estimated_s is None]
-    total = duration(sum(stage.estimated_s or 0.0 for stage in forecast.stages))
-    without = f", without {', '.join(unknown)} (the first run times them)" if unknown else ""
-    _line(f"about {total} in total on this machine{without}")
+    _table(("stage", "state", "steps", "about", "at most"), lines)
+    for stage in forecast.stages:
+        if stage.extrapolated is not None:
+            _line(f"{stage.name}: estimated {stage.extrapolated}")
+    _line(f"{time_phrase(forecast.estimated_s, forecast.maximum_s)} in total on this machine, with all epochs")
+    for warning in forecast.warnings:
+        _line(f"warning: {warning}")
     _line(f"variants: {', '.join(forecast.variants)}; required: {', '.join(forecast.required) or 'none'}")
     path("run folder", Path(forecast.folder))
 
@@ -285,13 +292,6 @@ def path(title: str, location: Path) -> None:
     _line(f"{title:<11}{location}")
 
 
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, rounded."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
 def _cells(table: bench_table.Table) -> None:
     _table(table.header, table.cells)
 
@@ -306,4 +306,4 @@ def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
 
 
 def _line(text: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(text)

@@ -53,6 +53,7 @@ IN_RECIPES: Mapping[Option, Remedy] = {
         advice="lower the stage's micro_batch_size (the result stays the same) or task.max_length"
     ),
     "model": Remedy(advice="name it as teacher.base instead, and the teacher is fine-tuned from it"),
+    "positive": Remedy(key="task.positive"),
     "precision": Remedy(key="compute.precision"),
     "splits": Remedy(key="task.splits"),
     "stop_words": Remedy(key="augment.stop_words"),
@@ -69,6 +70,7 @@ BY_FLAGS: Mapping[Option, Remedy] = {
     ),
     "model": Remedy(advice="name one that is, such as the folder teacher/model or prediction/model of a run"),
     "other_machine": Remedy(advice="--other-machine compares them anyway"),
+    "positive": Remedy(key="--positive"),
 }
 
 

@@ -38,19 +38,21 @@ def check(
     """Print the plan of a run: data, models, stages, steps and estimated times. Trains nothing."""
     from pocketbert.cli import printing
     from pocketbert.pipeline.flow import prepare
+    from pocketbert.recipe.choices import resolve
     from pocketbert.recipe.loading import load_recipe
 
     console = stderr_console()
     loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
     task = prepare(loaded, Console(quiet=True))
     with console.status("timing a few steps of each stage") as status:
-        from pocketbert.pipeline.estimate import forecast
+        from pocketbert.pipeline.estimate import forecast, time_left
 
         plan = forecast(
-            loaded,
+            resolve(loaded, task),
             task,
             output or Path("runs") / loaded.name,
             on_stage=lambda stage: status.update(f"timing a few steps: {stage}"),
+            limit_s=time_left(),
         )
     print_result(plan, as_json, printing.plan)
 
@@ -73,7 +75,8 @@ def run(
         str | None,
         typer.Option(
             metavar="STAGE",
-            help="Stop after this stage: teacher, general, masked_lm, augment, intermediate, prediction, export, bench",
+            help="Stop after this stage: baseline, search, teacher, general, masked_lm, augment, intermediate, "
+            "prediction, export, bench",
             autocompletion=completion.stage_names,
         ),
     ] = None,
@@ -98,8 +101,10 @@ def run(
             console.print("[green]Nothing to do: every stage is finished.[/green]")
         print_result(outcome, as_json, printing.outcome)
     for line in outcome.not_shipped:
-        console.print(f"[red]not shipped[/red] {escape(line)}")
-    if outcome.not_shipped:
+        console.print(f"[red]not shipped[/red] {escape(line)}", soft_wrap=True)
+    for line in outcome.not_recommended:
+        console.print(f"[red]not recommended[/red] {escape(line)}", soft_wrap=True)
+    if outcome.not_shipped or outcome.not_recommended:
         raise typer.Exit(EXIT_GATE)
 
 

@@ -23,7 +23,12 @@ commands = typer.Typer()
 )
 def new(
     table: Annotated[
-        Path, typer.Argument(metavar="TABLE", help="Your labelled data: CSV, TSV, JSON, Parquet or Excel")
+        Path,
+        typer.Argument(
+            metavar="TABLE",
+            help="Your labelled data: a table (CSV, TSV, JSON, Parquet, Excel), or a folder with one "
+            "per split (train, dev, test)",
+        ),
     ],
     output: Annotated[Path | None, typer.Option(help="The recipe file [default: NAME.yaml]")] = None,
     text: Annotated[
@@ -37,7 +42,7 @@ def new(
     encoding: Encoding = "utf-8",
 ) -> None:
     """Write a commented recipe for your own table, from its columns, labels and text lengths."""
-    from pocketbert.recipe.new_recipe import propose_recipe
+    from pocketbert.new_recipe.propose import propose_recipe
 
     proposal = propose_recipe(table, text=text, label=label, teacher=teacher, encoding=encoding)
     target = output or Path(f"{proposal.name}.yaml")

@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from bench.results.phrases import phrases_for
 from compress.data.label_order import align_labels
+from compress.data.metrics import positive_class
 from compress.data.tasks import Task, load_task
 from compress.models import sources
 from pocketbert.data import quickstart_data
@@ -35,6 +36,7 @@ def load_recipe_task(recipe: Recipe, console: Console) -> Task:
     )
     if recipe.teacher.model is not None:
         task = align_labels(task, sources.label_names_in_config(recipe.teacher.model))
+    positive_class(section.metric, section.positive, task.labels)  # raises if it is no label of the data
     rows = f"{len(task.train)} train, {len(task.dev)} dev, {len(task.test)} test rows"
     console.print(f"[bold]{recipe.name}[/bold]: {escape(phrases_for(task.type).outputs(task.labels))}, {rows}")
     for remark in remarks_on(recipe, task):

@@ -1,12 +1,18 @@
 """results.json of a run, and the reports that are rendered from it."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from bench.results.document import Reproduce, Results, RunFacts, SplitSizes, StageResults, read_results, write_results
 from compress.common.errors import UserError
+from compress.models.compatibility import EncoderFacts
+from compress.models.shape import StudentShape
 from pocketbert import __version__
 from pocketbert.data.recipe_task import remarks_on
+from pocketbert.pipeline.teacher_check import teacher_over_baseline
 from pocketbert.recipe.loading import to_yaml
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.gate import GateResult
@@ -36,6 +42,7 @@ def results_of(context: StageContext, plan: Sequence[StagePlan], verdict: GateRe
     return Results(
         name=recipe.name,
         metric=recipe.task.metric,
+        positive=None if context.positive is None else context.positive.name,
         task_type=task.type,
         stages=stages,
         stage_seconds={name: record.seconds for name, record in records.items()},
@@ -45,9 +52,13 @@ def results_of(context: StageContext, plan: Sequence[StagePlan], verdict: GateRe
             split_names={str(split): name for split, name in recipe.task.splits.items()},
             num_rows=SplitSizes(train=len(task.train), dev=len(task.dev), test=len(task.test)),
             most_common_label=context.task_type.most_common_share(task.test.labels),
+            constant_score=_constant_score(context),
+            teacher_over_baseline=teacher_over_baseline(context),
+            teacher=teacher_shape(context.folder / "teacher" / "model" / "config.json"),
             takes_pairs=task.train.pairs is not None,
             student=recipe.student.shape,
             remarks=remarks_on(recipe, task),
+            choices=context.choices,
             gate=verdict.not_shipped,
         ),
         reproduce=Reproduce(
@@ -58,6 +69,30 @@ def results_of(context: StageContext, plan: Sequence[StagePlan], verdict: GateRe
             recipe=to_yaml(recipe),
         ),
     )
+
+
+def _constant_score(context: StageContext) -> float | None:
+    """The metric on test of the best model that gives every row the same label; None for values."""
+    task, labels = context.task, context.task.test.labels
+    if not context.task_type.has_classes:
+        return None
+    counts = np.bincount(labels, minlength=len(task.labels))
+    classes = range(len(counts)) if len(counts) == 2 else [counts.argmax()]  # f1 may prefer the rare one of two
+    return max(
+        context.task_type.score(
+            context.recipe.task.metric, labels, np.full(len(labels), each), len(task.labels), positive=context.positive
+        )
+        for each in classes
+    )
+
+
+def teacher_shape(config: Path) -> StudentShape | None:
+    """The shape of the teacher in a config.json; None if it cannot be read."""
+    try:
+        facts = EncoderFacts.of_config(json.loads(config.read_text(encoding="utf-8")))
+        return StudentShape(layers=facts.layers, width=facts.width, ffn_width=facts.ffn_width, heads=facts.heads)
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _earlier_results(folder: Path) -> Results | None:

@@ -1,71 +1,90 @@
-"""`pocketbert check`: the plan of a run, its sizes, and its duration, estimated from a few real steps."""
+"""`pocketbert check`: the plan of a run, its sizes, and its duration, estimated from a few real steps. Loads torch."""
 
+import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-from datasets import Dataset
-from rich.console import Console
+import psutil
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bench.results.document import SplitSizes
-from compress.augmentation.mlm_head import train_head
+from bench.measurement import machine
+from bench.measurement.noise import BUSY_CORES, OtherPrograms
+from bench.results.document import Choice, SplitSizes
 from compress.data.tasks import Task
-from compress.data.tokenization import TokenDataset, encode, encode_split, split_into_blocks, token_dataset
-from compress.distillation import stage_functions
-from compress.distillation.objective import Objective, Projections
-from compress.distillation.training_loop import Schedule, TrainContext
+from compress.data.token_lengths import TokenCounts, count_tokens, counter_of
+from compress.data.tokenization import TokenDataset, encode_split
 from compress.models import loading
-from compress.models.inference import predict_logits
 from compress.models.student import new_student
-from pocketbert.data.corpora import error_context, texts_of
 from pocketbert.data.recipe_task import remarks_on
 from pocketbert.pipeline.forecast import ModelSummary, RunForecast, StageForecast, TokenLengths
 from pocketbert.pipeline.plan import StageName, plan_of
-from pocketbert.recipe.augmentation import TrainHeadSection
+from pocketbert.recipe.choices import Resolved
 from pocketbert.recipe.sections import Recipe, masked_lm_of
-from pocketbert.recipe.training import GeneralSection, LayerWiseSection, StageSection
-from pocketbert.stages.shared import objective_of, schedule_of
-from pocketbert.store.run_folder import recorded_seconds, state_of
+from pocketbert.store.manifest import StagePlan
+from pocketbert.store.run_folder import state_of, steps_done
+from pocketbert.timing.amounts import Sizes, batch_sizes, num_stage_steps, section_of
+from pocketbert.timing.corpus_blocks import CorpusBlocks, read_blocks
+from pocketbert.timing.measure import Materials, measure_speeds
+from pocketbert.timing.stage_times import stage_time
+from pocketbert.timing.step_cost import StepCost, TimeRange, slowed, total
+from pocketbert.timing.step_timing import Stopwatch
 
-SAMPLED_TEXTS = 500
-MAX_CORPUS_TEXTS = 500_000  # to count; the estimate is too low for a larger corpus
-FIRST_STEPS, TIMED_STEPS = 2, 6  # the first steps are slower, because they allocate memory
 TO_DO = ("to do", "begun")
-QUIET = Console(quiet=True)
+SAMPLED_ROWS, SAMPLED_LETTERS = 5000, 1_000_000  # from which the timed batches come
+CORPUS_SHARE = 0.15  # of the time limit, for reading a corpus
+LIMIT_S, LEAST_S = 7.0, 3.0  # for timing
+COMMAND_S = 11.5  # of the whole command, with its start
 
 
-def _unscored(_: PreTrainedModel) -> float:
-    """An evaluation that costs nothing: only the steps are timed."""
-    return 0.0
+def forecast(
+    resolved: Resolved,
+    task: Task,
+    folder: Path,
+    on_stage: Callable[[str], None] = lambda stage: None,
+    *,
+    limit_s: float = LIMIT_S,
+) -> RunForecast:
+    """Plan the run, and time a few steps of each training stage to do.
 
-
-def forecast(recipe: Recipe, task: Task, folder: Path, on_stage: Callable[[str], None]) -> RunForecast:
-    """Resolve the plan, and time a few steps of each training stage to do. `on_stage` gets the name of each."""
+    `on_stage` gets the name of each stage. `limit_s`: for all timing together; at least two steps of each stage are
+    timed. Raises UserError if a corpus cannot be read.
+    """
+    others, recipe = OtherPrograms(), resolved.recipe
+    deadline = time.perf_counter() + limit_s
     name = recipe.teacher.model or recipe.teacher.base or ""
-    if recipe.teacher.model is not None:
-        teacher = loading.load_classifier(name)
-    else:
-        teacher = loading.load_classifier(name, task.labels, task_type=task.type)
+    teacher = loading.load_classifier(name, None if recipe.teacher.model else task.labels, task_type=task.type)
     student = new_student(
         recipe.student.shape, teacher, task.labels, task_type=task.type, architecture=recipe.student.architecture
     )
-    tokens, num_letters = _token_counts(task, name)
-    trainings = _trainings(recipe, task, teacher, student, letters_per_token=num_letters / tokens.sum())
-    stages = []
-    for stage in plan_of(recipe, task):
-        state = state_of(stage, folder)
-        seconds: float | None = 0.0
-        training = trainings.get(stage.name)
-        if state in TO_DO:
-            on_stage(stage.name)
-            seconds = recorded_seconds(folder, stage.name) if training is None else training.seconds()
-        num_steps = None if training is None else training.num_steps
-        stages.append(StageForecast(name=stage.name, state=state, num_steps=num_steps, estimated_s=seconds))
+    tokenizer = loading.load_tokenizer(name)
+    lengths = count_tokens(task.train.rows(), counter_of(tokenizer.backend_tokenizer), seed=recipe.seed)
+    plan = plan_of(recipe, task)
+    states = {stage.name: state_of(stage, folder) for stage in plan}
+    to_do = [stage for stage, state in states.items() if state in TO_DO]
+    corpora = _read_corpora(recipe, task, tokenizer, to_do, limit_s=CORPUS_SHARE * limit_s)
+    sizes = _sizes(recipe, task, lengths, teacher, student, corpora, _steps_done(plan, states, folder))
+    ranges: dict[StageName, TimeRange] = {}
+    timed: Mapping[str, StepCost] = {}
+    if to_do:
+        materials = Materials(
+            teacher=teacher,
+            student=student,
+            rows=_sampled_rows(task, tokenizer, seed=recipe.seed),
+            blocks={stage: corpus.sample for stage, corpus in corpora.items()},
+            num_rows=len(task.train),
+        )
+        left_s = max(LEAST_S, deadline - time.perf_counter())
+        is_busy = _contended_cores(others.busy_cores()) > BUSY_CORES
+        stopwatch = Stopwatch(is_busy=is_busy, num_threads=torch.get_num_threads())
+        with stopwatch.undisturbed():
+            speeds = measure_speeds(recipe, materials, to_do, limit_s=left_s, stopwatch=stopwatch, on_stage=on_stage)
+        ranges = {stage: slowed(stage_time(stage, recipe, sizes, speeds), speeds.slowdown) for stage in to_do}
+        timed = speeds.steps
+    whole = total(ranges.values())
+    busy_cores = _contended_cores(others.busy_cores())
     return RunForecast(
         name=recipe.name,
         folder=str(folder),
@@ -75,158 +94,136 @@ def forecast(recipe: Recipe, task: Task, folder: Path, on_stage: Callable[[str],
         num_rows=SplitSizes(train=len(task.train), dev=len(task.dev), test=len(task.test)),
         remarks=remarks_on(recipe, task),
         tokens=TokenLengths(
-            median=float(np.median(tokens)),
-            longest=int(tokens.max()),
+            median=float(np.median(lengths.counts)),
+            longest=lengths.longest,
             max_length=task.max_length,
-            share_cut=float((tokens > task.max_length).mean()),
+            share_cut=lengths.share_longer(task.max_length),
+            basis=lengths.basis,
         ),
         teacher=_summary(name, teacher),
         student=_summary(_first_weights(recipe), student),
-        stages=stages,
+        stages=[
+            _stage_forecast(stage.name, states[stage.name], recipe, sizes, ranges, timed, corpora) for stage in plan
+        ],
+        estimated_s=whole.expected_s,
+        maximum_s=whole.maximum_s,
         variants=list(recipe.export.variants),
         required=list(recipe.gate.require),
+        choices=list[Choice](resolved.choices),
+        busy_cores=round(busy_cores, 2),
+        usable_cores=machine.usable_cores(),
+        warnings=_warnings(recipe, busy_cores, to_do, corpora),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Training:
-    """A training stage to time on a sample of its rows.
-
-    `sections`: its schedule, or one for each point of a grid search. `num_rows`: rows per epoch. `train`: trains on the
-    sample. `passes`: the passes of a model over rows without training, as (model, sample of the rows, number of rows).
-    """
-
-    sections: Sequence[StageSection]
-    num_rows: int
-    train: Callable[[Schedule, TrainContext], object]
-    passes: Sequence[tuple[PreTrainedModel, TokenDataset, int]] = ()
-
-    @property
-    def num_steps(self) -> int:
-        """Optimiser steps, over all points of a grid search."""
-        return sum(schedule_of(section).num_steps(self.num_rows) for section in self.sections)
-
-    def seconds(self) -> float:
-        """The estimated time of all steps and all passes."""
-        steps_s = sum(self._step_seconds(each) * schedule_of(each).num_steps(self.num_rows) for each in self.sections)
-        return steps_s + sum(_row_seconds(model, sample) * num_rows for model, sample, num_rows in self.passes)
-
-    def _step_seconds(self, section: StageSection) -> float:
-        """The time of a step, from two trainings of different length, which cancels the time before the first step."""
-        elapsed = []
-        with TemporaryDirectory() as folder:
-            for num_steps in (FIRST_STEPS, FIRST_STEPS + TIMED_STEPS):
-                schedule = replace(schedule_of(section), epochs=num_steps, max_steps=num_steps)
-                context = TrainContext(title="timing", seed=0, checkpoints=Path(folder) / str(num_steps), console=QUIET)
-                started = time.perf_counter()
-                self.train(schedule, context)
-                elapsed.append(time.perf_counter() - started)
-        return max(0.0, elapsed[1] - elapsed[0]) / TIMED_STEPS
+def time_left() -> float:
+    """The seconds that a command which began with this process has left for timing."""
+    return max(LEAST_S, min(LIMIT_S, COMMAND_S - (time.time() - psutil.Process().create_time())))
 
 
-def _row_seconds(model: PreTrainedModel, sample: TokenDataset) -> float:
-    started = time.perf_counter()
-    predict_logits(model, sample)
-    return (time.perf_counter() - started) / len(sample.lengths)
+def _read_corpora(
+    recipe: Recipe, task: Task, tokenizer: PreTrainedTokenizerBase, to_do: Iterable[str], *, limit_s: float
+) -> dict[StageName, CorpusBlocks]:
+    """The blocks of the stages to do that read running text."""
+    corpora: dict[StageName, CorpusBlocks] = {}
+    if recipe.distill.general is not None and "general" in to_do:
+        corpora["general"] = read_blocks(recipe.distill.general, task, tokenizer, limit_s=limit_s)
+    head = None if recipe.augment is None else recipe.augment.masked_lm.train_head
+    if head is not None and "masked_lm" in to_do:
+        own = loading.load_tokenizer(masked_lm_of(recipe))
+        corpora["masked_lm"] = read_blocks(head, task, own, limit_s=limit_s)
+    return corpora
 
 
-def _trainings(
-    recipe: Recipe, task: Task, teacher: PreTrainedModel, student: PreTrainedModel, *, letters_per_token: float
-) -> dict[StageName, _Training]:
-    """The training stages of the recipe, on models of its shapes: weights do not affect the time of a step."""
-    tokenizer = loading.load_tokenizer(recipe.teacher.model or recipe.teacher.base or "")
-    order = np.random.default_rng(recipe.seed).permutation(len(task.train))[:SAMPLED_TEXTS]
-    rows = encode_split(task.train.take(np.sort(order)), tokenizer, max_length=task.max_length)
-    texts = rows.without_column("labels")
-    copies_per_text = 0 if recipe.augment is None else recipe.augment.copies_per_text
-    num_rows = len(task.train) * (1 + copies_per_text * (1 if task.train.pairs is None else 2))
-    learner = stage_functions.StudentWithProjections(
-        student=student, projections=Projections(student.config.hidden_size, teacher.config.hidden_size)
-    )
-    held_out = len(task.dev) + len(task.test)
-    precision = recipe.compute.precision
-
-    def in_precision(context: TrainContext) -> TrainContext:
-        return replace(context, precision=precision)
-
-    def layers(section: LayerWiseSection, data: TokenDataset) -> Callable[[Schedule, TrainContext], object]:
-        return lambda schedule, context: stage_functions.distill_layers(
-            learner,
-            teacher,
-            data,
-            objective_of(section),
-            schedule,
-            in_precision(context),
-            layer_map=recipe.distill.layer_map,
-        )
-
-    def logits(schedule: Schedule, context: TrainContext) -> object:
-        values = np.zeros((len(texts.lengths), len(task.labels)), dtype=np.float32)
-        objective = Objective(prediction=1.0, task_type=task.type)
-        return stage_functions.distill_logits(
-            student, values, texts, objective, schedule, in_precision(context), _unscored, epoch_rows=num_rows
-        )
-
-    def labels(schedule: Schedule, context: TrainContext) -> object:
-        return stage_functions.fine_tune(teacher, rows, schedule, in_precision(context), _unscored, task_type=task.type)
-
-    intermediate, prediction = recipe.distill.intermediate, recipe.distill.prediction
-    dev_passes = sum(section.epochs for section in prediction.points) * len(task.dev)
-    trainings: dict[StageName, _Training] = {
-        "teacher": _Training(
-            sections=[recipe.teacher.fine_tune] if recipe.teacher.model is None else [],
-            num_rows=len(task.train),
-            train=labels,
-            passes=[(teacher, texts, held_out + recipe.teacher.fine_tune.epochs * len(task.dev))],
-        ),
-        "intermediate": _Training(
-            sections=[intermediate],
-            num_rows=num_rows,
-            train=layers(intermediate, texts),
-            passes=[(student, texts, 2 * held_out)],
-        ),
-        "prediction": _Training(
-            sections=prediction.points,
-            num_rows=num_rows,
-            train=logits,
-            passes=[(teacher, texts, num_rows), (student, texts, 2 * held_out + dev_passes)],
-        ),
-    }
-    if recipe.distill.general is not None:
-        general = recipe.distill.general
-        blocks, num_blocks = _blocks(general, task, tokenizer, letters_per_token)
-        trainings |= {"general": _Training(sections=[general], num_rows=num_blocks, train=layers(general, blocks))}
-    if recipe.augment is not None and recipe.augment.masked_lm.train_head is not None:
-        section, name = recipe.augment.masked_lm.train_head, masked_lm_of(recipe)
-        mlm_tokenizer = loading.load_tokenizer(name)
-        blocks, num_blocks = _blocks(section, task, mlm_tokenizer, letters_per_token)
-        model = loading.load_masked_lm(name, new_head=True)
-        mlm_held_out = blocks.take(np.arange(min(8, len(blocks.lengths))))
-        trainings["masked_lm"] = _Training(
-            sections=[section],
-            num_rows=num_blocks,
-            train=lambda schedule, context: train_head(
-                model, mlm_tokenizer, blocks, mlm_held_out, schedule, in_precision(context), frozen=section.frozen
-            ),
-        )
-    return trainings
+def _sampled_rows(task: Task, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> TokenDataset:
+    """Random train rows as tokens, from which the timed batches come."""
+    order = np.random.default_rng(seed).permutation(len(task.train))[:SAMPLED_ROWS]
+    letters = np.cumsum([sum(map(len, row)) for row in task.train.take(order).rows()])
+    count = max(1, int(np.searchsorted(letters, SAMPLED_LETTERS)))
+    return encode_split(task.train.take(np.sort(order[:count])), tokenizer, max_length=task.max_length)
 
 
-def _blocks(
-    section: GeneralSection | TrainHeadSection,
+def _sizes(
+    recipe: Recipe,
     task: Task,
-    tokenizer: PreTrainedTokenizerBase,
-    letters_per_token: float,
-) -> tuple[TokenDataset, int]:
-    """Token blocks of the first texts of a corpus, and an estimate of the number of blocks of the whole corpus."""
-    with error_context(section):
-        lengths = [len(text) for text in islice(texts_of(section, task), MAX_CORPUS_TEXTS)]
-        ids = split_into_blocks(
-            list(islice(texts_of(section, task), SAMPLED_TEXTS)), tokenizer, max_length=section.max_length
+    lengths: TokenCounts,
+    teacher: PreTrainedModel,
+    student: PreTrainedModel,
+    corpora: Mapping[StageName, CorpusBlocks],
+    done: Mapping[str, int],
+) -> Sizes:
+    return Sizes(
+        num_train=len(task.train),
+        num_dev=len(task.dev),
+        num_test=len(task.test),
+        num_labels=len(task.labels),
+        takes_pairs=task.train.pairs is not None,
+        lengths=np.minimum(lengths.counts, recipe.task.max_length),
+        teacher_weights=loading.num_parameters(teacher),
+        student_weights=loading.num_parameters(student),
+        num_blocks={stage: corpus.num_blocks for stage, corpus in corpora.items()},
+        steps_done=done,
+    )
+
+
+def _steps_done(plan: Sequence[StagePlan[StageName]], states: Mapping[StageName, str], folder: Path) -> dict[str, int]:
+    return {stage.name: steps_done(stage, folder) for stage in plan if states[stage.name] == "begun"}
+
+
+def _stage_forecast(
+    stage: StageName,
+    state: str,
+    recipe: Recipe,
+    sizes: Sizes,
+    ranges: Mapping[StageName, TimeRange],
+    timed: Mapping[str, StepCost],
+    corpora: Mapping[StageName, CorpusBlocks],
+) -> StageForecast:
+    time_range = ranges.get(stage, TimeRange())
+    section, bases = section_of(stage, recipe), []
+    if stage in corpora and corpora[stage].basis is not None:
+        bases.append(f"from {corpora[stage].basis}")
+    if stage in timed and section is not None and timed[stage].timed_rows < max(batch_sizes(section)):
+        rows = timed[stage].timed_rows
+        bases.append(f"from batches of {rows} row{'s' * (rows > 1)} instead of {max(batch_sizes(section))}")
+    is_counted = stage in sizes.num_blocks or stage not in ("general", "masked_lm")
+    return StageForecast(
+        name=stage,
+        state=state,
+        num_steps=num_stage_steps(stage, recipe, sizes) if is_counted else None,
+        estimated_s=time_range.expected_s,
+        maximum_s=time_range.maximum_s,
+        extrapolated="; ".join(bases) or None,
+    )
+
+
+def _warnings(
+    recipe: Recipe, busy_cores: float, to_do: Sequence[StageName], corpora: Mapping[StageName, CorpusBlocks]
+) -> list[str]:
+    """Reasons why the estimate may be wrong."""
+    warnings = []
+    usable = machine.usable_cores()
+    if to_do and busy_cores > BUSY_CORES:
+        warnings.append(
+            f"{busy_cores:.1f} of {usable} cores are busy with other programs, so the run takes longer than "
+            "estimated; the maximum is for a machine as busy as now"
         )
-    rows = Dataset.from_dict({"input_ids": ids})
-    num_blocks = sum(1 + int(length / (section.max_length * letters_per_token)) for length in lengths)
-    return token_dataset(rows, np.array([len(each) for each in ids]), tokenizer), num_blocks
+    for stage, corpus in corpora.items():
+        if corpus.is_bound:
+            warnings.append(
+                f"{stage}: the size of its corpus is unknown, so the stage takes longer than estimated; to limit it, "
+                f"set max_steps"
+            )
+    if recipe.compute.compile and to_do:
+        warnings.append("compute.compile: the minutes of compiling are not in the estimate, nor is the gain")
+    return warnings
+
+
+def _contended_cores(busy_cores: float) -> float:
+    """The cores that other programs take from this process, which may use only some of the machine's cores."""
+    usable = machine.usable_cores()
+    idle = max(0.0, (os.cpu_count() or usable) - busy_cores)
+    return min(float(usable), max(0.0, usable - idle))
 
 
 def _first_weights(recipe: Recipe) -> str:
@@ -249,12 +246,3 @@ def _summary(name: str, model: PreTrainedModel) -> ModelSummary:
         heads=model.config.num_attention_heads,
         num_parameters=loading.num_parameters(model),
     )
-
-
-def _token_counts(task: Task, name: str) -> tuple[np.ndarray, int]:
-    """The token counts of a sample of train rows, before truncation, and the total number of their letters."""
-    tokenizer = loading.load_tokenizer(name)
-    texts = task.train.texts[:SAMPLED_TEXTS]
-    pairs = task.train.pairs and task.train.pairs[:SAMPLED_TEXTS]
-    rows = encode(tokenizer, texts, pairs, truncation=False, verbose=False)["input_ids"]
-    return np.array([len(row) for row in rows]), sum(map(len, texts)) + sum(map(len, pairs or []))

@@ -1,13 +1,13 @@
-"""The flow: recipe -> teacher -> general -> augment -> intermediate -> prediction -> export -> bench -> gate -> report.
+"""The flow: baseline, teacher, general, augment, intermediate, prediction, export, bench, gate, report.
 
 `plan` states the inputs of each stage. `stages` holds one file per stage, which is imported only if the stage must run.
 """
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from errno import ENOSPC
 from functools import partial
@@ -24,10 +24,15 @@ from compress.common import distributed
 from compress.common.errors import UserError
 from compress.common.files import write_text
 from compress.data.tasks import Task
+from compress.results import BaselineResult, SearchResult, TeacherResult
+from pocketbert.data.hopeless import require_learnable
 from pocketbert.data.recipe_task import load_recipe_task
 from pocketbert.pipeline.document import write_reports
-from pocketbert.pipeline.plan import StageName, augmentation_plan, general_plan, plan_of
+from pocketbert.pipeline.plan import Plan, StageName, augmentation_plan, general_plan, plan_of
+from pocketbert.pipeline.progress_lines import stage_line
+from pocketbert.pipeline.teacher_check import check_search, check_teacher
 from pocketbert.recipe import preflight
+from pocketbert.recipe.choices import Resolved, resolve
 from pocketbert.recipe.loading import to_yaml
 from pocketbert.recipe.sections import Recipe
 from pocketbert.stages.context import StageContext
@@ -37,6 +42,7 @@ from pocketbert.store.run_folder import PARTIAL, Run, cache_folder
 from pocketbert.store.workspace import Workspace
 
 MIN_FREE_BYTES = 2**26  # below it, the disk counts as full
+Planner = Callable[[Recipe, Task], Plan]
 SINGLE_PROCESS: tuple[StageName, ...] = ("export", "bench")  # stages of the main process, after the others have ended
 
 
@@ -45,13 +51,14 @@ class RunResult:
     """The outcome of a run.
 
     `results`: the content of results.json; None if the run stopped before its last stage. `num_built`: the number of
-    stages that were not skipped. `not_shipped`: required variants that failed the gate, with the reasons.
+    stages that were not skipped. `not_shipped`, `not_recommended`: as in `GateResult`.
     """
 
     folder: Path
     results: Results | None
     num_built: int
     not_shipped: list[str]
+    not_recommended: list[str] = field(default_factory=list)
 
 
 def prepare(recipe: Recipe, console: Console, folder: Path | None = None) -> Task:
@@ -64,6 +71,8 @@ def prepare(recipe: Recipe, console: Console, folder: Path | None = None) -> Tas
     with distributed.main_first():
         preflight.check_models(recipe)
         task = load_recipe_task(recipe, console)
+        if not recipe.smoke:  # its sample has few rows per class
+            require_learnable(task)
         remarks = [] if has_trained else preflight.check_model_files(recipe, task)
     for remark in remarks:
         console.print(f"  [dim]{escape(remark)}[/dim]")
@@ -78,12 +87,11 @@ def run_recipe(
     `task`: from `prepare`. `until`: stop after this stage, without gate and report. Several processes train together;
     then all but the main one end, and get None.
     """
-    plan = _stages_until(plan_of(recipe, task), until)
-    with _open_run(recipe, folder, console) as run:
-        context = StageContext(recipe, task, run.folder, run.records, console)
-        for stage in plan:
-            if stage.name not in SINGLE_PROCESS:
-                do_stage(stage, run, context)
+    resolved = resolve(recipe, task)
+    _stages_until(plan_of(resolved.recipe, task), until)
+    with _open_run(resolved, folder, console) as run:
+        context = StageContext(resolved, task, run.folder, run.records, console)
+        context, plan = _do_stages(plan_of, run, context, until)
         if not distributed.leave():
             return None
         for stage in plan:
@@ -95,7 +103,13 @@ def run_recipe(
             context, Workspace(output=run.folder / "bundles", checkpoints=run.folder / PARTIAL / "gate")
         )
         results = write_reports(context, plan, verdict)
-        return RunResult(folder=folder, results=results, num_built=run.num_built, not_shipped=verdict.not_shipped)
+        return RunResult(
+            folder=folder,
+            results=results,
+            num_built=run.num_built,
+            not_shipped=verdict.not_shipped,
+            not_recommended=verdict.not_recommended,
+        )
 
 
 def make_general(recipe: Recipe, task: Task, folder: Path, console: Console) -> Path | None:
@@ -103,7 +117,7 @@ def make_general(recipe: Recipe, task: Task, folder: Path, console: Console) -> 
 
     With several processes, all but the main one get None.
     """
-    is_main = _do_stages(general_plan(recipe, task), recipe, task, folder, console)
+    is_main = _do_part(general_plan, recipe, task, folder, console)
     return folder / "general" / "model" if is_main else None
 
 
@@ -112,27 +126,72 @@ def make_augmented_data(recipe: Recipe, task: Task, folder: Path, console: Conso
 
     With several processes, all but the main one get None.
     """
-    is_main = _do_stages(augmentation_plan(recipe, task), recipe, task, folder, console)
+    is_main = _do_part(augmentation_plan, recipe, task, folder, console)
     return folder / "augment" if is_main else None
 
 
-def _do_stages(plan: Sequence[StagePlan], recipe: Recipe, task: Task, folder: Path, console: Console) -> bool:
-    """Do these stages. Returns whether this is the main process; the others have then ended their work."""
-    with _open_run(recipe, folder, console) as run:
-        context = StageContext(recipe, task, run.folder, run.records, console)
-        for stage in plan:
-            do_stage(stage, run, context)
+def _do_part(planner: Planner, recipe: Recipe, task: Task, folder: Path, console: Console) -> bool:
+    """Do the stages of a part of a run. Returns whether this is the main process; the others have ended their work."""
+    resolved = resolve(recipe, task)
+    with _open_run(resolved, folder, console) as run:
+        _do_stages(planner, run, StageContext(resolved, task, run.folder, run.records, console))
         return distributed.leave()
 
 
+def _do_stages(
+    planner: Planner, run: Run, context: StageContext, until: str | None = None
+) -> tuple[StageContext, Plan]:
+    """Do the stages that several processes share. Returns the whole plan, and the context after a search.
+
+    A search completes the recipe, so the stages after it are planned again.
+    """
+    plan = _stages_until(planner(context.recipe, context.task), until)
+    done: dict[str, StageRecord] = {}
+    for number in range(len(plan)):
+        stage = plan[number]
+        if stage.name in SINGLE_PROCESS:
+            break
+        record = done[stage.name] = do_stage(stage, run, context)
+        if stage.name == "teacher" and "baseline" in done:
+            baseline = done["baseline"].result_as(BaselineResult)
+            _announce_caution(run, check_teacher(context, baseline, record.result_as(TeacherResult)))
+        if stage.name == "search":
+            result = record.result_as(SearchResult)
+            if "baseline" in done:
+                _announce_caution(run, check_search(context, result))
+            context = context.after_search(result)
+            _write_recipe(context.recipe, run.folder)
+            if until != "search":
+                rest = _stages_until(planner(context.recipe, context.task), until)[number:]
+                plan = [*plan[: number + 1], *rest]
+    return context, plan
+
+
+def _announce_caution(run: Run, caution: str | None) -> None:
+    if caution is not None and distributed.is_main():
+        run.announce(f"[yellow]caution[/yellow]: {escape(caution)}")
+
+
 def do_stage(stage: StagePlan, run: Run, context: StageContext) -> StageRecord:
-    """Do a stage of the plan, unless it is already done."""
-    return run.stage(stage, partial(_build, stage.name, context))
+    """Do a stage of the plan, unless it is already done. Prints its score."""
+    record = run.stage(stage, partial(_build, stage.name, context))
+    line = stage_line(stage.name, {**context.records, stage.name: record}, context.recipe.task.metric)
+    if line is not None:
+        context.console.print(f"  {escape(line)}", soft_wrap=True)
+    return record
 
 
 def _build(name: StageName, context: StageContext, workspace: Workspace) -> object:
     """Call the function of the stage, after importing its module."""
     match name:
+        case "baseline":
+            from pocketbert.stages.baseline import make_baseline
+
+            return make_baseline(context, workspace)
+        case "search":
+            from pocketbert.stages.search import search_schedule
+
+            return search_schedule(context, workspace)
         case "teacher":
             from pocketbert.stages.teacher import make_teacher
 
@@ -168,7 +227,7 @@ def _build(name: StageName, context: StageContext, workspace: Workspace) -> obje
     assert_never(name)
 
 
-def _stages_until(plan: Sequence[StagePlan], until: str | None) -> Sequence[StagePlan]:
+def _stages_until(plan: Plan, until: str | None) -> Plan:
     """The plan up to and including a stage. Raises UserError if the recipe does not have that stage."""
     names = [stage.name for stage in plan]
     if until is None:
@@ -179,11 +238,10 @@ def _stages_until(plan: Sequence[StagePlan], until: str | None) -> Sequence[Stag
 
 
 @contextmanager
-def _open_run(recipe: Recipe, folder: Path, console: Console) -> Iterator[Run]:
+def _open_run(resolved: Resolved, folder: Path, console: Console) -> Iterator[Run]:
     with Run(folder, versions=machine.package_versions(), announce=_announcer(folder, console)) as run:
         try:
-            if distributed.is_main():
-                write_text(folder / "recipe.yaml", to_yaml(recipe))
+            _write_recipe(resolved.recipe, folder)
             yield run
         except OSError as error:
             if error.filename is None:  # a failed write does not name its file
@@ -198,6 +256,11 @@ def _open_run(recipe: Recipe, folder: Path, console: Console) -> Iterator[Run]:
                 if is_full or os.strerror(ENOSPC) in str(error):
                     raise OSError(ENOSPC, os.strerror(ENOSPC), str(path)) from error
             raise
+
+
+def _write_recipe(recipe: Recipe, folder: Path) -> None:
+    if distributed.is_main():
+        write_text(folder / "recipe.yaml", to_yaml(recipe))
 
 
 def _announcer(folder: Path, console: Console) -> Callable[[str], None]:

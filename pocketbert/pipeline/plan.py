@@ -21,12 +21,16 @@ from pocketbert.recipe.sections import Recipe, augmentation_of, masked_lm_of
 from pocketbert.recipe.training import StageSection
 from pocketbert.store.manifest import StagePlan, stage_plan
 
-StageName = Literal["teacher", "general", "masked_lm", "augment", "intermediate", "prediction", "export", "bench"]
+StageName = Literal[
+    "baseline", "search", "teacher", "general", "masked_lm", "augment", "intermediate", "prediction", "export", "bench"
+]
 Plan = list[StagePlan[StageName]]
 Inputs = dict[str, JsonValue]
 
 # Raise the version of a stage if its earlier results are invalid, although neither its options nor its code changed.
 STAGE_VERSIONS: dict[StageName, int] = {
+    "baseline": 1,
+    "search": 1,
     "teacher": 1,
     "general": 1,
     "masked_lm": 1,
@@ -37,7 +41,8 @@ STAGE_VERSIONS: dict[StageName, int] = {
     "bench": 1,
 }
 ROOT = Path(compress.__file__).resolve().parent.parent
-LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scikit-learn")  # that affect every stage
+LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scikit-learn")  # of stages with models
+BASELINE_LIBRARIES = ("numpy", "scikit-learn")
 MORE_LIBRARIES: dict[StageName, tuple[str, ...]] = {
     "augment": ("gensim", "regex"),
     "export": ("onnx", "onnxruntime", "onnxruntime-gpu"),
@@ -49,16 +54,18 @@ MEASURING = (
 SHARED_BY_STAGES = ("data", "shared")
 SHARED_CODE = ("compress", "pocketbert/data/corpora.py", *(f"pocketbert/stages/{name}.py" for name in SHARED_BY_STAGES))
 MORE_CODE: dict[StageName, tuple[str, ...]] = {
+    "baseline": ("bench/analysis/tfidf_baseline.py", "bench/results/phrases.py"),
     "export": ("export",),
     "bench": ("export", *MEASURING),
 }
 
 
 def plan_of(recipe: Recipe, task: Task) -> Plan:
-    """The stages of a run, in order."""
+    """The stages of a run, in order. A stage after a search depends on its result, so plan again after the search."""
     depends = _Dependencies(recipe, task)
     teacher = _teacher(recipe, depends)
-    stages = [teacher]
+    baseline = _stage("baseline", depends.data)
+    stages = [*_search(recipe, depends), teacher]
     if recipe.distill.general is not None:
         stages.append(_general(recipe, depends, teacher))
     augmented = _augmentation(recipe, depends, teacher)
@@ -66,12 +73,19 @@ def plan_of(recipe: Recipe, task: Task) -> Plan:
     intermediate = _stage("intermediate", depends.intermediate(), after=stages)
     prediction = _stage("prediction", depends.prediction(), after=[teacher, *augmented[-1:], intermediate])
     export = _stage("export", depends.export(), after=[teacher, prediction], computes=False)
-    bench = _stage("bench", depends.bench(), after=[teacher, prediction, export], computes=False)
-    return [*stages, intermediate, prediction, export, bench]
+    bench = _stage("bench", depends.bench(), after=[baseline, teacher, prediction, export], computes=False)
+    return [baseline, *stages, intermediate, prediction, export, bench]
 
 
 def _teacher(recipe: Recipe, depends: "_Dependencies") -> StagePlan[StageName]:
     return _stage("teacher", depends.teacher(), shared=True, computes=recipe.teacher.model is None)
+
+
+def _search(recipe: Recipe, depends: "_Dependencies") -> Plan:
+    """The search for the teacher's schedule, if it is still open. Its result is put into the recipe."""
+    if recipe.teacher.model is not None or recipe.teacher.fine_tune.search is None:
+        return []
+    return [_stage("search", depends.search())]
 
 
 def general_plan(recipe: Recipe, task: Task) -> Plan:
@@ -97,7 +111,9 @@ def augmentation_plan(recipe: Recipe, task: Task) -> Plan:
     augmentation_of(recipe)
     depends = _Dependencies(recipe, task)
     teacher = _teacher(recipe, depends)
-    return [*_filter_stages(recipe, teacher), *_augmentation(recipe, depends, teacher)]
+    filter_stages = _filter_stages(recipe, teacher)
+    search = _search(recipe, depends) if filter_stages else []
+    return [*search, *filter_stages, *_augmentation(recipe, depends, teacher)]
 
 
 def _augmentation(recipe: Recipe, depends: "_Dependencies", teacher: StagePlan[StageName]) -> Plan:
@@ -126,7 +142,7 @@ def _stage(
 
     `computes`: whether the number of threads changes the stage's files, through the order of additions.
     """
-    libraries = (*LIBRARIES, *MORE_LIBRARIES.get(name, ()))
+    libraries = BASELINE_LIBRARIES if name == "baseline" else (*LIBRARIES, *MORE_LIBRARIES.get(name, ()))
     code_files = (*SHARED_CODE, *MORE_CODE.get(name, ()), f"pocketbert/stages/{name}.py")
     inputs: Inputs = {
         "version": STAGE_VERSIONS[name],
@@ -154,7 +170,9 @@ class _Dependencies:
 
     @cached_property
     def data(self) -> Inputs:
-        return {"task": self.task.fingerprint(), "metric": self.recipe.task.metric, "seed": self.recipe.seed}
+        section = self.recipe.task
+        positive = {} if section.positive is None else {"positive": section.positive}
+        return {"task": self.task.fingerprint(), "metric": section.metric, **positive, "seed": self.recipe.seed}
 
     @cached_property
     def student(self) -> Inputs:
@@ -185,7 +203,12 @@ class _Dependencies:
         if teacher.model is not None:
             return {**self.data, "model": sources.identity(teacher.model)}
         assert teacher.base is not None
-        return {**self.data, "base": sources.identity(teacher.base), **self._training(teacher.fine_tune)}
+        return {**self.data, "base": sources.identity(teacher.base), **self._training(teacher.fine_tune, "search")}
+
+    def search(self) -> Inputs:
+        teacher = self.recipe.teacher
+        base = teacher.base and sources.identity(teacher.base)
+        return {**self.data, "base": base, **self._training(teacher.fine_tune)}
 
     def general(self) -> Inputs:
         section = self.recipe.distill.general

@@ -1,9 +1,12 @@
 """Recipe sections about what is shipped: the variants, the benchmark, and the gate."""
 
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from bench.results.measurements import Effort
+from bench.timing.effort import EffortSettings, settings_of
 from export.quantisation.variants import DEFAULT_VARIANTS, VARIANTS
 from pocketbert.recipe.training import RecipeSection, Share
 
@@ -11,6 +14,7 @@ if TYPE_CHECKING:
     VariantName = str
 else:
     VariantName = Literal[tuple(VARIANTS)]
+EFFORT_KEYS = frozenset(field.name for field in fields(EffortSettings))  # that the effort decides
 
 
 class ToleranceSection(RecipeSection):
@@ -61,15 +65,28 @@ class BenchSection(RecipeSection):
     threads: PositiveInt | None = Field(
         None, description="Threads of each model; default: all usable cores, shared by `processes` in a load test"
     )
-    rounds: Annotated[int, Field(ge=2)] = Field(
-        12, description="Rounds, each of which times every model once, in random order"
+    effort: Effort = Field(
+        "standard",
+        description="How much to measure: about 1, 4 or 10 minutes for small models on two cores; the keys below win "
+        "over it",
     )
-    warm_up_s: PositiveFloat = Field(5.0, description="Longest warm-up of each model at each length, in seconds")
-    compiled_teacher: bool = Field(True, description="Also time the teacher under torch.compile")
-    restart_every: PositiveInt = Field(2, description="Rounds after which every model moves to a new process")
-    roofline: bool = Field(
-        True,
-        description="Also measure the machine's roofline, how near the bundles come to it, and the time per operator",
+    rounds: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="Rounds, each of which times every model once, in random order; default: 3, 10 or 12, by effort",
+    )
+    warm_up_s: PositiveFloat | None = Field(
+        None, description="Longest warm-up of each model at each length, in seconds; default: 2, 5 or 5, by effort"
+    )
+    compiled_teacher: bool | None = Field(
+        None, description="Also time the teacher under torch.compile; default: if effort is thorough"
+    )
+    restart_every: PositiveInt | None = Field(
+        None, description="Rounds after which every model moves to a new process; default: 1, 2 or 2, by effort"
+    )
+    roofline: bool | None = Field(
+        None,
+        description="Also measure the machine's roofline, how near the bundles come to it, and the time per operator; "
+        "default: if effort is thorough",
     )
     thread_sweep: bool = Field(
         False, description="Also time with 1 thread, with 2, with one per physical core, and with `threads`"
@@ -83,11 +100,18 @@ class BenchSection(RecipeSection):
         1, description="Processes that serve a model in the load test, each with `threads` threads"
     )
     fixed_lengths: list[PositiveInt] | None = Field(
-        None, description="Token counts of the grid at batch size 1; default: 16, 32, 64 and 128 up to task.max_length"
+        None,
+        description="Token counts of the grid at batch size 1; default: by effort none, or 16, 64 and 128, or 16, 32, "
+        "64 and 128, up to task.max_length",
     )
-    fixed_batches: list[Annotated[int, Field(ge=2)]] = Field(
-        [16], description="Batch sizes of the grid, each timed on texts of 32 tokens"
+    fixed_batches: list[Annotated[int, Field(ge=2)]] | None = Field(
+        None, description="Batch sizes of the grid, each timed on texts of 32 tokens; default: by effort none, 16 or 16"
     )
+
+    def settings(self) -> EffortSettings:
+        """The settings of the effort, with the explicit keys of this section in their place."""
+        keys = {name: getattr(self, name) for name in type(self).model_fields if name in EFFORT_KEYS}
+        return replace(settings_of(self.effort), **{name: value for name, value in keys.items() if value is not None})
 
 
 class GateSection(RecipeSection):
@@ -99,7 +123,14 @@ class GateSection(RecipeSection):
     student_share: Share | None = Field(
         0.99, description="Smallest share of the torch student's metric; null: no limit"
     )
-    teacher_share: Share | None = Field(None, description="Smallest share of the teacher's metric; default: no limit")
+    teacher_share: Share | None = Field(
+        0.95, description="Smallest share of the teacher's metric; null: no limit"
+    )
+    teacher_over_baseline: bool = Field(
+        True,
+        description="Stop before distillation if the teacher is below the TF-IDF baseline or has learned nothing, and "
+        "ship no variant below the baseline",
+    )
     batch_shift: Share | None = Field(
         None,
         description="Largest change of a probability when texts are batched or padded, where 1e-5 means none; default: "

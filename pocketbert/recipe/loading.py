@@ -25,7 +25,7 @@ from pocketbert.recipe.delivery import ExportSection
 from pocketbert.recipe.renamed_keys import OLD_NAMES_WORK_IN, KeyPath, new_path, old_names_in, rename_keys
 from pocketbert.recipe.sections import Recipe
 from pocketbert.recipe.smoke import smoke_recipe
-from pocketbert.recipe.training import RecipeSection
+from pocketbert.recipe.training import AUTO, RecipeSection
 
 EXPECTED = {
     "int_type": "a whole number",
@@ -44,6 +44,7 @@ EXPECTED = {
     "too_long": "at most {max_length}",
     "literal_error": "{expected}",
 }
+SIMILAR, NEARLY_EQUAL = 0.65, 0.85  # in spelling: keys of the same section, and of another
 
 
 @dataclass(kw_only=True)
@@ -222,7 +223,7 @@ def _apply_override(source: _Source, change: str) -> None:
     path, section, value = new_path(path), source.content, override.content
     for key in path[:-1]:
         value = value[key]
-        if section.get(key) is None:
+        if section.get(key) in (None, AUTO):
             section[key] = {}
         if not isinstance(section[key], dict):
             raise UserError(f"--set {change}: {key} has no keys: it is {_brief(section[key])}")
@@ -276,15 +277,15 @@ def _explain(entry: Any) -> tuple[KeyPath, str]:
 
 
 def _suggestion(path: KeyPath) -> str:
-    """A known key that resembles an unknown one, in the same section or in another."""
+    """A known key that resembles an unknown one: in the same section, or in another if it is nearly equal."""
     key, section = str(path[-1]), _section_at(path[:-1])
     siblings = list(section.model_fields) if section is not None else []
     old_names = old_names_in(path[:-1])
-    if near := get_close_matches(key, [*siblings, *old_names], n=1):
+    if near := get_close_matches(key, [*siblings, *old_names], n=1, cutoff=SIMILAR):
         return f"did you mean {old_names.get(near[0], near[0])}?"
     if elsewhere := [_dotted(known) for known in _keys(Recipe) if known[-1] == key]:
         return f"it belongs elsewhere: {', '.join(elsewhere)}"
-    if near := get_close_matches(key, {known[-1]: None for known in _keys(Recipe)}, n=1):
+    if near := get_close_matches(key, {known[-1]: None for known in _keys(Recipe)}, n=1, cutoff=NEARLY_EQUAL):
         return f"did you mean {', '.join(_dotted(known) for known in _keys(Recipe) if known[-1] == near[0])}?"
     return f"expected one of {', '.join(siblings)}"
 

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from compress.models.architectures import Architecture
 from compress.models.compatibility import Initialisation
 from compress.models.shape import PRESETS, StudentShape
-from pocketbert.recipe.training import FineTuneSection, RecipeSection, Share
+from pocketbert.recipe.training import AUTO, FineTuneSection, RecipeSection, Share
 
+AutoFineTune = Annotated[FineTuneSection, BeforeValidator(lambda value: {} if value == AUTO else value)]
 if TYPE_CHECKING:
     PresetName = str
 else:
@@ -27,8 +28,9 @@ class TeacherSection(RecipeSection):
     model: str | None = Field(
         None, description="Classifier that is already fine-tuned on the task: a folder, a Hub name or package:NAME/DIR"
     )
-    fine_tune: FineTuneSection = Field(
-        FineTuneSection(), description="Fine-tuning of the base; without effect if there is a model"
+    fine_tune: AutoFineTune = Field(
+        FineTuneSection(),
+        description="Fine-tuning of the base; without effect if there is a model; auto: keys are chosen from the data",
     )
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bench.timing.systems import GRID_BATCH_LENGTH, GRID_LENGTHS, Shape
+from bench.timing.systems import Shape
 from compress.common.errors import UserError
 from pocketbert.recipe.augmentation import AugmentSection
 from pocketbert.recipe.delivery import BenchSection, ExportSection, GateSection
@@ -36,18 +36,10 @@ class Recipe(RecipeSection):
     gate: GateSection = Field(GateSection(), description="Limits that a variant must meet to be shipped")
 
 
-def grid_lengths(recipe: Recipe) -> list[int]:
-    """The token counts of the benchmark's grid at batch size 1."""
-    if recipe.bench.fixed_lengths is not None:
-        return recipe.bench.fixed_lengths
-    return [length for length in GRID_LENGTHS if length <= recipe.task.max_length]
-
-
 def grid_of(recipe: Recipe) -> list[Shape]:
-    """The (batch size, token count) pairs of the benchmark's grid."""
-    lengths = grid_lengths(recipe)
-    batches = [(size, min(GRID_BATCH_LENGTH, max(lengths))) for size in recipe.bench.fixed_batches if lengths]
-    return list(dict.fromkeys([*((1, length) for length in lengths), *batches]))
+    """The (batch size, token count) pairs of the benchmark's grid. An explicit empty list of lengths means no grid."""
+    no_grid = recipe.bench.fixed_lengths == []
+    return [] if no_grid else recipe.bench.settings().grid(recipe.task.max_length)
 
 
 def augmentation_of(recipe: Recipe) -> AugmentSection:

@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from pocketbert.recipe.sections import Recipe, grid_lengths
+from pocketbert.recipe.sections import Recipe, grid_of
 from pocketbert.recipe.training import FineTuneSection, RecipeSection, StageSection
 
 MARK = "-smoke"
@@ -35,13 +35,16 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
         "intermediate": _short(distill.intermediate),
         "prediction": _short(distill.prediction),
     }
+    lengths = [length for batch, length in grid_of(recipe) if batch == 1]
+    settings = recipe.bench.settings()
     bench = {
         "compiled_teacher": False,
         "roofline": False,
         "thread_sweep": False,
         "latency_bound_ms": None,
-        "fixed_lengths": [min(length, TOKENS) for length in grid_lengths(recipe)[:1]],
-        "fixed_batches": recipe.bench.fixed_batches[:1],
+        "fixed_lengths": [min(length, TOKENS) for length in lengths[:1]],
+        "fixed_batches": [*settings.fixed_batches[:1]],
+        "restart_every": recipe.bench.restart_every or ROUNDS,
     }
     export = recipe.export.model_copy(update={"teacher_variants": []})
     sections = {

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from compress.data.metrics import Metric
+from compress.common.errors import UserError
+from compress.data.metrics import Metric, definition, positive_class
 from compress.data.task_types import TaskTypeName, task_type, type_for_metric
 from pocketbert.recipe.training import Names, RecipeSection
 
@@ -12,6 +13,11 @@ from pocketbert.recipe.training import Names, RecipeSection
 def _without_default(schema: dict[str, JsonValue]) -> None:
     """Remove a default that depends on another key, so that editors do not fill it in."""
     schema.pop("default")
+
+
+def _as_text(value: object) -> object:
+    """A label such as 1 or true as text."""
+    return str(value) if isinstance(value, int) else value
 
 
 class TaskSection(RecipeSection):
@@ -43,9 +49,13 @@ class TaskSection(RecipeSection):
     )
     metric: Metric = Field(
         "accuracy",
-        description="Metric of the report, which also selects checkpoints; default: accuracy, or for type: regression "
-        "pearson_spearman (the mean of both correlations)",
+        description="Metric of the report, which also selects checkpoints: "
+        + "; ".join(f"{metric}, {definition(metric)}" for metric in get_args(Metric))
+        + "; default: accuracy, or for type: regression pearson_spearman",
         json_schema_extra=_without_default,
+    )
+    positive: Annotated[str, BeforeValidator(_as_text)] | None = Field(
+        None, description="Class whose F1 is the metric f1, for two classes; default: the second label"
     )
 
     @property
@@ -77,4 +87,19 @@ class TaskSection(RecipeSection):
             )
         if self.labels is not None and len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels lists a class twice: {', '.join(self.labels)}")
+        if self.positive is not None:
+            self._check_positive(self.positive)
         return self
+
+    def _check_positive(self, name: str) -> None:
+        """Raise ValueError if the metric has no positive class, or if `name` is none of the labels given."""
+        if self.metric != "f1":
+            labels = f" of the labels {', '.join(self.labels)}" if self.labels else ""
+            raise ValueError(
+                f"positive is {name}{labels}, but the metric is {self.metric}; expected metric: f1, or no positive"
+            )
+        if self.labels is not None:
+            try:
+                positive_class(self.metric, name, self.labels)
+            except UserError as error:
+                raise ValueError(str(error)) from error

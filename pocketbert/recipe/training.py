@@ -1,7 +1,6 @@
 """Recipe sections about training: the stages with their schedules, losses and corpora, and how they compute."""
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import (
@@ -84,31 +83,56 @@ LayerMap = Annotated[
         }
     ),
 ]
-Epochs = Annotated[PositiveInt, Field(description="Passes over the data")]
-BatchSize = Annotated[PositiveInt, Field(description="Examples per optimiser step, over all processes")]
+AUTO = "auto"
+_AUTO_IS_NONE = (
+    BeforeValidator(lambda value: None if value == AUTO else value),
+    PlainSerializer(lambda value: AUTO if value is None else value),
+)
+_COUNT_OR_AUTO = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": AUTO}]})
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Epochs = Annotated[
+    PositiveInt | None,
+    *_AUTO_IS_NONE,
+    _COUNT_OR_AUTO,
+    Field(description="Passes over the data; auto: from the numbers of rows and classes"),
+]
+BatchSize = Annotated[
+    PositiveInt | None,
+    *_AUTO_IS_NONE,
+    _COUNT_OR_AUTO,
+    Field(description="Examples per optimiser step, over all processes; auto: from the number of rows"),
+]
 LearningRate = Annotated[
-    float, Field(gt=0, lt=1, description="Peak of the learning rate, which it reaches at the end of the warm-up")
+    Rate | None,
+    *_AUTO_IS_NONE,
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, {"const": AUTO}]}),
+    Field(
+        description="Peak of the learning rate, which it reaches at the end of the warm-up; auto: by a search for the "
+        "teacher, from the student's width for the student"
+    ),
 ]
 LossWeight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class StageSection(RecipeSection):
-    """The schedule of one training stage."""
+    """The schedule of one training stage. `auto`: chosen from the data and the models when a run starts."""
 
-    epochs: Epochs
+    epochs: Epochs = None
     batch_size: BatchSize = 32
     micro_batch_size: PositiveInt | None = Field(
         None,
         description="Examples that a process computes at once; lower it if memory runs out, the result stays the "
         "same; default: the whole batch",
     )
-    learning_rate: LearningRate
+    learning_rate: LearningRate = None
     warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="Share of the steps in which the learning rate rises to its peak"
     )
-    decay: Literal["linear", "constant_with_warmup", "cosine"] = Field(
-        "linear", description="Schedule of the learning rate after the warm-up"
+    decay: Literal["linear", "constant_with_warmup", "cosine", "after_plateau"] = Field(
+        "linear",
+        description="Schedule of the learning rate after the warm-up; after_plateau: constant until the loss is flat, "
+        "then linear, so that the stage may end before its last epoch",
     )
     max_steps: PositiveInt | None = Field(
         None, description="Largest number of optimiser steps; the stage may then end before its last epoch"
@@ -118,17 +142,37 @@ class StageSection(RecipeSection):
     )
 
 
-class FineTuneSection(StageSection):
-    """Fine-tuning of the base on the task, which makes the teacher."""
+class SearchSection(RecipeSection):
+    """Successive halving: short trainings with each value, longer ones with the better half. The best one is kept."""
 
-    epochs: Epochs = 3
-    learning_rate: LearningRate = 3e-5
+    learning_rate: Annotated[list[Rate], Field(min_length=1)] | None = Field(
+        None, description="Learning rates to try; default: from the width of the model"
+    )
+    batch_size: Annotated[list[PositiveInt], Field(min_length=1)] | None = Field(
+        None, description="Batch sizes to try; default: the stage's own"
+    )
+
+
+class SearchableSection(StageSection):
+    """A stage that is scored on dev, so that values can be searched and training can stop early."""
+
+    patience: PositiveInt | None = Field(
+        None, description="Epochs without a better dev score after which the stage stops; default: train all epochs"
+    )
+    search: SearchSection | None = Field(
+        None, description="Values to search; default: none, or learning rates if a teacher's rate is auto"
+    )
+
+
+class FineTuneSection(SearchableSection):
+    """Fine-tuning of the base on the task, which makes the teacher. `auto` stands for a section without keys."""
+
+    batch_size: BatchSize = None
 
 
 class LayerWiseSection(StageSection):
     """A stage that compares layers, with the weight of each loss."""
 
-    learning_rate: LearningRate = 5e-5
     embedding: LossWeight = Field(1.0, description="Weight of the embedding loss")
     hidden: LayerWeights = Field(
         1.0, description="Weight of the hidden-state loss: one for all student layers, or a list with one per layer"
@@ -189,35 +233,11 @@ class GeneralSection(CorpusSection, LayerWiseSection):
 class IntermediateSection(LayerWiseSection):
     """First step of task distillation: the student learns the layers of the fine-tuned teacher on the task's texts."""
 
-    epochs: Epochs = 20
 
-
-class SearchSection(RecipeSection):
-    """Grid search: the stage trains once for each pair of values and keeps the student that is best on dev."""
-
-    learning_rate: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = Field(
-        [1e-5, 2e-5, 3e-5], description="Learning rates to try"
-    )
-    batch_size: Annotated[list[PositiveInt], Field(min_length=1)] = Field([16, 32], description="Batch sizes to try")
-
-
-class PredictionSection(StageSection):
+class PredictionSection(SearchableSection):
     """Last step of task distillation: the student learns the teacher's logits."""
 
-    epochs: Epochs = 3
-    learning_rate: LearningRate = 3e-5
     temperature: PositiveFloat = Field(1.0, description="Divisor of both models' logits in the loss")
-    search: SearchSection | None = Field(
-        None, description="Grid search over learning rates and batch sizes; default: none"
-    )
-
-    @property
-    def points(self) -> "list[PredictionSection]":
-        """The section itself, or a copy for each point of its grid search."""
-        if self.search is None:
-            return [self]
-        grid = product(self.search.learning_rate, self.search.batch_size)
-        return [self.model_copy(update={"learning_rate": rate, "batch_size": size}) for rate, size in grid]
 
 
 class DistillSection(RecipeSection):

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from bench.analysis.tfidf_baseline import baseline_name, fit_baseline
+from bench.analysis import tfidf_baseline
 from bench.benchmark import BenchOptions, run_benchmark
 from bench.measurement import machine
 from bench.results.benchmark import AbsentSystem, BenchResult, Device, System
 from bench.results.measurements import LoadTest, Protocol
+from bench.results.phrases import phrases_for
 from bench.timing.systems import Contender, Lineup, Workload, breakdown_of, contenders_at
 from compress.results import PredictionResult
 from export.quantisation.variants import FOR_GPU, VARIANTS
@@ -18,10 +19,9 @@ from pocketbert.store.workspace import Workspace
 
 
 def benchmark_run(context: StageContext, workspace: Workspace) -> BenchResult:
-    """Fit the baseline and time all systems, interleaved. The stage's folder keeps the raw samples."""
+    """Time all systems, interleaved. The stage's folder keeps the raw samples."""
     recipe, task = context.recipe, context.task
-    baseline_file = workspace.output / "tfidf.joblib"
-    fit_baseline(task, baseline_file)
+    baseline_file = context.folder / "baseline" / tfidf_baseline.FILE
     bound = recipe.bench.latency_bound_ms
     return run_benchmark(
         _lineup(context, baseline_file),
@@ -31,13 +31,14 @@ def benchmark_run(context: StageContext, workspace: Workspace) -> BenchResult:
             labels=task.test.labels.tolist(),
             task_type=task.type,
             num_labels=len(task.labels),
+            positive=context.positive,
             grid=grid_of(recipe),
         ),
         _protocol(recipe),
         recipe.task.metric,
         BenchOptions(
             load=None if bound is None else LoadTest(bound_ms=bound, processes=recipe.bench.processes),
-            roofline=recipe.bench.roofline,
+            roofline=recipe.bench.settings().roofline,
             thread_sweep=recipe.bench.thread_sweep,
         ),
         samples_file=workspace.output / "samples.json",
@@ -47,13 +48,8 @@ def benchmark_run(context: StageContext, workspace: Workspace) -> BenchResult:
 
 def _protocol(recipe: Recipe) -> Protocol:
     """How much the benchmark measures. A smoke run makes fewer calls: its figures prove nothing anyway."""
-    protocol = Protocol(
-        num_threads=num_threads_of(recipe),
-        rounds=recipe.bench.rounds,
-        warm_up_s=recipe.bench.warm_up_s,
-        restart_every=recipe.bench.restart_every,
-        seed=recipe.seed,
-    )
+    settings = recipe.bench.settings()
+    protocol = settings.protocol(recipe.bench.effort, num_threads=num_threads_of(recipe), seed=recipe.seed)
     return replace(protocol, texts_per_round=10, repeats=3, throughput_texts=32) if recipe.smoke else protocol
 
 
@@ -81,7 +77,7 @@ def _lineup(context: StageContext, baseline_file: Path) -> Lineup:
     on_cpu = [each for each in bundles if each.system.device == "cpu"]
     teacher_on_cpu = [each for each in teacher if each.system.device == "cpu"]
     fp32 = next((each for each in on_cpu if each.system.variant == "fp32"), None)
-    baseline = System(label=baseline_name(context.task), role="baseline", engine="scikit-learn")
+    baseline = System(label=phrases_for(context.task.type).baseline, role="baseline", engine="scikit-learn")
     not_exported = exported.teacher_not_exported
     return Lineup(
         contenders=[*teacher, *student, *bundles, Contender(system=baseline, path=str(baseline_file))],
@@ -101,7 +97,7 @@ def _teacher_systems(context: StageContext, exported: ExportResult, devices: lis
             label="teacher",
             device=device,
             max_length=context.task.max_length,
-            compiled=context.recipe.bench.compiled_teacher,
+            compiled=context.recipe.bench.settings().compiled_teacher,
         )
     for variant in exported.teacher_variants:
         bundle = context.folder / "export" / "teacher" / variant

@@ -7,33 +7,65 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
+from compress.data.metrics import Positive, metric_name, positive_class
 from compress.data.task_types import TaskType, task_type
 from compress.data.tasks import Task
-from pocketbert.recipe.sections import Recipe
+from compress.results import SearchResult, TrainingResult
+from pocketbert.recipe.choices import Resolved
 from pocketbert.store.manifest import StageRecord
 
 if TYPE_CHECKING:
     from pocketbert.stages.data import TaskData
 
 Result = TypeVar("Result")
+DEV_PREDICTIONS = "dev_predictions.npy"  # in the folders of the baseline and teacher stages, in the form of labels
+DEV_SCORES = "dev_scores.npy"  # in the folder of the baseline stage: decision scores, in the form of logits
 
 
 class StageContext:
-    """A run of a recipe. `folder`: the run folder. `records`: of the finished stages, in the main process."""
+    """A run of a recipe.
+
+    `recipe`, `choices`: without `auto`, and the values chosen for it. `folder`: the run folder. `records`: of the
+    finished stages, in the main process.
+    """
 
     def __init__(
-        self, recipe: Recipe, task: Task, folder: Path, records: Mapping[str, StageRecord], console: Console
+        self,
+        resolved: Resolved,
+        task: Task,
+        folder: Path,
+        records: Mapping[str, StageRecord],
+        console: Console,
     ) -> None:
-        self.recipe = recipe
+        self.recipe = resolved.recipe
+        self.choices = resolved.choices
+        self.searched: TrainingResult | None = None  # the training of the best candidate of a search
         self.task = task
         self.folder = folder
         self.records = records
         self.console = console
 
+    def after_search(self, result: SearchResult) -> "StageContext":
+        """The same run, with the result of the search in its recipe."""
+        resolved = Resolved(recipe=self.recipe, choices=self.choices).after_search(result)
+        context = StageContext(resolved, self.task, self.folder, self.records, self.console)
+        context.searched = result.training
+        return context
+
     @property
     def task_type(self) -> TaskType:
         """The type of the task, with its metrics, losses and decisions."""
         return task_type(self.task.type)
+
+    @property
+    def positive(self) -> Positive | None:
+        """The class whose F1 is the metric f1; None for other metrics."""
+        return positive_class(self.recipe.task.metric, self.recipe.task.positive, self.task.labels)
+
+    @property
+    def metric_name(self) -> str:
+        """The metric, with its positive class if it has one."""
+        return metric_name(self.recipe.task.metric, None if self.positive is None else self.positive.name)
 
     @cached_property
     def data(self) -> "TaskData":

@@ -1,18 +1,23 @@
 """The teacher, the tokenised task and the scores of models, which the training stages share. Loads torch."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress.augmentation import dataset
 from compress.data.arrow_shards import token_dataset_of_shards
 from compress.data.columns import Split
+from compress.data.metrics import positive_class
 from compress.data.task_types import task_type
 from compress.data.tasks import Task
 from compress.data.tokenization import TokenDataset, encode_split
+from compress.distillation.successive_halving import Trained
+from compress.label_signal import signal_p_value
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import SplitScores
@@ -72,17 +77,34 @@ class TaskData:
             return self.original_texts
         return token_dataset_of_shards(dataset.shards_in(self.folder / "augment" / "tokens"), self.tokenizer)
 
-    def scores(self, model: PreTrainedModel, encoded: EncodedSplits | None = None) -> SplitScores:
-        """The metric on dev and test. `encoded`: the splits in the model's tokens, if these are not the teacher's."""
+    def scores(
+        self, model: PreTrainedModel, encoded: EncodedSplits | None = None, *, dev_logits: np.ndarray | None = None
+    ) -> SplitScores:
+        """The metric on dev and test. `encoded`: the splits in the model's tokens, if these are not the teacher's.
+
+        `dev_logits`: of the model on dev, if they are known.
+        """
         rows = encoded or self.encoded
-        dev = self._score(self.task.dev, predict_logits(model, rows.dev))
+        dev = self._score(self.task.dev, predict_logits(model, rows.dev) if dev_logits is None else dev_logits)
         return SplitScores(dev=dev, test=self._score(self.task.test, predict_logits(model, rows.test)))
 
     def dev_score(self, model: PreTrainedModel, *, encoded: EncodedSplits | None = None) -> float:
         """The metric on dev, which selects the best epoch."""
         return self._score(self.task.dev, predict_logits(model, (encoded or self.encoded).dev))
 
+    def dev_results(self, logits: np.ndarray) -> Trained:
+        """The results of a candidate of a search, from its logits on dev, (rows, outputs)."""
+        labels, type_of_task = self.task.dev.labels, task_type(self.task.type)
+        loss = float(type_of_task.label_loss(torch.from_numpy(logits), torch.from_numpy(labels)).mean())
+        return Trained(
+            dev_score=self._score(self.task.dev, logits),
+            dev_loss=loss if math.isfinite(loss) else None,
+            p_value=signal_p_value(self.task.type, labels, logits),
+        )
+
     def _score(self, split: Split, logits: np.ndarray) -> float:
         type_of_task = task_type(self.task.type)
+        metric, labels = self.recipe.task.metric, self.task.labels
+        positive = positive_class(metric, self.recipe.task.positive, labels)
         predictions = type_of_task.decide(logits)
-        return type_of_task.score(self.recipe.task.metric, split.labels, predictions, len(self.task.labels))
+        return type_of_task.score(metric, split.labels, predictions, len(labels), positive=positive)

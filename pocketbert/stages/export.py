@@ -3,13 +3,16 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.measurement import machine
 from compress.common.errors import UserError
 from compress.common.progress import ProgressBar
+from compress.common.wording import printable
 from compress.data.columns import Split
+from compress.data.token_lengths import count_tokens, counter_of
 from compress.models import loading
 from compress.results import TeacherResult
 from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_bundles, cuda_provider
@@ -18,10 +21,14 @@ from export.parity.comparison import Tolerance, default_tolerance
 from export.quantisation.calibration import calibration_rows
 from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS, Variant
-from export.results import ExportResult
+from export.results import ExportResult, RowLengths
 from pocketbert.recipe.delivery import ExportSection
+from pocketbert.recipe.task import TaskSection
 from pocketbert.stages.context import StageContext
 from pocketbert.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 TEACHER_ROWS = 256  # dev rows for the comparison of the teacher's bundles with torch
 
@@ -46,19 +53,48 @@ def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
                 name=recipe.name,
                 origin={
                     "recipe": recipe.name,
-                    "task": f"{recipe.task.data} (sha256 {task.fingerprint()[:12]})",
+                    "task": f"{printable(task.name)}, from {data_name(recipe.task)} (sha256 {task.fingerprint()[:12]})",
                     "teacher": recipe.teacher.model or f"fine-tuned from {recipe.teacher.base}",
                     "student": shape,
                 },
                 versions=machine.package_versions(),
-                measured={f"teacher's test {recipe.task.metric}": teacher_score},
+                measured={f"teacher's test {context.metric_name}": teacher_score},
                 machine=machine.describe(),
             ),
             on_progress=bar.update,
         )
     not_exported = _export_teacher(context, workspace.output / "teacher", calibration)
     teacher_variants = [] if not_exported is not None else list(section.teacher_variants)
-    return replace(exported, teacher_variants=teacher_variants, teacher_not_exported=not_exported)
+    return replace(
+        exported,
+        teacher_variants=teacher_variants,
+        teacher_not_exported=not_exported,
+        lengths=_row_lengths(context, loading.load_tokenizer(student)),
+    )
+
+
+def data_name(section: TaskSection) -> str:
+    """The data of a task in a few words: the name of a local file or folder, without its place, or a Hub name."""
+    if Path(section.data).exists():
+        return printable(Path(section.data).resolve().name) or section.data
+    return section.data if section.subset is None else f"{section.data} {section.subset}"
+
+
+def _row_lengths(context: StageContext, tokenizer: "PreTrainedTokenizerBase") -> RowLengths | None:
+    """The tokens per row of train; None if the tokenizer cannot count them quickly."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    lengths = count_tokens(context.task.train.rows(), counter_of(backend), seed=context.recipe.seed)
+    max_length = context.task.max_length
+    return RowLengths(
+        num_rows=len(lengths.counts),
+        max_length=max_length,
+        share_longer=lengths.share_longer(max_length),
+        share_cut=lengths.share_cut(max_length),
+        p95=float(np.percentile(lengths.counts, 95)),
+        longest=lengths.longest,
+    )
 
 
 def _export_teacher(context: StageContext, folder: Path, calibration: Split) -> str | None:
@@ -97,6 +133,7 @@ def _options(context: StageContext, tolerances: dict[Variant, Tolerance]) -> Exp
     return ExportOptions(
         task_type=context.task.type,
         metric=context.recipe.task.metric,
+        positive=context.positive,
         max_length=context.task.max_length,
         tolerances=tolerances,
         static=StaticOptions(share=section.range_share, reduced=section.reduce_range),

@@ -2,14 +2,14 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from bench.results.benchmark import BenchmarkRow, BenchResult
 from compress.common.files import files_in, sha256
-from compress.results import TeacherResult
+from compress.results import BaselineResult, TeacherResult
 from export import gate
 from export.results import ExportResult, VariantResult
 from pocketbert.recipe.sections import Recipe
@@ -22,11 +22,13 @@ class GateResult:
     """The decisions of the gate.
 
     `export`: the result of the export stage, with latencies, the failures of the gate, and the recommended variant.
-    `not_shipped`: the required variants that failed, each with the reasons.
+    `not_shipped`: the variants that failed, each with the reasons: the required ones, or all if none is recommended.
+    `not_recommended`: if none is recommended, the shipped variants with the reasons.
     """
 
     export: ExportResult
     not_shipped: list[str]
+    not_recommended: list[str] = field(default_factory=list)
 
 
 def apply_gate(context: StageContext, workspace: Workspace) -> GateResult:
@@ -37,23 +39,41 @@ def apply_gate(context: StageContext, workspace: Workspace) -> GateResult:
         context.result("export", ExportResult),
         context.result("teacher", TeacherResult).scores.dev,
         context.result("bench", BenchResult).rows,
+        baseline_score=context.result("baseline", BaselineResult).scores.dev,
     )
     passed = [name for name, variant in judged.variants.items() if not variant.failures]
     _ship(judged, passed, context.folder / "export", workspace.output)
-    must_pass = recipe.gate.require or ([] if passed or recipe.smoke else list(judged.variants))
-    not_shipped = [f"{name}: {'; '.join(judged.variants[name].failures)}" for name in must_pass if name not in passed]
-    return GateResult(export=judged, not_shipped=not_shipped)
+    lists_all = judged.recommended is None and not recipe.smoke
+    must_pass = list(judged.variants) if lists_all else recipe.gate.require
+    failed = [name for name in must_pass if name not in passed]
+    return GateResult(
+        export=judged,
+        not_shipped=[f"{name}: {'; '.join(judged.variants[name].failures)}" for name in failed],
+        not_recommended=[f"{name}: {judged.variants[name].not_recommended}" for name in passed if lists_all],
+    )
 
 
-def judge(recipe: Recipe, exported: ExportResult, teacher_score: float, rows: Sequence[BenchmarkRow]) -> ExportResult:
+def judge(
+    recipe: Recipe,
+    exported: ExportResult,
+    teacher_score: float,
+    rows: Sequence[BenchmarkRow],
+    *,
+    baseline_score: float | None = None,
+) -> ExportResult:
     """The export result with the verdict on each variant. A smoke run has no limits."""
-    limits = gate.Gate(student_share=None) if recipe.smoke else gate.Gate(**recipe.gate.model_dump(exclude={"require"}))
+    if recipe.smoke:
+        limits, baseline_score = gate.Gate(student_share=None, teacher_share=None, teacher_over_baseline=False), None
+    else:
+        limits = gate.Gate(**recipe.gate.model_dump(exclude={"require"}))
     variants, passed = {}, {}
     for name, variant in exported.variants.items():
         latency_ms = _latency_ms(rows, name)
-        inputs = gate_inputs(variant, teacher_score, latency_ms)
+        inputs = replace(gate_inputs(variant, teacher_score, latency_ms), baseline_score=baseline_score)
         failures = [*variant.failures, *gate.gate_failures(limits, inputs)]
-        variants[name] = replace(variant, failures=failures, latency_ms=latency_ms)
+        obstacle = gate.why_below_baseline(inputs) or ("not timed" if latency_ms is None else None)
+        not_recommended = None if failures else obstacle
+        variants[name] = replace(variant, failures=failures, latency_ms=latency_ms, not_recommended=not_recommended)
         if not failures:
             passed[name] = inputs
     return replace(exported, variants=variants, recommended=gate.recommend(passed))

@@ -18,7 +18,7 @@ def distill_general(context: StageContext, workspace: Workspace) -> GeneralResul
     loading.require_equal_tokenizers(*names)
     tokenizer = loading.load_tokenizer(names[0])
     corpus = texts_of(section, context.task)
-    texts = corpus_blocks(context, workspace, corpus, section, tokenizer, at_least=section.batch_size)
+    texts = corpus_blocks(context, workspace, corpus, section, tokenizer, at_least=schedule_of(section).batch_size)
     learner = initial_student(context, base, texts)
     training = stage_functions.distill_layers(
         learner,

@@ -42,7 +42,8 @@ def train_masked_lm(context: StageContext, workspace: Workspace) -> MaskedLMResu
         return (text for number, text in numbered if (number % HELD_OUT_EVERY == 0) == held_out)
 
     held_out = corpus_blocks(context, workspace, texts(held_out=True), section, tokenizer, kept_as="held_out")
-    data = corpus_blocks(context, workspace, texts(held_out=False), section, tokenizer, at_least=section.batch_size)
+    batch_size = schedule_of(section).batch_size
+    data = corpus_blocks(context, workspace, texts(held_out=False), section, tokenizer, at_least=batch_size)
     order = np.random.default_rng(recipe.seed).permutation(len(held_out.lengths))
     held_out = held_out.take(np.sort(order[:HELD_OUT_BLOCKS]))
     # no torch.compile: the model has hooks

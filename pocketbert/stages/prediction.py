@@ -1,11 +1,9 @@
-"""Task distillation, last step: the student learns the teacher's logits. Optional: vocabulary pruning, grid search."""
+"""Task distillation, last step: the student learns the teacher's logits. Optional: vocabulary pruning, a search."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
-from operator import itemgetter
 
 import numpy as np
 from torch import Tensor
@@ -16,15 +14,24 @@ from compress.common.progress import progress_bar
 from compress.data.tokenization import TokenDataset
 from compress.distillation import stage_functions
 from compress.distillation.objective import Objective
+from compress.distillation.successive_halving import Candidate, Trained
 from compress.distillation.training_loop import rows_seen
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.models.vocabulary import PrunedVocabulary, prune_embedding, prune_vocabulary
 from compress.results import PredictionResult, SearchPoint, TrainingResult, VocabularyResult
 from pocketbert.data.corpora import error_context, texts_of
+from pocketbert.recipe.choices import candidates_of
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.data import EncodedSplits
-from pocketbert.stages.shared import init_head, load_student, schedule_of, train_context_of
+from pocketbert.stages.shared import (
+    candidate_training,
+    init_head,
+    load_student,
+    schedule_of,
+    search_candidates,
+    train_context_of,
+)
 from pocketbert.store.workspace import Workspace
 
 DRIFT_TEXTS = 2000
@@ -50,7 +57,7 @@ def distill_prediction(context: StageContext, workspace: Workspace) -> Predictio
     seen = _rows_seen(context, data.texts)
     augmented, originals = _drift_sample(context, seen)
     logits = _teacher_logits(context, np.union1d(seen, originals), workspace)
-    training, search = _search(context, workspace, student, data, logits, before.dev)
+    training, search = _train(context, workspace, student, data, logits, before.dev)
     workspace.save(lambda output: loading.save_model(student, data.tokenizer, output / "model"))
     return PredictionResult(
         training=training,
@@ -97,9 +104,11 @@ def _pruned_vocabulary(context: StageContext) -> PrunedVocabulary:
 
 
 def _rows_seen(context: StageContext, texts: TokenDataset) -> np.ndarray:
-    """The row numbers that the stage trains on, over all points of its grid search."""
-    points = context.recipe.distill.prediction.points
-    seen = [rows_seen(texts.lengths, schedule_of(point), seed=context.recipe.seed) for point in points]
+    """The row numbers that the stage trains on, over all candidates of its search."""
+    section = context.recipe.distill.prediction
+    candidates = candidates_of(section) if section.search is not None else []
+    schedules = [schedule_of(section), *(replace(schedule_of(section), **asdict(each)) for each in candidates)]
+    seen = [rows_seen(texts.lengths, schedule, seed=context.recipe.seed) for schedule in schedules]
     return np.unique(np.concatenate(seen))
 
 
@@ -131,7 +140,7 @@ def _teacher_logits(context: StageContext, seen: np.ndarray, workspace: Workspac
     return workspace.computed_once("teacher_logits", compute)
 
 
-def _search(
+def _train(
     context: StageContext,
     workspace: Workspace,
     student: PreTrainedModel,
@@ -139,45 +148,38 @@ def _search(
     logits: np.ndarray,
     score_before: float,
 ) -> tuple[TrainingResult, list[SearchPoint]]:
-    """Train the student in place, at each point of the grid search, and keep the weights that are best on dev.
+    """Train the student in place, after a search if the recipe has one. Returns the points of the search too.
 
     If no epoch reaches `score_before`, the student keeps its weights, and the best epoch is 0.
     """
     section = context.recipe.distill.prediction
-    train_context = train_context_of(context, workspace, "prediction")
-    evaluate: Callable[[PreTrainedModel], float] = partial(context.data.dev_score, encoded=data.encoded)
     objective = Objective(prediction=1.0, temperature=section.temperature, task_type=context.task.type)
-    start = _weights_of(student)
-    best_score, best_weights = score_before, start
-    trainings: list[tuple[float, TrainingResult]] = []
-    search = []
-    for point in section.points:
+    distill = partial(
+        stage_functions.distill_logits,
+        student,
+        logits,
+        data.texts,
+        objective,
+        evaluate=partial(context.data.dev_score, encoded=data.encoded),
+        epoch_rows=len(context.task.train),  # the interval of evaluations, with and without augmented texts
+    )
+    schedule, train_context = schedule_of(section), train_context_of(context, workspace, "prediction")
+    start, points = _weights_of(student), list[SearchPoint]()
+    if section.search is not None:
+
+        def train(candidate: Candidate, stop_at: int) -> Trained:
+            student.load_state_dict(start)
+            distill(*candidate_training(context, workspace, "prediction", section, candidate), stop_at=stop_at)
+            return context.data.dev_results(predict_logits(student, data.encoded.dev))
+
+        best, points = search_candidates(context, workspace, "prediction", section, len(data.texts.lengths), train)
+        schedule, train_context = candidate_training(context, workspace, "prediction", section, best)
         student.load_state_dict(start)
-        point_context = train_context
-        if section.search is not None:
-            name = f"rate-{point.learning_rate:g}-batch-{point.batch_size}"
-            checkpoints = train_context.checkpoints / name
-            point_context = replace(train_context, title=f"prediction, {name}", checkpoints=checkpoints)
-        training = stage_functions.distill_logits(
-            student,
-            logits,
-            data.texts,
-            objective,
-            schedule_of(point),
-            point_context,
-            evaluate,
-            epoch_rows=len(context.task.train),  # the interval of evaluations, with and without augmented texts
-        )
-        score = max(training.dev_scores)
-        search.append(SearchPoint(learning_rate=point.learning_rate, batch_size=point.batch_size, dev_score=score))
-        if score > best_score or (score == best_score and best_weights is start):
-            best_score, best_weights = score, _weights_of(student)
-        trainings.append((score, training))
-    student.load_state_dict(best_weights)
-    _, best = max(trainings, key=itemgetter(0))
-    if best_weights is start:
-        best = replace(best, best_epoch=0)
-    return best, search if section.search is not None else []
+    training = distill(schedule, train_context)
+    if max(training.dev_scores) < score_before:
+        student.load_state_dict(start)
+        training = replace(training, best_epoch=0)
+    return training, points
 
 
 def _weights_of(model: PreTrainedModel) -> dict[str, Tensor]:

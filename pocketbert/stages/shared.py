@@ -1,9 +1,11 @@
 """Parts that the training stages share: schedules, token blocks and the student before training. Loads torch."""
 
-from collections.abc import Iterable
-from dataclasses import fields
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from compress.common.errors import UserError
@@ -11,12 +13,23 @@ from compress.data.token_blocks import write_token_blocks
 from compress.data.tokenization import TokenDataset
 from compress.distillation import stage_functions
 from compress.distillation.objective import Objective
+from compress.distillation.successive_halving import (
+    DIVERGED,
+    Candidate,
+    Trained,
+    best_of,
+    candidate_of,
+    num_search_steps,
+    successive_halving,
+)
 from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models import loading
 from compress.models.compatibility import LayerWeights
+from compress.results import SearchPoint
 from pocketbert.data.corpora import error_context
 from pocketbert.recipe.augmentation import TrainHeadSection
-from pocketbert.recipe.training import GeneralSection, LayerWiseSection, StageSection
+from pocketbert.recipe.choices import candidates_of
+from pocketbert.recipe.training import GeneralSection, LayerWiseSection, SearchableSection, StageSection
 from pocketbert.stages.context import StageContext
 from pocketbert.store.workspace import Workspace
 
@@ -55,6 +68,7 @@ def train_context_of(context: StageContext, workspace: Workspace, title: str) ->
         title=title,
         seed=context.recipe.seed,
         checkpoints=workspace.checkpoints,
+        metric=context.recipe.task.metric,
         tensorboard=context.folder / "tensorboard" / title,
         precision=compute.precision,
         compiled=compute.compile,
@@ -63,8 +77,93 @@ def train_context_of(context: StageContext, workspace: Workspace, title: str) ->
 
 
 def schedule_of(section: StageSection) -> Schedule:
-    """The schedule in a section of the recipe."""
-    return Schedule(**{field.name: getattr(section, field.name) for field in fields(Schedule)})
+    """The schedule in a section of the recipe, without `auto` values."""
+    known = {field.name for field in fields(Schedule)} & type(section).model_fields.keys()
+    return Schedule(**{name: getattr(section, name) for name in known})
+
+
+def candidate_training(
+    context: StageContext, workspace: Workspace, title: str, section: StageSection, candidate: Candidate
+) -> tuple[Schedule, TrainContext]:
+    """The schedule of a candidate of a search, and the context of its training, with checkpoints of its own."""
+    schedule = replace(schedule_of(section), **asdict(candidate))
+    train_context = train_context_of(context, workspace, title)
+    name = f"rate-{candidate.learning_rate:g}-batch-{candidate.batch_size}"
+    return schedule, replace(
+        train_context,
+        title=f"{title}, rate {candidate.learning_rate:g}",
+        checkpoints=train_context.checkpoints / name,
+        tensorboard=context.folder / "tensorboard" / title / name,
+    )
+
+
+def new_teacher(context: StageContext) -> PreTrainedModel:
+    """The base with a new head, whose weights depend on the seed only."""
+    torch.manual_seed(context.recipe.seed)
+    return loading.load_classifier(context.recipe.teacher.base or "", context.task.labels, task_type=context.task.type)
+
+
+def search_candidates(
+    context: StageContext,
+    workspace: Workspace,
+    title: str,
+    section: SearchableSection,
+    num_rows: int,
+    train: Callable[[Candidate, int], Trained],
+) -> tuple[Candidate, list[SearchPoint]]:
+    """Announce and do the search of a section. Returns the best candidate and all points.
+
+    `num_rows`: of the full training. `train`: trains a candidate until a step. The search continues where an
+    interrupted one stopped.
+    """
+
+    def train_or_diverge(candidate: Candidate, steps: int) -> Trained:
+        try:
+            return train(candidate, steps)
+        except UserError as error:
+            if all(problem.option == "learning_rate" for problem in error.problems):  # the loss is not finite
+                return DIVERGED
+            raise
+
+    candidates = candidates_of(section)
+    full_steps = schedule_of(section).num_steps(num_rows)
+    rates = ", ".join(f"{rate:g}" for rate in dict.fromkeys(each.learning_rate for each in candidates))
+    context.console.print(
+        f"  {title}: compares the learning rates {rates} in at most {num_search_steps(len(candidates), full_steps)} "
+        f"steps, with the full training of the best one, {full_steps} steps. Ctrl-C ends the comparison and keeps the "
+        "best one so far.",
+        soft_wrap=True,
+    )
+    points = successive_halving(
+        candidates,
+        full_steps,
+        train_or_diverge,
+        file=workspace.kept_path("points").with_suffix(".json"),
+        on_point=_point_printer(context, title),
+        on_interrupt=lambda: context.console.print(
+            f"  {title}: Ctrl-C: the comparison ends with the best candidate so far; another Ctrl-C stops the run",
+            soft_wrap=True,
+        ),
+    )
+    return best_of(points), points
+
+
+def _point_printer(context: StageContext, title: str) -> Callable[[SearchPoint, int], None]:
+    """A function that prints a point of a search, with the time that the search still takes."""
+    started, steps_at_first = time.perf_counter(), list[int]()
+
+    def print_point(point: SearchPoint, steps_left: int) -> None:
+        steps_at_first.append(steps_left)
+        done = steps_at_first[0] - steps_left
+        left_s = (time.perf_counter() - started) / done * steps_left if done else 0.0
+        left = f"; about {left_s:.0f} s left" if left_s else ""
+        context.console.print(
+            f"  {title}: {candidate_of(point).description}, {point.num_steps} steps: dev "
+            f"{context.recipe.task.metric} {point.dev_score:.3f}{left}",
+            soft_wrap=True,
+        )
+
+    return print_point
 
 
 def initial_student(

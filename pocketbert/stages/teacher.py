@@ -1,6 +1,8 @@
 """The teacher stage: fine-tune the base, or take the fine-tuned model of the recipe."""
 
-import torch
+from pathlib import Path
+
+import numpy as np
 
 from compress.data.label_order import label_doubt, require_label_order
 from compress.distillation import stage_functions
@@ -8,13 +10,17 @@ from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import TeacherResult
 from pocketbert.data.table_labels import print_warning
-from pocketbert.stages.context import StageContext
-from pocketbert.stages.shared import schedule_of, train_context_of
+from pocketbert.stages.context import DEV_PREDICTIONS, StageContext
+from pocketbert.stages.shared import new_teacher, schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
 
 def make_teacher(context: StageContext, workspace: Workspace) -> TeacherResult:
-    """Fine-tune the base unless the recipe names a fine-tuned model. Save the teacher and score it."""
+    """Fine-tune the base unless the recipe names a fine-tuned model. Save the teacher with its predictions on dev.
+
+    If a search has just trained the chosen candidate in full, that model is the teacher: training it again would give
+    the same weights.
+    """
     section, training = context.recipe.teacher, None
     if section.model is not None:
         model = loading.load_classifier(section.model)
@@ -24,9 +30,10 @@ def make_teacher(context: StageContext, workspace: Workspace) -> TeacherResult:
         doubt = label_doubt(task.dev, predictions, task.labels, section.model, task.type)
         if doubt is not None:
             print_warning(doubt, context.console)
+    elif context.searched is not None:
+        model, training = loading.load_classifier(str(context.folder / "search" / "model")), context.searched
     else:
-        torch.manual_seed(context.recipe.seed)
-        model = loading.load_classifier(section.base or "", context.task.labels, task_type=context.task.type)
+        model = new_teacher(context)
         training = stage_functions.fine_tune(
             model,
             context.data.encoded.train,
@@ -35,7 +42,15 @@ def make_teacher(context: StageContext, workspace: Workspace) -> TeacherResult:
             context.data.dev_score,
             task_type=context.task.type,
         )
-    workspace.save(lambda output: loading.save_model(model, context.data.tokenizer, output / "model"))
+    dev_logits = predict_logits(model, context.data.encoded.dev)
+
+    def save(output: Path) -> None:
+        loading.save_model(model, context.data.tokenizer, output / "model")
+        np.save(output / DEV_PREDICTIONS, context.task_type.decide(dev_logits))
+
+    workspace.save(save)
     return TeacherResult(
-        training=training, scores=context.data.scores(model), num_parameters=loading.num_parameters(model)
+        training=training,
+        scores=context.data.scores(model, dev_logits=dev_logits),
+        num_parameters=loading.num_parameters(model),
     )

@@ -3,7 +3,7 @@
 import random
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,14 @@ from bench.measurement import machine
 from bench.report.render import write_reports
 from bench.results.benchmark import BenchResult, Device
 from bench.results.document import Reproduce, Results, StageResults, write_results
-from bench.results.measurements import LoadTest, Protocol
-from bench.timing.systems import GRID, Contender, Lineup, Workload, contenders_at, parse_shape
+from bench.results.measurements import Effort, LoadTest, Protocol
+from bench.timing.effort import EffortSettings, settings_of
+from bench.timing.systems import Contender, Lineup, Workload, contenders_at, parse_shape
 from compress.common.errors import UserError
 from compress.data.columns import Split
 from compress.data.label_matching import comparable, has_default_names
 from compress.data.label_order import QUESTION
+from compress.data.metrics import Metric, Positive, positive_class
 from compress.data.task_types import TaskTypeName, task_type
 from compress.data.tasks import read_split
 from compress.models import sources
@@ -29,6 +31,7 @@ from pocketbert.data.table_labels import joined_labels, print_remarks, print_war
 from pocketbert.recipe.preflight import check_named_models
 
 MADE_UP_WORDS = "the of to and a in is it you that he was for on are with as his they be at one have this"
+MOST_TOKENS = 512  # a model that takes fewer is not timed on longer shapes
 DEVICES: dict[str, tuple[Device, ...]] = {"cpu": ("cpu",), "cuda": ("cuda",), "both": ("cpu", "cuda")}
 
 
@@ -48,10 +51,12 @@ class BenchRequest:
     """What to measure, for any models.
 
     `data`: a labelled table for accuracy and text lengths, with its columns and encoding; without it, sentences are
-    generated. `labels`: the table's label for each output of the models; by default their names. `num_threads`: by
-    default all usable cores, divided among the processes of `load`. `grid`: shapes as typed, such as 1x64. `load`:
-    measure throughput under load. `roofline`: compare bundles with the machine's roofline. `thread_sweep`: measure with
-    fewer threads.
+    generated. `labels`: the table's label for each output of the models; by default their names. `metric`: by default
+    that of the task type; `positive`: the class of the metric f1, for two classes. `num_threads`: by
+    default all usable cores, divided among the processes of `load`. `effort`: decides the rounds, the restarts and the
+    grid if they are not given, and the texts and the warm-up; None: as thorough. `grid`: shapes as typed, such as 1x64.
+    `load`: measure throughput under load. `roofline`: compare bundles with the machine's roofline. `thread_sweep`:
+    measure with fewer threads.
     """
 
     data: Path | None = None
@@ -59,9 +64,12 @@ class BenchRequest:
     label: str = "label"
     labels: Sequence[str] | None = None
     encoding: str = "utf-8"
+    metric: str | None = None
+    positive: str | None = None
     num_threads: int | None = None
-    rounds: int = 12
-    restart_every: int = 2
+    effort: Effort | None = None
+    rounds: int | None = None
+    restart_every: int | None = None
     grid: Sequence[str] = ()
     load: LoadTest | None = None
     roofline: bool = False
@@ -70,10 +78,15 @@ class BenchRequest:
     def protocol(self) -> Protocol:
         """The number of threads, rounds and processes."""
         serving = 1 if self.load is None else self.load.processes
-        return Protocol(
-            num_threads=self.num_threads or machine.threads_for(serving, machine.usable_cores()),
-            rounds=self.rounds,
-            restart_every=self.restart_every,
+        num_threads = self.num_threads or machine.threads_for(serving, machine.usable_cores())
+        return self._settings().protocol(self.effort, num_threads=num_threads)
+
+    def _settings(self) -> EffortSettings:
+        settings = settings_of(self.effort or "thorough")
+        return replace(
+            settings,
+            rounds=self.rounds or settings.rounds,
+            restart_every=self.restart_every or settings.restart_every,
         )
 
     def workload(self, outputs: ModelOutputs, *, takes_pairs: bool = False, console: Console | None = None) -> Workload:
@@ -81,7 +94,7 @@ class BenchRequest:
 
         `console`: prints how the table was read.
         """
-        shapes = tuple(map(parse_shape, dict.fromkeys(self.grid))) or GRID
+        shapes = tuple(map(parse_shape, dict.fromkeys(self.grid))) or self._settings().grid(MOST_TOKENS)
         if self.data is None:
             texts = made_up_texts(200)
             return Workload(texts=texts, pairs=texts[::-1] if takes_pairs else None, grid=shapes)
@@ -92,8 +105,25 @@ class BenchRequest:
             labels=split.labels.tolist(),
             task_type=outputs.task_type,
             num_labels=len(outputs.labels or ()),
+            positive=self.positive_of(outputs),
             grid=shapes,
         )
+
+    def metric_of(self, outputs: ModelOutputs) -> Metric:
+        """The metric. Raises UserError if the models do not have it, or if there is no table to score on."""
+        kind = task_type(outputs.task_type)
+        if self.metric is None:
+            return kind.default_metric
+        if self.data is None:
+            raise UserError(f"--metric {self.metric}: expected --data too, a labelled table")
+        for metric in kind.metrics:
+            if metric == self.metric:
+                return metric
+        raise UserError(f"--metric {self.metric}: expected {', '.join(kind.metrics)}, for a {kind.name} model")
+
+    def positive_of(self, outputs: ModelOutputs) -> Positive | None:
+        """The class of the metric f1."""
+        return positive_class(self.metric_of(outputs), self.positive, tuple(self.labels or outputs.labels or ()))
 
     def read(self, table: Path, outputs: ModelOutputs, console: Console | None = None) -> Split:
         """The rows of a table with the request's columns, labels and encoding. `console`: prints how it was read."""
@@ -120,6 +150,8 @@ class BenchRequest:
     def options(self) -> list[str]:
         """The whole request as command-line options."""
         parts = [] if self.data is None else ["--data", str(self.data), *self.table_options()]
+        parts += [] if self.metric is None else ["--metric", self.metric]
+        parts += [] if self.positive is None else ["--positive", self.positive]
         parts += [part for shape in self.grid for part in ("--grid", shape)]
         if self.load is not None:
             parts += ["--load", f"{self.load.bound_ms:g}", "--processes", str(self.load.processes)]
@@ -127,6 +159,8 @@ class BenchRequest:
             parts.append("--roofline")
         if self.thread_sweep:
             parts.append("--thread-sweep")
+        if self.effort is not None:
+            parts += ["--effort", self.effort]
         protocol = self.protocol()
         parts += ["--threads", str(protocol.num_threads), "--rounds", str(protocol.rounds)]
         return [*parts, "--restart-every", str(protocol.restart_every)]
@@ -182,6 +216,7 @@ def bench_contenders(
     print_remarks(check_named_models(folders, takes_pairs=has_pairs), console)
     outputs = ModelOutputs() if request.data is None else common_outputs(lineup.contenders, request.labels)
     kind = task_type(outputs.task_type)
+    metric = request.metric_of(outputs)
     workload = request.workload(outputs, takes_pairs=any(map(takes_pairs, lineup.contenders)), console=console)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
@@ -189,14 +224,15 @@ def bench_contenders(
         lineup,
         workload,
         request.protocol(),
-        kind.default_metric,
+        metric,
         BenchOptions(load=request.load, roofline=request.roofline, thread_sweep=request.thread_sweep),
         samples_file=None if output is None else output / "samples.json",
         console=console,
     )
     results = Results(
         name=name,
-        metric=kind.default_metric,
+        metric=metric,
+        positive=bench.positive,
         task_type=kind.name,
         stages=StageResults(bench=bench),
         reproduce=Reproduce(
@@ -270,7 +306,7 @@ def common_outputs(contenders: Sequence[Contender], labels: Sequence[str] | None
 
 def _cautions(bench: BenchResult, workload: Workload, names: Sequence[str]) -> list[str]:
     """A line for each row whose score suggests that the labels of the table are not those of its model."""
-    if workload.labels is None:
+    if workload.labels is None or bench.metric != task_type(workload.task_type).default_metric:
         return []
     kind, labels = task_type(workload.task_type), np.asarray(workload.labels)
     doubts = {row.label: kind.doubt_of_score(labels, row.score, names) for row in bench.rows if row.score is not None}

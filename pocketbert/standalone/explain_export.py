@@ -71,9 +71,11 @@ def _of_bundle(folder: Path) -> ExportResult:
     )
     return ExportResult(
         metric=info.proof.metric,
+        positive=info.proof.positive,
         task_type=info.task_type,
         variants={info.variant: variant},
         recommended=info.variant if info.recommended else None,
+        labels=info.labels,
     )
 
 

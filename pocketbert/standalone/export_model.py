@@ -13,7 +13,7 @@ from compress.common.errors import UserError
 from compress.common.progress import ProgressBar
 from compress.data.columns import Split
 from compress.data.label_matching import has_default_names
-from compress.data.metrics import Metric
+from compress.data.metrics import Metric, positive_class
 from compress.data.task_types import task_type, type_for_metric
 from compress.data.tasks import read_split
 from compress.models import loading, sources
@@ -44,9 +44,9 @@ class ExportRequest:
     `data`: a labelled table for the comparison with torch. `calibration`: a second table for the activation ranges of
     static variants. `text`, `label`, `encoding`: of both tables. `labels`: the tables' label for each output of the
     model; by default its names. They name the outputs of a model with default names. `variants`: by default
-    DEFAULT_VARIANTS_OF_EXPORT; without a calibration table, those that are not static. `max_length`: by default 128
-    tokens, or the model's maximum if that is less. `student_share`: the share of torch's metric that a variant must
-    reach.
+    DEFAULT_VARIANTS_OF_EXPORT; without a calibration table, those that are not static. `positive`: the class of the
+    metric f1, for two classes. `max_length`: by default 128 tokens, or the model's maximum if that is less.
+    `student_share`: the share of torch's metric that a variant must reach.
     """
 
     data: Path
@@ -57,6 +57,7 @@ class ExportRequest:
     encoding: str = "utf-8"
     variants: Sequence[str] | None = None
     metric: str | None = None
+    positive: str | None = None
     max_length: int | None = None
     reduce_range: bool = False
     student_share: float = 0.99
@@ -86,6 +87,7 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
 
     if request.labels is not None:
         require_table_labels(request.labels, names, kind.name, model=model)
+    positive = positive_class(metric, request.positive, request.labels or names)
     remarks = list[str]()
 
     def read(table: Path) -> Split:
@@ -119,6 +121,7 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
             options=ExportOptions(
                 task_type=kind.name,
                 metric=metric,
+                positive=positive,
                 max_length=max_length,
                 tolerances={variant: default_tolerance(variant) for variant in variants},
                 static=StaticOptions(reduced=request.reduce_range),

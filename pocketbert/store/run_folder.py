@@ -192,6 +192,15 @@ def state_of(stage: StagePlan[Name], folder: Path) -> str:
     return "begun" if is_begun else "to do"
 
 
+def steps_done(stage: StagePlan[Name], folder: Path) -> int:
+    """The optimiser steps of an interrupted stage up to its latest complete checkpoint; 0 if there is none."""
+    partial = folder / PARTIAL / stage.name
+    if stage.shared:
+        partial = _in_cache(stage.name, stage.fingerprint)[0].with_suffix(".partial")
+    marks = partial.glob("checkpoints/checkpoint-*/complete")
+    return max((int(mark.parent.name.rpartition("-")[2]) for mark in marks), default=0)
+
+
 def _in_cache(name: str, fingerprint: str) -> tuple[Path, Path]:
     """The folder of a shared stage in the cache, and the file of its record."""
     entry = cache_folder() / "stages" / f"{name}-{fingerprint[:16]}"

@@ -21,7 +21,7 @@ ANY = {"label_flips": 1.0, "logit_error": 9.0}
 def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
     """Write the recipe. `changes`: sections that replace its own."""
     (tmp_path / "corpus.txt").write_text("\n".join(["the plot of the film and a very warm story"] * 150))
-    quick = {"epochs": 4, "batch_size": 16, "learning_rate": 2e-3, "checkpoint_steps": 7}
+    quick = {"epochs": 4, "batch_size": 16, "learning_rate": 5e-3, "checkpoint_steps": 7}
     content = {
         "name": "tiny",
         "task": {"data": str(data), "max_length": 32},
@@ -49,10 +49,11 @@ def recipe(tmp_path: Path, base: Path, data: Path, **changes: object) -> Path:
 
 
 def weights(folder: Path) -> dict[str, str]:
-    return {
-        name: hashlib.sha256((folder / name / "model" / "model.safetensors").read_bytes()).hexdigest()
-        for name in STAGES
-    }
+    return {name: weights_of(folder / name) for name in STAGES}
+
+
+def weights_of(stage_folder: Path) -> str:
+    return hashlib.sha256((stage_folder / "model" / "model.safetensors").read_bytes()).hexdigest()
 
 
 def kill_at(moment: str, stage: str, process: subprocess.Popen, root: Path) -> None:

@@ -119,7 +119,7 @@ BORDERS: dict[str, tuple[str, Callable[[Place], list[str]]]] = {
     "run in an export": ("onnxruntime:InferenceSession.run", lambda p: p.export()),
     "tokenizer of a bundle": ("tokenizers:Tokenizer.from_file", lambda p: ["predict", str(p.bundle), "a film"]),
     "tokenizer of a new recipe": (
-        "pocketbert.recipe.new_recipe:Tokenizer.from_file",
+        "pocketbert.new_recipe.lengths:Tokenizer.from_file",
         lambda p: ["new", str(p.reviews), "--teacher", p.teacher, "--output", "r.yaml"],
     ),
 }  # fmt: skip

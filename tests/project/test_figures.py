@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import figures
+from regions import quickstart
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -93,6 +94,26 @@ def test_a_figure_of_every_json_file_is_changed_above():
 def test_a_region_that_nothing_generates_is_an_error():
     with pytest.raises(ValueError, match="unknown region 'no-such'"):
         figures.rewrite("<!-- figures: no-such -->1<!-- end -->", {"known": "2"})
+
+
+@pytest.mark.parametrize(
+    ("effort", "calls", "sentences"),
+    [
+        (None, 360, ["`make quickstart` made this table in ", " threads per model."]),
+        ("thorough", 360, ["`make figures` made this table in ", "runs the same recipe with a quick benchmark."]),
+        ("quick", 60, ["`make quickstart` made this table in ", "quick benchmark took", "(median of 60 calls)."]),
+    ],
+)
+def test_the_facts_name_the_command_and_the_few_calls_of_a_quick_benchmark(effort, calls, sentences, tmp_path):
+    content = json.loads((RESULTS / "quickstart" / "results.json").read_text(encoding="utf-8"))
+    bench = content["stages"]["bench"]
+    bench["protocol"]["effort"] = effort
+    for row in bench["rows"]:
+        row["latency"]["n"] = calls
+    (tmp_path / "quickstart").mkdir()
+    (tmp_path / "quickstart" / "results.json").write_text(json.dumps(content), encoding="utf-8")
+    facts = quickstart.quickstart_facts(tmp_path).replace("\n  ", " ")
+    assert all(sentence in facts for sentence in sentences), facts
 
 
 def test_no_inline_region_begins_a_line():

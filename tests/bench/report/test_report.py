@@ -16,8 +16,17 @@ from bench.report.page import ReportPage, page_of
 from bench.report.render import html_of, markdown_of, write_reports
 from bench.report.sections import sections
 from bench.results.benchmark import TEXTS
-from bench.results.document import FORMAT_VERSION, Results, StageResults, read_results, results_schema, write_results
+from bench.results.document import (
+    FORMAT_VERSION,
+    Results,
+    SplitSizes,
+    StageResults,
+    read_results,
+    results_schema,
+    write_results,
+)
 from bench.results.measurements import Gpu, Ratio
+from bench.results.phrases import phrases_for
 from compress.common.errors import UserError
 from compress.results import LabelDrift
 from example_results import (
@@ -30,6 +39,7 @@ from example_results import (
     PARITY,
     RESULTS,
     ROWS,
+    STUDENT,
     TEACHER,
     summary,
     with_bench,
@@ -37,6 +47,7 @@ from example_results import (
     with_run,
     with_stages,
 )
+from export.results import Example, MetricDifference
 
 
 def without_caveats() -> Results:
@@ -107,8 +118,8 @@ def test_the_parity_table_has_each_variant_in_a_row_and_in_words():
         ("fp16, CUDA", "-"),
     ]  # fmt: skip
     assert steps.cells[2] == (
-        "int8-dynamic", "recommended", "0.840", "-0.010 (-0.030 to +0.010)", "2 of 100", "0.03", "0.5", "0.1", "0.02",
-        "98%",
+        "int8-dynamic", "recommended", "100", "0.840", "-0.010 (-0.030 to +0.010)", "2 of 100", "0.03", "0.5", "0.1",
+        "0.02", "98%",
     )  # fmt: skip
     assert {len(line) for line in steps.cells} == {len(parity_table.HEADER)} and steps.header == parity_table.HEADER
     failed = replace(
@@ -192,11 +203,79 @@ def test_caveats_look_at_the_baseline_and_the_intervals():
     rows = [replace(row, **changes.get(row.id, {})) for row in ROWS if row.id != FAILED]
     machine = replace(BENCH.machine, instructions=["avx512_vnni"], gpu=gpu)
     text = caveats(with_bench(rows=rows, machine=machine))
-    assert "TF-IDF (0.860) does at least as well as student int8-dynamic, onnxruntime (0.850)" in text
+    bundle = "student int8-dynamic, onnxruntime scores 0.850 in accuracy"
+    assert f"{bundle}, 0.010 below TF-IDF with 0.860. A linear model may be enough" in text
     assert "uncertain by more than 25%: student int8-dynamic, onnxruntime: 20.00 (5.00-22.00). Use" in text
     assert "CUDA" not in text and "dot product" not in text
     text = caveats(with_row(BASELINE, label="TF-IDF", score=0.9))
-    assert "The teacher (0.870) is no better than TF-IDF (0.900)" in text
+    assert "The teacher scores 0.870 in accuracy, 0.030 below TF-IDF with 0.900, so its student" in text
+
+
+def test_caveats_say_by_how_much_the_baseline_is_better_and_whether_that_is_significant():
+    def of_bundle(value: float, low: float, high: float) -> str:
+        difference = MetricDifference(value=value, low=low, high=high, p_value=None)
+        return caveats(with_row(BUNDLE, score=0.7 + value, minus_baseline=difference))
+
+    text = of_bundle(-0.41, -0.43, -0.39)
+    assert "scores 0.290 in accuracy, 0.410 below TF-IDF + logistic regression with 0.700" in text
+    assert "(95 % interval of the difference -0.430 to -0.390, significant). A linear model may be enough" in text
+    text = of_bundle(0.02, -0.01, 0.05)
+    assert "0.020 above TF-IDF" in text and "-0.010 to +0.050, not significant" in text
+    assert "the same as TF-IDF + logistic regression with 0.700" in of_bundle(0.0, -0.03, 0.03)
+    assert "linear model" not in of_bundle(0.02, 0.01, 0.03), "significantly better"
+    unlike = with_row(STUDENT, minus_baseline=MetricDifference(value=-0.4, low=-0.5, high=-0.3, p_value=None))
+    assert "linear model" not in caveats(unlike), "the caveat is about the bundle that is recommended"
+
+
+def test_caveats_on_rows_and_on_one_label_hold_for_every_metric():
+    macro = replace(RESULTS, metric="macro_f1", run=replace(RESULTS.run, constant_score=0.86))
+    text = caveats(macro)
+    assert "0.850 of student int8-dynamic, onnxruntime has a 95 % interval from 0.830 to 0.870" in text
+    assert "Always predicting one label would score 0.860; the best model here scores 0.870" in text
+    assert "use the metric" not in text and "percentage points" not in text
+    assert "Always predicting" not in caveats(replace(macro, run=replace(RESULTS.run, constant_score=0.3)))
+    skewed = with_bench(rows=[replace(row, score=row.score and 0.985) for row in ROWS])
+    skewed = replace(skewed, run=replace(RESULTS.run, most_common_label=0.95))
+    assert "Always predicting" not in caveats(skewed), "0.985 is far above 0.95"
+    few = replace(RESULTS, run=replace(RESULTS.run, num_rows=SplitSizes(train=9, dev=0, test=0)))
+    assert "scores are on 0 rows" in caveats(few)
+
+
+def test_the_headline_claims_no_share_of_a_score_that_is_not_positive():
+    for score in (-0.2, 0.0):
+        assert not any("kept" in tile.what for tile in page_of(with_row(TEACHER, score=score)).tiles)
+    tiles = page_of(with_row(BUNDLE, retention=Ratio(value=0.977, low=0.95, high=1.004))).tiles
+    assert tiles[0].what == "of the teacher's accuracy kept (95 % interval 95.0% to 100.4%)"
+
+
+def test_examples_name_the_largest_outputs_and_no_more():
+    outputs = [0.001] * 77
+    outputs[50], outputs[3] = 0.6, 0.3
+    long = replace(PARITY, example=Example(text="a\x1b[31m" * 99, pair=None, expected=outputs, actual=[1 / 77] * 77))
+    variant = replace(EXPORT.variants["int8-dynamic"], parity=long)
+    exported = replace(EXPORT, variants={"int8-dynamic": variant}, labels=[f"class-{each}" for each in range(77)])
+    for result, name in ((exported, "class-50"), (replace(exported, labels=[]), "class 50")):
+        ((_, sentences),) = parity_table.explain_variants(result)
+        (line,) = [each for each in sentences if each.startswith("the first such row")]
+        assert f"expected {name} 0.600, {name[:-2]}3 0.300, {name[:-2]}0 0.001, got" in line
+        assert line.count("0.0") < 8 and len(line) < 500 and "\x1b" not in line
+    value = replace(PARITY, example=Example(text="t", pair=None, expected=[0.5], actual=[0.6]))
+    exported = replace(EXPORT, variants={"fp32": replace(variant, parity=value)}, labels=["score"])
+    ((_, sentences),) = parity_table.explain_variants(exported)
+    assert "the first such row: 't': expected 0.500, got 0.600" in sentences
+
+
+def test_each_row_of_the_parity_table_has_its_number_of_rows():
+    steps = replace(EXPORT.steps, exported=replace(PARITY, num_rows=1000))
+    table_of_steps = parity_table.parity_table(replace(EXPORT, steps=steps))
+    assert [line[table_of_steps.header.index("rows")] for line in table_of_steps.cells[:3]] == ["1,000", "100", "100"]
+
+
+def test_a_long_list_of_labels_is_cut_and_counted():
+    names = [f"{index} {'very ' * 30}long" for index in range(150)]
+    text = phrases_for("classification").outputs(names)
+    assert text.startswith("150 labels (0 very") and text.endswith("... and 142 more)") and len(text) < 600
+    assert phrases_for("classification").outputs(["a", "b\x1b[0m"]) == "2 labels (a, b\\x1b[0m)"
 
 
 def test_the_ceiling_is_that_of_the_weights_whatever_the_model_is_called():
@@ -254,6 +333,8 @@ MARKERS: dict[str, tuple[Any, str, str | None]] = {  # of a part of the page: wi
     "augmentation": ([], "label drift", "label drift"),
     "use": ([], "predict.py &lt; lines.txt", "predict.py < lines.txt"),
     "reproduce": (None, "<h2>Reproduce</h2>", "## Reproduce"),
+    "choices": (table.Table(header=("key",), cells=[]), "Chosen automatically", "| teacher.fine_tune.learning_rate |"),
+    "advice": ([], "What to try next", "1. The student keeps"),
 }
 
 
@@ -305,8 +386,8 @@ def test_a_benchmark_alone_has_a_report_of_what_it_has():
     bare = page_of(results)
     assert html_of(bare) and markdown_of(bare)
     nothing = [field.name for field in fields(bare) if not getattr(bare, field.name)]
-    missing = {*MARKERS} - {"sections", "training", "after_stages"}
-    assert set(nothing) == missing and bare.training.cells == bare.after_stages.cells == []
+    missing = {*MARKERS} - {"sections", "training", "after_stages", "choices"}
+    assert set(nothing) == missing and bare.training.cells == bare.after_stages.cells == bare.choices.cells == []
     assert [each.title for each in bare.sections] == ["Parts of a call, and cold start"]
 
 

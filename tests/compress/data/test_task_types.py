@@ -179,6 +179,7 @@ def test_a_task_knows_its_type(tmp_path, reviews):
 def test_without_a_type_the_metric_selects_it():
     assert {metric: type_for_metric(metric) for metric in get_args(metrics.Metric)} == {
         "accuracy": "classification",
+        "macro_f1": "classification",
         "f1": "classification",
         "matthews": "classification",
         "pearson_spearman": "regression",
@@ -217,9 +218,13 @@ def test_the_type_of_a_recipe(tmp_path, task, expected):
     ("task", "message"),
     [
         ({"type": "regression", "metric": "f1"}, "task: type is regression, but the metric f1 is for classification"),
-        ({"type": "classification", "metric": "pearson_spearman"}, "expected accuracy, f1, matthews"),
+        ({"type": "classification", "metric": "pearson_spearman"}, "expected accuracy, macro_f1, f1, matthews"),
         ({"type": "ranking"}, "task.type: got 'ranking'; expected 'classification' or 'regression'"),
         ({"type": "regression", "labels": ["a", "b"]}, "labels lists classes"),
+        ({"positive": "a", "labels": ["a", "b"]}, "positive is a of the labels a, b, but the metric is accuracy"),
+        ({"positive": "c", "labels": ["a", "b"], "metric": "f1"}, "'c' is not one of the labels: a, b"),
+        ({"positive": "a", "labels": ["a", "b", "c"], "metric": "f1"}, "for 3 labels (a, b, c); expected two labels"),
+        ({"positive": 1, "type": "regression"}, "positive is 1, but the metric is pearson_spearman"),
     ],
 )
 def test_a_recipe_that_contradicts_itself_is_refused_in_one_line(tmp_path, task, message):

@@ -192,3 +192,53 @@ def test_logits_have_the_order_of_the_rows_for_all_batch_sizes(teacher, tokenize
     whole = predict_logits(teacher, data)
     assert whole.shape == (50, 2)
     np.testing.assert_allclose(predict_logits(teacher, data, tokens_at_once=50), whole, atol=1e-5)
+
+
+def train_with_scores(tmp_path, tokenizer, scores: list[float], *, patience: int | None, epochs: int = 6):
+    """Train with given dev scores. Returns the result, and the number of evaluations."""
+    data = encode_split(Split(texts=texts(16), pairs=None, labels=np.array([0, 1] * 8)), tokenizer, max_length=32)
+    model = DistillationModel(student(), None, Objective(labels=1.0, task_type="classification"))
+    remaining = iter(scores)
+    result = train(
+        model,
+        data,
+        Schedule(epochs=epochs, batch_size=8, learning_rate=1e-3, patience=patience, checkpoint_steps=2),
+        TrainContext(title="test", seed=0, checkpoints=tmp_path / "checkpoints", metric="accuracy"),
+        evaluate=lambda _: next(remaining),
+    )
+    return result, len(scores) - len(list(remaining))
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "num_epochs", "best"),
+    [
+        ([0.5, 0.6, 0.6, 0.6, 0.9, 0.9], 2, 4, 2),  # a tie is no better score
+        ([0.5, 0.6, 0.6, 0.7, 0.1, 0.2], 2, 6, 4),
+        ([0.9, 0.1, 0.1, 0.1, 0.1, 0.1], 1, 2, 1),
+        ([0.9, 0.1, 0.1, 0.1, 0.1, 0.1], None, 6, 1),
+    ],
+)
+def test_patience_ends_training_after_epochs_without_a_better_score(
+    tmp_path, tokenizer, scores, patience, num_epochs, best
+):
+    result, num_evaluations = train_with_scores(tmp_path, tokenizer, scores, patience=patience)
+    assert (num_evaluations, len(result.dev_scores), result.best_epoch) == (num_epochs, num_epochs, best)
+    assert result.num_steps == 2 * num_epochs
+
+
+def test_a_resumed_training_stops_where_the_interrupted_one_would_have_stopped(tmp_path, tokenizer):
+    """The interrupted process had scored epochs after its last checkpoint."""
+    straight, _ = train_with_scores(tmp_path / "straight", tokenizer, [0.9, 0.1, 0.2, 0.3, 0.4, 0.5], patience=2)
+    killed = tmp_path / "killed"
+    with pytest.raises(StopIteration):
+        train_with_scores(killed, tokenizer, [0.9, 0.1], patience=2)
+    assert latest_checkpoint(killed / "checkpoints") is not None
+    resumed, _ = train_with_scores(killed, tokenizer, [0.2, 0.3, 0.4, 0.5], patience=2)
+    assert resumed.dev_scores == straight.dev_scores == [0.9, 0.1, 0.2]
+    assert resumed.num_steps == straight.num_steps and resumed.resumed_at_step > 0
+
+
+def test_the_score_of_each_epoch_is_printed(tmp_path, tokenizer, capsys):
+    train_with_scores(tmp_path, tokenizer, [0.5, 0.25], patience=None, epochs=2)
+    printed = capsys.readouterr().err
+    assert "test: epoch 1 of 2: dev accuracy 0.500" in printed and "epoch 2 of 2: dev accuracy 0.250" in printed

@@ -28,6 +28,7 @@ def test_new_prints_how_it_read_the_table(tmp_path, capsys, kind):
 @pytest.mark.parametrize("kind", REFUSED)
 def test_new_refuses_in_one_line(tmp_path, capsys, kind):
     name, content, message = REFUSED[kind]
+    message = "contains no train file, such as train.csv; the folder is empty" if kind == "a folder" else message
     assert new(tmp_path, name, content) == 2
     printed = capsys.readouterr()
     (line,) = printed.err.splitlines()

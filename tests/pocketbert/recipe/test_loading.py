@@ -186,7 +186,7 @@ def test_a_set_that_cannot_be_read_is_reported(change):
 
 
 def test_a_resolved_recipe_loads_as_itself(tmp_path):
-    for changes in ([], ["teacher.model=somewhere"], ["bench.fixed_lengths=[8]"]):
+    for changes in ([], ["teacher.model=somewhere", "teacher.fine_tune=auto"], ["bench.fixed_lengths=[8]"]):
         recipe = load_recipe("sst2", changes=changes)
         path = tmp_path / "resolved.yaml"
         path.write_text(to_yaml(recipe))

@@ -1,0 +1,27 @@
+"""Names from data in messages: long lists and long names are shortened, control characters are escaped."""
+
+from collections.abc import Sequence
+
+MOST_NAMES = 8  # of a list
+MOST_LETTERS, MOST_TEXT = 40, 200  # letters of a name, and of a text
+
+
+def printable(text: str) -> str:
+    """The text on one line, with every character that a terminal would obey as an escape sequence."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def short_name(name: str) -> str:
+    """A name as `printable`, and shortened if it is long."""
+    return shorten(printable(name), MOST_LETTERS)
+
+
+def shorten(text: str, most: int = MOST_TEXT) -> str:
+    """The beginning of a long text."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def brief_list(names: Sequence[str], most: int = MOST_NAMES) -> str:
+    """All names if they are few, or else the first ones and the number of the others."""
+    listed = ", ".join(short_name(name) for name in names[:most])
+    return listed if len(names) <= most else f"{listed} and {len(names) - most:,} more"

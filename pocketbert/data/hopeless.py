@@ -1,0 +1,25 @@
+"""Tables from which nothing can be learned, recognised before any training."""
+
+import numpy as np
+
+from compress.common.errors import NotGoodEnough, UserError
+from compress.data.columns import require_rows_per_class
+from compress.data.task_types import task_type
+from compress.data.tasks import MIN_ROWS, Task
+
+
+def require_learnable(task: Task) -> None:
+    """Raise NotGoodEnough if the rows differ too little, or if the classes have too few rows.
+
+    Texts that differ only in case and blanks count as equal. Raises UserError if all labels of train are equal.
+    """
+    different = {tuple(" ".join(cell.split()).casefold() for cell in row) for row in task.train.rows()}
+    if len(different) < MIN_ROWS:
+        raise NotGoodEnough(
+            f"{task.name}: train has only {len(different)} different texts, apart from duplicates; expected at least "
+            f"{MIN_ROWS}, so that a model can learn from them"
+        )
+    if len(np.unique(task.train.labels)) == 1:
+        raise UserError(f"{task.name}: the {len(task.train)} rows of train have one and the same label; expected others")
+    if task_type(task.type).has_classes:
+        require_rows_per_class(task.name, task.train.labels)

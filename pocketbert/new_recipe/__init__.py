@@ -1,0 +1,1 @@
+"""`pocketbert new`: a commented recipe for your own table."""

@@ -1,0 +1,49 @@
+"""The search stage: trainings of the teacher that choose the learning rate and the batch size of fine-tuning."""
+
+from dataclasses import asdict
+
+from transformers import PreTrainedModel
+
+from compress.distillation import stage_functions
+from compress.distillation.successive_halving import Candidate, Trained
+from compress.models import loading
+from compress.models.inference import predict_logits
+from compress.results import SearchResult, TrainingResult
+from pocketbert.stages.context import StageContext
+from pocketbert.stages.shared import candidate_training, new_teacher, schedule_of, search_candidates
+from pocketbert.store.workspace import Workspace
+
+
+def search_schedule(context: StageContext, workspace: Workspace) -> SearchResult:
+    """Compare the candidates of the recipe by their results on dev. Save the best model if its training is complete."""
+    task, data, section = context.task, context.data, context.recipe.teacher.fine_tune
+    num_rows = len(task.train)
+
+    def fine_tuned(candidate: Candidate, stop_at: int) -> tuple[PreTrainedModel, TrainingResult]:
+        model = new_teacher(context)
+        schedule, train_context = candidate_training(context, workspace, "search", section, candidate)
+        training = stage_functions.fine_tune(
+            model,
+            data.encoded.train,
+            schedule,
+            train_context,
+            data.dev_score,
+            task_type=task.type,
+            stop_at=stop_at,
+        )
+        return model, training
+
+    trained = dict[Candidate, TrainingResult]()
+
+    def train(candidate: Candidate, stop_at: int) -> Trained:
+        model, trained[candidate] = fine_tuned(candidate, stop_at)
+        return data.dev_results(predict_logits(model, data.encoded.dev))
+
+    best, points = search_candidates(context, workspace, "search", section, num_rows, train)
+    training = None
+    full_steps = schedule_of(section).num_steps(num_rows)
+    if max(point.num_steps or 0 for point in points) == full_steps:
+        model, loaded = fine_tuned(best, full_steps)  # loads the checkpoint at the end of its training
+        training = trained.get(best, loaded)
+        workspace.save(lambda output: loading.save_model(model, data.tokenizer, output / "model"))
+    return SearchResult(points=points, **asdict(best), training=training)
