@@ -203,13 +203,14 @@ class SearchResult:
     """The search for the schedule of the teacher's fine-tuning.
 
     `points`: in the order of their trainings. `training`: of the best candidate; None if the user ended the search
-    before.
+    before. `seconds_per_step`: of the trainings, with their passes over dev; None if the search only read its points.
     """
 
     points: list[SearchPoint]
     learning_rate: float
     batch_size: int
     training: TrainingResult | None = None
+    seconds_per_step: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

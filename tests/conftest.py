@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -27,7 +28,7 @@ from compress.augmentation.word_vectors import load_vectors
 from compress.augmentation.words import load_stop_words
 from export.graph.fusion import EncoderShape
 from export.graph.to_onnx import export_onnx
-from sandbox import Sandbox, build_sandbox
+from sandbox import Finished, Sandbox, build_sandbox, run_in_process
 from tiny_bert import config, make_tokenizer, rows, words_with_vectors, write_csv
 
 
@@ -129,6 +130,13 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
         )
 
     return call
+
+
+@pytest.fixture
+def in_process(tmp_path: Path) -> Callable[..., Finished]:
+    """Runs `pocketbert` like `command`, but in this process, which has loaded torch."""
+    environment = {"POCKETBERT_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"}
+    return partial(run_in_process, folder=tmp_path, environment=environment)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,7 +24,7 @@ from pocketbert.pipeline.plan import StageName, plan_of
 from pocketbert.recipe.choices import Resolved
 from pocketbert.recipe.sections import Recipe, masked_lm_of
 from pocketbert.store.manifest import StagePlan
-from pocketbert.store.run_folder import state_of, steps_done
+from pocketbert.store.run_folder import TO_DO, state_of, steps_done
 from pocketbert.timing.amounts import Sizes, batch_sizes, num_stage_steps, section_of
 from pocketbert.timing.corpus_blocks import CorpusBlocks, read_blocks
 from pocketbert.timing.measure import Materials, measure_speeds
@@ -32,7 +32,6 @@ from pocketbert.timing.stage_times import stage_time
 from pocketbert.timing.step_cost import StepCost, TimeRange, slowed, total
 from pocketbert.timing.step_timing import Stopwatch
 
-TO_DO = ("to do", "begun")
 SAMPLED_ROWS, SAMPLED_LETTERS = 5000, 1_000_000  # from which the timed batches come
 CORPUS_SHARE = 0.15  # of the time limit, for reading a corpus
 LIMIT_S, LEAST_S = 7.0, 3.0  # for timing

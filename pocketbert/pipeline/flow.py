@@ -28,6 +28,7 @@ from compress.results import BaselineResult, SearchResult, TeacherResult
 from pocketbert.data.hopeless import require_learnable
 from pocketbert.data.recipe_task import load_recipe_task
 from pocketbert.pipeline.document import write_reports
+from pocketbert.pipeline.forecast import duration
 from pocketbert.pipeline.plan import Plan, StageName, augmentation_plan, general_plan, plan_of
 from pocketbert.pipeline.progress_lines import stage_line
 from pocketbert.pipeline.teacher_check import check_search, check_teacher
@@ -38,7 +39,7 @@ from pocketbert.recipe.sections import Recipe
 from pocketbert.stages.context import StageContext
 from pocketbert.stages.gate import apply_gate
 from pocketbert.store.manifest import StagePlan, StageRecord, read_manifest
-from pocketbert.store.run_folder import PARTIAL, Run, cache_folder
+from pocketbert.store.run_folder import PARTIAL, TO_DO, Run, cache_folder, state_of
 from pocketbert.store.workspace import Workspace
 
 MIN_FREE_BYTES = 2**26  # below it, the disk counts as full
@@ -164,7 +165,21 @@ def _do_stages(
             if until != "search":
                 rest = _stages_until(planner(context.recipe, context.task), until)[number:]
                 plan = [*plan[: number + 1], *rest]
+                _announce_time_left(run, context, record, rest)
     return context, plan
+
+
+def _announce_time_left(run: Run, context: StageContext, search: StageRecord, rest: Plan) -> None:
+    """Print the time that the rest of the run takes, from the steps of the search, if the search has just ended."""
+    seconds_per_step = search.result_as(SearchResult).seconds_per_step
+    if run.num_built == 0 or not distributed.is_main() or seconds_per_step is None:
+        return
+    from pocketbert.timing.remaining import remaining_time
+
+    to_do = [stage.name for stage in rest if state_of(stage, run.folder) in TO_DO]
+    lengths = context.data.encoded.train.lengths
+    left = remaining_time(context.recipe, context.task, to_do, lengths=lengths, seconds_per_step=seconds_per_step)
+    run.announce(f"  time left: about {duration(left.expected_s)}, at most {duration(left.maximum_s)}")
 
 
 def _announce_caution(run: Run, caution: str | None) -> None:

@@ -1,5 +1,6 @@
 """The search stage: trainings of the teacher that choose the learning rate and the batch size of fine-tuning."""
 
+import time
 from dataclasses import asdict
 
 from transformers import PreTrainedModel
@@ -34,16 +35,21 @@ def search_schedule(context: StageContext, workspace: Workspace) -> SearchResult
         return model, training
 
     trained = dict[Candidate, TrainingResult]()
+    started, num_steps = time.perf_counter(), 0
 
     def train(candidate: Candidate, stop_at: int) -> Trained:
-        model, trained[candidate] = fine_tuned(candidate, stop_at)
+        nonlocal num_steps
+        model, training = fine_tuned(candidate, stop_at)
+        trained[candidate] = training
+        num_steps += training.num_steps - training.resumed_at_step
         return data.dev_results(predict_logits(model, data.encoded.dev))
 
     best, points = search_candidates(context, workspace, "search", section, num_rows, train)
+    seconds_per_step = (time.perf_counter() - started) / num_steps if num_steps else None
     training = None
     full_steps = schedule_of(section).num_steps(num_rows)
     if max(point.num_steps or 0 for point in points) == full_steps:
         model, loaded = fine_tuned(best, full_steps)  # loads the checkpoint at the end of its training
         training = trained.get(best, loaded)
         workspace.save(lambda output: loading.save_model(model, data.tokenizer, output / "model"))
-    return SearchResult(points=points, **asdict(best), training=training)
+    return SearchResult(points=points, **asdict(best), training=training, seconds_per_step=seconds_per_step)

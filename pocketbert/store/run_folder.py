@@ -27,6 +27,7 @@ from pocketbert.store.manifest import (
 from pocketbert.store.workspace import Workspace
 
 PARTIAL = ".partial"
+TO_DO = ("to do", "begun")  # states of a stage that a run still has to do
 
 Build = Callable[[Workspace], object]
 

@@ -15,6 +15,7 @@ from compress.distillation.objective import DistillationModel, Objective, Projec
 from compress.distillation.training_loop import Schedule, TrainContext, train
 from compress.distillation.used_embeddings import only_used_rows, used_token_ids
 from compress.models import loading
+from compress.models.inference import predict_logits
 from compress.models.precision import Precision
 from compress.models.shape import map_layers
 from pocketbert.recipe.sections import Recipe, masked_lm_of
@@ -24,6 +25,7 @@ from pocketbert.timing.amounts import Speeds, batch_sizes, section_of
 from pocketbert.timing.step_cost import ForwardCost, StepCost
 from pocketbert.timing.step_timing import Stopwatch, Train, time_forward, time_steps
 
+DISTURBED_ROWS = 32  # a pass over them with all threads shows how much other programs slow it down
 FORWARD_SHARE = 8  # of the time, each model's forward passes take this part
 
 
@@ -61,6 +63,9 @@ def measure_speeds(
         time_forward(model, texts, limit_s=limit_s / FORWARD_SHARE, stopwatch=stopwatch)
         for model in (materials.teacher, materials.student)
     )
+    some = texts.take(np.arange(min(DISTURBED_ROWS, len(texts.lengths))))
+    quiet_s = teacher.single_s + teacher.per_token_s * float(some.lengths.sum())
+    stopwatch.disturbed(lambda: predict_logits(materials.teacher, some), quiet_s)
     timed = [stage for stage in _timed_stages(stages) if section_of(stage, recipe) is not None]
     steps: dict[str, StepCost] = {}
     for number, stage in enumerate(timed):

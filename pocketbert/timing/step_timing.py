@@ -23,14 +23,13 @@ Clock = Callable[[], float]
 Train = Callable[[TokenDataset, Schedule, TrainContext, TrainerCallback], object]
 
 QUANTILES = (0.2, 0.6, 1.0)  # of the batches by length that are timed
-PASSES = 2  # over the timed batches: one to warm up, one to measure
 LARGEST_PASSES = 5
 LEAST_STEPS = 3
 SINGLES = 3  # timed forward passes of one row
 PARALLEL_POWER = 0.8  # n threads are n ** 0.8 times as fast as one
 ENDLESS = 1000  # epochs; the clock ends the training
 NEVER = 10**9  # steps between checkpoints
-BACKWARD = 2.5  # time of a backward pass and an update in forward passes, to plan the timing
+STEP_IN_PASSES = 2  # time of a step in forward passes, to plan the timing; it may compute in 16 bits
 
 
 class Stopwatch:
@@ -52,6 +51,7 @@ class Stopwatch:
         self.is_busy, self.num_threads, self.clock, self.cpu = is_busy, num_threads, clock, cpu
         self.speedup = num_threads**PARALLEL_POWER
         self.real_s = self.quiet_s = 0.0
+        self.slowdown_of_threads = 1.0
         self.begin()
 
     @contextmanager
@@ -79,10 +79,20 @@ class Stopwatch:
         self.begin()
         return quiet_s
 
+    def disturbed(self, call: Callable[[], object], quiet_s: float) -> None:
+        """Measure the slowdown with all threads, if the machine is busy. `quiet_s`: of the call on a quiet machine."""
+        if not self.is_busy or self.num_threads == 1:
+            return
+        torch.set_num_threads(self.num_threads)
+        started = self.clock()
+        call()
+        self.slowdown_of_threads = (self.clock() - started) / max(quiet_s, 1e-9)
+        torch.set_num_threads(1)
+
     @property
     def slowdown(self) -> float:
         """By how much the other programs slow this one down."""
-        return self.real_s / self.quiet_s if self.quiet_s > 0 else 1.0
+        return max(self.slowdown_of_threads, self.real_s / self.quiet_s if self.quiet_s > 0 else 1.0)
 
 
 class StepClock(TrainerCallback):
@@ -128,7 +138,7 @@ def time_steps(
     """
     plan = bucketed_batches(data.lengths, batch_size)
     mean_tokens = float(plan.tokens.mean())
-    full_s = (1 + BACKWARD) * forward_s * mean_tokens * len(QUANTILES) * PASSES
+    full_s = STEP_IN_PASSES * forward_s * mean_tokens * LEAST_STEPS
     num_rows = min(batch_size, max(1, int(batch_size * min(1.0, limit_s / max(full_s, 1e-9)))))
     sample = data.take(_timed_rows(data.lengths, num_rows, with_half=num_rows < batch_size))
     sampler = LengthBucketedBatchSampler(sample.lengths, batch_size=num_rows, seed=0, micro_batch_size=micro_batch_size)

@@ -18,10 +18,13 @@ from bench.self_check import run_self_check
 from bench.timing import worker
 from bench.timing.latency import Samples, time_systems
 from bench.timing.systems import Breakdown, Contender, Workload, breakdown_of, contenders_at, with_aa_control
+from brief_benchmarks import make_benchmarks_brief
 from compress.common.errors import UserError
 from tiny_bert import rows, write_csv
 
-QUICK = Protocol(num_threads=1, rounds=3, texts_per_round=5, texts_per_visit=3, repeats=2, throughput_texts=8)
+QUICK = Protocol(
+    num_threads=1, rounds=3, texts_per_round=5, texts_per_visit=3, repeats=2, throughput_texts=8, warm_up_s=0.1
+)  # fmt: skip
 
 
 def test_percentiles_are_of_all_calls_in_milliseconds():
@@ -266,8 +269,10 @@ def test_a_folder_without_a_model_is_rejected(tmp_path):
         contenders_at(tmp_path)
 
 
-def test_bench_models_works_without_a_recipe(command, teacher_folder, tmp_path):
-    process = command("bench", "models", teacher_folder, teacher_folder, "--rounds", 2, "--output", "out")
+def test_bench_models_works_without_a_recipe(in_process, monkeypatch, teacher_folder, tmp_path):
+    make_benchmarks_brief(monkeypatch)
+    options = ("--threads", 1, "--rounds", 2, "--output", "out")
+    process = in_process("bench", "models", teacher_folder, teacher_folder, *options)
     assert process.returncode == 0, process.stderr
     assert process.stdout.count("torch fp32") == 2 and "times as fast" in process.stdout
     assert (tmp_path / "out" / "report.html").is_file()
@@ -275,7 +280,8 @@ def test_bench_models_works_without_a_recipe(command, teacher_folder, tmp_path):
     assert [sample["contender"]["is_aa_control"] for sample in samples] == [False, False, True]
 
 
-def test_bench_models_scores_on_labelled_data(command, teacher_folder, tmp_path):
+def test_bench_models_scores_on_labelled_data(in_process, monkeypatch, teacher_folder, tmp_path):
+    make_benchmarks_brief(monkeypatch)
     write_csv(tmp_path / "dev.csv", ("sentence", "class"), rows(20))
     options = (
         "--data",
@@ -284,15 +290,17 @@ def test_bench_models_scores_on_labelled_data(command, teacher_folder, tmp_path)
         "sentence",
         "--label",
         "class",
+        "--threads",
+        1,
         "--rounds",
         2,
         "--json",
     )
-    process = command("bench", "models", teacher_folder, *options)
+    process = in_process("bench", "models", teacher_folder, *options)
     assert process.returncode == 0, process.stderr
     results = json.loads(process.stdout.splitlines()[-1])
     assert 0 <= results["stages"]["bench"]["rows"][0]["score"] <= 1
-    schema = json.loads(command("schema", "results").stdout)
+    schema = json.loads(in_process("schema", "results").stdout)
     assert schema == json.loads(json.dumps(results_schema()))
     jsonschema.validate(results, schema)
     for broken in ({**results, "format_version": 1}, {**results, "stages": {}}):
@@ -303,11 +311,11 @@ def test_bench_models_scores_on_labelled_data(command, teacher_folder, tmp_path)
         jsonschema.validate(results, schema)
 
 
-def test_models_with_different_labels_are_rejected(command, teacher_folder, tmp_path):
+def test_models_with_different_labels_are_rejected(in_process, teacher_folder, tmp_path):
     turned = shutil.copytree(teacher_folder, tmp_path / "turned")
     config = json.loads((turned / "config.json").read_text())
     config["id2label"] = {"0": "positive", "1": "negative"}
     (turned / "config.json").write_text(json.dumps(config))
     write_csv(tmp_path / "dev.csv", ("text", "label"), rows(20))
-    process = command("bench", "models", teacher_folder, turned, "--data", "dev.csv")
+    process = in_process("bench", "models", teacher_folder, turned, "--data", "dev.csv")
     assert process.returncode == 2 and "the models' labels differ" in process.stderr

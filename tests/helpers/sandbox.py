@@ -26,6 +26,7 @@ distill:
 augment:
   masked_lm: {{train_head: {{corpus: task, max_length: 32}}}}
 export: {{variants: [fp32]}}
+bench: {{threads: 1, warm_up_s: 0.1}}
 """
 
 
@@ -36,6 +37,19 @@ class Finished:
     returncode: int
     stdout: str
     stderr: str
+
+
+def run_in_process(*arguments: object, folder: Path, environment: Mapping[str, str]) -> Finished:
+    """Run `pocketbert` with these arguments in this process, which has loaded torch. `folder`: the working folder."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        mock.patch.dict(os.environ, environment),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        code = app.main([str(argument) for argument in arguments])
+    return Finished(returncode=code, stdout=stdout.getvalue(), stderr=stderr.getvalue())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +68,8 @@ class Sandbox:
         if SHELL_OPERATORS & set(words):
             return self._in_shell(line)
         assert words.pop(0) == "pocketbert", line
-        stdout, stderr = io.StringIO(), io.StringIO()
-        with (
-            contextlib.chdir(self.root),
-            mock.patch.dict(os.environ, self.environment),
-            contextlib.redirect_stdout(stdout),
-            contextlib.redirect_stderr(stderr),
-            mock.patch("webbrowser.open", return_value=True),
-        ):
-            code = app.main(words)
-        return Finished(returncode=code, stdout=stdout.getvalue(), stderr=stderr.getvalue())
+        with mock.patch("webbrowser.open", return_value=True):
+            return run_in_process(*words, folder=self.root, environment=self.environment)
 
     def _in_shell(self, line: str) -> Finished:
         path = f"{self.root / 'bin'}{os.pathsep}{os.environ['PATH']}"

@@ -1,4 +1,7 @@
-"""Takes five optimiser steps under torchrun, for test_distributed. The main process writes the weights."""
+"""Takes five optimiser steps with each objective under torchrun, for test_distributed.
+
+The main process writes the weights.
+"""
 
 import sys
 from pathlib import Path
@@ -14,19 +17,21 @@ from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationMod
 from compress.distillation.training_loop import Schedule, TrainContext, train
 from tiny_bert import config, encode_texts, make_tokenizer, rows
 
+OBJECTIVES = {
+    "layers": INTERMEDIATE_LAYERS,
+    "relations": Objective(relations=(0.0, 1.0)),
+    "prediction": Objective(prediction=1.0, task_type="classification"),
+}
 
-def main(stage: str, target: Path) -> None:
+
+def take_steps(stage: str, target: Path) -> None:
     torch.manual_seed(0)
     teacher = BertForSequenceClassification(config()).eval()
     small = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 32}
     student = BertForSequenceClassification(config(**small, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
     data = encode_texts([text for text, _ in rows(33)], make_tokenizer(), max_length=32)
     data = data.with_column("teacher_logits", np.random.default_rng(0).normal(size=(33, 2)).astype(np.float32))
-    objective = {
-        "layers": INTERMEDIATE_LAYERS,
-        "relations": Objective(relations=(0.0, 1.0)),
-        "prediction": Objective(prediction=1.0, task_type="classification"),
-    }[stage]
+    objective = OBJECTIVES[stage]
     model = DistillationModel(student, Projections(16, 32) if objective.requested_outputs else None, objective)
     if distributed.is_main():
         save_file(copied_weights(model), target.with_suffix(".start.safetensors"))
@@ -42,7 +47,6 @@ def main(stage: str, target: Path) -> None:
     assert trained.num_steps == 5
     if distributed.is_main():
         save_file(copied_weights(model), target)
-    distributed.leave()
 
 
 def copied_weights(model: DistillationModel) -> dict[str, torch.Tensor]:
@@ -50,4 +54,6 @@ def copied_weights(model: DistillationModel) -> dict[str, torch.Tensor]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    for name in OBJECTIVES:
+        take_steps(name, Path(sys.argv[1]) / f"{name}.safetensors")
+    distributed.leave()

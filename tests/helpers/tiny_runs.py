@@ -14,7 +14,10 @@ from tiny_bert import words_with_vectors
 
 STAGES = ("teacher", "general", "masked_lm", "intermediate", "prediction")  # those with training
 VARIANTS = ["fp32", "int8-dynamic", "int8-static"]
-QUICK_BENCH = {"rounds": 2, "fixed_lengths": [8], "warm_up_s": 0.1, "compiled_teacher": False, "roofline": False}
+QUICK_BENCH = {
+    "threads": 1, "rounds": 2, "fixed_lengths": [8], "fixed_batches": [2], "warm_up_s": 0.1,
+    "compiled_teacher": False, "roofline": False,
+}  # fmt: skip
 ANY = {"label_flips": 1.0, "logit_error": 9.0}
 
 

@@ -10,16 +10,11 @@ import typer
 from ruamel.yaml import YAML
 
 import figures
-from command_lines import commands, examples, parse, pocketbert_words
+from command_lines import commands, parse, pocketbert_words
+from documents import BLOCK, DOCUMENTS, ROOT, blocks
 from pocketbert.recipe.sections import Recipe
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = ("pocketbert", "compress", "export", "bench")
-DOCUMENTS = {
-    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in (*figures.documents(ROOT), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md")
-}
-BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", flags=re.MULTILINE | re.DOTALL)
 MAKE_TARGETS = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 EXTRAS = set(re.findall(r"^([\w-]+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), flags=re.MULTILINE))
 
@@ -28,11 +23,6 @@ def current(name: str) -> str:
     """A document; of the changelog, the section of this version: older ones name what there was."""
     text = DOCUMENTS[name]
     return text if name != "CHANGELOG.md" else "\n## ".join(text.split("\n## ")[:2])
-
-
-def blocks(name: str, language: str) -> list[str]:
-    """The code blocks of a document in a language."""
-    return [block["text"] for block in BLOCK.finditer(DOCUMENTS[name]) if block["language"] == language]
 
 
 def code_in(text: str) -> list[str]:
@@ -112,31 +102,6 @@ def test_the_command_lines_of_a_document_parse(name):
         line = re.sub(r" \$[A-Z]+| \.\.\.", "", line.replace('"$GENERAL"', "KEY=VALUE"))
         for words in pocketbert_words(line):
             parse(words)
-
-
-MUST_RUN = {  # how many commands of each document run here, and how many as examples of the help pages
-    "README.md": (1, 11), "docs/recipe.md": (6, 0), "docs/variants.md": (1, 2), "docs/benchmark.md": (0, 3),
-    "docs/troubleshooting.md": (1, 2),
-}  # fmt: skip
-ADDED = {  # a run that is finished; what makes the others short
-    "run": ["--output", "runs/reviews"],
-    "check": ["--smoke"],
-    "general": ["--smoke"],
-    "augment": ["--smoke"],
-    "bench models": ["--rounds", 2, "--grid", "1x8"],
-}
-
-
-@pytest.mark.parametrize("name", MUST_RUN)
-def test_the_commands_of_a_document_run(name, sandbox):
-    """The lines of its `sh` blocks, but for those that `test_examples.py` runs."""
-    lines = [line.partition("  #")[0].strip() for line in "".join(blocks(name, "sh")).splitlines()]
-    help_lines = {line for each in examples().values() for line in each}
-    own_lines = [line for line in lines if line not in help_lines]
-    for line in own_lines:
-        finished = sandbox.run(line, ADDED.get(parse(pocketbert_words(line)[0]), ()))
-        assert finished.returncode == 0, f"{line}: {finished.stderr}"
-    assert (len(own_lines), len(lines) - len(own_lines)) == MUST_RUN[name]
 
 
 def links(text: str) -> list[str]:

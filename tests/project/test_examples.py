@@ -1,4 +1,4 @@
-"""Every example on a help page parses, and runs in a folder with the files that it names."""
+"""Every example on a help page parses, and runs in a folder with the files that it names; so do those of documents."""
 
 import re
 
@@ -6,7 +6,9 @@ import pytest
 from transformers import BertForSequenceClassification
 
 from bench.training_speed import ladder
+from brief_benchmarks import make_benchmarks_brief
 from command_lines import examples, parse, pocketbert_words
+from documents import blocks
 from pocketbert.cli import app
 from pocketbert.standalone import bench_shapes
 from tiny_bert import config
@@ -19,11 +21,11 @@ ADDED = {  # options that make a command short, or fit for a tiny model
     "run": ["--smoke"],
     "general": ["--smoke"],
     "augment": ["--smoke"],
-    "bench models": ["--rounds", 2, "--grid", "1x8"],
-    "bench self-check": ["--runs", 2, "--rounds", 2],
-    "bench training": ["--rows", 16, "--rounds", 2],
-    "bench augmentation": ["--rows", 16, "--rounds", 2],
-    "bench shapes": ["--rounds", 2, "--grid", "1x8"],
+    "bench models": ["--rounds", 2, "--grid", "1x8", "--threads", 1],
+    "bench self-check": ["--runs", 2, "--rounds", 2, "--threads", 1],
+    "bench training": ["--rows", 16, "--rounds", 2, "--threads", 1],
+    "bench augmentation": ["--rows", 8, "--rounds", 2, "--threads", 1],
+    "bench shapes": ["--rounds", 2, "--grid", "1x8", "--threads", 1],
 }
 TRAINS = "pocketbert run reviews.yaml --set distill.prediction.learning_rate=2e-4 --output runs/second-try"
 IN_PLACE_OF = {  # a run that is finished; a run without its benchmark
@@ -80,7 +82,6 @@ def test_what_does_not_parse_is_noticed(line, message):
     assert message in caught.value.format_message()
 
 
-@pytest.mark.slow
 def small_bert(name: str) -> BertForSequenceClassification:
     """In place of the shapes of `bench shapes`, whatever their name."""
     return BertForSequenceClassification(
@@ -88,12 +89,14 @@ def small_bert(name: str) -> BertForSequenceClassification:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in LINES if line not in ONLY_PARSED])
 def test_an_example_runs(sandbox, monkeypatch, line):
     few = [ladder.PLAIN, ladder.OURS]  # of the nine configurations that `bench training` times
     monkeypatch.setattr(ladder, "LADDER", dict.fromkeys(ladder.LADDER, few))
     monkeypatch.setattr(bench_shapes, "VOCABULARY", 1000)
     monkeypatch.setattr(bench_shapes, "shape", small_bert)
+    make_benchmarks_brief(monkeypatch)
     (sandbox.root / "proposed.yaml").unlink(missing_ok=True)  # `new` never overwrites
     line = IN_PLACE_OF.get(line, line)
     finished = sandbox.run(line, ADDED.get(parse(pocketbert_words(line)[0]), ()))
@@ -103,3 +106,30 @@ def test_an_example_runs(sandbox, monkeypatch, line):
     for name in written:
         path = sandbox.root / name
         assert path.is_dir() or path.stat().st_size > 0, name
+
+
+MUST_RUN = {  # how many commands of each document run here, and how many as examples of the help pages
+    "README.md": (1, 11), "docs/recipe.md": (6, 0), "docs/variants.md": (1, 2), "docs/benchmark.md": (0, 3),
+    "docs/troubleshooting.md": (1, 2),
+}  # fmt: skip
+ADDED_IN_DOCUMENTS = {  # a run that is finished; what makes the others short
+    "run": ["--output", "runs/reviews"],
+    "check": ["--smoke"],
+    "general": ["--smoke"],
+    "augment": ["--smoke"],
+    "bench models": ["--rounds", 2, "--grid", "1x8", "--threads", 1],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUST_RUN)
+def test_the_commands_of_a_document_run(name, sandbox, monkeypatch):
+    """The lines of its `sh` blocks, but for those that are examples of help pages."""
+    make_benchmarks_brief(monkeypatch)
+    lines = [line.partition("  #")[0].strip() for line in "".join(blocks(name, "sh")).splitlines()]
+    help_lines = {line for each in EXAMPLES.values() for line in each}
+    own_lines = [line for line in lines if line not in help_lines]
+    for line in own_lines:
+        finished = sandbox.run(line, ADDED_IN_DOCUMENTS.get(parse(pocketbert_words(line)[0]), ()))
+        assert finished.returncode == 0, f"{line}: {finished.stderr}"
+    assert (len(own_lines), len(lines) - len(own_lines)) == MUST_RUN[name]

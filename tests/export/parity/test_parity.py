@@ -315,9 +315,28 @@ def test_nan_is_not_batch_invariant():
     assert len(gate.gate_failures(gate.Gate(), replace(MEASURED, score=np.nan, student_score=np.nan))) == 1
 
 
-def test_a_share_of_a_metric_of_zero_or_less_is_not_checked():
+def test_a_share_of_a_metric_of_zero_or_less_is_not_defined():
     useless_models = replace(MEASURED, student_score=0.0, teacher_score=-0.1)
-    assert gate.gate_failures(gate.Gate(teacher_share=0.9), useless_models) == []
+    assert gate.gate_failures(gate.Gate(teacher_share=None), useless_models) == []
+    (failure,) = gate.gate_failures(gate.Gate(teacher_share=0.9), useless_models)
+    assert failure == "a share of the teacher's -0.1000 is not defined; gate.teacher_share: null needs none"
+    assert gate.gate_failures(gate.Gate(teacher_share=0.9), replace(useless_models, teacher_score=float("nan")))
+
+
+def test_a_variant_below_the_baseline_fails_and_is_never_recommended():
+    below = replace(MEASURED, score=0.9, student_score=0.9, teacher_score=0.9, baseline_score=0.9001)
+    assert gate.gate_failures(gate.Gate(), below) == ["scores 0.9000, below the TF-IDF baseline's 0.9001"]
+    assert gate.gate_failures(gate.Gate(teacher_over_baseline=False), below) == []
+    as_good = replace(below, baseline_score=0.9, latency_ms=9.0)
+    assert gate.gate_failures(gate.Gate(), as_good) == []
+    assert gate.recommend({"below": below}) is None
+    assert gate.recommend({"below": below, "slower": as_good}) == "slower"
+
+
+def test_the_default_gate_asks_for_95_percent_of_the_teacher():
+    kept = replace(MEASURED, score=0.91, student_score=0.91, teacher_score=0.96)
+    assert gate.gate_failures(gate.Gate(), kept) == ["keeps 94.79% of the teacher's 0.9600, less than 95.00%"]
+    assert gate.gate_failures(gate.Gate(), replace(kept, teacher_score=0.95)) == []
 
 
 def test_the_recommended_variant_is_the_smallest_of_the_fastest():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from brief_benchmarks import make_benchmarks_brief
 from pocketbert.cli import app
 from pocketbert.standalone import bench_peers
 from pocketbert.standalone.bench_models import BenchRequest, ModelOutputs
@@ -37,7 +38,8 @@ def peers(model: Path, bundle: Path, *options: str) -> tuple[object, ...]:
     return ("bench", "peers", model, bundle, "--peer", "OpenVINO", "--json", *options)
 
 
-def test_export_and_benchmark_read_a_table_in_another_encoding(folder, teacher_folder, capsys):
+def test_export_and_benchmark_read_a_table_in_another_encoding(folder, teacher_folder, capsys, monkeypatch):
+    make_benchmarks_brief(monkeypatch)
     options = ("--data", "dev.csv", "--encoding", "cp1252")
     assert exit_code(*export(teacher_folder, *options, "--calibration", "train.csv")) == 0
     golden = json.loads((folder / "out" / "fp32" / "bundle.json").read_text(encoding="utf-8"))["golden"]

@@ -15,8 +15,21 @@ from export.bundle.folder import verify_bundle
 from export.parity.predictors import TorchPredictor
 from pocketbert.cli import app
 from pocketbert.store.manifest import read_manifest
+from sandbox import Finished, run_in_process
 from tiny_bert import LABELS, rows, write_csv
 from tiny_runs import ANY, STAGES, VARIANTS, kill_at, recipe, weights
+
+KILLS = (  # every stage and every moment; training resumes in the same way in all stages
+    ("teacher", "first epoch"),
+    ("teacher", "later epoch"),
+    ("general", "later epoch"),
+    ("masked_lm", "before any checkpoint"),
+    ("masked_lm", "first epoch"),
+    ("augment", "between shards"),
+    ("intermediate", "later epoch"),
+    ("prediction", "before any checkpoint"),
+    ("prediction", "later epoch"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +46,15 @@ def finished(tmp_path_factory, base_folder, reviews):
 def run(path: Path, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "pocketbert", "run", str(path)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def run_here(path: Path, environment: dict[str, str], *options: object) -> Finished:
+    """Run the recipe in this process, in its folder."""
+    return run_in_process("run", path, *options, folder=path.parent, environment=environment)
+
+
+def settings(*changes: str) -> list[str]:
+    return [part for change in changes for part in ("--set", change)]
 
 
 def test_a_run_leaves_bundles_a_report_and_the_table(finished):
@@ -57,7 +79,8 @@ def test_the_student_learns_the_rule(finished):
     assert stages.prediction.scores.test > 0.8
 
 
-def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_path, base_folder, reviews):
+def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(finished, tmp_path, base_folder, reviews):
+    """The teacher and the language model are in the cache."""
     path = recipe(tmp_path, base_folder, reviews)
     changes = [
         "distill.general=null",
@@ -69,10 +92,7 @@ def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_pa
         "distill.prediction.search={learning_rate: [1e-9, 3e-3], batch_size: [8, 16]}",
         "distill.prediction.epochs=2",
     ]
-    options = [part for change in changes for part in ("--set", change)]
-    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "pocketbert", "run", str(path), "--until", "prediction", *options]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = run_here(path, finished[1], "--until", "prediction", *settings(*changes))
     assert done.returncode == 0, done.stderr
     stage = read_manifest(tmp_path / "runs" / "tiny")["prediction"].result_as(PredictionResult)
     points = {(point.learning_rate, point.batch_size): point.dev_score for point in stage.search}
@@ -84,12 +104,10 @@ def test_the_prediction_stage_searches_its_grid_and_keeps_the_best_on_dev(tmp_pa
 def test_a_prediction_stage_that_only_harms_leaves_the_student_unchanged(finished, tmp_path, base_folder, reviews):
     """The student is the teacher itself, and learns at an absurd rate."""
     whole = {"layers": 4, "width": 32, "ffn_width": 64, "heads": 4, "initialisation": "teacher_layers"}
-    path = recipe(tmp_path, base_folder, reviews, student=whole)
+    path = recipe(tmp_path, base_folder, reviews, student=whole, export={"variants": ["fp32"]})
     changes = ["distill.general=null", "distill.intermediate.max_steps=1", "distill.intermediate.learning_rate=1e-9"]
     changes += ["distill.prediction.learning_rate=0.9", "distill.prediction.max_steps=5"]
-    options = [part for change in changes for part in ("--set", change)]
-    command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
-    done = subprocess.run(command, cwd=tmp_path, env=finished[1], capture_output=True, text=True)
+    done = run_here(path, finished[1], *settings(*changes))
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "tiny"
     stage = read_results(folder).stages.prediction
@@ -99,11 +117,9 @@ def test_a_prediction_stage_that_only_harms_leaves_the_student_unchanged(finishe
 
 
 def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder, reviews):
-    path = recipe(tmp_path, base_folder, reviews)
-    options = ["--smoke", "--set", "student.architecture=roberta", "--set", "student.vocabulary={size: 24}"]
-    command = [sys.executable, "-m", "pocketbert", "run", str(path), *options]
-    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    path = recipe(tmp_path, base_folder, reviews, export={"variants": ["fp32"]})
+    changes = settings("student.architecture=roberta", "student.vocabulary={size: 24}")
+    done = run_here(path, {"POCKETBERT_CACHE": str(tmp_path / "cache")}, "--smoke", *changes)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "tiny-smoke"
     stages = read_results(folder).stages
@@ -122,7 +138,7 @@ def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder
 def test_a_second_run_does_nothing_and_reports_it(finished):
     folder, environment, path, _ = finished
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*.onnx")}
-    done = run(path, path.parent, environment)
+    done = run_here(path, environment)
     assert done.returncode == 0 and "Nothing to do" in done.stderr
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.onnx")} == before
     assert "teacher, torch fp32" in done.stdout
@@ -131,17 +147,13 @@ def test_a_second_run_does_nothing_and_reports_it(finished):
 def test_until_stops_after_a_stage(finished, tmp_path):
     """Stages in the cache are linked. Stages after it are not begun."""
     _, environment, path, _ = finished
-    command = [sys.executable, "-m", "pocketbert", "run", str(path), "--output", str(tmp_path / "part"), "--until"]
-
-    def until(stage: str) -> subprocess.CompletedProcess:
-        return subprocess.run([*command, stage], cwd=path.parent, env=environment, capture_output=True, text=True)
-
-    done = until("general")
+    options = ("--output", tmp_path / "part", "--until")
+    done = run_here(path, environment, *options, "general")
     assert done.returncode == 0, done.stderr
     folders = {folder.name for folder in (tmp_path / "part").iterdir() if folder.is_dir()}
     assert {"teacher", "general"} <= folders and not {"intermediate", "augment", "export"} & folders
     assert not (tmp_path / "part" / "results.json").exists() and "report" not in done.stdout
-    wrong = until("distillation")
+    wrong = run_here(path, environment, *options, "distillation")
     assert wrong.returncode == 2 and "its stages are teacher, general, masked_lm, augment" in wrong.stderr
 
 
@@ -170,13 +182,11 @@ def test_a_finished_run_survives_mistakes_and_a_full_disk(finished, tmp_path, ch
         (moved / "log.txt").unlink()
         (moved / "log.txt").symlink_to("/dev/full")
     before = contents(moved)
-    command = [sys.executable, "-m", "pocketbert", "run", str(path), "--output", str(moved)]
-    options = [part for change in changes for part in ("--set", change)]
-    done = subprocess.run([*command, *options], cwd=path.parent, env=environment, capture_output=True, text=True)
+    done = run_here(path, environment, "--output", moved, *settings(*changes))
     assert done.returncode == 2 and expected in done.stderr, done.stderr
     assert len(before) > 30 and contents(moved) == before
     if not full:
-        again = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True)
+        again = run_here(path, environment, "--output", moved)
         assert again.returncode == 0 and "Nothing to do" in again.stderr
 
 
@@ -195,11 +205,7 @@ def test_killed_in_every_stage_and_epoch_it_ends_with_the_same_weights(finished,
     environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "pocketbert", "run", str(path)]
     num_kills = 0
-    moments = [(stage, moment) for stage in STAGES for moment in ("first epoch", "later epoch")]
-    moments.insert(4, ("masked_lm", "before any checkpoint"))
-    moments.insert(7, ("augment", "between shards"))
-    moments.insert(10, ("prediction", "before any checkpoint"))
-    for stage, moment in moments:
+    for stage, moment in KILLS:
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
         try:
             kill_at(moment, stage, process, tmp_path)
@@ -207,7 +213,7 @@ def test_killed_in_every_stage_and_epoch_it_ends_with_the_same_weights(finished,
             process.kill()
             process.communicate()
         num_kills += 1
-    assert num_kills == 13
+    assert num_kills == len(KILLS) == 9
     done = run(path, tmp_path, environment)
     assert done.returncode == 0, done.stderr
     assert "prediction: resumes at step" in done.stderr
@@ -245,14 +251,14 @@ def test_a_required_variant_that_fails_ends_with_code_3_and_is_not_shipped(finis
     folder, environment, path, _ = finished
     size_mb = (folder / "export" / "int8-static" / "onnx" / "model.onnx").stat().st_size / 1e6
     changed = recipe(path.parent, base_folder, reviews, gate={"require": ["int8-static"], "size_mb": size_mb})
-    done = run(changed, path.parent, environment)
+    done = run_here(changed, environment)
     assert done.returncode == 3, done.stderr
     assert "not shipped" in done.stderr and "MB, more than" in done.stderr
     assert "prediction: already done" in done.stderr and "export: already done" in done.stderr
     assert not list((folder / "bundles").iterdir())
     assert "Not shipped" in (folder / "report.html").read_text()
     impossible = {"variants": VARIANTS, "tolerance": {"int8-dynamic": {"logit_error": 0.0}, "int8-static": ANY}}
-    done = run(recipe(path.parent, base_folder, reviews, export=impossible), path.parent, environment)
+    done = run_here(recipe(path.parent, base_folder, reviews, export=impossible), environment)
     assert done.returncode == 0, done.stderr
     assert {bundle.name for bundle in (folder / "bundles").iterdir()} == {"fp32", "int8-static"}
     assert "int8-dynamic: failed: logit_error" in (folder / "report.html").read_text()
@@ -272,28 +278,28 @@ def test_a_required_variant_that_fails_ends_with_code_3_and_is_not_shipped(finis
         ({"seed": "zero"}, "seed: "),
     ],
 )
-def test_bad_recipes_end_in_a_line_and_code_2(tmp_path, base_folder, reviews, command, changes, message):
-    done = command("run", recipe(tmp_path, base_folder, reviews, **changes))
+def test_bad_recipes_end_in_a_line_and_code_2(tmp_path, base_folder, reviews, in_process, changes, message):
+    done = in_process("run", recipe(tmp_path, base_folder, reviews, **changes))
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
 
 
-def test_all_mistakes_of_a_recipe_are_reported_at_once(tmp_path, base_folder, reviews, command):
-    done = command("run", recipe(tmp_path, base_folder, reviews, seed="zero", studnet={}, student={"layers": 0}))
+def test_all_mistakes_of_a_recipe_are_reported_at_once(tmp_path, base_folder, reviews, in_process):
+    done = in_process("run", recipe(tmp_path, base_folder, reviews, seed="zero", studnet={}, student={"layers": 0}))
     assert done.stderr.count("error: ") >= 3
 
 
-def test_a_teacher_with_other_labels_stops_before_any_training(tmp_path, teacher_folder, base_folder, command):
+def test_a_teacher_with_other_labels_stops_before_any_training(tmp_path, teacher_folder, base_folder, in_process):
     data = write_csv(
         tmp_path / "stars.csv", ("text", "label"), [(f"the film {i}", f"{i % 3} stars") for i in range(60)]
     )
-    done = command("run", recipe(tmp_path, base_folder, data, teacher={"model": str(teacher_folder)}))
+    done = in_process("run", recipe(tmp_path, base_folder, data, teacher={"model": str(teacher_folder)}))
     assert done.returncode == 2 and "teacher and data disagree on the labels" in done.stderr
 
 
-def test_verify_accepts_a_whole_bundle_and_rejects_another_folder(finished, command, tmp_path):
+def test_verify_accepts_a_whole_bundle_and_rejects_another_folder(finished, in_process, tmp_path):
     bundle = finished[0] / "bundles" / "fp32"
-    done = command("verify", bundle)
+    done = in_process("verify", bundle)
     assert done.returncode == 0 and "7 files unchanged; 16 golden examples" in done.stdout
-    done = command("verify", tmp_path)
+    done = in_process("verify", tmp_path)
     assert done.returncode == 2 and "is not a bundle" in done.stderr

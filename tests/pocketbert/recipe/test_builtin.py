@@ -38,7 +38,7 @@ def glue(tmp_path_factory) -> Path:
         splits = ["train", *(f"{split}{mark}" for split in ("validation", "test") for mark in marks)]
         (root / subset).mkdir()
         for number, split in enumerate(splits):
-            table(columns, names, 160 if split == "train" else 40, number, split.startswith("test")).to_parquet(
+            table(columns, names, 80 if split == "train" else 20, number, split.startswith("test")).to_parquet(
                 root / subset / f"{split}-00000-of-00001.parquet"
             )
         files = "".join(f"\n  - split: {split}\n    path: {subset}/{split}-*" for split in splits)
@@ -73,6 +73,7 @@ def test_there_are_ten_with_all_glue_tasks():
     assert set(built_in()) == {*GLUE, "quickstart", "own-csv"}
 
 
+BRIEF = ["bench.threads=1", "bench.warm_up_s=0.05", "bench.fixed_batches=[2]"]  # the figures are not what this tests
 # a task of pairs and a regression; recipes that are not GLUE build all variants
 VARIANTS = {"mnli": "[fp32, int8-static]", "stsb": "[fp32, int8-static]"}
 
@@ -80,7 +81,7 @@ VARIANTS = {"mnli": "[fp32, int8-static]", "stsb": "[fp32, int8-static]"}
 @pytest.mark.parametrize("name", sorted(built_in()))
 def test_a_built_in_recipe_resolves_and_smokes(name, glue, base, tmp_path, monkeypatch):
     monkeypatch.setenv("POCKETBERT_CACHE", str(tmp_path / "cache"))
-    changes = [f"teacher.base={base}"]
+    changes = [f"teacher.base={base}", *BRIEF]
     if name in GLUE:
         changes += [
             f"task.data={glue}",
@@ -88,7 +89,7 @@ def test_a_built_in_recipe_resolves_and_smokes(name, glue, base, tmp_path, monke
             f"export.variants={VARIANTS.get(name, '[fp32]')}",
         ]
     else:
-        changes.append(f"task.data={write_csv(tmp_path / 'own.csv', ('text', 'label'), rows(200))}")
+        changes.append(f"task.data={write_csv(tmp_path / 'own.csv', ('text', 'label'), rows(100))}")
     if name == "quickstart":
         changes.append("distill.general.corpus=[task]")
     recipe = load_recipe(name, changes=changes, smoke=True)

@@ -88,8 +88,8 @@ def stages_of(path: Path, folder: Path, changes: Sequence[str] = ()) -> StageRes
     return run_recipe(loaded, prepare(loaded, QUIET), folder, QUIET).results.stages
 
 
-def test_the_preview_marks_replaced_words_and_names_their_source(recipe, reviews, command):
-    done = command("augment", recipe(reviews), "--show", 4)
+def test_the_preview_marks_replaced_words_and_names_their_source(recipe, reviews, in_process):
+    done = in_process("augment", recipe(reviews), "--show", 4)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert sum(line.startswith("row ") for line in lines) == 4
@@ -98,7 +98,7 @@ def test_the_preview_marks_replaced_words_and_names_their_source(recipe, reviews
     assert len(marked) == len(sources) == 4 and all("(masked_lm)" in line for line in sources)
     for name in ("rows:", "words that may be replaced:", "sources of candidates:", "duplicates:", "word vectors:"):
         assert any(line.startswith(name) for line in lines), name
-    again = command("augment", recipe(reviews), "--show", 4, "--json")
+    again = in_process("augment", recipe(reviews), "--show", 4, "--json")
     assert "augment: already done" in again.stderr
     preview = json.loads(again.stdout)
     assert len(preview["examples"]) == 4 and preview["result"]["counts"]["variants"] > 900
@@ -172,10 +172,9 @@ def test_only_rows_that_training_uses_need_teacher_logits():
     assert seen.tolist() != rows_seen(lengths, short, seed=1).tolist()
 
 
-def test_bench_augmentation_times_all_ways_on_the_same_texts(recipe, reviews, command, tmp_path, capsys):
-    done = command(
-        "bench", "augmentation", recipe(reviews), "--rows", 16, "--rounds", 2, "--output", tmp_path / "out", "--json"
-    )
+def test_bench_augmentation_times_all_ways_on_the_same_texts(recipe, reviews, in_process, tmp_path, capsys):
+    options = ("--rows", 8, "--rounds", 2, "--threads", 1, "--output", tmp_path / "out", "--json")
+    done = in_process("bench", "augmentation", recipe(reviews), *options)
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout)
     plain, first, ours, fastest = measured["rows"]
@@ -183,7 +182,7 @@ def test_bench_augmentation_times_all_ways_on_the_same_texts(recipe, reviews, co
     assert ours["over_plain"]["per_word"]["value"] > 0
     assert first["over_first_written"]["per_variant"]["value"] == plain["over_plain"]["per_variant"]["value"] == 1
     assert fastest["comparison"]["num_words"] == ours["comparison"]["num_words"]
-    assert [row["num_texts"] for row in measured["memory"]] == [16, 320]
+    assert [row["num_texts"] for row in measured["memory"]] == [8, 160]
     assert json.loads((tmp_path / "out" / "augmentation.json").read_text())["options"]["variants"] == 3
     printing.augmentation(TypeAdapter(AugmentationLadder).validate_python(measured))
     printed = capsys.readouterr().out

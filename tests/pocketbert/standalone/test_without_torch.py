@@ -27,6 +27,9 @@ sys.exit(app.main(sys.argv[1:]))
 """
 
 
+BRIEF = ("--effort", "quick", "--restart-every", "2", "--threads", "1")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, teacher_folder, reviews) -> Path:
     """A bundle in fp32/, and the results of a run in run/."""
@@ -53,7 +56,7 @@ def without_torch(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
         (["verify", "fp32"], "no prediction changed"),
         (["report", "run"], "report.html"),
         (["compare", "run", "run"], "times as fast"),
-        (["bench", "models", "fp32", "--rounds", "2", "--grid", "1x8"], "fp32"),
+        (["bench", "models", "fp32", *BRIEF, "--rounds", "2", "--grid", "1x8"], "fp32"),
         (["doctor"], "torch:        not installed; only training and export need it"),
         (["recipes"], "quickstart"),
         (["schema", "results"], "$schema"),

@@ -122,6 +122,17 @@ def test_a_busy_machine_is_timed_with_one_thread():
     assert stopwatch.slowdown == pytest.approx(12.0)
 
 
+def test_threads_that_wait_for_one_another_raise_the_slowdown():
+    fake, before = FakeTime(), torch.get_num_threads()
+    stopwatch = fake.stopwatch(is_busy=True, num_threads=2)
+    stopwatch.disturbed(lambda: setattr(fake, "now", fake.now + 9.0), quiet_s=1.5)
+    torch.set_num_threads(before)
+    assert stopwatch.slowdown == pytest.approx(6.0)
+    quiet = fake.stopwatch(is_busy=False, num_threads=2)
+    quiet.disturbed(lambda: pytest.fail("nothing to measure"), quiet_s=1.5)
+    assert quiet.slowdown == 1.0
+
+
 def test_forward_passes_are_timed_single_and_in_batches(teacher, data):
     fake = FakeTime()
     teacher.register_forward_pre_hook(fake.on_forward, with_kwargs=True)
