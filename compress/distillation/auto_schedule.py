@@ -7,7 +7,7 @@ has the measurements behind the numbers.
 import math
 
 SMALL_TABLE, SMALL_BATCH, USUAL_BATCH = 1000, 16, 32  # rows; rows per step
-FINE_TUNE_STEPS, INTERMEDIATE_STEPS, PREDICTION_STEPS = 800, 2000, 800  # if there are few classes
+FINE_TUNE_STEPS, INTERMEDIATE_STEPS, PREDICTION_STEPS = 800, 1600, 600  # if there are few classes
 STEPS_PER_CLASS = 16
 MIN_EPOCHS, MAX_EPOCHS = 3, 15
 PATIENCE_SHARE = 3  # of the epochs; training stops if the last third brought no better dev score

@@ -20,6 +20,6 @@ def require_learnable(task: Task) -> None:
             f"{MIN_ROWS}, so that a model can learn from them"
         )
     if len(np.unique(task.train.labels)) == 1:
-        raise UserError(f"{task.name}: the {len(task.train)} rows of train have one and the same label; expected others")
+        raise UserError(f"{task.name}: the {len(task.train)} rows of train have one and the same label; expected more")
     if task_type(task.type).has_classes:
         require_rows_per_class(task.name, task.train.labels)

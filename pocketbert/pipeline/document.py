@@ -14,7 +14,7 @@ from pocketbert import __version__
 from pocketbert.data.recipe_task import remarks_on
 from pocketbert.pipeline.teacher_check import teacher_over_baseline
 from pocketbert.recipe.loading import to_yaml
-from pocketbert.stages.context import StageContext
+from pocketbert.stage_parts.context import StageContext
 from pocketbert.stages.gate import GateResult
 from pocketbert.store.manifest import StagePlan
 

@@ -36,7 +36,7 @@ from pocketbert.recipe import preflight
 from pocketbert.recipe.choices import Resolved, resolve
 from pocketbert.recipe.loading import to_yaml
 from pocketbert.recipe.sections import Recipe
-from pocketbert.stages.context import StageContext
+from pocketbert.stage_parts.context import StageContext
 from pocketbert.stages.gate import apply_gate
 from pocketbert.store.manifest import StagePlan, StageRecord, read_manifest
 from pocketbert.store.run_folder import PARTIAL, TO_DO, Run, cache_folder, state_of

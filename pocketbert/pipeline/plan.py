@@ -51,8 +51,10 @@ MEASURING = (
     "bench/benchmark.py", "bench/measurement", "bench/timing", "bench/analysis", "bench/results/benchmark.py",
     "bench/results/measurements.py", "bench/results/phrases.py",
 )  # fmt: skip
-SHARED_BY_STAGES = ("data", "shared")
-SHARED_CODE = ("compress", "pocketbert/data/corpora.py", *(f"pocketbert/stages/{name}.py" for name in SHARED_BY_STAGES))
+SHARED_CODE = (
+    "compress", "pocketbert/data/corpora.py", "pocketbert/stage_parts/task_data.py",
+    "pocketbert/stage_parts/trainings.py",
+)  # fmt: skip
 MORE_CODE: dict[StageName, tuple[str, ...]] = {
     "baseline": ("bench/analysis/tfidf_baseline.py", "bench/results/phrases.py"),
     "export": ("export",),

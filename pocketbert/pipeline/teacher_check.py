@@ -8,7 +8,7 @@ from compress.label_signal import signal_p_value
 from compress.results import BaselineResult, SearchResult, TeacherResult
 from export.parity.significance import paired_difference
 from export.results import MetricDifference
-from pocketbert.stages.context import DEV_PREDICTIONS, DEV_SCORES, StageContext
+from pocketbert.stage_parts.context import DEV_PREDICTIONS, DEV_SCORES, StageContext
 
 RESAMPLES = 2000
 NO_SIGNAL = 0.01  # p-value above which outputs may say nothing about the labels

@@ -7,7 +7,7 @@ import numpy as np
 from bench.results.phrases import phrases_for
 from compress.data.metrics import Metric
 from compress.results import BaselineResult, SplitScores
-from pocketbert.stages.context import DEV_PREDICTIONS, DEV_SCORES, StageContext
+from pocketbert.stage_parts.context import DEV_PREDICTIONS, DEV_SCORES, StageContext
 from pocketbert.store.workspace import Workspace
 
 

@@ -14,7 +14,7 @@ from compress.results import PredictionResult
 from export.quantisation.variants import FOR_GPU, VARIANTS
 from export.results import ExportResult
 from pocketbert.recipe.sections import Recipe, grid_of
-from pocketbert.stages.context import StageContext
+from pocketbert.stage_parts.context import StageContext
 from pocketbert.store.workspace import Workspace
 
 

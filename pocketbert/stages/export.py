@@ -24,7 +24,7 @@ from export.quantisation.variants import VARIANTS, Variant
 from export.results import ExportResult, RowLengths
 from pocketbert.recipe.delivery import ExportSection
 from pocketbert.recipe.task import TaskSection
-from pocketbert.stages.context import StageContext
+from pocketbert.stage_parts.context import StageContext
 from pocketbert.store.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from compress.results import BaselineResult, TeacherResult
 from export import gate
 from export.results import ExportResult, VariantResult
 from pocketbert.recipe.sections import Recipe
-from pocketbert.stages.context import StageContext
+from pocketbert.stage_parts.context import StageContext
 from pocketbert.store.workspace import Workspace
 
 

@@ -4,8 +4,8 @@ from compress.distillation import stage_functions
 from compress.models import loading
 from compress.results import GeneralResult
 from pocketbert.data.corpora import texts_of
-from pocketbert.stages.context import StageContext
-from pocketbert.stages.shared import corpus_blocks, initial_student, objective_of, schedule_of, train_context_of
+from pocketbert.stage_parts.context import StageContext
+from pocketbert.stage_parts.trainings import corpus_blocks, initial_student, objective_of, schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
 

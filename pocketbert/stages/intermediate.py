@@ -2,8 +2,8 @@
 
 from compress.distillation import stage_functions
 from compress.results import IntermediateResult, SplitScores
-from pocketbert.stages.context import StageContext
-from pocketbert.stages.shared import (
+from pocketbert.stage_parts.context import StageContext
+from pocketbert.stage_parts.trainings import (
     init_head,
     initial_student,
     load_student,

@@ -14,8 +14,8 @@ from compress.models import loading
 from compress.results import MaskedLMResult
 from pocketbert.data.corpora import error_context, texts_of
 from pocketbert.recipe.sections import masked_lm_of
-from pocketbert.stages.context import StageContext
-from pocketbert.stages.shared import corpus_blocks, schedule_of, train_context_of
+from pocketbert.stage_parts.context import StageContext
+from pocketbert.stage_parts.trainings import corpus_blocks, schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
 HELD_OUT_EVERY, HELD_OUT_BLOCKS = 50, 1000

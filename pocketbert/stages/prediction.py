@@ -22,9 +22,9 @@ from compress.models.vocabulary import PrunedVocabulary, prune_embedding, prune_
 from compress.results import PredictionResult, SearchPoint, TrainingResult, VocabularyResult
 from pocketbert.data.corpora import error_context, texts_of
 from pocketbert.recipe.choices import candidates_of
-from pocketbert.stages.context import StageContext
-from pocketbert.stages.data import EncodedSplits
-from pocketbert.stages.shared import (
+from pocketbert.stage_parts.context import StageContext
+from pocketbert.stage_parts.task_data import EncodedSplits
+from pocketbert.stage_parts.trainings import (
     candidate_training,
     init_head,
     load_student,

@@ -10,8 +10,8 @@ from compress.distillation.successive_halving import Candidate, Trained
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import SearchResult, TrainingResult
-from pocketbert.stages.context import StageContext
-from pocketbert.stages.shared import candidate_training, new_teacher, schedule_of, search_candidates
+from pocketbert.stage_parts.context import StageContext
+from pocketbert.stage_parts.trainings import candidate_training, new_teacher, schedule_of, search_candidates
 from pocketbert.store.workspace import Workspace
 
 

@@ -10,8 +10,8 @@ from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import TeacherResult
 from pocketbert.data.table_labels import print_warning
-from pocketbert.stages.context import DEV_PREDICTIONS, StageContext
-from pocketbert.stages.shared import new_teacher, schedule_of, train_context_of
+from pocketbert.stage_parts.context import DEV_PREDICTIONS, StageContext
+from pocketbert.stage_parts.trainings import new_teacher, schedule_of, train_context_of
 from pocketbert.store.workspace import Workspace
 
 

@@ -20,7 +20,7 @@ from compress.models.precision import Precision
 from compress.models.shape import map_layers
 from pocketbert.recipe.sections import Recipe, masked_lm_of
 from pocketbert.recipe.training import LayerWiseSection
-from pocketbert.stages.shared import objective_of
+from pocketbert.stage_parts.trainings import objective_of
 from pocketbert.timing.amounts import Speeds, batch_sizes, section_of
 from pocketbert.timing.step_cost import ForwardCost, StepCost
 from pocketbert.timing.step_timing import Stopwatch, Train, time_forward, time_steps

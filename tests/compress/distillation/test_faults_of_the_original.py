@@ -19,7 +19,7 @@ from compress.distillation.trainer import DistillationTrainer
 from compress.distillation.training_loop import Schedule, TrainContext, train, training_arguments
 from compress.models.inference import predict_logits
 from pocketbert.recipe.loading import load_recipe
-from pocketbert.stages.shared import schedule_of
+from pocketbert.stage_parts.trainings import schedule_of
 from tiny_bert import config, encode_texts, rows
 
 TEXTS = [text for text, _ in rows(50)]

@@ -111,6 +111,9 @@ def test_the_state_of_a_stage(tmp_path, shared):
     assert state_of(stage, folder) == "to do"
 
 
+SETTINGS_OF_THE_BENCHMARK = {"bench/timing/effort.py", "bench/timing/duration.py"}  # its options count by their values
+
+
 def test_the_code_of_the_benchmark_covers_all_imports_of_measuring():
     """Follows every import of bench, from the stage and from the modules that run in their own processes."""
     workers = ["bench/timing/worker.py", "bench/analysis/operator_profile.py", "bench/analysis/roofline.py"]
@@ -129,7 +132,7 @@ def test_the_code_of_the_benchmark_covers_all_imports_of_measuring():
         for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
         if path.name != "__init__.py"
     }
-    assert reached == covered and len(reached) > 20
+    assert reached == covered - SETTINGS_OF_THE_BENCHMARK and len(reached) > 20
 
 
 READ_BY_LOADING = (
@@ -174,7 +177,7 @@ def test_changed_tokenizer_options_of_the_teacher_repeat_every_stage(make, base)
     options = json.loads((base / "tokenizer_config.json").read_text())
     (base / "tokenizer_config.json").write_text(json.dumps({**options, "do_lower_case": False}))
     after = fingerprints(recipe)
-    assert {name for name in after if after[name] != before[name]} == set(after)
+    assert {name for name in after if after[name] != before[name]} == set(after) - {"baseline"}
 
 
 def test_changed_code_repeats_its_stages_and_a_changed_comment_repeats_none(make, tmp_path, monkeypatch):
@@ -243,8 +246,9 @@ def test_the_digest_covers_whole_strings_and_whole_lines(source, code):
 SHAPES_NO_RESULT = {
     "pocketbert/recipe/sections.py", "pocketbert/recipe/training.py", "pocketbert/recipe/augmentation.py",
     "pocketbert/recipe/task.py", "pocketbert/recipe/models.py", "pocketbert/recipe/delivery.py",
+    "pocketbert/recipe/choices.py",
     "pocketbert/store/manifest.py", "pocketbert/store/run_folder.py", "pocketbert/store/workspace.py",
-    "pocketbert/stages/context.py", "pocketbert/data/table_labels.py",
+    "pocketbert/stage_parts/context.py", "pocketbert/data/table_labels.py",
 }  # fmt: skip
 
 
@@ -252,7 +256,7 @@ def test_the_code_of_a_stage_covers_all_imports_of_its_file():
     num_imports = 0
     for stage in get_args(StageName):
         files = {*plan.SHARED_CODE, *plan.MORE_CODE.get(stage, ()), f"pocketbert/stages/{stage}.py"}
-        for source in [name for name in files if name.startswith("pocketbert/stages/")]:
+        for source in [name for name in files if name.startswith(("pocketbert/stages/", "pocketbert/stage_parts/"))]:
             for node in ast.walk(ast.parse((ROOT / source).read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pocketbert."):
                     imported = f"{node.module.replace('.', '/')}.py"

@@ -15,7 +15,7 @@ from pocketbert.recipe.choices import Resolved
 from pocketbert.store.manifest import StageRecord
 
 if TYPE_CHECKING:
-    from pocketbert.stages.data import TaskData
+    from pocketbert.stage_parts.task_data import TaskData
 
 Result = TypeVar("Result")
 DEV_PREDICTIONS = "dev_predictions.npy"  # in the folders of the baseline and teacher stages, in the form of labels
@@ -70,7 +70,7 @@ class StageContext:
     @cached_property
     def data(self) -> "TaskData":
         """The teacher, the tokenizer and the tokenised task, loaded once for all stages. Loads torch."""
-        from pocketbert.stages.data import TaskData
+        from pocketbert.stage_parts.task_data import TaskData
 
         return TaskData(self.recipe, self.task, self.folder)
 

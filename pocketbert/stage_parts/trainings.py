@@ -30,7 +30,7 @@ from pocketbert.data.corpora import error_context
 from pocketbert.recipe.augmentation import TrainHeadSection
 from pocketbert.recipe.choices import candidates_of
 from pocketbert.recipe.training import GeneralSection, LayerWiseSection, SearchableSection, StageSection
-from pocketbert.stages.context import StageContext
+from pocketbert.stage_parts.context import StageContext
 from pocketbert.store.workspace import Workspace
 
 
