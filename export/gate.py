@@ -17,7 +17,7 @@ class Gate:
     """
 
     student_share: float | None = 0.99
-    teacher_share: float | None = 0.95
+    teacher_share: float | None = None
     teacher_over_baseline: bool = True
     batch_shift: float | None = None
     size_mb: float | None = None

@@ -41,7 +41,12 @@ def fine_tune_rate(width: int) -> float:
 
 def fine_tune_rates(width: int) -> list[float]:
     """The learning rates to search for a teacher of this hidden width."""
-    return [_rounded(fine_tune_rate(width) * factor) for factor in SEARCH_FACTORS]
+    return around(fine_tune_rate(width))
+
+
+def around(rate: float) -> list[float]:
+    """The learning rates to search, from the usual one down."""
+    return [_rounded(rate * factor) for factor in SEARCH_FACTORS]
 
 
 def layer_wise_rate(student_width: int) -> float:

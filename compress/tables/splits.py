@@ -11,7 +11,7 @@ from compress.tables.table import ALL_SUFFIXES, SUFFIXES, Table, read_table, suf
 
 ALIASES = {
     "train": ("train", "training"),
-    "dev": ("dev", "validation", "valid", "val", "eval", "evaluation"),
+    "dev": ("dev", "validation", "validate", "valid", "val", "eval", "evaluation"),
     "test": ("test", "testing"),
 }
 SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}")  # the files of a data set's repository on the Hub

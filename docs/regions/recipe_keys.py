@@ -9,11 +9,19 @@ from pydantic_core import PydanticUndefined
 
 from export.quantisation.variants import VARIANTS
 from pocketbert.recipe.sections import Recipe
-from pocketbert.recipe.training import CorpusSection, LayerWiseSection, RecipeSection, StageSection
+from pocketbert.recipe.training import (
+    AUTO,
+    CorpusSection,
+    LayerWiseSection,
+    RecipeSection,
+    SearchableSection,
+    StageSection,
+)
 from regions.cells import listed, table
 
 SHARED: Mapping[type[RecipeSection], str] = {  # sections whose keys several others have, and the heading of their table
     StageSection: "Keys of every training stage",
+    SearchableSection: "Keys of stages with a score on dev",
     LayerWiseSection: "Keys of both layer-wise stages",
     CorpusSection: "Keys of both stages on running text",
 }
@@ -76,7 +84,9 @@ def _table(section: type[RecipeSection], path: str, keys: list[str]) -> str:
             title = f"{path}.{key}".lstrip(".")
             is_optional = section.model_fields[key].default is None
             target = next(
-                each for each, section_class in _sections(Recipe) if section_class is inner and each.startswith(title)
+                each
+                for each, section_class in _sections(Recipe)
+                if section_class is inner and (each.startswith(title) or each.endswith(f".{title}"))
             )
             rows.append(
                 (f"`{key}`", _link("section", target), "none" if is_optional else "", _description(section, key))
@@ -111,7 +121,8 @@ def _default(section: type[RecipeSection], key: str) -> str:
     if field.json_schema_extra is not None:  # it depends on another key
         return "see right"
     if field.default is None:
-        return "none"
+        choices = section.model_json_schema()["properties"][key].get("anyOf", ())
+        return "`auto`" if {"const": AUTO} in choices else "none"
     return f"`{_yaml(field.default)}`"
 
 
@@ -130,6 +141,8 @@ def _words(schema: Mapping[str, Any]) -> str:
         if len(choices) == 2 and choices[1].get("items") in (choices[0], {"type": choices[0].get("type")}):
             return f"{_words(choices[0])}; or a list of these"
         return " or ".join(map(_words, choices))
+    if "const" in schema:
+        return f"`{schema['const']}`"
     if "enum" in schema:
         names = schema["enum"]
         return _link("variant", "variants.md") if names == list(VARIANTS) else ", ".join(f"`{name}`" for name in names)

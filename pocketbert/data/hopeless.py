@@ -19,7 +19,7 @@ def require_learnable(task: Task) -> None:
             f"{task.name}: train has only {len(different)} different texts, apart from duplicates; expected at least "
             f"{MIN_ROWS}, so that a model can learn from them"
         )
-    if len(np.unique(task.train.labels)) == 1:
+    if np.ptp(task.train.labels) == 0:
         raise UserError(f"{task.name}: the {len(task.train)} rows of train have one and the same label; expected more")
     if task_type(task.type).has_classes:
         require_rows_per_class(task.name, task.train.labels)

@@ -28,7 +28,7 @@ from compress.results import BaselineResult, SearchResult, TeacherResult
 from pocketbert.data.hopeless import require_learnable
 from pocketbert.data.recipe_task import load_recipe_task
 from pocketbert.pipeline.document import write_reports
-from pocketbert.pipeline.forecast import duration
+from pocketbert.pipeline.forecast import time_phrase
 from pocketbert.pipeline.plan import Plan, StageName, augmentation_plan, general_plan, plan_of
 from pocketbert.pipeline.progress_lines import stage_line
 from pocketbert.pipeline.teacher_check import check_search, check_teacher
@@ -178,8 +178,15 @@ def _announce_time_left(run: Run, context: StageContext, search: StageRecord, re
 
     to_do = [stage.name for stage in rest if state_of(stage, run.folder) in TO_DO]
     lengths = context.data.encoded.train.lengths
-    left = remaining_time(context.recipe, context.task, to_do, lengths=lengths, seconds_per_step=seconds_per_step)
-    run.announce(f"  time left: about {duration(left.expected_s)}, at most {duration(left.maximum_s)}")
+    left = remaining_time(
+        context.recipe,
+        context.task,
+        to_do,
+        lengths=lengths,
+        seconds_per_step=seconds_per_step,
+        teacher_is_trained=context.searched is not None,
+    )
+    run.announce(f"  time left: {time_phrase(left.expected_s, left.maximum_s)}")
 
 
 def _announce_caution(run: Run, caution: str | None) -> None:

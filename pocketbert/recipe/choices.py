@@ -135,6 +135,10 @@ class _Chooser:
         key, width = "distill.prediction", self.recipe.student.shape.width
         section = self._epochs(section, key, auto_schedule.PREDICTION_STEPS, self._num_texts)
         rate = auto_schedule.prediction_rate(width)
+        search = section.search
+        if search is not None and search.learning_rate is None and section.learning_rate is None:
+            search = search.model_copy(update={"learning_rate": auto_schedule.around(rate)})
+            section = section.model_copy(update={"search": search})
         return self.fill(section, key, learning_rate=(rate, f"for a student of width {width}"))
 
     @property

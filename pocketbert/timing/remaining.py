@@ -26,14 +26,18 @@ def remaining_time(
     *,
     lengths: np.ndarray,
     seconds_per_step: float,
+    teacher_is_trained: bool = False,
     num_blocks: Mapping[str, int] | None = None,
 ) -> TimeRange:
     """The time of stages that are still to do, after a search has timed the steps of the teacher. Times nothing.
 
     `recipe`: after the search. `lengths`: tokens per train row after truncation, (rows,). `seconds_per_step`: of the
-    search, with its passes over dev. `num_blocks`: of the stages on running text; others are left out. The speed of the
+    search, with its passes over dev. `teacher_is_trained`: whether the search trained it in full. `num_blocks`: of the stages on running text; others are left out. The speed of the
     student is derived from its size.
     """
+    if teacher_is_trained:  # the stage then only scores a model
+        section = recipe.teacher.model_copy(update={"model": recipe.teacher.base})
+        recipe = recipe.model_copy(update={"teacher": section})
     teacher = read_encoder(recipe.teacher.model or recipe.teacher.base or "")
     shape = recipe.student.shape
     share = shape.layers * (4 * shape.width**2 + 2 * shape.width * shape.ffn_width) / encoder_weights(teacher)

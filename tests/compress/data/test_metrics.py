@@ -69,3 +69,9 @@ def test_a_positive_class_that_is_none_is_refused_with_the_labels(metric, name, 
     with pytest.raises(UserError) as error:
         metrics.positive_class(metric, name, labels)
     assert message in str(error.value)
+
+
+def test_f1_is_0_without_a_warning_if_no_row_and_no_prediction_has_the_class():
+    zeros = np.zeros(3, dtype=int)
+    assert metrics.score("f1", zeros, zeros, num_classes=2) == 0
+    assert metrics.score("f1", zeros, zeros, num_classes=2, positive=metrics.Positive(index=0, name="")) == 1

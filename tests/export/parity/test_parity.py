@@ -29,6 +29,7 @@ from export.parity.significance import paired_difference
 from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS, Variant
 from export.results import BatchInvariance, Parity, SessionReport
+from pocketbert.recipe.delivery import GateSection
 from tiny_bert import LABELS, rows
 
 MEASURED = gate.GateInputs(
@@ -335,8 +336,9 @@ def test_a_variant_below_the_baseline_fails_and_is_never_recommended():
 
 def test_the_default_gate_asks_for_95_percent_of_the_teacher():
     kept = replace(MEASURED, score=0.91, student_score=0.91, teacher_score=0.96)
-    assert gate.gate_failures(gate.Gate(), kept) == ["keeps 94.79% of the teacher's 0.9600, less than 95.00%"]
-    assert gate.gate_failures(gate.Gate(), replace(kept, teacher_score=0.95)) == []
+    limits = gate.Gate(teacher_share=GateSection().teacher_share)
+    assert gate.gate_failures(limits, kept) == ["keeps 94.79% of the teacher's 0.9600, less than 95.00%"]
+    assert gate.gate_failures(limits, replace(kept, teacher_score=0.95)) == []
 
 
 def test_the_recommended_variant_is_the_smallest_of_the_fastest():

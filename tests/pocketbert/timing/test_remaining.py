@@ -22,8 +22,8 @@ def test_the_time_left_follows_the_speed_of_the_search(base_folder: Path, review
     task = load_recipe_task(recipe, Console(quiet=True))
     lengths = np.full(len(task.train), 12)
 
-    def left(stages: list[str], seconds_per_step: float):
-        return remaining_time(recipe, task, stages, lengths=lengths, seconds_per_step=seconds_per_step)
+    def left(stages: list[str], seconds_per_step: float, **options: bool):
+        return remaining_time(recipe, task, stages, lengths=lengths, seconds_per_step=seconds_per_step, **options)
 
     teacher = left(["teacher"], 1.0)
     num_steps = 3 * -(-len(task.train) // 8)
@@ -33,3 +33,4 @@ def test_the_time_left_follows_the_speed_of_the_search(base_folder: Path, review
     both = left(["teacher", "intermediate"], 1.0)
     assert both.expected_s > teacher.expected_s
     assert left(["general"], 1.0).expected_s == pytest.approx(0.0)  # its corpus was not read
+    assert left(["teacher"], 1.0, teacher_is_trained=True).expected_s < 0.3 * teacher.expected_s
