@@ -32,8 +32,8 @@ def remaining_time(
     """The time of stages that are still to do, after a search has timed the steps of the teacher. Times nothing.
 
     `recipe`: after the search. `lengths`: tokens per train row after truncation, (rows,). `seconds_per_step`: of the
-    search, with its passes over dev. `teacher_is_trained`: whether the search trained it in full. `num_blocks`: of the stages on running text; others are left out. The speed of the
-    student is derived from its size.
+    search, with its passes over dev. `teacher_is_trained`: whether the search trained it in full. `num_blocks`: of the
+    stages on running text; others are left out. The speed of the student is derived from its size.
     """
     if teacher_is_trained:  # the stage then only scores a model
         section = recipe.teacher.model_copy(update={"model": recipe.teacher.base})

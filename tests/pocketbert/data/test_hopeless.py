@@ -38,11 +38,11 @@ BAD = {
     "one class": ([(f"the film {index}", "good") for index in range(40)], {}, "holds 1 class (good)"),
     "one class of two": (
         [(f"the film {index}", "good") for index in range(40)], {"labels": ["good", "bad"]},
-        "rows of train have one and the same label; expected others",
+        "rows of train have one and the same label; expected more",
     ),
     "one score": (
         [(f"the film {index}", "2.5") for index in range(40)], {"type": "regression"},
-        "rows of train have one and the same label; expected others",
+        "rows of train have one and the same label; expected more",
     ),
     "few rows": ([("a film", "x"), ("the plot", "y"), ("a cast", "x")], {}, "expected at least 10 different ones"),
 }  # fmt: skip
