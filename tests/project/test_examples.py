@@ -24,7 +24,7 @@ ADDED = {  # options that make a command short, or fit for a tiny model
     "bench models": ["--rounds", 2, "--grid", "1x8", "--threads", 1],
     "bench self-check": ["--runs", 2, "--rounds", 2, "--threads", 1],
     "bench training": ["--rows", 16, "--rounds", 2, "--threads", 1],
-    "bench augmentation": ["--rows", 8, "--rounds", 2, "--threads", 1],
+    "bench augmentation": ["--rows", 16, "--rounds", 2, "--threads", 1],
     "bench shapes": ["--rounds", 2, "--grid", "1x8", "--threads", 1],
 }
 TRAINS = "pocketbert run reviews.yaml --set distill.prediction.learning_rate=2e-4 --output runs/second-try"

@@ -173,7 +173,7 @@ def test_only_rows_that_training_uses_need_teacher_logits():
 
 
 def test_bench_augmentation_times_all_ways_on_the_same_texts(recipe, reviews, in_process, tmp_path, capsys):
-    options = ("--rows", 8, "--rounds", 2, "--threads", 1, "--output", tmp_path / "out", "--json")
+    options = ("--rows", 16, "--rounds", 2, "--threads", 1, "--output", tmp_path / "out", "--json")
     done = in_process("bench", "augmentation", recipe(reviews), *options)
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout)
@@ -182,7 +182,7 @@ def test_bench_augmentation_times_all_ways_on_the_same_texts(recipe, reviews, in
     assert ours["over_plain"]["per_word"]["value"] > 0
     assert first["over_first_written"]["per_variant"]["value"] == plain["over_plain"]["per_variant"]["value"] == 1
     assert fastest["comparison"]["num_words"] == ours["comparison"]["num_words"]
-    assert [row["num_texts"] for row in measured["memory"]] == [8, 160]
+    assert [row["num_texts"] for row in measured["memory"]] == [16, 320]
     assert json.loads((tmp_path / "out" / "augmentation.json").read_text())["options"]["variants"] == 3
     printing.augmentation(TypeAdapter(AugmentationLadder).validate_python(measured))
     printed = capsys.readouterr().out
