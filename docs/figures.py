@@ -16,13 +16,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from regions import augmentation, benchmark, distillation, peers, quickstart, recipe_keys, training, variants
+from regions import augmentation, auto, benchmark, distillation, peers, quickstart, recipe_keys, training, variants
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "results/README.md", "docs/*.md")
 REGION = re.compile(r"(<!-- figures: (?P<name>[a-z0-9-]+) -->)(?P<text>.*?)(<!-- end -->)", flags=re.DOTALL)
 REGIONS: Mapping[str, Callable[[Path], str]] = {
     **quickstart.REGIONS,
+    **auto.REGIONS,
     **variants.REGIONS,
     **distillation.REGIONS,
     **augmentation.REGIONS,
