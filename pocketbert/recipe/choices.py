@@ -155,7 +155,10 @@ class _Chooser:
         assert section.batch_size is not None
         if section.epochs is not None:
             return section
-        epochs = auto_schedule.epochs_for(usual_steps, num_rows, num_classes, section.batch_size)
+        equal = self.recipe.task.metric in ("macro_f1", "f1")
+        epochs = auto_schedule.epochs_for(
+            usual_steps, num_rows, num_classes, section.batch_size, classes_count_equally=equal
+        )
         num_steps = min(filter(None, [section.max_steps, epochs * math.ceil(num_rows / section.batch_size)]))
         counted = f"{num_classes} classes" if num_classes > 1 else "one output"
         reason = f"{num_steps:,} steps for {num_rows:,} rows and {counted}"

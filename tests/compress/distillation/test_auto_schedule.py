@@ -27,6 +27,13 @@ def test_every_class_gets_its_steps_unless_the_table_is_small():
     assert num_checked > 6
 
 
+def test_a_mean_over_classes_needs_more_steps_for_rare_classes():
+    def epochs(num_classes: int, equal: bool) -> int:
+        return auto_schedule.epochs_for(800, 8000, num_classes, 32, classes_count_equally=equal)
+
+    assert [(epochs(count, False), epochs(count, True)) for count in (2, 28, 77)] == [(3, 3), (3, 7), (5, 15)]
+
+
 def test_wide_models_get_smaller_rates():
     rates = [auto_schedule.fine_tune_rate(width) for width in (128, 384, 768, 1024)]
     assert rates == [3e-4, 3e-4, 7e-5, 4e-5]
