@@ -15,9 +15,12 @@ RESULTS = ROOT / "results"
 DOCUMENTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in figures.documents(ROOT)}
 REGIONS = [(name, region["name"]) for name, text in DOCUMENTS.items() for region in figures.REGION.finditer(text)]
 
+AUTO = sorted((RESULTS / "auto").glob("*.json"))
 ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a document shows
     "augmentation/augmentation.json": ("rows", 0, "ms_per_word"),
     "augmentation/effect.json": ("rte-aug-1", "prediction", "dev"),
+    "auto/grid.json": ("points", "cola", 2, "dev"),
+    **{f"auto/{path.stem}.json": ("taken_s", "bench") for path in AUTO if path.stem != "grid"},
     "bench/roofline.json": ("ceilings", "gigabytes_per_s"),
     "bench/load.json": ("stages", "bench", "rows", 0, "load", "closed"),
     "bench/openvino-processes.json": ("1x16", 0, "ratio", "value"),
