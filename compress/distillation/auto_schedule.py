@@ -9,7 +9,7 @@ import math
 SMALL_TABLE, SMALL_BATCH, USUAL_BATCH = 1000, 16, 32  # rows; rows per step
 FINE_TUNE_STEPS, INTERMEDIATE_STEPS, PREDICTION_STEPS = 800, 1600, 600  # if there are few classes
 STEPS_PER_CLASS, STEPS_PER_CLASS_IF_EQUAL = 16, 64  # the second if rare classes count as much as frequent ones
-MIN_EPOCHS, MAX_EPOCHS = 3, 15
+MIN_EPOCHS, MAX_EPOCHS, MAX_STUDENT_EPOCHS = 3, 15, 50  # a student does not overfit the teacher's layers
 PATIENCE_SHARE = 3  # of the epochs; training stops if the last third brought no better dev score
 MIN_DEV_ROWS = 200  # a search on fewer rows would choose by chance
 SEARCH_FACTORS = (1 / 9, 1 / 3, 1)  # of the usual rate, which is near the largest that is stable
@@ -23,15 +23,21 @@ def batch_size(num_rows: int) -> int:
 
 
 def epochs_for(
-    usual_steps: int, num_rows: int, num_classes: int, batch_size: int, *, classes_count_equally: bool = False
+    usual_steps: int,
+    num_rows: int,
+    num_classes: int,
+    batch_size: int,
+    *,
+    most: int = MAX_EPOCHS,
+    classes_count_equally: bool = False,
 ) -> int:
-    """The epochs that give about the usual number of steps, or more if there are many classes: from 3 to 15.
+    """The epochs that give about the usual number of steps, or more if there are many classes: from 3 to `most`.
 
     `classes_count_equally`: whether the metric is a mean over classes, so that rare ones must be learned too.
     """
     num_steps = max(usual_steps, (STEPS_PER_CLASS_IF_EQUAL if classes_count_equally else STEPS_PER_CLASS) * num_classes)
     epochs = round(num_steps / math.ceil(num_rows / batch_size))
-    return min(max(epochs, MIN_EPOCHS), MAX_EPOCHS)
+    return min(max(epochs, MIN_EPOCHS), most)
 
 
 def patience(epochs: int) -> int:

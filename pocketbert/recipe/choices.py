@@ -157,7 +157,12 @@ class _Chooser:
             return section
         equal = self.recipe.task.metric in ("macro_f1", "f1")
         epochs = auto_schedule.epochs_for(
-            usual_steps, num_rows, num_classes, section.batch_size, classes_count_equally=equal
+            usual_steps,
+            num_rows,
+            num_classes,
+            section.batch_size,
+            most=auto_schedule.MAX_EPOCHS if key == FINE_TUNE else auto_schedule.MAX_STUDENT_EPOCHS,
+            classes_count_equally=equal,
         )
         num_steps = min(filter(None, [section.max_steps, epochs * math.ceil(num_rows / section.batch_size)]))
         counted = f"{num_classes} classes" if num_classes > 1 else "one output"
