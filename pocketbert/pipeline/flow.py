@@ -197,7 +197,7 @@ def _announce_caution(run: Run, caution: str | None) -> None:
 def do_stage(stage: StagePlan, run: Run, context: StageContext) -> StageRecord:
     """Do a stage of the plan, unless it is already done. Prints its score."""
     record = run.stage(stage, partial(_build, stage.name, context))
-    line = stage_line(stage.name, {**context.records, stage.name: record}, context.recipe.task.metric)
+    line = stage_line(stage.name, {**context.records, stage.name: record}, context.metric_name)
     if line is not None:
         context.console.print(f"  {escape(line)}", soft_wrap=True)
     return record

@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.advice.rules import advice_on
 from bench.advice.run_figures import RunFigures, figures_of
 from bench.report.caveats import caveats_of
+from bench.report.effort import few_calls
 from bench.report.page import predict_command
 from bench.report.table import megabytes
 from bench.results.benchmark import BenchmarkRow
@@ -52,7 +53,9 @@ def _result(figures: RunFigures, folder: Path) -> Paragraphs:
     best = figures.bundle_row
     if best is None or best.variant is None:
         return [("No bundle is recommended.", True)]
-    speed = "" if best.speedup is None else f", {best.speedup.value:.1f} times as fast as the teacher"
+    speed = ""
+    if best.speedup is not None:
+        speed = f", {best.speedup.value:.1f} times as fast as the teacher{few_calls(best)}"
     paragraphs = [(f"Recommended: {best.variant}, {megabytes(best.size_bytes)}{speed}.", True)]
     if best.score is not None:
         paragraphs.append((" ".join(_score(figures, best)), True))

@@ -23,6 +23,7 @@ from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS, Variant
 from export.results import ExportResult, RowLengths
 from pocketbert.recipe.delivery import ExportSection
+from pocketbert.recipe.sections import Recipe
 from pocketbert.recipe.task import TaskSection
 from pocketbert.stage_parts.context import StageContext
 from pocketbert.store.workspace import Workspace
@@ -54,7 +55,7 @@ def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
                 origin={
                     "recipe": recipe.name,
                     "task": f"{printable(task.name)}, from {data_name(recipe.task)} (sha256 {task.fingerprint()[:12]})",
-                    "teacher": recipe.teacher.model or f"fine-tuned from {recipe.teacher.base}",
+                    "teacher": _teacher_name(recipe),
                     "student": shape,
                 },
                 versions=machine.package_versions(),
@@ -115,7 +116,7 @@ def _export_teacher(context: StageContext, folder: Path, calibration: Split) -> 
                 options=_options(context, {VARIANTS[name]: default_tolerance(VARIANTS[name]) for name in variants}),
                 origin=Origin(
                     name=f"{recipe.name}'s teacher",
-                    origin={"model": recipe.teacher.model or f"fine-tuned from {recipe.teacher.base}"},
+                    origin={"model": _teacher_name(recipe)},
                     versions=machine.package_versions(),
                     measured={},
                     machine=machine.describe(),
@@ -126,6 +127,13 @@ def _export_teacher(context: StageContext, folder: Path, calibration: Split) -> 
         shutil.rmtree(folder)
         return str(error)
     return None
+
+
+def _teacher_name(recipe: Recipe) -> str:
+    """The teacher in model cards: of a local folder only its last part."""
+    name = recipe.teacher.model or recipe.teacher.base or ""
+    name = Path(name).expanduser().resolve().name if Path(name).expanduser().is_dir() else name
+    return name if recipe.teacher.model is not None else f"fine-tuned from {name}"
 
 
 def _options(context: StageContext, tolerances: dict[Variant, Tolerance]) -> ExportOptions:
