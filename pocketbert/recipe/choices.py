@@ -6,6 +6,7 @@ from itertools import product
 from typing import Literal, TypeVar
 
 from bench.results.document import Choice
+from compress.data.task_types import task_type
 from compress.data.tasks import Task
 from compress.distillation import auto_schedule
 from compress.distillation.successive_halving import Candidate
@@ -165,7 +166,8 @@ class _Chooser:
             classes_count_equally=equal,
         )
         num_steps = min(filter(None, [section.max_steps, epochs * math.ceil(num_rows / section.batch_size)]))
-        counted = f"{num_classes} classes" if num_classes > 1 else "one output"
+        has_classes = task_type(self.task.type).has_classes
+        counted = f"{num_classes} classes" if has_classes else "one output"
         reason = f"{num_steps:,} steps for {num_rows:,} rows and {counted}"
         if isinstance(section, SearchableSection) and section.patience is None:
             patience = auto_schedule.patience(epochs)

@@ -136,6 +136,12 @@ def test_a_stopped_run_continues_without_another_training(tmp_path, base_folder,
     (line,) = [line for line in printed.splitlines() if line.startswith("error: ")]
     assert line.startswith("error: the teacher is below TF-IDF + logistic regression: accuracy 0.")
     assert not (tmp_path / "run" / "intermediate").exists()
+    scores, *predictions = (
+        np.load(tmp_path / "run" / path)
+        for path in ("baseline/dev_scores.npy", "baseline/dev_predictions.npy", "teacher/dev_predictions.npy")
+    )
+    assert scores.shape == (80, 2) and scores.dtype == np.float32 and (scores.argmax(axis=1) == predictions[0]).all()
+    assert [each.shape for each in predictions] == [(80,), (80,)] and (predictions[0] != predictions[1]).any()
     assert app.main([*arguments, "--set", "gate.teacher_over_baseline=false"]) == 0
     printed = capsys.readouterr().err
     assert "baseline: already done" in printed and "teacher: already done" in printed
