@@ -69,16 +69,18 @@ def successive_halving(
     file: Path,
     on_point: Callable[[SearchPoint, int], None],
     on_interrupt: Callable[[], None],
+    after_round: Callable[[list[SearchPoint]], None] = lambda points: None,
 ) -> list[SearchPoint]:
     """Train candidates for more and more steps. Returns all points in order. The best candidate is `best_of` them.
 
     `train`: trains a candidate until a step, from where the last call for it stopped. `file`: keeps the points, so that
     an interrupted search continues. `on_point` gets each new point and the steps that remain. Ctrl-C ends a search of
     one process that has scored at least one candidate; it calls `on_interrupt`.
+    `after_round` gets all points after each round.
     """
     points = _saved(file)
     try:
-        _train_all(candidates, full_steps, train, points, file, on_point)
+        _train_all(candidates, full_steps, train, points, file, on_point, after_round)
     except KeyboardInterrupt:
         if not points or distributed.count() > 1:
             raise
@@ -93,6 +95,7 @@ def _train_all(
     points: list[SearchPoint],
     file: Path,
     on_point: Callable[[SearchPoint, int], None],
+    after_round: Callable[[list[SearchPoint]], None],
 ) -> None:
     """Do the trainings of all rounds that `points` lack, and append their points."""
     known = {(candidate_of(point), point.num_steps) for point in points}
@@ -111,6 +114,7 @@ def _train_all(
                 write_json(file, [asdict(each) for each in points])
                 on_point(point, steps_left)
         steps_before = steps
+        after_round(points)
 
 
 def best_of(points: Sequence[SearchPoint]) -> Candidate:

@@ -31,7 +31,7 @@ from pocketbert.pipeline.document import write_reports
 from pocketbert.pipeline.forecast import time_phrase
 from pocketbert.pipeline.plan import Plan, StageName, augmentation_plan, general_plan, plan_of
 from pocketbert.pipeline.progress_lines import stage_line
-from pocketbert.pipeline.teacher_check import check_search, check_teacher
+from pocketbert.pipeline.teacher_check import check_teacher
 from pocketbert.recipe import preflight
 from pocketbert.recipe.choices import Resolved, resolve
 from pocketbert.recipe.loading import to_yaml
@@ -158,8 +158,6 @@ def _do_stages(
             _announce_caution(run, check_teacher(context, baseline, record.result_as(TeacherResult)))
         if stage.name == "search":
             result = record.result_as(SearchResult)
-            if "baseline" in done:
-                _announce_caution(run, check_search(context, result))
             context = context.after_search(result)
             _write_recipe(context.recipe, run.folder)
             if until != "search":

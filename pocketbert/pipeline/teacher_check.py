@@ -5,15 +5,13 @@ import numpy as np
 from compress.common.errors import NotGoodEnough
 from compress.data.metrics import metric_name
 from compress.label_signal import signal_p_value
-from compress.results import BaselineResult, SearchResult, TeacherResult
+from compress.results import BaselineResult, TeacherResult
 from export.parity.significance import paired_difference
 from export.results import MetricDifference
-from pocketbert.stage_parts.context import DEV_PREDICTIONS, DEV_SCORES, StageContext
+from pocketbert.stage_parts.context import CONTINUE, DEV_PREDICTIONS, StageContext
 
 RESAMPLES = 2000
-NO_SIGNAL = 0.01  # p-value above which outputs may say nothing about the labels
 LARGEST_P_VALUE = 0.05  # of predictions that say something about the labels
-CONTINUE = "--set gate.teacher_over_baseline=false continues"
 
 
 def teacher_over_baseline(context: StageContext) -> MetricDifference:
@@ -56,26 +54,6 @@ def check_teacher(context: StageContext, baseline: BaselineResult, teacher: Teac
             f" on dev ({_interval(difference)}). A linear model may be enough for this task"
         )
     return None
-
-
-def check_search(context: StageContext, search: SearchResult) -> str | None:
-    """A caution if neither the baseline nor any training of the search learned something about the labels; else None.
-
-    Raises NotGoodEnough instead, unless the recipe has `gate.teacher_over_baseline: false`.
-    """
-    baseline_scores = np.load(context.folder / "baseline" / DEV_SCORES)
-    baseline = signal_p_value(context.task.type, context.task.dev.labels, baseline_scores)
-    teacher = min(point.p_value for point in search.points if point.p_value is not None)
-    if baseline <= NO_SIGNAL or teacher <= NO_SIGNAL / len(search.points):
-        return None
-    problem = (
-        f"no model learns these labels from these texts: on {len(context.task.dev)} dev rows the outputs of TF-IDF and "
-        f"of {len(search.points)} short trainings of the teacher fit the labels no better than chance (p = "
-        f"{baseline:.2g} and {teacher:.2g})"
-    )
-    if context.recipe.gate.teacher_over_baseline:
-        raise NotGoodEnough(f"{problem}; check that texts and labels belong together; {CONTINUE}")
-    return problem
 
 
 def _below_baseline(

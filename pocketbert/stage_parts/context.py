@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 DEV_PREDICTIONS = "dev_predictions.npy"  # in the folders of the baseline and teacher stages, in the form of labels
 DEV_SCORES = "dev_scores.npy"  # in the folder of the baseline stage: decision scores, in the form of logits
+CONTINUE = "--set gate.teacher_over_baseline=false continues"  # after an early stop
 
 
 class StageContext:

@@ -110,11 +110,12 @@ def search_candidates(
     section: SearchableSection,
     num_rows: int,
     train: Callable[[Candidate, int], Trained],
+    after_round: Callable[[list[SearchPoint]], None] = lambda points: None,
 ) -> tuple[Candidate, list[SearchPoint]]:
     """Announce and do the search of a section. Returns the best candidate and all points.
 
-    `num_rows`: of the full training. `train`: trains a candidate until a step. The search continues where an
-    interrupted one stopped.
+    `num_rows`: of the full training. `train`: trains a candidate until a step. `after_round` gets all points
+    after each round. The search continues where an interrupted one stopped.
     """
 
     def train_or_diverge(candidate: Candidate, steps: int) -> Trained:
@@ -140,6 +141,7 @@ def search_candidates(
         train_or_diverge,
         file=workspace.kept_path("points").with_suffix(".json"),
         on_point=_point_printer(context, title),
+        after_round=after_round,
         on_interrupt=lambda: context.console.print(
             f"  {title}: Ctrl-C: the comparison ends with the best candidate so far; another Ctrl-C stops the run",
             soft_wrap=True,

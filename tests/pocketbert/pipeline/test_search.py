@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from compress.results import SearchResult, TeacherResult
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.store.manifest import read_manifest
-from tiny_bert import rows, write_csv
+from tiny_bert import LABELS, rows, write_csv
 from tiny_recipes import write_recipe
 from tiny_runs import weights_of
 
@@ -37,6 +38,19 @@ def place(tmp_path_factory, base_folder):
     teacher = {"base": str(base_folder), "fine_tune": fine_tune}
     write_recipe(root, table, teacher=teacher, gate={"teacher_over_baseline": False})
     return root
+
+
+def random_labels(root: Path, base: Path, **gate: object) -> str:
+    """A recipe whose labels have nothing to do with the texts."""
+    table = root / "random"
+    table.mkdir(exist_ok=True)
+    generator = random.Random(3)
+    for split, count in (("train", 300), ("dev", 300)):
+        labelled = [(text, generator.choice(LABELS)) for text, _ in rows(count, seed=len(split))]
+        write_csv(table / f"{split}.csv", ("text", "label"), labelled)
+    teacher = {"base": str(base), "fine_tune": {"max_steps": 24}}
+    write_recipe(root, table, name="random.yaml", teacher=teacher, gate=gate)
+    return "random.yaml"
 
 
 def command(root: Path, name: str, recipe: str = "tiny.yaml") -> list[str]:
@@ -135,3 +149,17 @@ def test_ctrl_c_ends_the_search_and_the_run_goes_on_with_the_best_so_far(place):
     result = search_of(place / "ended")
     assert 2 <= len(result.points) < 6 and result.learning_rate == 3e-3
     assert "Ctrl-C: the comparison ends" in printed
+
+
+def test_random_labels_stop_the_run_after_the_first_round(tmp_path, base_folder):
+    recipe = random_labels(tmp_path, base_folder)
+    done = subprocess.run(
+        command(tmp_path, "stopped", recipe),
+        env=environment(tmp_path, "x"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "no model learns these labels from these texts: on 300 dev rows" in done.stderr
+    assert len(json.loads((tmp_path / "stopped" / ".partial" / "search" / "points.json").read_text())) == 3
