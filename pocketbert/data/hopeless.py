@@ -16,8 +16,8 @@ def require_learnable(task: Task) -> None:
     different = {tuple(" ".join(cell.split()).casefold() for cell in row) for row in task.train.rows()}
     if len(different) < MIN_ROWS:
         raise NotGoodEnough(
-            f"{task.name}: train has only {len(different)} different texts, apart from duplicates; expected at least "
-            f"{MIN_ROWS}, so that a model can learn from them"
+            f"{task.name}: train has only {len(different)} different {'text' if len(different) == 1 else 'texts'}; "
+            f"expected at least {MIN_ROWS}, so that a model can learn from them"
         )
     if np.ptp(task.train.labels) == 0:
         raise UserError(f"{task.name}: the {len(task.train)} rows of train have one and the same label; expected more")

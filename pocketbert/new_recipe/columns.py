@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from compress.common.errors import UserError
+from compress.common.errors import NotGoodEnough, UserError
 from compress.data.columns import can_be_classes
 from compress.data.label_matching import whole_number
 
@@ -16,7 +16,10 @@ FEWEST_GRADES = 3  # integers that may be grades rather than classes
 
 
 def label_column(table: pd.DataFrame, where: str) -> str:
-    """A column with a usual name, or else the one with the fewest different values. Its values must repeat."""
+    """A column with a usual name, or else the one with the fewest different values. Its values must repeat.
+
+    Raises NotGoodEnough if a column has a usual name but its values do not repeat, and UserError if none has.
+    """
     by_lower = {str(column).lower(): str(column) for column in table.columns}
     counts = {str(column): table[column].astype(str).nunique() for column in table.columns}
     for name in LABEL_NAMES:
@@ -28,6 +31,12 @@ def label_column(table: pd.DataFrame, where: str) -> str:
             return column
     fewest = min(counts, key=counts.__getitem__)
     if len(counts) < 2 or not _repeats(counts[fewest], len(table)):
+        usual = next((by_lower[name] for name in LABEL_NAMES if name in by_lower), None)
+        if usual is not None and counts[usual] > 1 and len(counts) > 1:
+            raise NotGoodEnough(
+                f"{where}: column {usual!r} has {counts[usual]} different labels in {len(table)} rows; expected at "
+                "least 2 rows per class on average; name another column with --label"
+            )
         raise UserError(f"{where}: no column looks like a label (of {', '.join(counts)}); name it with --label")
     return fewest
 
