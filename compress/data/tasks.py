@@ -290,8 +290,8 @@ def _require_different_texts(name: str, rows: Split) -> None:
     num_different = len(set(rows.rows()))
     if len(rows) >= MIN_ROWS > num_different:
         raise NotGoodEnough(
-            f"{name}: the {len(rows)} rows of train have only {num_different} different text{'s' * (num_different > 1)}; expected at least "
-            f"{MIN_ROWS}, so that a model can learn from them"
+            f"{name}: the {len(rows)} rows of train have only {num_different} different "
+            f"text{'s' * (num_different > 1)}; expected at least {MIN_ROWS}, so that a model can learn from them"
         )
 
 
