@@ -69,7 +69,7 @@ def test_a_run_leaves_bundles_a_report_and_the_table(finished):
     results = read_results(folder)
     assert results.run.selected_on_test
     assert any("dev also serves as test" in line for line in results.run.remarks)
-    assert list(results.stage_seconds) == [*STAGES[:3], "augment", *STAGES[3:], "export", "bench"]
+    assert list(results.stage_seconds) == ["baseline", *STAGES[:3], "augment", *STAGES[3:], "export", "bench"]
     assert all(stage is not None for stage in vars(results.stages).values())
 
 
@@ -154,7 +154,7 @@ def test_until_stops_after_a_stage(finished, tmp_path):
     assert {"teacher", "general"} <= folders and not {"intermediate", "augment", "export"} & folders
     assert not (tmp_path / "part" / "results.json").exists() and "report" not in done.stdout
     wrong = run_here(path, environment, *options, "distillation")
-    assert wrong.returncode == 2 and "its stages are teacher, general, masked_lm, augment" in wrong.stderr
+    assert wrong.returncode == 2 and "its stages are baseline, teacher, general, masked_lm, augment" in wrong.stderr
 
 
 def contents(folder: Path) -> dict[str, str]:
