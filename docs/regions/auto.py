@@ -46,7 +46,7 @@ def auto_tables(results: Path) -> str:
 
 
 def auto_stages(results: Path) -> str:
-    """The seconds of each stage, the chosen values, and the size and speed of the bundle."""
+    """The seconds of each stage, the chosen values, and the size of the bundle."""
     rows = []
     for name, run in _runs(results):
         chosen = run["choices"]
@@ -62,12 +62,11 @@ def auto_stages(results: Path) -> str:
                 ),
                 f"{run['taken_s']['bench']:.0f}",
                 "-" if run["size_bytes"] is None else megabytes(run["size_bytes"]),
-                "-" if run["speedup"] is None else f"{run['speedup'][0]:.1f}",
             )
         )
     header = (
         "table", "train rows", "rate", "epochs", "search, s", "intermediate, s", "prediction, s", "export, s",
-        "bench, s", "bundle", "times as fast",
+        "bench, s", "bundle",
     )  # fmt: skip
     return table(header, rows)
 

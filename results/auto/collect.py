@@ -33,7 +33,6 @@ def collect(run_folder: Path, minutes: tuple[float, float]) -> dict[str, object]
         "scores": {name: [row.score, *(row.score_interval or ())] for name, row in named.items()},
         "retention": None if bundle is None else _interval(bundle.retention),
         "size_bytes": None if bundle is None else bundle.size_bytes,
-        "speedup": None if bundle is None else _interval(bundle.speedup),
         "estimated_minutes": minutes[0],
         "maximum_minutes": minutes[1],
         "taken_s": results.stage_seconds,
