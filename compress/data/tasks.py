@@ -290,8 +290,8 @@ def _require_different_texts(name: str, rows: Split) -> None:
     num_different = len(set(rows.rows()))
     if len(rows) >= MIN_ROWS > num_different:
         raise NotGoodEnough(
-            f"{name}: the {len(rows)} rows of train have only {num_different} different "
-            f"text{'s' * (num_different > 1)}; expected at least {MIN_ROWS}, so that a model can learn from them"
+            f"{name}: the number of different texts in the {len(rows)} rows of train is {num_different}; expected at "
+            f"least {MIN_ROWS}, so that a model can learn from them"
         )
 
 

@@ -15,6 +15,7 @@ def write_recipe(root: Path, data: Path, *, name: str = "tiny.yaml", **sections:
         "teacher": {"fine_tune": QUICK, **sections.pop("teacher")},
         "student": {"layers": 2, "width": 16, "ffn_width": 32, "heads": 4, **sections.pop("student", {})},
         "distill": {"intermediate": QUICK, "prediction": QUICK, **sections.pop("distill", {})},
+        "gate": {"teacher_over_baseline": False, **sections.pop("gate", {})},
         **sections,
     }
     path = root / name

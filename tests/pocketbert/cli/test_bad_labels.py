@@ -223,6 +223,7 @@ def recipe(tmp_path: Path, model: Path, **task: object) -> str:
         "task": {"data": "t.csv", "max_length": 32, **task},
         "teacher": {"model": str(model)},
         "student": {**shape, "initialisation": "random"},
+        "gate": {"teacher_over_baseline": False},
     }
     (tmp_path / "r.yaml").write_text(json.dumps(content))
     return "r.yaml"

@@ -9,7 +9,7 @@ from tiny_recipes import write_recipe
 HOPELESS = {
     "identical texts": (
         [("the same film", f"{index % 2}") for index in range(60)], {},
-        "the 60 rows of train have only 1 different text; expected at least 10",
+        "the number of different texts in the 60 rows of train is 1; expected at least 10",
     ),
     "nearly identical texts": (
         [(f"the same {'film' if index % 9 else 'Film'}{' ' * (index % 5)} here{index % 7}", f"{index % 2}")

@@ -14,6 +14,7 @@ import pytest
 from compress.results import SearchResult, TeacherResult
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.store.manifest import read_manifest
+from sandbox import Finished, run_in_process
 from tiny_bert import LABELS, rows, write_csv
 from tiny_recipes import write_recipe
 from tiny_runs import weights_of
@@ -49,7 +50,7 @@ def random_labels(root: Path, base: Path, **gate: object) -> str:
         labelled = [(text, generator.choice(LABELS)) for text, _ in rows(count, seed=len(split))]
         write_csv(table / f"{split}.csv", ("text", "label"), labelled)
     teacher = {"base": str(base), "fine_tune": {"max_steps": 24}}
-    write_recipe(root, table, name="random.yaml", teacher=teacher, gate=gate)
+    write_recipe(root, table, name="random.yaml", teacher=teacher, gate={"teacher_over_baseline": True, **gate})
     return "random.yaml"
 
 
@@ -64,12 +65,16 @@ def environment(root: Path, name: str) -> dict[str, str]:
     return {**os.environ, "POCKETBERT_CACHE": str(root / f"cache-{name}")}
 
 
-def run(root: Path, name: str, *, cache: str | None = None, recipe: str = "tiny.yaml") -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        command(root, name, recipe), env=environment(root, cache or name), cwd=root, capture_output=True, text=True
-    )
+def run(root: Path, name: str) -> subprocess.CompletedProcess:
+    done = subprocess.run(command(root, name), env=environment(root, name), cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done
+
+
+def run_here(root: Path, name: str, *, cache: str, recipe: str = "tiny.yaml") -> Finished:
+    """Like `run`, but in this process."""
+    arguments = command(root, name, recipe)[3:]
+    return run_in_process(*arguments, folder=root, environment={"POCKETBERT_CACHE": str(root / f"cache-{cache}")})
 
 
 def search_of(folder: Path) -> SearchResult:
@@ -100,13 +105,15 @@ def test_the_resolved_recipe_runs_without_the_search_and_takes_the_teacher_from_
     folder, _ = searched
     resolved = load_recipe(str(folder / "recipe.yaml")).teacher.fine_tune
     assert (resolved.learning_rate, resolved.batch_size, resolved.search) == (3e-3, 16, None)
-    done = run(place, "again", cache="searched", recipe="searched/recipe.yaml")
+    done = run_here(place, "again", cache="searched", recipe="searched/recipe.yaml")
+    assert done.returncode == 0, done.stderr
     assert "teacher: taken from the cache" in done.stderr and "search" not in read_manifest(place / "again")
 
 
 def test_a_finished_search_is_not_repeated(place, searched):
     folder, _ = searched
-    done = run(place, "searched")
+    done = run_here(place, "searched", cache="searched")
+    assert done.returncode == 0, done.stderr
     assert "search: already done" in done.stderr and "teacher: already done" in done.stderr
     assert load_recipe(str(folder / "recipe.yaml")).teacher.fine_tune.search is None
 
@@ -153,13 +160,7 @@ def test_ctrl_c_ends_the_search_and_the_run_goes_on_with_the_best_so_far(place):
 
 def test_random_labels_stop_the_run_after_the_first_round(tmp_path, base_folder):
     recipe = random_labels(tmp_path, base_folder)
-    done = subprocess.run(
-        command(tmp_path, "stopped", recipe),
-        env=environment(tmp_path, "x"),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    done = run_here(tmp_path, "stopped", cache="x", recipe=recipe)
     assert done.returncode == 3, done.stderr
     assert "no model learns these labels from these texts: on 300 dev rows" in done.stderr
     assert len(json.loads((tmp_path / "stopped" / ".partial" / "search" / "points.json").read_text())) == 3
