@@ -7,7 +7,7 @@ from bench.report.caveats import WIDE_INTERVAL
 from bench.report.effort import few_calls
 from bench.results.benchmark import TEXTS, BenchmarkRow, BenchResult
 from bench.results.document import Results
-from regions.cells import bold, bullets, listed, machine_words, megabytes, minutes, ratio, read_results, table
+from regions.cells import bold, bullets, listed, machine_words, megabytes, minutes, ratio, read_json, read_results, table
 
 LEFT_OUT = (("student", "int8-dynamic"), ("teacher", "fp32"))  # rows that the report has and the README does not
 
@@ -59,6 +59,7 @@ def quickstart_facts(results: Path) -> str:
     return bullets(
         (
             f"{_made_by(run)} Machine: {machine_words(bench.machine)}.",
+            _takes(results),
             f"Accuracy is on {rows.num_rows.test:,} test rows. Latency is from text to label, one text at a time, "
             f"with {bench.protocol.num_threads} threads per model{few_calls(best)}.",
             '"Times as fast" compares with the first row. The 95% interval is in parentheses. Bold marks the '
@@ -73,12 +74,24 @@ def quickstart_facts(results: Path) -> str:
     )
 
 
+def _takes(results: Path) -> str:
+    """How long `make quickstart` takes now, and the scores that it reaches."""
+    run = read_json(results / "auto" / "quickstart.json")
+    scores = {name: f"{values[0]:.3f}" for name, values in run["scores"].items()}
+    return (
+        f"`make quickstart` takes {minutes(sum(run['taken_s'].values()))} on this machine, with a quick benchmark: "
+        f"teacher {scores['teacher']}, {run['variant']} student {scores['bundle']}."
+    )
+
+
 def _made_by(run: Results) -> str:
     """The command that made the table, and its duration."""
     effort, seconds = run.stages.bench.protocol.effort, run.stage_seconds
     of_benchmark = f"of which the {effort or ''} benchmark took".replace("  ", " ")
     duration = f"{minutes(sum(seconds.values()))}, {of_benchmark} {minutes(seconds['bench'])}"
-    if effort in (None, "quick"):
+    if effort is None:
+        return f"The quickstart of version 0.3, which trained longer, made this table in {duration}."
+    if effort == "quick":
         return f"`make quickstart` made this table in {duration}."
     return (
         f"`make figures` made this table in {duration}. `make quickstart` runs the same recipe with a quick benchmark."
