@@ -7,7 +7,18 @@ from bench.report.caveats import WIDE_INTERVAL
 from bench.report.effort import few_calls
 from bench.results.benchmark import TEXTS, BenchmarkRow, BenchResult
 from bench.results.document import Results
-from regions.cells import bold, bullets, listed, machine_words, megabytes, minutes, ratio, read_json, read_results, table
+from regions.cells import (
+    bold,
+    bullets,
+    listed,
+    machine_words,
+    megabytes,
+    minutes,
+    ratio,
+    read_json,
+    read_results,
+    table,
+)
 
 LEFT_OUT = (("student", "int8-dynamic"), ("teacher", "fp32"))  # rows that the report has and the README does not
 

@@ -123,9 +123,7 @@ class GateSection(RecipeSection):
     student_share: Share | None = Field(
         0.99, description="Smallest share of the torch student's metric; null: no limit"
     )
-    teacher_share: Share | None = Field(
-        0.95, description="Smallest share of the teacher's metric; null: no limit"
-    )
+    teacher_share: Share | None = Field(0.95, description="Smallest share of the teacher's metric; null: no limit")
     teacher_over_baseline: bool = Field(
         True,
         description="Stop before distillation if the teacher is below the TF-IDF baseline or has learned nothing, and "

@@ -20,7 +20,7 @@ ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a 
     "augmentation/augmentation.json": ("rows", 0, "ms_per_word"),
     "augmentation/effect.json": ("rte-aug-1", "prediction", "dev"),
     "auto/grid.json": ("points", "cola", 2, "dev"),
-    **{f"auto/{path.stem}.json": ("taken_s", "bench") for path in AUTO if path.stem != "grid"},
+    **{f"auto/{path.stem}.json": ("scores", "teacher", 0) for path in AUTO if path.stem != "grid"},
     "bench/roofline.json": ("ceilings", "gigabytes_per_s"),
     "bench/load.json": ("stages", "bench", "rows", 0, "load", "closed"),
     "bench/openvino-processes.json": ("1x16", 0, "ratio", "value"),

@@ -84,7 +84,5 @@ def test_a_resumed_training_decays_and_stops_where_the_interrupted_one_would_hav
             trained(folder, Kill(step))
         resumed, resumed_weights = trained(folder)
         assert resumed.resumed_at_step > 0 and resumed.num_steps == straight.num_steps
-        assert [entry.learning_rate for entry in resumed.history] == [
-            entry.learning_rate for entry in straight.history
-        ]
+        assert [entry.learning_rate for entry in resumed.history] == [entry.learning_rate for entry in straight.history]
         assert all(torch.equal(value, resumed_weights[name]) for name, value in weights.items())
