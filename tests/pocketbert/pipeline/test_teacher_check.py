@@ -128,7 +128,8 @@ def test_the_recipe_can_allow_it_and_a_smoke_run_has_no_limits(tmp_path):
 
 def test_a_stopped_run_continues_without_another_training(tmp_path, base_folder, reviews, capsys, monkeypatch):
     monkeypatch.setenv("POCKETBERT_CACHE", str(tmp_path / "cache"))
-    path = write_recipe(tmp_path, reviews, teacher={"base": str(base_folder)})
+    gate = {"teacher_over_baseline": True}
+    path = write_recipe(tmp_path, reviews, teacher={"base": str(base_folder)}, gate=gate)
     arguments = ["run", path, "--output", str(tmp_path / "run"), "--until", "intermediate"]
     assert app.main(arguments) == 3
     printed = capsys.readouterr().err
