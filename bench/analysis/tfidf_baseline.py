@@ -47,8 +47,7 @@ def fit_baseline(task: Task, metric: Metric, *, positive: Positive | None = None
             model.fit(inputs, rows.labels)
         pipeline = make_pipeline(features, model)
         dev_scores = decision_scores(pipeline, task.dev, len(task.labels))
-        predictions = type_.decide(dev_scores)
-        score = type_.score(metric, task.dev.labels, predictions, len(task.labels), positive=positive)
+        score = task.score(metric, task.dev.labels, type_.decide(dev_scores), positive=positive)
         if best is None or score > best[0]:
             baseline = Baseline(model=pipeline, strength=strength, num_rows=len(rows), dev_scores=dev_scores)
             best = score, baseline

@@ -12,6 +12,7 @@ import pandas as pd
 from compress.common.errors import NotGoodEnough, UserError
 from compress.data import task_types
 from compress.data.columns import Split, require_rows_per_class
+from compress.data.metrics import Metric, Positive
 from compress.data.task_types import TaskTypeName
 from compress.tables.cells import is_unlabelled, text_cells
 from compress.tables.splits import read_hub, read_local
@@ -44,6 +45,13 @@ class Task:
     selected_on_test: bool = False
     label_order: LabelOrder = "sorted"
     remarks: tuple[str, ...] = field(default=())
+
+    def score(
+        self, metric: Metric, labels: np.ndarray, predictions: np.ndarray, *, positive: Positive | None = None
+    ) -> float:
+        """The metric of predictions against labels, (rows,) each. `positive`: as in `TaskType.score`."""
+        type_ = task_types.task_type(self.type)
+        return type_.score(metric, labels, predictions, len(self.labels), positive=positive)
 
     def fingerprint(self) -> str:
         """The SHA-256 of all rows, the labels and the options."""

@@ -58,7 +58,7 @@ def results_of(context: StageContext, plan: Sequence[StagePlan], verdict: GateRe
             takes_pairs=task.train.pairs is not None,
             student=recipe.student.shape,
             remarks=remarks_on(recipe, task),
-            choices=context.choices,
+            choices=context.resolved.choices,
             gate=verdict.not_shipped,
         ),
         reproduce=Reproduce(
@@ -79,9 +79,7 @@ def _constant_score(context: StageContext) -> float | None:
     counts = np.bincount(labels, minlength=len(task.labels))
     classes = range(len(counts)) if len(counts) == 2 else [counts.argmax()]  # f1 may prefer the rare one of two
     return max(
-        context.task_type.score(
-            context.recipe.task.metric, labels, np.full(len(labels), each), len(task.labels), positive=context.positive
-        )
+        task.score(context.recipe.task.metric, labels, np.full(len(labels), each), positive=context.positive)
         for each in classes
     )
 

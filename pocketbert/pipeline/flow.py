@@ -163,14 +163,13 @@ def _do_stages(
             if until != "search":
                 rest = _stages_until(planner(context.recipe, context.task), until)[number:]
                 plan = [*plan[: number + 1], *rest]
-                _announce_time_left(run, context, record, rest)
+                _announce_time_left(run, context, result, rest)
     return context, plan
 
 
-def _announce_time_left(run: Run, context: StageContext, search: StageRecord, rest: Plan) -> None:
+def _announce_time_left(run: Run, context: StageContext, search: SearchResult, rest: Plan) -> None:
     """Print the time that the rest of the run takes, from the steps of the search, if the search has just ended."""
-    seconds_per_step = search.result_as(SearchResult).seconds_per_step
-    if run.num_built == 0 or not distributed.is_main() or seconds_per_step is None:
+    if run.num_built == 0 or not distributed.is_main() or search.seconds_per_step is None:
         return
     from pocketbert.timing.remaining import remaining_time
 
@@ -181,8 +180,8 @@ def _announce_time_left(run: Run, context: StageContext, search: StageRecord, re
         context.task,
         to_do,
         lengths=lengths,
-        seconds_per_step=seconds_per_step,
-        teacher_is_trained=context.searched is not None,
+        seconds_per_step=search.seconds_per_step,
+        teacher_is_trained=search.training is not None,
     )
     run.announce(f"  time left: {time_phrase(left.expected_s, left.maximum_s)}")
 

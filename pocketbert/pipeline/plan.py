@@ -85,9 +85,7 @@ def _teacher(recipe: Recipe, depends: "_Dependencies") -> StagePlan[StageName]:
 
 def _search(recipe: Recipe, depends: "_Dependencies") -> Plan:
     """The search for the teacher's schedule, if it is still open. Its result is put into the recipe."""
-    if recipe.teacher.model is not None or recipe.teacher.fine_tune.search is None:
-        return []
-    return [_stage("search", depends.search())]
+    return [_stage("search", depends.search())] if recipe.teacher.needs_search else []
 
 
 def general_plan(recipe: Recipe, task: Task) -> Plan:

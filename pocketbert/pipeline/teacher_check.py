@@ -3,7 +3,6 @@
 import numpy as np
 
 from compress.common.errors import NotGoodEnough
-from compress.data.metrics import metric_name
 from compress.label_signal import signal_p_value
 from compress.results import BaselineResult, TeacherResult
 from export.parity.significance import paired_difference
@@ -72,7 +71,7 @@ def _not_above_constant(context: StageContext, baseline: BaselineResult, teacher
     if score > constant:
         return None
     constant_model = "of always predicting the most common label" if context.task_type.has_classes else "of a constant"
-    return f"the teacher's dev {_metric(context)} of {score:.3f} is not above {constant:.3f}, that {constant_model}"
+    return f"the teacher's dev {context.metric_name} of {score:.3f} is not above {constant:.3f}, that {constant_model}"
 
 
 def _no_signal(context: StageContext, teacher: TeacherResult) -> str | None:
@@ -86,13 +85,13 @@ def _no_signal(context: StageContext, teacher: TeacherResult) -> str | None:
     if p_value <= LARGEST_P_VALUE:
         return None
     return (
-        f"the teacher's dev {_metric(context)} of {teacher.scores.dev:.3f} may be chance (p = {p_value:.2g} on "
+        f"the teacher's dev {context.metric_name} of {teacher.scores.dev:.3f} may be chance (p = {p_value:.2g} on "
         f"{len(predictions)} rows)"
     )
 
 
 def _figures(context: StageContext, baseline: BaselineResult, teacher: TeacherResult) -> str:
-    return f"{_metric(context)} {teacher.scores.dev:.3f} against {baseline.scores.dev:.3f}"
+    return f"{context.metric_name} {teacher.scores.dev:.3f} against {baseline.scores.dev:.3f}"
 
 
 def _interval(difference: MetricDifference) -> str:
@@ -103,7 +102,3 @@ def _advice(context: StageContext) -> str:
     if context.recipe.teacher.model is not None:
         return "use another teacher.model, or check that this one was fine-tuned on the same task"
     return "use more rows, another teacher.base, or a longer training (such as --set teacher.fine_tune.epochs=10)"
-
-
-def _metric(context: StageContext) -> str:
-    return metric_name(context.recipe.task.metric, None if context.positive is None else context.positive.name)

@@ -11,7 +11,7 @@ from compress.data.tasks import Task
 from compress.distillation import auto_schedule
 from compress.distillation.successive_halving import Candidate
 from compress.models.compatibility import read_encoder
-from compress.results import SearchResult
+from compress.results import SearchResult, TrainingResult
 from pocketbert.recipe.sections import Recipe
 from pocketbert.recipe.training import (
     FineTuneSection,
@@ -34,15 +34,14 @@ AnyLayerWise = TypeVar("AnyLayerWise", bound=LayerWiseSection)
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A recipe without `auto`, and the choices. A learning rate that the search stage must choose is still open."""
+    """A recipe without `auto`, and the choices. A learning rate that the search stage must choose is still open.
+
+    `searched`: the training of the best candidate, after a search that trained it in full.
+    """
 
     recipe: Recipe
     choices: list[Choice]
-
-    @property
-    def needs_search(self) -> bool:
-        """Whether the search stage must choose the learning rate or the batch size of fine-tuning."""
-        return self.recipe.teacher.model is None and self.recipe.teacher.fine_tune.search is not None
+    searched: TrainingResult | None = None
 
     def after_search(self, result: SearchResult) -> "Resolved":
         """The recipe with the result of the search. It runs without another search."""
@@ -56,7 +55,7 @@ class Resolved:
         ]
         fine_tune = section.model_copy(update={**values, "search": None})
         recipe = self.recipe.model_copy(update={"teacher": teacher.model_copy(update={"fine_tune": fine_tune})})
-        return Resolved(recipe=recipe, choices=[*self.choices, *choices])
+        return Resolved(recipe=recipe, choices=[*self.choices, *choices], searched=result.training)
 
 
 def candidates_of(section: SearchableSection) -> list[Candidate]:

@@ -33,6 +33,11 @@ class TeacherSection(RecipeSection):
         description="Fine-tuning of the base; without effect if there is a model; auto: keys are chosen from the data",
     )
 
+    @property
+    def needs_search(self) -> bool:
+        """Whether the search stage must choose the learning rate or the batch size of fine-tuning."""
+        return self.model is None and self.fine_tune.search is not None
+
     @model_validator(mode="after")
     def _one_at_least(self) -> Self:
         if self.base is None and self.model is None:

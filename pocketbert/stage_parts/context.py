@@ -10,7 +10,7 @@ from rich.console import Console
 from compress.data.metrics import Positive, metric_name, positive_class
 from compress.data.task_types import TaskType, task_type
 from compress.data.tasks import Task
-from compress.results import SearchResult, TrainingResult
+from compress.results import SearchResult
 from pocketbert.recipe.choices import Resolved
 from pocketbert.store.manifest import StageRecord
 
@@ -26,7 +26,7 @@ CONTINUE = "--set gate.teacher_over_baseline=false continues"  # after an early 
 class StageContext:
     """A run of a recipe.
 
-    `recipe`, `choices`: without `auto`, and the values chosen for it. `folder`: the run folder. `records`: of the
+    `resolved`: the recipe without `auto`, and the values chosen for it. `folder`: the run folder. `records`: of the
     finished stages, in the main process.
     """
 
@@ -38,9 +38,8 @@ class StageContext:
         records: Mapping[str, StageRecord],
         console: Console,
     ) -> None:
+        self.resolved = resolved
         self.recipe = resolved.recipe
-        self.choices = resolved.choices
-        self.searched: TrainingResult | None = None  # the training of the best candidate of a search
         self.task = task
         self.folder = folder
         self.records = records
@@ -48,10 +47,7 @@ class StageContext:
 
     def after_search(self, result: SearchResult) -> "StageContext":
         """The same run, with the result of the search in its recipe."""
-        resolved = Resolved(recipe=self.recipe, choices=self.choices).after_search(result)
-        context = StageContext(resolved, self.task, self.folder, self.records, self.console)
-        context.searched = result.training
-        return context
+        return StageContext(self.resolved.after_search(result), self.task, self.folder, self.records, self.console)
 
     @property
     def task_type(self) -> TaskType:

@@ -103,8 +103,6 @@ class TaskData:
         )
 
     def _score(self, split: Split, logits: np.ndarray) -> float:
-        type_of_task = task_type(self.task.type)
-        metric, labels = self.recipe.task.metric, self.task.labels
-        positive = positive_class(metric, self.recipe.task.positive, labels)
-        predictions = type_of_task.decide(logits)
-        return type_of_task.score(metric, split.labels, predictions, len(labels), positive=positive)
+        section, predictions = self.recipe.task, task_type(self.task.type).decide(logits)
+        positive = positive_class(section.metric, section.positive, self.task.labels)
+        return self.task.score(section.metric, split.labels, predictions, positive=positive)

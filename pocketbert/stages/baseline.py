@@ -53,7 +53,7 @@ def _most_common(context: StageContext) -> np.generic:
 
 def _scores(context: StageContext, metric: Metric, on_dev: np.ndarray, on_test: np.ndarray) -> SplitScores:
     dev, test = (
-        context.task_type.score(metric, split.labels, predictions, len(context.task.labels), positive=context.positive)
+        context.task.score(metric, split.labels, predictions, positive=context.positive)
         for split, predictions in ((context.task.dev, on_dev), (context.task.test, on_test))
     )
     return SplitScores(dev=dev, test=test)

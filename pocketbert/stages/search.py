@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -52,10 +53,9 @@ def search_schedule(context: StageContext, workspace: Workspace) -> SearchResult
         num_steps += training.num_steps - training.resumed_at_step
         return data.dev_results(predict_logits(model, data.encoded.dev))
 
-    def after_round(points: list[SearchPoint]) -> None:
-        _require_signal(context, points)
-
-    best, points = search_candidates(context, workspace, "search", section, num_rows, train, after_round)
+    best, points = search_candidates(
+        context, workspace, "search", section, num_rows, train, after_round=partial(_require_signal, context)
+    )
     seconds_per_step = (time.perf_counter() - started) / num_steps if num_steps else None
     training = None
     full_steps = schedule_of(section).num_steps(num_rows)

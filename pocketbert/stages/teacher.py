@@ -24,14 +24,8 @@ def make_teacher(context: StageContext, workspace: Workspace) -> TeacherResult:
     section, training = context.recipe.teacher, None
     if section.model is not None:
         model = loading.load_classifier(section.model)
-        predictions = context.task_type.decide(predict_logits(model, context.data.encoded.dev))
-        task = context.task
-        require_label_order(task.dev, predictions, task.labels, section.model, task.type)
-        doubt = label_doubt(task.dev, predictions, task.labels, section.model, task.type)
-        if doubt is not None:
-            print_warning(doubt, context.console)
-    elif context.searched is not None:
-        model, training = loading.load_classifier(str(context.folder / "search" / "model")), context.searched
+    elif context.resolved.searched is not None:
+        model, training = loading.load_classifier(str(context.folder / "search" / "model")), context.resolved.searched
     else:
         model = new_teacher(context)
         training = stage_functions.fine_tune(
@@ -43,10 +37,17 @@ def make_teacher(context: StageContext, workspace: Workspace) -> TeacherResult:
             task_type=context.task.type,
         )
     dev_logits = predict_logits(model, context.data.encoded.dev)
+    predictions = context.task_type.decide(dev_logits)
+    if section.model is not None:
+        task = context.task
+        require_label_order(task.dev, predictions, task.labels, section.model, task.type)
+        doubt = label_doubt(task.dev, predictions, task.labels, section.model, task.type)
+        if doubt is not None:
+            print_warning(doubt, context.console)
 
     def save(output: Path) -> None:
         loading.save_model(model, context.data.tokenizer, output / "model")
-        np.save(output / DEV_PREDICTIONS, context.task_type.decide(dev_logits))
+        np.save(output / DEV_PREDICTIONS, predictions)
 
     workspace.save(save)
     return TeacherResult(

@@ -36,6 +36,7 @@ def check(folder, teacher, baseline, *, labels=LABELS, name="classification", me
         task=SimpleNamespace(type=name, labels=names, dev=SimpleNamespace(labels=labels)),
         task_type=type_,
         positive=None,
+        metric_name=metric,
         recipe=SimpleNamespace(
             seed=0,
             smoke=recipe.get("smoke", False),

@@ -57,7 +57,7 @@ def test_a_recipe_without_any_schedule_is_completed(recipe):
     written = recipe(distill={"general": {"corpus": "task"}, "intermediate": {}, "prediction": {}})
     assert len(open_keys(written)) >= 7
     resolved = resolve(written, task(5000, 700, 7))
-    assert resolved.needs_search and open_keys(resolved.recipe) == ["teacher.fine_tune.learning_rate"]
+    assert resolved.recipe.teacher.needs_search and open_keys(resolved.recipe) == ["teacher.fine_tune.learning_rate"]
     assert resolved.recipe.teacher.fine_tune.search.learning_rate == [3e-5, 1e-4, 3e-4]
     choices = {choice.key: choice for choice in resolved.choices}
     by_rule = set(open_keys(written)) - {"teacher.fine_tune.learning_rate"}
@@ -71,11 +71,11 @@ def test_the_search_fills_in_the_rest_and_the_result_reads_back_without_a_search
     resolved = resolve(recipe(), task(5000, 700, 7))
     point = SearchPoint(learning_rate=3e-4, batch_size=32, num_steps=98, dev_score=0.9)
     done = resolved.after_search(SearchResult(points=[point], learning_rate=3e-4, batch_size=32))
-    assert not done.needs_search and open_keys(done.recipe) == []
+    assert not done.recipe.teacher.needs_search and open_keys(done.recipe) == []
     assert (done.choices[-1].key, done.choices[-1].value) == ("teacher.fine_tune.learning_rate", "0.0003")
     (tmp_path / "resolved.yaml").write_text(to_yaml(done.recipe), encoding="utf-8")
     again = resolve(load_recipe(str(tmp_path / "resolved.yaml")), task(5000, 700, 7))
-    assert again.recipe == done.recipe and again.choices == [] and not again.needs_search
+    assert again.recipe == done.recipe and again.choices == [] and not again.recipe.teacher.needs_search
 
 
 def test_keys_of_the_recipe_win(recipe, base_folder):
@@ -85,7 +85,7 @@ def test_keys_of_the_recipe_win(recipe, base_folder):
         distill={"intermediate": {"epochs": 1, "learning_rate": 1e-5}, "prediction": {"epochs": 1}},
     )
     resolved = resolve(written, task(5000, 700))
-    assert not resolved.needs_search
+    assert not resolved.recipe.teacher.needs_search
     section = resolved.recipe.teacher.fine_tune
     assert {key: getattr(section, key) for key in fine_tune} == fine_tune and section.patience is None
     assert [choice.key for choice in resolved.choices] == ["distill.prediction.learning_rate"]
@@ -94,14 +94,14 @@ def test_keys_of_the_recipe_win(recipe, base_folder):
 @pytest.mark.parametrize("num_dev", [199, 12])
 def test_few_dev_rows_get_the_usual_rate_instead_of_a_search(recipe, num_dev):
     resolved = resolve(recipe(), task(900, num_dev))
-    assert not resolved.needs_search and resolved.recipe.teacher.fine_tune.learning_rate == 3e-4
+    assert not resolved.recipe.teacher.needs_search and resolved.recipe.teacher.fine_tune.learning_rate == 3e-4
     (choice,) = [each for each in resolved.choices if each.key == "teacher.fine_tune.learning_rate"]
     assert f"a search needs 200 dev rows, and there are {num_dev}" in choice.reason
 
 
 def test_a_fine_tuned_teacher_needs_no_schedule(recipe, teacher_folder):
     resolved = resolve(recipe(teacher={"model": str(teacher_folder), "fine_tune": "auto"}), task(5000, 700))
-    assert not resolved.needs_search
+    assert not resolved.recipe.teacher.needs_search
     assert all(choice.key.startswith("distill.") for choice in resolved.choices)
 
 
@@ -109,7 +109,7 @@ def test_a_listed_search_wins_over_the_usual_rates_and_max_steps_is_a_budget(rec
     fine_tune = {"search": {"learning_rate": [1e-4, 2e-4], "batch_size": [8, 16]}, "max_steps": 100}
     resolved = resolve(recipe(teacher={"base": str(base_folder), "fine_tune": fine_tune}), task(5000, 700))
     section = resolved.recipe.teacher.fine_tune
-    assert resolved.needs_search and section.search.learning_rate == [1e-4, 2e-4]
+    assert resolved.recipe.teacher.needs_search and section.search.learning_rate == [1e-4, 2e-4]
     (epochs,) = [each for each in resolved.choices if each.key == "teacher.fine_tune.epochs"]
     assert epochs.reason.startswith("100 steps")
 
