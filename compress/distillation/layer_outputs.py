@@ -141,6 +141,19 @@ def first_layers_only(model: PreTrainedModel, num_layers: int) -> Iterator[None]
         setattr(parent, name, layers)
 
 
+@contextmanager
+def readable(
+    student: PreTrainedModel, teacher: PreTrainedModel, requested: RequestedOutputs, mapped_layers: Sequence[int]
+) -> Iterator[None]:
+    """Inside this context, both models give the requested outputs, and the teacher computes no unmapped last layers.
+
+    `mapped_layers`: the teacher layer, counted from 1, of each student layer.
+    """
+    captured = [student, teacher] if requested.scores or requested.qkv else []
+    with capture_attention(*captured), first_layers_only(teacher, max(mapped_layers)):
+        yield
+
+
 def read(model: PreTrainedModel, inputs: dict[str, Tensor], requested: RequestedOutputs) -> LayerOutputs:
     """Run the encoder of `model`, without its head, and return the requested layer outputs."""
     encoder: Any = model.base_model

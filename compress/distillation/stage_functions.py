@@ -171,11 +171,7 @@ def distill_layers(
         problems += weight_problems(weights, student_facts.layers)
     raise_any(problems)
     mapped_layers = map_layers(layer_map, student_facts.layers, teacher_facts.layers)
-    captured = [learner.student, teacher] if requested.scores or requested.qkv else []
-    with (
-        layer_outputs.capture_attention(*captured),
-        layer_outputs.first_layers_only(teacher, max(mapped_layers)),
-    ):
+    with layer_outputs.readable(learner.student, teacher, requested, mapped_layers):
         return train(
             DistillationModel(learner.student, learner.projections, objective),
             data,

@@ -13,8 +13,12 @@ def require_learnable(task: Task) -> None:
 
     Texts that differ only in case and blanks count as equal. Raises UserError if all labels of train are equal.
     """
-    different = {tuple(" ".join(cell.split()).casefold() for cell in row) for row in task.train.rows()}
-    if len(different) < MIN_ROWS:
+    different = set[tuple[str, ...]]()
+    for row in task.train.rows():
+        different.add(tuple(" ".join(cell.split()).casefold() for cell in row))
+        if len(different) == MIN_ROWS:  # usually after ten rows
+            break
+    else:
         raise NotGoodEnough(
             f"{task.name}: train has only {len(different)} different {'text' if len(different) == 1 else 'texts'}; "
             f"expected at least {MIN_ROWS}, so that a model can learn from them"

@@ -172,11 +172,8 @@ def _train_layers(
     callback: TrainerCallback,
 ) -> None:
     """Train as a layer-wise stage does."""
-    requested = model.requested_outputs
-    captured = [model.student, teacher] if requested.scores or requested.qkv else []
     with (
-        layer_outputs.capture_attention(*captured),
-        layer_outputs.first_layers_only(teacher, max(layers)),
+        layer_outputs.readable(model.student, teacher, model.requested_outputs, layers),
         only_used_rows(model.student, used),
     ):
         train(
