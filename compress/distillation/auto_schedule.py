@@ -8,18 +8,24 @@ import math
 
 SMALL_TABLE, SMALL_BATCH, USUAL_BATCH = 1000, 16, 32  # rows; rows per step
 FINE_TUNE_STEPS, INTERMEDIATE_STEPS, PREDICTION_STEPS = 800, 1600, 600  # if there are few classes
+FEW_TEXTS, INTERMEDIATE_STEPS_FOR_FEW_TEXTS = 2000, 3200  # the loss on few texts keeps falling
 STEPS_PER_CLASS, STEPS_PER_CLASS_IF_EQUAL = 16, 64  # the second if rare classes count as much as frequent ones
-MIN_EPOCHS, MAX_EPOCHS, MAX_STUDENT_EPOCHS = 3, 15, 50  # a student does not overfit the teacher's layers
+MIN_EPOCHS, MAX_EPOCHS, MAX_STUDENT_EPOCHS = 3, 15, 200  # a student does not overfit the teacher's layers
 PATIENCE_SHARE = 3  # of the epochs; training stops if the last third brought no better dev score
 MIN_DEV_ROWS = 200  # a search on fewer rows would choose by chance
-SEARCH_FACTORS = (1 / 9, 1 / 3, 1)  # of the usual rate, which is near the largest that is stable
-REFERENCE_WIDTH, REFERENCE_RATE = 384, 3e-4  # of a teacher
-STUDENT_WIDTH, STUDENT_RATE, PREDICTION_RATE = 312, 1e-3, 3e-4
+SEARCH_FACTORS = (1 / 3, 1, 3)  # of the usual rate
+REFERENCE_WIDTH, REFERENCE_RATE = 384, 1e-4  # of a teacher
+STUDENT_WIDTH, STUDENT_RATE, PREDICTION_RATE = 312, 1e-3, 1e-4
 
 
 def batch_size(num_rows: int) -> int:
     """The batch size of fine-tuning: small tables need small batches for enough steps."""
     return SMALL_BATCH if num_rows < SMALL_TABLE else USUAL_BATCH
+
+
+def intermediate_steps(num_texts: int) -> int:
+    """The usual number of steps of intermediate-layer distillation."""
+    return INTERMEDIATE_STEPS_FOR_FEW_TEXTS if num_texts <= FEW_TEXTS else INTERMEDIATE_STEPS
 
 
 def epochs_for(
@@ -56,7 +62,7 @@ def fine_tune_rates(width: int) -> list[float]:
 
 
 def around(rate: float) -> list[float]:
-    """The learning rates to search, from the usual one down."""
+    """The learning rates to search: the usual one, a smaller and a larger one."""
     return [_rounded(rate * factor) for factor in SEARCH_FACTORS]
 
 

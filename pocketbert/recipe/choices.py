@@ -110,7 +110,7 @@ class _Chooser:
         if search is not None:
             return section.model_copy(update={"search": search})
         reason = f"usual for a teacher of width {width}"
-        if not can_search:
+        if not auto_schedule.is_searchable(num_dev_rows):
             reason += f"; a search needs {auto_schedule.MIN_DEV_ROWS} dev rows, and there are {num_dev_rows}"
         return self.fill(section, FINE_TUNE, learning_rate=(auto_schedule.fine_tune_rate(width), reason))
 
@@ -121,7 +121,7 @@ class _Chooser:
             section = section.model_copy(update={"decay": AFTER_PLATEAU})
             reason = "the stage ends when its loss is flat"
             self.choices.append(Choice(key=f"{key}.decay", value=AFTER_PLATEAU, reason=reason))
-        section = self._epochs(section, key, auto_schedule.INTERMEDIATE_STEPS, self._num_texts)
+        section = self._epochs(section, key, auto_schedule.intermediate_steps(self._num_texts), self._num_texts)
         return self.layer_wise(section, key)
 
     def layer_wise(self, section: AnyLayerWise, key: str) -> AnyLayerWise:

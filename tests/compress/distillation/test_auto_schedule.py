@@ -36,8 +36,13 @@ def test_a_mean_over_classes_needs_more_steps_for_rare_classes():
 
 def test_wide_models_get_smaller_rates():
     rates = [auto_schedule.fine_tune_rate(width) for width in (128, 384, 768, 1024)]
-    assert rates == [3e-4, 3e-4, 7e-5, 4e-5]
+    assert rates == [1e-4, 1e-4, 2e-5, 1e-5]
     for width, usual in zip((128, 384, 768, 1024), rates, strict=True):
         searched = auto_schedule.fine_tune_rates(width)
         assert usual in searched and searched == sorted(set(searched))
     assert auto_schedule.layer_wise_rate(192) > auto_schedule.layer_wise_rate(312) > auto_schedule.layer_wise_rate(768)
+
+
+def test_few_texts_get_more_steps_of_intermediate_layer_distillation():
+    steps = [auto_schedule.intermediate_steps(num_texts) for num_texts in (100, 2000, 2001, 100_000)]
+    assert steps[0] == steps[1] > steps[2] == steps[3]

@@ -94,7 +94,7 @@ def test_keys_of_the_recipe_win(recipe, base_folder):
 @pytest.mark.parametrize("num_dev", [199, 12])
 def test_few_dev_rows_get_the_usual_rate_instead_of_a_search(recipe, num_dev):
     resolved = resolve(recipe(), task(900, num_dev))
-    assert not resolved.recipe.teacher.needs_search and resolved.recipe.teacher.fine_tune.learning_rate == 3e-4
+    assert not resolved.recipe.teacher.needs_search and resolved.recipe.teacher.fine_tune.learning_rate == 1e-4
     (choice,) = [each for each in resolved.choices if each.key == "teacher.fine_tune.learning_rate"]
     assert f"a search needs 200 dev rows, and there are {num_dev}" in choice.reason
 
