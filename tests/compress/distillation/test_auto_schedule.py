@@ -36,7 +36,7 @@ def test_a_mean_over_classes_needs_more_steps_for_rare_classes():
 
 def test_wide_models_get_smaller_rates():
     rates = [auto_schedule.fine_tune_rate(width) for width in (128, 384, 768, 1024)]
-    assert rates == [1e-4, 1e-4, 2e-5, 1e-5]
+    assert rates == [1e-4, 1e-4, 3e-5, 1e-5]
     for width, usual in zip((128, 384, 768, 1024), rates, strict=True):
         searched = auto_schedule.fine_tune_rates(width)
         assert usual in searched and searched == sorted(set(searched))
