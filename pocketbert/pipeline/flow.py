@@ -183,7 +183,9 @@ def _announce_time_left(run: Run, context: StageContext, search: SearchResult, r
         seconds_per_step=search.seconds_per_step,
         teacher_is_trained=search.training is not None,
     )
-    run.announce(f"  time left: {time_phrase(left.expected_s, left.maximum_s)}")
+    unknown = [stage for stage in ("general", "masked_lm") if stage in to_do]  # their corpus has not been read yet
+    without = f" without {' and '.join(unknown)}" if unknown else ""
+    run.announce(f"  time left{without}: {time_phrase(left.expected_s, left.maximum_s)}")
 
 
 def _announce_caution(run: Run, caution: str | None) -> None:

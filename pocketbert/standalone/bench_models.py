@@ -112,10 +112,11 @@ class BenchRequest:
     def metric_of(self, outputs: ModelOutputs) -> Metric:
         """The metric. Raises UserError if the models do not have it, or if there is no table to score on."""
         kind = task_type(outputs.task_type)
+        for option, value in (("--metric", self.metric), ("--positive", self.positive)):
+            if value is not None and self.data is None:
+                raise UserError(f"{option} {value}: expected --data too, a labelled table")
         if self.metric is None:
             return kind.default_metric
-        if self.data is None:
-            raise UserError(f"--metric {self.metric}: expected --data too, a labelled table")
         for metric in kind.metrics:
             if metric == self.metric:
                 return metric

@@ -102,3 +102,9 @@ def test_the_estimate_follows_the_recipe():
     assert estimate(effort="quick") < estimate() < estimate(effort="thorough")
     assert estimate(effort="quick", rounds=12) > estimate(effort="quick")
     assert estimate(thread_sweep=True) > estimate() < estimate(latency_bound_ms=20.0)
+
+
+@pytest.mark.parametrize("option", ["metric", "positive"])
+def test_options_about_labels_need_a_table(option):
+    with pytest.raises(UserError, match=f"--{option} accuracy: expected --data too"):
+        BenchRequest(num_threads=1, **{option: "accuracy"}).metric_of(ModelOutputs())
