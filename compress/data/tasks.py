@@ -318,10 +318,14 @@ def _bytes_of(split: Split) -> bytes:
 
 
 def _without_duplicates(rows: Split, name: str, remarks: list[str]) -> Split:
-    unique = ~pd.DataFrame(rows.rows()).duplicated().to_numpy()
+    texts = pd.DataFrame(rows.rows())
+    unique = ~texts.duplicated().to_numpy()
     if unique.all():
         return rows
-    remarks.append(f"{(~unique).sum()} duplicate rows of {name} removed")
+    labels = pd.Series(rows.labels).groupby(texts.agg(tuple, axis=1).to_numpy()).nunique()
+    num_contradictory = int((labels > 1).sum())
+    kept = f"; {num_contradictory} texts have different labels, and the first counts" if num_contradictory else ""
+    remarks.append(f"{(~unique).sum()} duplicate rows of {name} removed{kept}")
     return rows.take(unique)
 
 

@@ -1,10 +1,13 @@
 """Which column of a table holds the label, and which the texts."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from compress.common.errors import NotGoodEnough, UserError
 from compress.data.columns import can_be_classes
-from compress.data.label_matching import whole_number
+from compress.data.label_matching import listed, whole_number
+from compress.tables.splits import ALIASES
 
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "intent", "topic", "score", "rating")
 PAIR_NAMES = (
@@ -13,6 +16,8 @@ PAIR_NAMES = (
 )  # fmt: skip
 MAX_CLASSES = 200
 FEWEST_GRADES = 3  # integers that may be grades rather than classes
+SPLIT_NAMES = {alias for aliases in ALIASES.values() for alias in aliases}
+SEPARATORS = (",", ";", "|")  # between the labels of a text that has several
 
 
 def label_column(table: pd.DataFrame, where: str) -> str:
@@ -62,6 +67,40 @@ def may_be_grades(labels: pd.Series) -> bool:
     """Whether the labels are three or more integers, which are read as classes but may be grades such as 1 to 5."""
     values = {whole_number(str(label)) for label in labels.unique()}
     return None not in values and len(values) >= FEWEST_GRADES
+
+
+def cautions(table: pd.DataFrame, text: Sequence[str], label: str) -> list[str]:
+    """Lines on what a run does not read: a column of splits, several labels in a cell, further columns of labels."""
+    values = {
+        str(column): set(table[column].astype(str).str.strip().str.lower())
+        for column in table.columns
+        if str(column) not in text
+    }
+    lines = [
+        f"caution: the column {column!r} assigns rows to splits, which a run ignores; write each split to its own file"
+        for column, own in values.items()
+        if column != label and len(own) > 1 and own <= SPLIT_NAMES
+    ]
+    if example := _list_of_labels(values[label]):
+        lines.append(
+            f"caution: labels such as {example!r} look like lists, and each combination counts as one class; several "
+            "labels per text are not supported"
+        )
+    if values[label] <= {"0", "1"}:
+        others = [column for column, own in values.items() if column != label and own == {"0", "1"}]
+        if others:
+            lines.append(f"caution: {listed(others)} may be labels too; a run learns one column, which --label names")
+    return lines
+
+
+def _list_of_labels(labels: set[str]) -> str | None:
+    """A label that combines other labels, if there are several; None if labels are names."""
+    for separator in SEPARATORS:
+        lists = sorted(label for label in labels if separator in label)
+        parts = {part.strip(" []'\"") for label in labels for part in label.split(separator)}
+        if len(lists) > 1 and len(parts) < len(labels):
+            return lists[0]
+    return None
 
 
 def _repeats(num_values: int, num_rows: int) -> bool:

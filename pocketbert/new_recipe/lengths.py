@@ -49,7 +49,7 @@ def choose_length(rows: Split, teacher: str) -> LengthChoice:
         price = counts.mean_kept(longest) / counts.mean_kept(max_length)
         reason = f"tokens; a few texts are much longer, and {longest} would take {price:.1f} times as long"
         facts.append(f"max_length {max_length}: {cut}. With {longest}, a step takes about {price:.1f} times as long")
-    elif share_longer > 1 - PERCENTILES[0] / 100:
+    elif share_longer and max_length == limit:
         reason = f"tokens, the most that the teacher reads; {percent(share_longer)} of the texts are longer"
         facts.append(
             f"max_length {max_length}: {percent(share_longer)} of the texts are longer than the {max_length} tokens "

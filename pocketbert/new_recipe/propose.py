@@ -143,6 +143,7 @@ def _facts(table: _Table, taught: TeacherChoice, metric: MetricChoice, length: L
         f"text: {' and '.join(table.text)}; label: {table.label}",
         *(about_classes(task) if has_classes else [_about_numbers(task.train.labels)]),
     ]
+    facts += columns.cautions(train, table.text, table.label)
     if has_classes and columns.may_be_grades(train[table.label]):
         facts.append("the whole numbers are read as classes; task.metric: pearson_spearman predicts them as grades")
     metric_name = metric.metric if metric.positive is None else f"{metric.metric} of {brief(metric.positive)}"

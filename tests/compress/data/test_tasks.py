@@ -41,6 +41,13 @@ def test_duplicates_are_removed_before_the_split_and_counted(tmp_path):
     assert "30 duplicate rows of train removed" in task.remarks
 
 
+def test_texts_with_contradictory_labels_are_counted(tmp_path):
+    unique = rows(200)
+    other = [(text, "positive" if label == "negative" else "negative") for text, label in unique[:7]]
+    task = load(write_csv(tmp_path / "twice.csv", ("text", "label"), [*unique, *unique[:30], *other]))
+    assert "37 duplicate rows of train removed; 7 texts have different labels, and the first counts" in task.remarks
+
+
 def test_train_rows_that_are_also_in_dev_are_removed_from_train_only(tmp_path):
     unique = rows(200)
     write_csv(tmp_path / "train.csv", ("text", "label"), unique)
