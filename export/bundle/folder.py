@@ -18,6 +18,7 @@ from compress.common.wording import brief_list, printable
 from compress.data.task_types import task_type
 from export.bundle import runtime
 from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample, read_bundle_info, write_bundle_info
+from export.bundle.consumer_files import write_consumer_files
 
 if TYPE_CHECKING:  # so that a bundle can be verified without transformers
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -61,6 +62,7 @@ def finish_bundle(
         golden=list(golden),
         proof=proof,
     )
+    write_consumer_files(folder, info)
     _seal(folder, info)
 
 

@@ -101,10 +101,11 @@ def test_the_bundle_has_all_files_and_verifies(bundles):
         names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         assert names == {
             "onnx/model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json", "bundle.json", "README.md",
-            "predict.py", "SHA256SUMS",
+            "predict.py", "SHA256SUMS", "encoderfile.yml", "required_operators_and_types.config",
+            "sentence_bert_config.json", "special_tokens_map.json",
         }  # fmt: skip
         verification = verify_bundle(folder)
-        assert (verification.num_files, verification.num_golden, verification.num_changed) == (7, 8, 0)
+        assert (verification.num_files, verification.num_golden, verification.num_changed) == (11, 8, 0)
         assert verification.largest_difference < 1e-5
         checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=folder, capture_output=True)
         assert checked.returncode == 0
