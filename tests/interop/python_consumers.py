@@ -1,0 +1,67 @@
+"""Consumers in Python: versions of onnxruntime, Hugging Face's libraries, fastembed and OpenVINO."""
+
+from tests.interop.consumers import FROM_1_16, FROM_1_22, Consumer
+from tests.interop.environments import PythonPackages
+
+NEWEST = PythonPackages(
+    name="onnxruntime-newest", packages=("onnxruntime==1.32.0", "numpy==2.4.6", "tokenizers==0.23.3")
+)
+TRANSFORMERS_4 = PythonPackages(
+    name="transformers-4",
+    packages=("torch==2.13.0", "sentence-transformers[onnx]==5.7.0", "optimum-onnx[onnxruntime]==0.1.0"),
+)
+TEXTS_TOO_LONG = "The pipeline truncates only with `truncation=True`."
+
+
+def _runtime(version: str, numpy: str, variants: tuple[str, ...]) -> Consumer:
+    packages = (f"onnxruntime=={version}", numpy, "tokenizers==0.23.3")
+    environment = PythonPackages(name=f"onnxruntime-{version}", packages=packages)
+    return Consumer(
+        name=f"onnxruntime {version}", environment=environment, driver="onnxruntime_session.py", promised=variants
+    )
+
+
+CONSUMERS = (
+    _runtime("1.16.3", "numpy<2", FROM_1_16),
+    _runtime("1.18.1", "numpy<2", FROM_1_16),
+    _runtime("1.20.1", "numpy==2.2.6", FROM_1_16),
+    _runtime("1.22.1", "numpy==2.2.6", FROM_1_22),
+    _runtime("1.23.2", "numpy==2.2.6", FROM_1_22),
+    Consumer(
+        name="onnxruntime 1.32.0",
+        environment=NEWEST,
+        driver="onnxruntime_session.py",
+        promised=FROM_1_22,
+    ),
+    Consumer(
+        name="optimum-onnx 0.1.0",
+        environment=TRANSFORMERS_4,
+        driver="optimum_pipeline.py",
+        promised=FROM_1_22,
+        reports="probabilities",
+        note=TEXTS_TOO_LONG,
+    ),
+    Consumer(
+        name="sentence-transformers 5.7.0",
+        environment=TRANSFORMERS_4,
+        driver="cross_encoder.py",
+        promised=FROM_1_22,
+        note="`CrossEncoder` takes single texts only one at a time.",
+    ),
+    Consumer(
+        name="fastembed 0.9.1",
+        environment=PythonPackages(name="fastembed", packages=("fastembed==0.9.1",)),
+        driver="fastembed_cross_encoder.py",
+        promised=FROM_1_22,
+        note="`TextCrossEncoder` takes pairs; here, its tokenizer and session take single texts.",
+    ),
+    Consumer(
+        name="OpenVINO 2026.4.1",
+        environment=PythonPackages(
+            name="openvino", packages=("openvino==2026.4.1", "numpy==2.2.6", "tokenizers==0.23.3")
+        ),
+        driver="openvino_model.py",
+        promised=("fp32",),
+        note="OpenVINO has no `QAttention`; the static and dynamic variants run in `onnxruntime-openvino`.",
+    ),
+)
