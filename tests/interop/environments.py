@@ -50,9 +50,10 @@ class NodePackages:
 
 @dataclass(frozen=True, kw_only=True)
 class DebianPackages:
-    """Debian's packages unpacked into a folder, without installing them.
+    """Debian's packages, unpacked into a folder and not installed; any architecture.
 
-    `packages`: by architecture and suite. `wheels`: Python packages for that architecture, in its site-packages.
+    `with_dependencies`: whether to unpack all that they depend on. `wheels`: Python packages for `platforms`, in the
+    folder site-packages.
     """
 
     name: str
@@ -61,7 +62,7 @@ class DebianPackages:
     suite: str
     with_dependencies: bool = False
     wheels: tuple[str, ...] = ()
-    platform: str = ""
+    platforms: tuple[str, ...] = ()
 
     def create(self, folder: Path) -> None:
         """Download the packages, and unpack them into the folder."""
@@ -98,7 +99,7 @@ class DebianPackages:
         if self.wheels:
             site_packages = folder / "site-packages"
             pip = [shutil.which(PYTHON) or PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            chosen = ["--only-binary=:all:", "--python-version=3.11", f"--platform={self.platform}"]
+            chosen = ["--only-binary=:all:", "--python-version=3.11", *(f"--platform={name}" for name in self.platforms)]
             _run([*pip, *chosen, f"--target={site_packages}", *self.wheels])
 
 
