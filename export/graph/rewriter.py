@@ -10,7 +10,6 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"  # the domain of onnxruntime's own operators
-OPSET = 21  # the first with 4-bit tensors
 
 
 class Graph:
@@ -87,7 +86,6 @@ class Graph:
         for entry in self.model.opset_import:
             if entry.domain == "":
                 entry.version = max(entry.version, version)
-        self.model.ir_version = max(self.model.ir_version, 10)
 
 
 def make_node(

@@ -14,7 +14,8 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from export.graph.fusion import Attention, EncoderShape, fuse
 from export.graph.optimisation import keep_first_position, split_residual_norms
 from export.graph.rewriter import Graph
-from export.quantisation.blockwise import quantise_embeddings, quantise_weights
+from export.quantisation.blockwise import quantise_weights
+from export.quantisation.embeddings import quantise_embeddings
 from export.quantisation.static_int8 import StaticOptions, quantise_matmuls
 from export.quantisation.variants import Embedding, Variant
 
@@ -32,7 +33,7 @@ def build_variant(
     """Write a variant of the exported graph `raw`.
 
     `calibration`: model inputs that calibrated variants measure their ranges on. `static`: options of calibrated
-    variants; the variant determines `bits`.
+    variants; the variant determines `bits`. `reduced` also applies to int8-dynamic.
     """
     static = static or StaticOptions()
     match variant.weights:
@@ -81,10 +82,11 @@ def write_fp16(raw: Path, target: Path, encoder: EncoderShape) -> None:
     model.save_model_to_file(str(target))
 
 
-def write_int8_dynamic(raw: Path, target: Path, encoder: EncoderShape, *, reduced: bool = False) -> None:
+def write_int8_dynamic(raw: Path, target: Path, encoder: EncoderShape, *, reduced: bool) -> None:
     """Write the model with int8 weights, and uint8 activations with one scale per tensor, computed at run time.
 
-    All texts of a batch share that scale, so outputs are batch-dependent: run texts one at a time.
+    All texts of a batch share that scale, so outputs are batch-dependent: run texts one at a time. `reduced`: as in
+    StaticOptions.
     """
     fp32_file = target.with_suffix(".fp32.onnx")
     write_fp32(raw, fp32_file, encoder)

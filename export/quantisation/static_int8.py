@@ -13,10 +13,10 @@ import numpy as np
 from export.graph.matmuls import ConstantMatMul, constant_matmuls, take_bias
 from export.graph.rewriter import Graph, attribute, make_node
 from export.quantisation.activation_ranges import ActivationRange, measure_ranges
-from export.quantisation.blockwise import add_4_bit_weights
+from export.quantisation.int4_weights import add_4_bit_weights
 
 FULL = 127
-REDUCED = 64  # the sum of two products of 64 and 255 fits into 16 bits
+REDUCED = 64  # 7 bits; the sum of two products of 64 and 255 fits into 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class StaticOptions:
 
     share: float = 1.0
     bits: int = 8
-    reduced: bool = False
+    reduced: bool = True
 
 
 def quantise_matmuls(
@@ -78,7 +78,7 @@ def _quantise(graph: Graph, matmul: ConstantMatMul, input_range: ActivationRange
 def _weights(graph: Graph, matmul: ConstantMatMul, options: StaticOptions) -> tuple[str, np.ndarray]:
     """The name of the int8 tensor of a multiplication's weights, and its scales (columns,)."""
     limit = REDUCED if options.reduced else FULL
-    if options.bits == 4:
+    if options.bits == 4 and len(matmul.weights) % 2 == 0:  # a byte holds the numbers of two rows
         return add_4_bit_weights(graph, matmul.name, matmul.weights, limit=limit)
     scales = (np.maximum(np.abs(matmul.weights).max(axis=0), 1e-8) / limit).astype(np.float32)
     numbers = np.clip(np.round(matmul.weights / scales), -limit, limit).astype(np.int8)

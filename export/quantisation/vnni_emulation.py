@@ -12,9 +12,10 @@ import onnx
 from onnx import NodeProto, TensorProto
 
 from export.graph.operators import WEIGHTS_AT
-from export.graph.rewriter import OPSET, Graph, attribute, make_node
-from export.quantisation.blockwise import has_int8_weights, int8_weights
+from export.graph.rewriter import Graph, attribute, make_node
+from export.quantisation.int4_weights import has_int8_weights, int8_weights
 
+OPSET = 18  # the first in which Split has num_outputs and Pad has axes
 LOWEST, HIGHEST = -32768.0, 32767.0
 HIGHEST_BYTE = 255
 

@@ -74,8 +74,12 @@ def export(
         Path | None, typer.Option(help="Labelled table of train rows, for the activation ranges of static variants")
     ] = None,
     reduce_range: Annotated[
-        bool, typer.Option("--reduce-range", help="Use 7 bits of int8 weights, so that no processor saturates")
-    ] = False,
+        bool,
+        typer.Option(
+            "--reduce-range/--full-range",
+            help="Use 7 bits of int8 weights, so that no processor saturates, or all 8",
+        ),
+    ] = True,
     metric: Annotated[
         str | None,
         typer.Option(

@@ -45,7 +45,7 @@ class ExportSection(RecipeSection):
         1.0, description="Share of the activation values inside the calibrated range; 1 takes all of them (min-max)"
     )
     reduce_range: bool = Field(
-        False, description="Use 7 of the 8 bits of int8 weights, so that no CPU saturates their products"
+        True, description="Use 7 of the 8 bits of int8 weights, so that no CPU saturates their products"
     )
     teacher_variants: list[VariantName] = Field(
         ["fp32", "int8-static"],

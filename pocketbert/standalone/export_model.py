@@ -46,7 +46,8 @@ class ExportRequest:
     model; by default its names. They name the outputs of a model with default names. `variants`: by default
     DEFAULT_VARIANTS_OF_EXPORT; without a calibration table, those that are not static. `positive`: the class of the
     metric f1, for two classes. `max_length`: by default 128 tokens, or the model's maximum if that is less.
-    `student_share`: the share of torch's metric that a variant must reach.
+    `reduce_range`: whether int8 weights have 7 bits. `student_share`: the share of torch's metric that a variant must
+    reach.
     """
 
     data: Path
@@ -59,7 +60,7 @@ class ExportRequest:
     metric: str | None = None
     positive: str | None = None
     max_length: int | None = None
-    reduce_range: bool = False
+    reduce_range: bool = True
     student_share: float = 0.99
 
 

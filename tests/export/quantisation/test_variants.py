@@ -17,7 +17,7 @@ from export.bundle.runtime import session_config
 from export.graph.fusion import FusionError, expected_fusions, fuse
 from export.graph.optimisation import keep_first_position, split_residual_norms
 from export.graph.rewriter import Graph, count_operators
-from export.quantisation import blockwise, vnni_emulation
+from export.quantisation import blockwise, int4_weights, vnni_emulation
 from export.quantisation.quantize import build_variant, write_fp32, write_static
 from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import DEFAULT_VARIANTS, VARIANTS, Embedding, Weights
@@ -72,7 +72,7 @@ def test_each_variant_uses_its_operators(built):
         # 3 x 4 for Q, K and V, 3 x 4 for the rest of the layers, and the pooler
         assert (counts[name]["MatMulNBits"], counts[name]["MultiHeadAttention"]) == (25, 4)
     for name in EACH:
-        assert counts[name]["GatherBlockQuantized"] == (0 if name == "fp32" else 2)
+        assert counts[name]["GatherBlockQuantized"] == 0
 
 
 def test_variants_shrink_with_their_bits_and_stay_close_to_fp32(built, calibration):
@@ -88,9 +88,10 @@ def test_variants_shrink_with_their_bits_and_stay_close_to_fp32(built, calibrati
 def test_any_embedding_combines_with_any_weights(tmp_path, raw_graph, encoder, calibration, embedding):
     path = tmp_path / "model.onnx"
     build_variant(replace(VARIANTS["int8-static"], embedding=embedding), raw_graph, path, encoder, calibration)
-    bits = {"fp32": [], "int8": [8, 8], "int4": [4, 8]}[embedding]  # words; positions (always 8)
-    lookups = Graph(path).of_type("GatherBlockQuantized")
-    assert sorted(helper.get_node_attr_value(node, "bits") for node in lookups) == bits
+    tables = {"fp32": [], "int8": ["position_8bit", "word_8bit"], "int4": ["position_8bit", "word_4bit"]}[embedding]
+    names = [name for name in Graph(path).constants if "embeddings.weight_" in name and name.endswith("bit")]
+    stored = [name.removeprefix("bert.embeddings.").replace("_embeddings.weight", "") for name in names]
+    assert sorted(stored) == tables
     assert np.isfinite(logits(path, calibration[:2])).all()
 
 
@@ -193,8 +194,8 @@ def test_4_bit_weights_are_int8_after_loading(built, tmp_path):
     for matmul in stored.of_type("MatMulIntegerToFloat", "QAttention"):
         name = matmul.input[1]
         assert name not in stored.constants
-        unpacked = blockwise.int8_weights(stored, name)
-        assert np.abs(unpacked).max() <= 127 and len(np.unique(unpacked)) > 15
+        unpacked = int4_weights.int8_weights(stored, name)
+        assert np.abs(unpacked).max() <= 64 and len(np.unique(unpacked)) > 15
 
 
 def test_reduced_weights_do_not_saturate(tmp_path, monkeypatch, raw_graph, encoder, calibration):

@@ -1,0 +1,233 @@
+"""The portable graph gives the same logits as newer operators do, and needs nothing that onnxruntime 1.16 lacks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from export.graph.rewriter import MICROSOFT, Graph, make_node
+from export.quantisation import int4_weights, quantize, static_int8
+from export.quantisation.blockwise import WEIGHT_BLOCKS, pack, quantise_blockwise
+from export.quantisation.embeddings import BLOCK_SIZES, TOKEN_IDS, quantise_embeddings
+from export.quantisation.nibbles import pack_halves, unpack_halves
+from export.quantisation.quantize import build_variant
+from export.quantisation.static_int8 import StaticOptions
+from export.quantisation.variants import VARIANTS, Embedding
+
+OWN_OPERATORS = {
+    "fp32": {"Attention", "BiasGelu"},
+    "int8-dynamic": {"QAttention", "BiasGelu"},
+    "int8-static": {"QAttention", "MatMulIntegerToFloat", "Gelu"},
+    "int4-static": {"QAttention", "MatMulIntegerToFloat", "Gelu"},
+    "int8-weight": {"MultiHeadAttention", "MatMulNBits", "BiasGelu"},
+    "int4-weight": {"MultiHeadAttention", "MatMulNBits", "BiasGelu"},
+}
+
+
+def session(path: Path, optimised: Path | None = None) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if optimised is not None:
+        options.optimized_model_filepath = str(optimised)
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+# -- the construction of earlier versions
+
+
+def fused_embeddings(graph: Graph, bits: int) -> int:
+    """Each look-up as one GatherBlockQuantized."""
+    gathers = [
+        gather
+        for gather in graph.of_type("Gather")
+        if gather.input[0] in graph.constants and len(graph.array(gather.input[0])) >= 16
+    ]
+    for gather in gathers:
+        name, index = gather.input
+        table = graph.array(name)
+        own_bits = bits if index == TOKEN_IDS and table.shape[1] % 2 == 0 else 8
+        numbers, scales = quantise_blockwise(table, own_bits, BLOCK_SIZES[own_bits])
+        numbers = numbers.reshape(len(table), -1)[:, : table.shape[1]]
+        inputs = [
+            graph.add_constant(f"{name}_numbers", pack(numbers, own_bits)),
+            index,
+            graph.add_constant(f"{name}_block_scales", scales),
+        ]
+        options = {"bits": own_bits, "block_size": BLOCK_SIZES[own_bits], "gather_axis": 0, "quantize_axis": 1}
+        graph.replace(gather, [make_node("GatherBlockQuantized", inputs, gather.output[0], microsoft=True, **options)])
+    return len(gathers)
+
+
+def weights_in_int4(graph: Graph, name: str, weights: np.ndarray, *, limit: int) -> tuple[str, np.ndarray]:
+    """Weights as a tensor of type INT4, which opset 21 introduced."""
+    numbers, multipliers, scales = int4_weights._quantise_in_two_levels(weights, limit // 7)
+    nibbles = numbers.reshape(-1).astype(np.int8).view(np.uint8) & 0xF
+    for opset in graph.model.opset_import:
+        opset.version = 21 if opset.domain == "" else opset.version
+    graph.model.ir_version = 10
+    stored = graph.add_tensor(
+        helper.make_tensor(f"{name}_4bit", TensorProto.INT4, weights.shape, pack(nibbles, 4).tobytes(), raw=True)
+    )
+    by_row = multipliers[np.arange(len(weights)) // WEIGHT_BLOCKS[4]].astype(np.float32)
+    unpacking = [
+        make_node("Cast", [stored], f"{name}_wide", to=TensorProto.FLOAT),
+        make_node("Mul", [f"{name}_wide", graph.add_constant(f"{name}_by_row", by_row)], f"{name}_product"),
+        make_node("Cast", [f"{name}_product"], f"{name}_int8", to=TensorProto.INT8),
+    ]
+    graph.insert_before(graph.nodes[0], unpacking)
+    return f"{name}_int8", scales
+
+
+# -- whole models
+
+
+def batch(calibration: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The calibration texts as one padded batch."""
+    longest = max(inputs["input_ids"].shape[1] for inputs in calibration)
+    return {
+        name: np.concatenate(
+            [np.pad(inputs[name], ((0, 0), (0, longest - inputs[name].shape[1]))) for inputs in calibration]
+        )
+        for name in calibration[0]
+    }
+
+
+@pytest.mark.parametrize("name", ["int8-dynamic", "int8-static", "int4-static", "int4-weight", "fp32-int8-embedding"])
+def test_logits_equal_those_of_the_newer_operators(tmp_path, monkeypatch, raw_graph, encoder, calibration, name):
+    portable, newer = tmp_path / "portable.onnx", tmp_path / "newer.onnx"
+    few = calibration[:20]
+    build_variant(VARIANTS[name], raw_graph, portable, encoder, few)
+    monkeypatch.setattr(quantize, "quantise_embeddings", fused_embeddings)
+    monkeypatch.setattr(static_int8, "add_4_bit_weights", weights_in_int4)
+    build_variant(VARIANTS[name], raw_graph, newer, encoder, few)
+    assert len(Graph(newer).of_type("GatherBlockQuantized")) == 2
+    ours, theirs = session(portable), session(newer)
+    for inputs in (batch(few), *few[:8]):
+        np.testing.assert_array_equal(ours.run(None, inputs)[0], theirs.run(None, inputs)[0])
+
+
+@pytest.mark.parametrize("name", OWN_OPERATORS)
+def test_a_variant_needs_only_opset_17_and_its_own_operators(tmp_path, raw_graph, encoder, calibration, name):
+    path = tmp_path / "model.onnx"
+    build_variant(VARIANTS[name], raw_graph, path, encoder, calibration[:8])
+    model = onnx.load(str(path))
+    onnx.checker.check_model(model, full_check=True)
+    assert model.ir_version == 8
+    assert {opset.domain: opset.version for opset in model.opset_import} == {"": 17, MICROSOFT: 1}
+    nodes = model.graph.node
+    assert {node.op_type for node in nodes if node.domain == MICROSOFT} == OWN_OPERATORS[name]
+    assert {node.domain for node in nodes} <= {"", MICROSOFT}
+    assert "BitShift" not in {node.op_type for node in nodes}
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    assert types <= {TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64}
+
+
+def test_positions_and_4_bit_weights_are_unpacked_when_the_model_is_loaded(tmp_path, raw_graph, encoder, calibration):
+    path, optimised = tmp_path / "model.onnx", tmp_path / "optimised.onnx"
+    build_variant(VARIANTS["int4-static"], raw_graph, path, encoder, calibration[:8])
+    session(path, optimised)
+    stored, loaded = Graph(path), Graph(optimised)
+    assert len(stored.of_type("Floor")) == 18  # the words and 17 products
+    assert len(loaded.of_type("Floor")) == 1  # the words, of which each call unpacks some rows
+    unpacked = {name: tensor.data_type for name, tensor in loaded.constants.items()}
+    assert unpacked["bert.embeddings.position_embeddings.weight_unpacked"] == TensorProto.FLOAT
+    assert unpacked["bert.embeddings.word_embeddings.weight_4bit"] == TensorProto.INT8
+    assert unpacked["Attention_0_qkv_weight_int8"] == TensorProto.INT8
+
+
+# -- single tables
+
+
+def lookup_graph(path: Path, width: int) -> np.ndarray:
+    """Write a graph that looks up words and positions. Returns the table of words."""
+    generator = np.random.default_rng(width)
+    tables = {name: generator.normal(size=(40, width)).astype(np.float32) for name in ("words", "places")}
+    tables["words"][3] = 0
+    nodes = [
+        helper.make_node("Gather", ["words", TOKEN_IDS], ["word"]),
+        helper.make_node("Gather", ["places", "indices"], ["place"]),
+        helper.make_node("Add", ["word", "place"], ["sum"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "lookups",
+        [
+            helper.make_tensor_value_info(TOKEN_IDS, TensorProto.INT64, ["batch", "positions"]),
+            helper.make_tensor_value_info("indices", TensorProto.INT64, [1, "positions"]),
+        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("word", "place", "sum")],
+        [numpy_helper.from_array(table, name) for name, table in tables.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return tables["words"]
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("width", [31, 64, 72, 128, 600, 1024])  # odd; blocks that are full, or not, in 4 or 8 bits
+def test_rows_equal_those_of_the_fused_operator(tmp_path, width, bits):
+    path = tmp_path / "lookups.onnx"
+    table = lookup_graph(path, width)
+    inputs = {TOKEN_IDS: np.arange(40).reshape(4, 10), "indices": np.arange(10, 20)[None]}
+    outputs = {}
+    for name, quantise in {"portable": quantise_embeddings, "fused": fused_embeddings}.items():
+        graph = Graph(path)
+        assert quantise(graph, bits) == 2
+        graph.save(tmp_path / f"{name}.onnx")
+        outputs[name] = session(tmp_path / f"{name}.onnx").run(None, inputs)
+    for ours, theirs in zip(outputs["portable"], outputs["fused"], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    reference = ReferenceEvaluator(str(tmp_path / "portable.onnx"))
+    for ours, theirs in zip(outputs["portable"], reference.run(None, inputs), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    word = outputs["portable"][0].reshape(40, width)
+    assert np.abs(word - table).mean() < (0.1 if bits == 4 and width % 2 == 0 else 0.01) and not word[3].any()
+
+
+def test_packed_halves_hold_every_pair_of_numbers():
+    pairs = np.stack(np.meshgrid(np.arange(-8, 8), np.arange(-8, 8)), axis=-1).reshape(-1, 2)
+    for axis, numbers in ((1, pairs), (0, pairs.T)):
+        packed = pack_halves(numbers, axis)
+        assert packed.dtype == np.int8 and packed.size == 256 and len(np.unique(packed)) == 256
+        np.testing.assert_array_equal(unpack_halves(packed, axis), numbers)
+
+
+@pytest.mark.parametrize("embedding", ["int8", "int4"])
+def test_the_rewrite_adds_hardly_any_bytes(tmp_path, monkeypatch, raw_graph, encoder, embedding: Embedding):
+    """Each node takes about 150 bytes, whatever the size of the model."""
+    variant = replace(VARIANTS["fp32"], embedding=embedding)
+    portable, newer = tmp_path / "portable.onnx", tmp_path / "newer.onnx"
+    build_variant(variant, raw_graph, portable, encoder)
+    monkeypatch.setattr(quantize, "quantise_embeddings", fused_embeddings)
+    build_variant(variant, raw_graph, newer, encoder)
+    assert portable.stat().st_size < newer.stat().st_size + 4_000
+
+
+def test_weights_with_an_odd_number_of_rows_are_stored_in_8_bits(tmp_path):
+    generator = np.random.default_rng(0)
+    weights = {"even": generator.normal(size=(6, 4)), "odd": generator.normal(size=(5, 4))}
+    for name, values in weights.items():
+        graph_path = tmp_path / f"{name}.onnx"
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("MatMul", ["y", "last"], ["logits"])]
+        constants = {"w": values.astype(np.float32), "last": np.eye(4, dtype=np.float32)}
+        graph = helper.make_graph(
+            nodes,
+            "product",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, len(values)])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [None, 4])],
+            [numpy_helper.from_array(value, key) for key, value in constants.items()],
+        )
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
+        onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(graph_path))
+        inputs = {"x": generator.normal(size=(9, len(values))).astype(np.float32)}
+        expected = session(graph_path).run(None, inputs)[0]
+        target = tmp_path / f"{name}-quantised.onnx"
+        assert static_int8.quantise_matmuls(graph_path, [inputs], target, StaticOptions(bits=4)) == 1
+        stored = "w_4bit" if name == "even" else "w_int8"
+        assert stored in Graph(target).constants
+        assert int4_weights.int8_weights(Graph(target), "w_int8").shape == values.shape
+        assert np.abs(session(target).run(None, inputs)[0] - expected).max() < 0.5
