@@ -3,7 +3,7 @@ VENV := .venv
 VENV_GPU := .venv-gpu
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint check docs figures gpu peers clean
+.PHONY: quickstart test lint check docs figures gpu peers interop clean
 
 quickstart: $(VENV)/installed  ## teacher to int8 bundle to table, on two CPU cores in ten minutes at most
 	$(VENV)/bin/pocketbert run quickstart
@@ -41,6 +41,12 @@ DATA ?= dev.csv
 peers: $(VENV)/installed  ## BUNDLES compared with other toolkits on MODEL; builds their environments, 1.5 GB each
 	$(VENV)/bin/pocketbert bench peers $(MODEL) $(BUNDLES) --calibration $(TRAIN) --data $(DATA) --output runs/peers
 
+TEXTS ?=
+ONLY ?=
+
+interop: $(VENV)/installed  ## BUNDLES loaded in other programs, on the lines of TEXTS; builds their environments, 6 GB together
+	$(VENV)/bin/python -m tests.interop $(BUNDLES) $(if $(TEXTS),--texts $(TEXTS)) --only '$(ONLY)'
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(INSTALL) '.[cpu,quickstart,dev]'
@@ -52,4 +58,4 @@ $(VENV_GPU)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:  ## runs and environments
-	rm -rf $(VENV) $(VENV_GPU) runs
+	rm -rf $(VENV) $(VENV_GPU) .interop runs

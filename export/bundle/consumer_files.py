@@ -7,8 +7,10 @@ onnxruntime (required_operators_and_types.config).
 """
 
 import json
+import logging
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +52,7 @@ def write_consumer_files(folder: Path, info: BundleInfo) -> None:
 
 def required_operators(model_file: Path) -> str:
     """The operators and types of a model at any level of optimisation, for onnxruntime's `--include_ops_by_config`."""
-    from onnxruntime.tools.ort_format_model import create_config_from_models
-
+    create_config_from_models = _import_tool()
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for level in OPTIMISATION_LEVELS:
@@ -73,7 +74,18 @@ def required_operators(model_file: Path) -> str:
     return "\n".join([f"# onnxruntime {onnxruntime.__version__}", *lines, ""])
 
 
-def _update(path: Path, change: Any) -> None:
+def _import_tool() -> Callable[..., None]:
+    """onnxruntime's tool for lists of operators. It configures logging, unless a handler is there already."""
+    root, handler = logging.getLogger(), logging.NullHandler()
+    root.addHandler(handler)
+    try:
+        from onnxruntime.tools.ort_format_model import create_config_from_models
+    finally:
+        root.removeHandler(handler)
+    return create_config_from_models
+
+
+def _update(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     write_json(path, change(json.loads(path.read_text(encoding="utf-8"))))
 
 

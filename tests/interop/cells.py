@@ -1,7 +1,9 @@
 """Runs one consumer on one bundle, and compares its outputs with those of the bundle's own predict.py."""
 
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,28 +14,48 @@ from typing import Any
 
 import numpy as np
 
+from compress.common.files import sha256_of_all
+from export.bundle.folder import SUMS_FILE
 from export.bundle.runtime import probabilities
 from tests.interop.consumers import Consumer
-from tests.interop.environments import Unavailable, folder_of
+from tests.interop.environments import UnavailableError, folder_of
 
 DRIVERS = Path(__file__).resolve().parent / "drivers"
 BATCH_SIZE = 16
 LONGEST_S = 1200
-# How far a probability may move because another runtime rounds differently. Rounding in int8 is not accidental: one
-# step of an activation is 1/255 of its range.
-TOLERANCES = {"fp32": 1e-4, "fp16": 0.01}
-TOLERANCE_INT = 0.1
-BATCH_DEPENDENT = ("int8-dynamic", "int8-weight", "int4-weight")  # the activations of a batch share a scale, or may
+LONGEST_MESSAGE = 200
+NOT_TRIED = "not tried: "
+# Without a tolerance in bundle.json: how far a logit may move because another runtime or processor rounds differently.
+# In int8, one step of an activation is 1/255 of its range.
+LOGIT_TOLERANCES = {"fp32": 1e-4, "fp16": 0.02}
+LOGIT_TOLERANCE_INT = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """One bundle with the outputs of its predict.py. `job`: what drivers read. `logits`: (texts, classes)."""
+    """One bundle with the outputs of its predict.py. `job`: what drivers read. `logits`: (texts, classes).
+
+    `variant`: the name of the bundle's folder. `logit_tolerance`: how far a logit may move. `is_batch_invariant`:
+    whether promises hold in batches. `digest`: changes with the bundle and the texts.
+    """
 
     variant: str
     job: dict[str, Any]
     logits: np.ndarray
+    logit_tolerance: float
+    is_batch_invariant: bool
     is_regression: bool
+    digest: str
+
+    @property
+    def num_texts(self) -> int:
+        """The number of texts."""
+        return len(self.logits)
+
+    @property
+    def tolerance(self) -> float:
+        """How far a probability may move, or a regression's value. The slope of softmax is a quarter at most."""
+        return self.logit_tolerance if self.is_regression else self.logit_tolerance / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +85,26 @@ class Cell:
         """Whether a promise is broken."""
         return self.promised and bool(self.failures or self.message)
 
+    @property
+    def was_not_tried(self) -> bool:
+        """Whether something that the consumer needs is missing on this machine."""
+        return self.message.startswith(NOT_TRIED)
 
-def read_inputs(bundle: Path, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Inputs:
-    """Run the bundle's own predict.py, in the Python of this process. Raises Unavailable if it fails."""
+
+def read_inputs(bundle: Path, texts: Sequence[str] | None) -> Inputs:
+    """Run the bundle's own predict.py, in the Python of this process.
+
+    `texts`: None for the golden examples of the bundle, which a bundle for pairs always gets. Raises SystemExit if
+    predict.py fails.
+    """
     manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+    golden = manifest["golden"]
+    if texts is None or manifest["takes_pairs"]:
+        texts = [example["text"] for example in golden]
     job = {
         "bundle": str(bundle.resolve()),
         "texts": list(texts),
-        "pairs": None if pairs is None else list(pairs),
+        "pairs": [example["pair"] for example in golden] if manifest["takes_pairs"] else None,
         "batch_size": BATCH_SIZE,
         "max_length": manifest["limits"]["max_length"],
         "labels": manifest["labels"],
@@ -78,27 +112,26 @@ def read_inputs(bundle: Path, texts: Sequence[str], pairs: Sequence[str] | None 
     }
     result = _run([sys.executable, str(DRIVERS / "reference.py")], job, Path.cwd())
     if "error" in result:
-        raise Unavailable(f"{bundle}: {result['error']}")
-    further = {name: result[name] for name in ("tokens", "inputs", "pad")}
+        raise SystemExit(f"{bundle}: predict.py: {result['error']}")
+    usual = LOGIT_TOLERANCES.get(manifest["variant"], LOGIT_TOLERANCE_INT)
     return Inputs(
-        variant=manifest["variant"],
-        job={**job, **further},
+        variant=bundle.resolve().name,
+        job={**job, **{name: result[name] for name in ("tokens", "inputs", "pad")}},
         logits=np.array(result["unbatched"]),
+        logit_tolerance=(manifest.get("golden_terms") or {}).get("logit_tolerance", usual),
+        is_batch_invariant=manifest["batch_invariant"],
         is_regression=job["is_regression"],
+        digest=sha256_of_all([bundle / SUMS_FILE]) + hashlib.sha256(json.dumps(job).encode()).hexdigest(),
     )
 
 
 def run_cell(consumer: Consumer, inputs: Inputs, root: Path) -> Cell:
     """Load the bundle in the consumer and compare. A consumer that cannot run gives a message."""
-    start = Cell(
-        consumer=consumer.name, variant=inputs.variant, promised=inputs.variant in consumer.promised
-    )
+    start = Cell(consumer=consumer.name, variant=inputs.variant, promised=inputs.variant in consumer.promised)
     try:
-        folders = {
-            each.name: str(folder_of(each, root)) for each in (consumer.environment, *consumer.further)
-        }
-    except Unavailable as error:
-        return _with(start, message=f"not tried: {error}")
+        folders = {each.name: str(folder_of(each, root)) for each in (consumer.environment, *consumer.further)}
+    except UnavailableError as error:
+        return _with(start, message=f"{NOT_TRIED}{error}")
     values = {
         "driver": str(DRIVERS / consumer.driver),
         "environment": folders[consumer.environment.name],
@@ -112,7 +145,7 @@ def run_cell(consumer: Consumer, inputs: Inputs, root: Path) -> Cell:
     }
     result = _run(command, {**shortened, **consumer.options, **values}, root)
     if "error" in result:
-        return _with(start, message=result["error"])
+        return _with(start, message=_shortened(result["error"], inputs.job["bundle"]))
     return _compared(start, consumer, inputs, result, num_texts)
 
 
@@ -135,24 +168,20 @@ def _compared(start: Cell, consumer: Consumer, inputs: Inputs, result: Mapping[s
         cell = _with(cell, **{f"changed{suffix}": changed, f"difference{suffix}": float(difference)})
         if consumer.reports == "logits" and not suffix:
             cell = _with(cell, shift=float(np.abs(actual - expected).max()))
-    return _with(cell, failures=tuple(_failures(cell, consumer)))
+    return _with(cell, failures=tuple(_failures(cell, consumer, inputs)))
 
 
-def _failures(cell: Cell, consumer: Consumer) -> list[str]:
+def _failures(cell: Cell, consumer: Consumer, inputs: Inputs) -> list[str]:
     """The promises that a cell breaks."""
     failures = []
-    tolerance = TOLERANCES.get(cell.variant, TOLERANCE_INT)
-    depends_on_batch = cell.variant in BATCH_DEPENDENT
-    if cell.changed and not depends_on_batch:
-        failures.append(f"{cell.changed} of {cell.num_texts} labels change")
-    if cell.changed_batched and not depends_on_batch:
-        failures.append(f"{cell.changed_batched} of {cell.num_texts} labels change in batches")
-    differences = {"": cell.difference, " in batches": 0.0 if depends_on_batch else cell.difference_batched or 0.0}
-    failures += [
-        f"a probability moves by {value:.2g}{where}; the tolerance is {tolerance:.2g}"
-        for where, value in differences.items()
-        if not value <= tolerance
-    ]
+    measured = [("", cell.changed, cell.difference)]
+    if inputs.is_batch_invariant and cell.changed_batched is not None:
+        measured.append((" in batches", cell.changed_batched, cell.difference_batched or 0.0))
+    for where, changed, difference in measured:
+        if changed:
+            failures.append(f"{changed} of {cell.num_texts} labels change{where}")
+        if not difference <= inputs.tolerance:  # NaN exceeds every limit
+            failures.append(f"an output moves by {difference:.2g}{where}; the tolerance is {inputs.tolerance:.2g}")
     if consumer.max_logit_shift is not None and not (cell.shift or 0.0) <= consumer.max_logit_shift:
         failures.append(f"a logit moves by {cell.shift:.2g}; the limit is {consumer.max_logit_shift:.2g}")
     return failures
@@ -177,7 +206,7 @@ def _run(command: Sequence[str], job: Mapping[str, Any], folder: Path) -> dict[s
             timeout=LONGEST_S,
         )
     except FileNotFoundError as error:
-        return {"error": f"not tried: {error.filename} is not installed"}
+        return {"error": f"{NOT_TRIED}{error.filename} is not installed"}
     except subprocess.TimeoutExpired:
         return {"error": f"no result after {LONGEST_S} s"}
     lines = finished.stdout.strip().splitlines()
@@ -192,6 +221,14 @@ def _run(command: Sequence[str], job: Mapping[str, Any], folder: Path) -> dict[s
 
 
 def _message(text: str) -> str:
-    """The last line of an error that is not indented, shortened."""
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip() and not line[0].isspace()]
-    return lines[-1][:300] if lines else ""
+    """The last line of an error that is not indented."""
+    lines = [line for line in text.splitlines() if line.strip() and not line[0].isspace()]
+    return lines[-1] if lines else ""
+
+
+def _shortened(message: str, bundle: str) -> str:
+    """A message on one line, without names of classes, codes and the bundle's path."""
+    line = " ".join(message.replace(f"{bundle}/", "").split())
+    line = re.sub(r"^[\w.]*(Error|Exception|Fail|NotImplemented|InvalidGraph|RuntimeException): ", "", line)
+    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line)
+    return line[:LONGEST_MESSAGE]

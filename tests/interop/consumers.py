@@ -6,7 +6,9 @@ from typing import Literal
 
 from tests.interop.environments import Environment
 
-FROM_1_16 = ("fp32", "int8-dynamic", "int8-static", "int4-static")
+TASKS = ("pairs", "regression")  # fp32 bundles of tiny_models
+FP32 = ("fp32", *TASKS)
+FROM_1_16 = (*FP32, "int8-dynamic", "int8-static", "int4-static")
 FROM_1_22 = (*FROM_1_16, "int8-weight", "int4-weight")
 ENVIRONMENT_PYTHON = ("{environment}/bin/python", "{driver}")
 NODE = ("node", "{driver}")
@@ -16,11 +18,11 @@ NODE = ("node", "{driver}")
 class Consumer:
     """A program that loads bundles.
 
-    `promised`: the variants that must load here with the right labels. `driver`: a script in drivers/, which reads a
-    job and prints a result, both JSON. `command`: what runs it; `{driver}` is the script, `{environment}` the folder of
-    `environment`, and `{NAME}` that of the further environment NAME. `options`: further keys of the job. `reports`:
-    what the rows of the result are. `max_logit_shift`: a promise for processors without VNNI; None: the promise is that
-    of the variant's tolerance. `num_texts`: of emulators, which are slow. `note`: shown under the table.
+    `promised`: the variants and TASKS that must load here and give the right labels. `driver`: a script in drivers/,
+    which reads a job and prints a result, both JSON. `command`: what runs it; `{driver}` is the script, `{environment}`
+    the folder of `environment`, and `{NAME}` that of the further environment NAME. `options`: further keys of the job.
+    `reports`: what the rows of the result are. `max_logit_shift`: a further promise; None: an output moves at most by
+    the bundle's tolerance. `num_texts`: of emulators, which are slow; None: all. `note`: for the documents.
     """
 
     name: str

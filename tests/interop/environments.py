@@ -11,7 +11,7 @@ PYTHON = "python3.11"  # the newest that onnxruntime 1.16 has wheels for
 STAMP = "packages.json"
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """An environment that cannot be made here, with the reason."""
 
 
@@ -26,7 +26,7 @@ class PythonPackages:
         """Install the packages into a new environment."""
         python = shutil.which(PYTHON)
         if python is None:
-            raise Unavailable(f"needs {PYTHON} on the PATH")
+            raise UnavailableError(f"needs {PYTHON} on the PATH")
         _run([python, "-m", "venv", str(folder)])
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _run([*pip, *self.packages])
@@ -42,7 +42,7 @@ class NodePackages:
     def create(self, folder: Path) -> None:
         """Install the packages into a new folder."""
         if shutil.which("npm") is None:
-            raise Unavailable("needs Node.js and npm on the PATH")
+            raise UnavailableError("needs Node.js and npm on the PATH")
         folder.mkdir(parents=True)
         (folder / "package.json").write_text('{"private": true, "type": "module"}')
         _run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", *self.packages], folder)
@@ -99,7 +99,11 @@ class DebianPackages:
         if self.wheels:
             site_packages = folder / "site-packages"
             pip = [shutil.which(PYTHON) or PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            chosen = ["--only-binary=:all:", "--python-version=3.11", *(f"--platform={name}" for name in self.platforms)]
+            chosen = [
+                "--only-binary=:all:",
+                "--python-version=3.11",
+                *(f"--platform={name}" for name in self.platforms),
+            ]
             _run([*pip, *chosen, f"--target={site_packages}", *self.wheels])
 
 
@@ -107,7 +111,7 @@ Environment = PythonPackages | NodePackages | DebianPackages
 
 
 def folder_of(environment: Environment, root: Path) -> Path:
-    """The environment's folder, made if it is not there yet. Raises Unavailable if it cannot be made."""
+    """The environment's folder, made if it is not there yet. Raises UnavailableError if it cannot be made."""
     folder = root / environment.name
     wanted = repr(environment)
     stamp = folder / STAMP
@@ -123,7 +127,7 @@ def _run(command: Sequence[str], folder: Path | None = None) -> None:
     try:
         finished = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise Unavailable(f"needs {command[0]} on the PATH") from error
+        raise UnavailableError(f"needs {command[0]} on the PATH") from error
     if finished.returncode:
         lines = (finished.stderr or finished.stdout).strip().splitlines()
-        raise Unavailable(f"{' '.join(map(str, command[:4]))} ...: {lines[-1] if lines else finished.returncode}")
+        raise UnavailableError(f"{' '.join(map(str, command[:4]))} ...: {lines[-1] if lines else finished.returncode}")

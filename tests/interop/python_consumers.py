@@ -1,6 +1,6 @@
 """Consumers in Python: versions of onnxruntime, Hugging Face's libraries, fastembed and OpenVINO."""
 
-from tests.interop.consumers import FROM_1_16, FROM_1_22, Consumer
+from tests.interop.consumers import FP32, FROM_1_16, FROM_1_22, Consumer
 from tests.interop.environments import PythonPackages
 
 NEWEST = PythonPackages(
@@ -61,7 +61,7 @@ CONSUMERS = (
             name="openvino", packages=("openvino==2026.4.1", "numpy==2.2.6", "tokenizers==0.23.3")
         ),
         driver="openvino_model.py",
-        promised=("fp32",),
+        promised=FP32,
         note="OpenVINO has no `QAttention`; the static and dynamic variants run in `onnxruntime-openvino`.",
     ),
 )

@@ -1,4 +1,4 @@
-"""The table of consumers and variants, as text and as the JSON file that the documents are made from."""
+"""The table of consumers and bundles, as text and as the JSON file that the documents are made from."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,15 @@ from pathlib import Path
 
 from tests.interop.cells import Cell
 
-VARIANTS = ("fp32", "fp16", "int8-dynamic", "int8-static", "int4-static", "int8-weight", "int4-weight")
+COLUMNS = (
+    *("fp32", "fp16", "int8-dynamic", "int8-static", "int4-static", "int8-weight", "int4-weight"),
+    *("pairs", "regression"),
+)
+
+
+def column_order(variant: str) -> tuple[int, str]:
+    """The sorting key of a column."""
+    return COLUMNS.index(variant) if variant in COLUMNS else len(COLUMNS), variant
 
 
 def read_cells(path: Path) -> dict[tuple[str, str], Cell]:
@@ -19,32 +27,32 @@ def read_cells(path: Path) -> dict[tuple[str, str], Cell]:
     return {(cell.consumer, cell.variant): cell for cell in cells}
 
 
-def write_cells(path: Path, cells: Sequence[Cell], notes: Mapping[str, str], about: Mapping[str, str]) -> None:
-    """Write the file. `notes`: by consumer. `about`: the model, texts and machine."""
+def write_cells(path: Path, cells: Sequence[Cell], *, notes: Mapping[str, str], num_texts: int) -> None:
+    """Write the file. `notes`: by consumer."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"about": dict(about), "notes": dict(notes), "cells": [asdict(cell) for cell in cells]}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content = {"num_texts": num_texts, "notes": dict(notes), "cells": [asdict(cell) for cell in cells]}
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def text_table(cells: Sequence[Cell]) -> str:
     """One line per consumer, one column per variant: labels changed and the largest difference of a probability."""
-    variants = [name for name in VARIANTS if any(cell.variant == name for cell in cells)]
-    variants += sorted({cell.variant for cell in cells} - set(variants))
-    consumers = list(dict.fromkeys(cell.consumer for cell in cells))
+    variants = sorted({cell.variant for cell in cells}, key=column_order)
     by_position = {(cell.consumer, cell.variant): cell for cell in cells}
     rows = [["consumer", *variants]]
-    for consumer in consumers:
+    for consumer in dict.fromkeys(cell.consumer for cell in cells):
         entries = [by_position.get((consumer, variant)) for variant in variants]
         rows.append([consumer, *("" if cell is None else entry(cell) for cell in entries)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)
 
 
 def entry(cell: Cell) -> str:
-    """The content of one cell: "0, 2e-07", with "!" if a promise is broken; "fails" if it does not load."""
+    """The content of one cell, such as "0, 2e-07"; "no" if the bundle does not load; "!" after a broken promise."""
     mark = "!" if cell.is_broken else ""
+    if cell.was_not_tried:
+        return f"not tried{mark}"
     if cell.message:
-        return f"{'not tried' if cell.message.startswith('not tried') else 'fails'}{mark}"
-    batched = "" if not cell.changed_batched else f" ({cell.changed_batched} in batches)"
+        return f"no{mark}"
+    batched = f" ({cell.changed_batched} in batches)" if cell.changed_batched else ""
     return f"{cell.changed}{batched}, {max(cell.difference, cell.difference_batched or 0.0):.0e}{mark}"

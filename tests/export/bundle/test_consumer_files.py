@@ -1,7 +1,10 @@
 """The files of a bundle that other programs read."""
 
 import json
+import logging
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +19,8 @@ from export.bundle import consumer_files
 from export.bundle.bundle_json import read_bundle_info
 from export.bundle.folder import SUMS_FILE, verify_bundle
 from tiny_bundles import build_fp32_bundle
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +177,12 @@ def operators(text: str) -> set[str]:
                 depth += (character in "{[") - (character in "}]")
                 name += character
     return names
+
+
+def test_the_tool_of_onnxruntime_leaves_logging_alone():
+    code = (
+        "import logging; from export.bundle import consumer_files; consumer_files._import_tool(); "
+        "print(logging.getLogger().handlers, logging.getLogger().level)"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert finished.stdout == f"[] {logging.WARNING}\n"

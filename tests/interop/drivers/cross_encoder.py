@@ -7,11 +7,13 @@ import sentence_transformers
 from sentence_transformers import CrossEncoder
 
 job = json.load(sys.stdin)
-model = CrossEncoder(job["bundle"], backend="onnx", model_kwargs={"file_name": "onnx/model.onnx"}, local_files_only=True)
+model = CrossEncoder(job["bundle"], backend="onnx")
 if job["pairs"] is None:
     rows, batched = job["texts"], None
 else:
-    rows = list(zip(job["texts"], job["pairs"]))
+    rows = list(zip(job["texts"], job["pairs"], strict=True))
     batched = model.predict(rows, batch_size=job["batch_size"]).reshape(len(rows), -1).tolist()
 unbatched = [model.predict(row).reshape(-1).tolist() for row in rows]
-print(json.dumps({"unbatched": unbatched, "batched": batched, "version": sentence_transformers.__version__}))
+sys.stdout.write(
+    json.dumps({"unbatched": unbatched, "batched": batched, "version": sentence_transformers.__version__}) + "\n"
+)

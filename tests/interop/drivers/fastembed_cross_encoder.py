@@ -15,7 +15,7 @@ TextCrossEncoder.add_custom_model(
 model = TextCrossEncoder("bundle", specific_model_path=job["bundle"]).model
 names = [entry.name for entry in model.model.get_inputs()]
 texts, pairs, size = job["texts"], job["pairs"], job["batch_size"]
-rows = texts if pairs is None else list(zip(texts, pairs))
+rows = texts if pairs is None else list(zip(texts, pairs, strict=True))
 
 
 def run(batch):
@@ -33,4 +33,4 @@ result = {
     "batched": [logits for start in range(0, len(rows), size) for logits in run(rows[start : start + size])],
     "version": fastembed.__version__,
 }
-print(json.dumps(result))
+sys.stdout.write(json.dumps(result) + "\n")

@@ -28,4 +28,4 @@ result = {
     "batched": [logits for start in range(0, len(tokens), size) for logits in run(tokens[start : start + size])],
     "version": openvino.__version__,
 }
-print(json.dumps(result))
+sys.stdout.write(json.dumps(result) + "\n")

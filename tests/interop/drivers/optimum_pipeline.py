@@ -8,12 +8,12 @@ from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoTokenizer, pipeline
 
 job = json.load(sys.stdin)
-model = ORTModelForSequenceClassification.from_pretrained(job["bundle"], file_name="onnx/model.onnx")
+model = ORTModelForSequenceClassification.from_pretrained(job["bundle"])
 tokenizer = AutoTokenizer.from_pretrained(job["bundle"])
 classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
 rows = job["texts"]
 if job["pairs"] is not None:
-    rows = [{"text": text, "text_pair": pair} for text, pair in zip(rows, job["pairs"])]
+    rows = [{"text": text, "text_pair": pair} for text, pair in zip(rows, job["pairs"], strict=True)]
 
 
 def in_order(scores):
@@ -31,4 +31,4 @@ result = {
     "batched": run(rows, job["batch_size"]),
     "version": transformers.__version__,
 }
-print(json.dumps(result))
+sys.stdout.write(json.dumps(result) + "\n")

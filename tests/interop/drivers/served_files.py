@@ -18,7 +18,7 @@ def read(name):
 
 
 def refuse(message):
-    print(json.dumps({"error": message}))
+    sys.stdout.write(json.dumps({"error": message}) + "\n")
     sys.exit(0)
 
 
@@ -63,10 +63,11 @@ def run(batch):
     return session.run(["logits"], {name: np.array(arrays[name], dtype=np.int64) for name in names})[0].tolist()
 
 
-texts, size = job["texts"], job["batch_size"]
+pairs, size = job["pairs"], job["batch_size"]
+rows = job["texts"] if pairs is None else list(zip(job["texts"], pairs, strict=True))
 result = {
-    "unbatched": [run([text])[0] for text in texts],
-    "batched": [logits for start in range(0, len(texts), size) for logits in run(texts[start : start + size])],
+    "unbatched": [run([row])[0] for row in rows],
+    "batched": [logits for start in range(0, len(rows), size) for logits in run(rows[start : start + size])],
     "version": onnxruntime.__version__,
 }
-print(json.dumps(result))
+sys.stdout.write(json.dumps(result) + "\n")

@@ -1,16 +1,15 @@
-// Runs in the page: transformers.js with default settings, on single texts.
+// Runs in the page: transformers.js.
 import { unbatchedAndBatched } from './batching.mjs';
+import { makeRun } from './transformers_run.mjs';
 
 export default async function (job) {
-  const { env, pipeline } = await import('/packages/@huggingface/transformers/dist/transformers.min.js');
+  const transformers = await import('/packages/@huggingface/transformers/dist/transformers.min.js');
+  const { env } = transformers;
   env.allowLocalModels = true;
   env.allowRemoteModels = false;
   env.localModelPath = '/models/';
   env.backends.onnx.wasm.wasmPaths = '/packages/onnxruntime-web/dist/';
-  const classify = await pipeline('text-classification', job.name);
-  const run = async (texts) => {
-    const outputs = await classify(texts, { top_k: null });
-    return outputs.map((scores) => job.labels.map((label) => scores.find((each) => each.label === label).score));
-  };
-  return { ...(await unbatchedAndBatched(job.texts, job.batch_size, run)), version: env.version };
+  const run = await makeRun(transformers, job.name, job);
+  const rows = job.texts.map((text, index) => [text, job.pairs?.[index]]);
+  return { ...(await unbatchedAndBatched(rows, job.batch_size, run)), version: env.version };
 }
