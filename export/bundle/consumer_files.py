@@ -75,13 +75,14 @@ def required_operators(model_file: Path) -> str:
 
 
 def _import_tool() -> Callable[..., None]:
-    """onnxruntime's tool for lists of operators. It configures logging, unless a handler is there already."""
+    """onnxruntime's tool for lists of operators, made silent. It configures logging if there is no handler yet."""
     root, handler = logging.getLogger(), logging.NullHandler()
     root.addHandler(handler)
     try:
         from onnxruntime.tools.ort_format_model import create_config_from_models
     finally:
         root.removeHandler(handler)
+    logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)
     return create_config_from_models
 
 

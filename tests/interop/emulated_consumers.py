@@ -21,7 +21,7 @@ EMULATED = {"is_emulated": True}
 
 def _aarch64(processor: str, features: str) -> Consumer:
     return Consumer(
-        name=f"aarch64, {features}",
+        name=f"aarch64 with {features}",
         environment=ARM64,
         further=(QEMU,),
         driver="onnxruntime_session.py",
@@ -58,5 +58,5 @@ CONSUMERS = (
         note=f"qemu's `Haswell`, {NUM_TEXTS} texts, not in batches; no session option.",
     ),
     _aarch64("neoverse-n1", "dot products"),
-    _aarch64("max", "i8mm, SVE2 and SME"),
+    _aarch64("max", "i8mm and SME"),
 )
