@@ -13,7 +13,7 @@ from bench.results.measurements import OperatorTime, Profile
 from bench.timing.engines import synthetic_encoding
 from bench.timing.systems import Shape, shape_name
 from bench.timing.worker import timed
-from export.graph.operators import ATTENTIONS, MATMULS
+from export.graph.operators import ATTENTIONS, EMBEDDING_NODES, MATMULS
 from export.parity.profiling import NodeEvent, node_events
 
 MAX_CALLS, MIN_CALLS, TARGET_S = 40, 8, 1.0  # calls to profile, within about this time
@@ -77,7 +77,7 @@ def operator_breakdown(events: Sequence[NodeEvent], *, last: int) -> list[Operat
         by_node[event.name].append(event)
     groups: dict[str, list[list[NodeEvent]]] = defaultdict(list)
     for calls in by_node.values():
-        groups[_group_of(calls[0].operator)].append(calls[-last:])
+        groups[_group_of(calls[0])].append(calls[-last:])
     parts = [
         OperatorTime(
             name=name,
@@ -90,8 +90,10 @@ def operator_breakdown(events: Sequence[NodeEvent], *, last: int) -> list[Operat
     return sorted(parts, key=lambda part: -part.ms)
 
 
-def _group_of(operator: str) -> str:
-    return next((group for group, operators in GROUPS.items() if operator in operators), OTHERS)
+def _group_of(node: NodeEvent) -> str:
+    if node.name.startswith(EMBEDDING_NODES):
+        return "embedding"
+    return next((group for group, operators in GROUPS.items() if node.operator in operators), OTHERS)
 
 
 def _operations(node: NodeEvent) -> float:

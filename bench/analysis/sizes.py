@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.results.benchmark import SizeByPart
 from compress.common.files import size_bytes
 from compress.models import sources
 
-EMBEDDING_INPUTS = {"EmbedLayerNormalization": range(2, 7), "Gather": [0], "GatherBlockQuantized": range(4)}
+if TYPE_CHECKING:
+    from export.graph.rewriter import Graph
+
+EMBEDDING_INPUTS = {"EmbedLayerNormalization": range(2, 7), "GatherBlockQuantized": range(4)}  # with tables
 
 
 def size_breakdown(path: Path) -> SizeByPart | None:
@@ -41,7 +45,26 @@ def _sizes_in_graph(path: Path) -> tuple[int, int]:
         for index in EMBEDDING_INPUTS.get(node.op_type, ())
         if index < len(node.input) and node.input[index] in graph.constants
     }
+    for gather in graph.of_type("Gather"):
+        if graph.constant_value(gather.input[1]) is None:
+            tables |= _source_constants(graph, gather.input[0]) or set()
     return sum(graph.constants[name].ByteSize() for name in tables), path.stat().st_size
+
+
+def _source_constants(graph: "Graph", name: str) -> set[str] | None:
+    """The constants from which a tensor is computed; None if it also depends on an input of the model."""
+    if name in graph.constants:
+        return {name}
+    producer = graph.producer(name)
+    if producer is None:
+        return None
+    names: set[str] = set()
+    for source in producer.input:
+        constants = _source_constants(graph, source)
+        if constants is None:
+            return None
+        names |= constants
+    return names
 
 
 def _sizes_in_safetensors(path: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""onnxruntime's matrix multiplication and attention operators, by name. Imports nothing, so that reports can use it."""
+"""Names of operators and nodes in the exported graphs. Imports nothing, so that reports can use it."""
 
 # index of the input that holds the constant weights
 WEIGHTS_AT = {
@@ -7,3 +7,4 @@ WEIGHTS_AT = {
 }  # fmt: skip
 ATTENTIONS = ("Attention", "QAttention", "MultiHeadAttention")
 MATMULS = tuple(name for name in WEIGHTS_AT if name not in ATTENTIONS)
+EMBEDDING_NODES = "embedding_"  # starts the names of the nodes that look up and unpack words

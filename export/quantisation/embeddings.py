@@ -1,6 +1,7 @@
 """Embeddings with 8- or 4-bit rows, unpacked by standard operators, which every onnxruntime has.
 
 `GatherBlockQuantized` does the same in one operator, but needs onnxruntime 1.23, and some builds for browsers lack it.
+4-bit tensors need opset 21. `BitShift` on bytes gives wrong results in onnxruntime's OpenVINO provider.
 """
 
 from dataclasses import dataclass
@@ -8,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto, TensorProto
 
+from export.graph.operators import EMBEDDING_NODES
 from export.graph.rewriter import Graph, attribute, make_node
 from export.quantisation.blockwise import quantise_blockwise
-from export.quantisation.nibbles import pack_halves, unpacking_nodes
 
 BLOCK_SIZES = {8: 512, 4: 64}  # by bits
 TOKEN_IDS = "input_ids"  # the indices into the table of word embeddings
@@ -36,6 +37,8 @@ def quantise_embeddings(graph: Graph, bits: int) -> int:
                 make_node("Gather", [table.scales, index], row_scales),
             ]
             unpacking = _unpacking_nodes(graph, table, rows, row_scales, output, num_indices=2)  # text, position
+            for number, node in enumerate([*lookups, *unpacking]):
+                node.name = f"{EMBEDDING_NODES}{number}"
             graph.replace(gather, [*lookups, *unpacking])
         else:
             unpacked = f"{name}_unpacked"
@@ -45,10 +48,12 @@ def quantise_embeddings(graph: Graph, bits: int) -> int:
 
 
 def _looks_up_rows(graph: Graph, gather: NodeProto) -> bool:
-    """Whether a Gather reads rows of a constant table."""
-    name = gather.input[0]
-    shape = tuple(graph.constants[name].dims) if name in graph.constants else ()
-    return len(shape) == 2 and shape[0] >= MIN_TABLE_ROWS and attribute(gather, "axis", 0) == 0
+    """Whether a Gather reads rows of a constant table of floats, at indices that depend on the model's inputs."""
+    name, index = gather.input
+    if name not in graph.constants or graph.constants[name].data_type != TensorProto.FLOAT:
+        return False
+    shape, axis = graph.constants[name].dims, attribute(gather, "axis", 0)
+    return len(shape) == 2 and shape[0] >= MIN_TABLE_ROWS and axis == 0 and graph.constant_value(index) is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +80,37 @@ def _add_table(graph: Graph, name: str, bits: int) -> _Table:
     numbers = (blocks.astype(np.int16) - 2 ** (bits - 1)).astype(np.int8).reshape(num_rows, -1)[:, :width]
     num_blocks = scales.shape[1]
     return _Table(
-        numbers=graph.add_constant(f"{name}_{bits}bit", pack_halves(numbers, axis=1) if bits == 4 else numbers),
+        numbers=graph.add_constant(f"{name}_{bits}bit", _pack_halves(numbers) if bits == 4 else numbers),
         scales=graph.add_constant(f"{name}_scales", scales if num_blocks == 1 else scales[..., None]),
         width=width,
         bits=bits,
         num_blocks=num_blocks,
     )
+
+
+def _pack_halves(numbers: np.ndarray) -> np.ndarray:
+    """Pack numbers from -8 to 7 (rows, columns) into int8 (rows, columns / 2).
+
+    byte = 16 * number of the second half + number of the first half + 8: from -128 to 127.
+    """
+    first, second = np.split(numbers, 2, axis=1)
+    return (16 * second.astype(np.int16) + first + 8).astype(np.int8)
+
+
+def _halves_nodes(graph: Graph, packed: str, output: str) -> list[NodeProto]:
+    """The nodes that compute the numbers of packed rows, as float32."""
+    sixteenth = graph.add_constant("one_sixteenth", np.float32(1 / 16))
+    minus_16 = graph.add_constant("minus_16", np.float32(-16))
+    minus_8 = graph.add_constant("minus_8", np.float32(-8))
+    byte, first, second = f"{output}_byte", f"{output}_first_half", f"{output}_second_half"
+    return [
+        make_node("Cast", [packed], byte, to=TensorProto.FLOAT),
+        make_node("Mul", [byte, sixteenth], f"{byte}_sixteenth"),
+        make_node("Floor", [f"{byte}_sixteenth"], second),
+        make_node("Mul", [second, minus_16], f"{second}_negated"),
+        make_node("Sum", [byte, f"{second}_negated", minus_8], first),
+        make_node("Concat", [first, second], output, axis=-1),
+    ]
 
 
 def _unpacking_nodes(
@@ -92,7 +122,7 @@ def _unpacking_nodes(
     """
     wide = f"{output}_numbers"
     if table.bits == 4:
-        nodes = unpacking_nodes(graph, numbers, wide, axis=-1)
+        nodes = _halves_nodes(graph, numbers, wide)
     else:
         nodes = [make_node("Cast", [numbers], wide, to=TensorProto.FLOAT)]
     if table.num_blocks > 1:

@@ -1,37 +1,72 @@
-"""Weights in 4 bits that become int8 when onnxruntime loads the model."""
+"""Weights in 4 bits that become int8 when onnxruntime loads the model.
+
+The unpacking nodes are standard operators with constant inputs, so every onnxruntime computes them once, at load. They
+look up pairs of numbers in a table, with few and small intermediate tensors: these stay in the memory of the process.
+"""
 
 import numpy as np
 from onnx import TensorProto
 
 from export.graph.rewriter import Graph, make_node
 from export.quantisation.blockwise import SCALE_RATIOS, WEIGHT_BLOCKS
-from export.quantisation.nibbles import pack_halves, unpack_halves, unpacking_nodes
 
 BLOCK_SIZE = WEIGHT_BLOCKS[4]
+TABLE = "int8_pairs"
 
 
 def add_4_bit_weights(graph: Graph, name: str, weights: np.ndarray, *, limit: int) -> tuple[str, np.ndarray]:
     """Store weights (rows, columns) in 4 bits. Returns the name of the int8 tensor and its scales (columns,).
 
-    int8 weight = number (-7 to 7) * integer multiplier, one multiplier per block of 32 rows and column. All inputs are
-    constant, so onnxruntime unpacks the weights to int8 when it loads the model. `limit`: the largest int8 weight. The
-    number of rows must be even.
+    int8 weight = number (-7 to 7) * integer multiplier, one multiplier per block of 32 rows and column. A byte holds
+    the numbers of two adjacent rows, so the number of rows must be even. `limit`: the largest int8 weight.
     """
-    numbers, multipliers, scales = _quantise_in_two_levels(weights, limit // 7)
-    num_rows = len(weights)
-    packed = graph.add_constant(f"{name}_4bit", pack_halves(numbers, axis=0))
+    max_multiplier = limit // 7
+    numbers, multipliers, scales = _quantise_in_two_levels(weights, max_multiplier)
+    num_rows, num_columns = weights.shape
+    _add_table(graph, max_multiplier)
+    unsigned = (numbers + 8).astype(np.uint8)
+    pairs = graph.add_constant(f"{name}_4bit", unsigned[0::2] | (unsigned[1::2] << 4))
     stored_multipliers = graph.add_constant(f"{name}_multipliers", multipliers.astype(np.int8))
-    blocks = graph.add_constant(f"block_of_{num_rows}_rows", np.arange(num_rows) // BLOCK_SIZE)
+    byte_values = graph.add_constant("num_byte_values", np.int32(256))
+    blocks = graph.add_constant(f"block_of_{num_rows // 2}_pairs", np.arange(0, num_rows, 2) // BLOCK_SIZE)
+    shape = graph.add_constant(f"shape_{num_rows}x{num_columns}", [num_rows, num_columns])
     short = f"w{len(graph.constants)}"  # in a small model, long names take more bytes than 4-bit weights save
-    unpacking = [
-        *unpacking_nodes(graph, packed, f"{short}_numbers", axis=0),
-        make_node("Gather", [stored_multipliers, blocks], f"{short}_by_row"),
-        make_node("Cast", [f"{short}_by_row"], f"{short}_multipliers", to=TensorProto.FLOAT),
-        make_node("Mul", [f"{short}_numbers", f"{short}_multipliers"], f"{short}_product"),
-        make_node("Cast", [f"{short}_product"], f"{name}_int8", to=TensorProto.INT8),
-    ]
-    graph.insert_before(graph.nodes[0], unpacking)
+    table_end = list(graph.nodes).index(graph.producer(TABLE)) + 1
+    graph.insert_before(
+        graph.nodes[table_end],
+        [
+            make_node("Cast", [stored_multipliers], f"{short}_multipliers", to=TensorProto.INT32),
+            make_node("Mul", [f"{short}_multipliers", byte_values], f"{short}_starts"),
+            make_node("Gather", [f"{short}_starts", blocks], f"{short}_start_of_pair"),
+            make_node("Cast", [pairs], f"{short}_bytes", to=TensorProto.INT32),
+            make_node("Add", [f"{short}_bytes", f"{short}_start_of_pair"], f"{short}_index"),
+            make_node("Gather", [TABLE, f"{short}_index"], f"{short}_pairs"),  # (rows / 2, columns, 2)
+            make_node("Transpose", [f"{short}_pairs"], f"{short}_rows", perm=[0, 2, 1]),
+            make_node("Reshape", [f"{short}_rows", shape], f"{name}_int8"),
+        ],
+    )
     return f"{name}_int8", scales
+
+
+def _add_table(graph: Graph, max_multiplier: int) -> None:
+    """Add the int8 weights (multipliers * 256, 2) of each multiplier and byte, unless the graph has them."""
+    if graph.producer(TABLE) is not None:
+        return
+    numbers = np.stack(_pair_of_numbers(np.arange(256)), axis=1)
+    pairs = graph.add_constant("number_pairs", np.where(numbers == -8, 0, numbers).astype(np.int8))  # -8 is not used
+    multipliers = graph.add_constant("all_multipliers", np.arange(max_multiplier + 1, dtype=np.float32)[:, None, None])
+    nodes = [
+        make_node("Cast", [pairs], "number_pairs_wide", to=TensorProto.FLOAT),
+        make_node("Mul", ["number_pairs_wide", multipliers], "all_pairs_wide"),
+        make_node("Cast", ["all_pairs_wide"], "all_pairs", to=TensorProto.INT8),
+        make_node("Reshape", ["all_pairs", graph.add_constant("shape_of_pairs", [-1, 2])], TABLE),
+    ]
+    graph.insert_before(graph.nodes[0], nodes)
+
+
+def _pair_of_numbers(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers in the low and in the high 4 bits of each byte."""
+    return (packed & 0xF).astype(np.int8) - 8, (packed >> 4).astype(np.int8) - 8
 
 
 def has_int8_weights(graph: Graph, name: str) -> bool:
@@ -46,7 +81,8 @@ def int8_weights(graph: Graph, name: str) -> np.ndarray:
     if name in graph.constants:
         return graph.array(name)
     stored = name.removesuffix("_int8")
-    numbers = unpack_halves(graph.array(f"{stored}_4bit"), axis=0)
+    pairs = np.stack(_pair_of_numbers(graph.array(f"{stored}_4bit")), axis=1)  # (rows / 2, 2, columns)
+    numbers = pairs.reshape(-1, pairs.shape[-1])
     return numbers * graph.array(f"{stored}_multipliers")[np.arange(len(numbers)) // BLOCK_SIZE]
 
 

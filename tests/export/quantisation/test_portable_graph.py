@@ -11,10 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from export.graph.rewriter import MICROSOFT, Graph, make_node
-from export.quantisation import int4_weights, quantize, static_int8
+from export.quantisation import embeddings, int4_weights, quantize, static_int8
 from export.quantisation.blockwise import WEIGHT_BLOCKS, pack, quantise_blockwise
 from export.quantisation.embeddings import BLOCK_SIZES, TOKEN_IDS, quantise_embeddings
-from export.quantisation.nibbles import pack_halves, unpack_halves
 from export.quantisation.quantize import build_variant
 from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS, Embedding
@@ -45,7 +44,9 @@ def fused_embeddings(graph: Graph, bits: int) -> int:
     gathers = [
         gather
         for gather in graph.of_type("Gather")
-        if gather.input[0] in graph.constants and len(graph.array(gather.input[0])) >= 16
+        if gather.input[0] in graph.constants
+        and len(graph.array(gather.input[0])) >= 16
+        and graph.constant_value(gather.input[1]) is None
     ]
     for gather in gathers:
         name, index = gather.input
@@ -132,7 +133,7 @@ def test_positions_and_4_bit_weights_are_unpacked_when_the_model_is_loaded(tmp_p
     build_variant(VARIANTS["int4-static"], raw_graph, path, encoder, calibration[:8])
     session(path, optimised)
     stored, loaded = Graph(path), Graph(optimised)
-    assert len(stored.of_type("Floor")) == 18  # the words and 17 products
+    assert len(stored.of_type("Transpose")) == 17 and not loaded.of_type("Transpose")  # one per product
     assert len(loaded.of_type("Floor")) == 1  # the words, of which each call unpacks some rows
     unpacked = {name: tensor.data_type for name, tensor in loaded.constants.items()}
     assert unpacked["bert.embeddings.position_embeddings.weight_unpacked"] == TensorProto.FLOAT
@@ -151,6 +152,7 @@ def lookup_graph(path: Path, width: int) -> np.ndarray:
     nodes = [
         helper.make_node("Gather", ["words", TOKEN_IDS], ["word"]),
         helper.make_node("Gather", ["places", "indices"], ["place"]),
+        helper.make_node("Gather", ["places", "constant"], ["constant_rows"]),  # not an embedding look-up
         helper.make_node("Add", ["word", "place"], ["sum"]),
     ]
     graph = helper.make_graph(
@@ -160,8 +162,11 @@ def lookup_graph(path: Path, width: int) -> np.ndarray:
             helper.make_tensor_value_info(TOKEN_IDS, TensorProto.INT64, ["batch", "positions"]),
             helper.make_tensor_value_info("indices", TensorProto.INT64, [1, "positions"]),
         ],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("word", "place", "sum")],
-        [numpy_helper.from_array(table, name) for name, table in tables.items()],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            for name in ("word", "place", "sum", "constant_rows")
+        ],
+        [numpy_helper.from_array(table, name) for name, table in {**tables, "constant": np.arange(3)}.items()],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
     return tables["words"]
@@ -188,12 +193,10 @@ def test_rows_equal_those_of_the_fused_operator(tmp_path, width, bits):
     assert np.abs(word - table).mean() < (0.1 if bits == 4 and width % 2 == 0 else 0.01) and not word[3].any()
 
 
-def test_packed_halves_hold_every_pair_of_numbers():
-    pairs = np.stack(np.meshgrid(np.arange(-8, 8), np.arange(-8, 8)), axis=-1).reshape(-1, 2)
-    for axis, numbers in ((1, pairs), (0, pairs.T)):
-        packed = pack_halves(numbers, axis)
-        assert packed.dtype == np.int8 and packed.size == 256 and len(np.unique(packed)) == 256
-        np.testing.assert_array_equal(unpack_halves(packed, axis), numbers)
+def test_a_byte_holds_every_pair_of_numbers():
+    pairs = np.stack(np.meshgrid(np.arange(-8, 8), np.arange(-8, 8)), axis=-1).reshape(-1, 2).astype(np.int8)
+    packed = embeddings._pack_halves(pairs)
+    assert packed.dtype == np.int8 and packed.shape == (256, 1) and len(np.unique(packed)) == 256
 
 
 @pytest.mark.parametrize("embedding", ["int8", "int4"])
@@ -207,27 +210,33 @@ def test_the_rewrite_adds_hardly_any_bytes(tmp_path, monkeypatch, raw_graph, enc
     assert portable.stat().st_size < newer.stat().st_size + 4_000
 
 
-def test_weights_with_an_odd_number_of_rows_are_stored_in_8_bits(tmp_path):
+@pytest.mark.parametrize(("num_rows", "stored"), [(6, "4bit"), (640, "4bit"), (5, "int8")])  # 640: many blocks
+def test_weights_with_an_even_number_of_rows_are_stored_in_4_bits(tmp_path, num_rows, stored):
     generator = np.random.default_rng(0)
-    weights = {"even": generator.normal(size=(6, 4)), "odd": generator.normal(size=(5, 4))}
-    for name, values in weights.items():
-        graph_path = tmp_path / f"{name}.onnx"
-        nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("MatMul", ["y", "last"], ["logits"])]
-        constants = {"w": values.astype(np.float32), "last": np.eye(4, dtype=np.float32)}
-        graph = helper.make_graph(
-            nodes,
-            "product",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, len(values)])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [None, 4])],
-            [numpy_helper.from_array(value, key) for key, value in constants.items()],
-        )
-        opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
-        onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(graph_path))
-        inputs = {"x": generator.normal(size=(9, len(values))).astype(np.float32)}
-        expected = session(graph_path).run(None, inputs)[0]
-        target = tmp_path / f"{name}-quantised.onnx"
-        assert static_int8.quantise_matmuls(graph_path, [inputs], target, StaticOptions(bits=4)) == 1
-        stored = "w_4bit" if name == "even" else "w_int8"
-        assert stored in Graph(target).constants
-        assert int4_weights.int8_weights(Graph(target), "w_int8").shape == values.shape
-        assert np.abs(session(target).run(None, inputs)[0] - expected).max() < 0.5
+    weights = generator.normal(size=(num_rows, 4)).astype(np.float32) / np.sqrt(num_rows)
+    nodes = [
+        helper.make_node("Gather", ["words", TOKEN_IDS], ["x"]),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+        helper.make_node("MatMul", ["y", "last"], ["logits"]),
+    ]
+    constants = {"words": generator.normal(size=(40, num_rows)), "w": weights, "last": np.eye(4)}
+    graph = helper.make_graph(
+        nodes,
+        "product",
+        [helper.make_tensor_value_info(TOKEN_IDS, TensorProto.INT64, ["batch", "positions"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value.astype(np.float32), key) for key, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
+    source, target = tmp_path / "source.onnx", tmp_path / "quantised.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(source))
+    inputs = {TOKEN_IDS: np.arange(40).reshape(4, 10)}
+    assert static_int8.quantise_matmuls(source, [inputs], target, StaticOptions(bits=4)) == 1
+    quantised = Graph(target)
+    assert f"w_{stored}" in quantised.constants and quantise_embeddings(quantised, 4) == 1
+    quantised.save(target)
+    session(target, tmp_path / "loaded.onnx")
+    unpacked = int4_weights.int8_weights(quantised, "w_int8")
+    np.testing.assert_array_equal(Graph(tmp_path / "loaded.onnx").array("w_int8"), unpacked)
+    dequantised = unpacked * quantised.array("w_scale")
+    assert unpacked.dtype == np.int8 and np.abs(dequantised - weights).max() < 0.15 * np.abs(weights).max()
