@@ -50,6 +50,14 @@ def interop_messages(results: Path) -> str:
     return bullets([f"{consumer}, {', '.join(names)}: {text}" for (consumer, text), names in variants.items()])
 
 
+def interop_notes(results: Path) -> str:
+    """What each consumer needs or lacks, one line per note."""
+    consumers: dict[str, list[str]] = {}
+    for consumer, note in _content(results)["notes"].items():
+        consumers.setdefault(note, []).append(consumer)
+    return bullets([f"{', '.join(names)}: {note}" for note, names in consumers.items()])
+
+
 def interop_texts(results: Path) -> str:
     """The number of texts."""
     return str(_content(results)["num_texts"])
@@ -57,6 +65,7 @@ def interop_texts(results: Path) -> str:
 
 REGIONS = {
     "interop-table": interop_table,
+    "interop-notes": interop_notes,
     "interop-messages": interop_messages,
     "interop-texts": interop_texts,
 }

@@ -16,13 +16,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from compress.common.files import sha256
-from tests.interop.all_consumers import CONSUMERS
+from tests.interop import emulated_consumers, javascript_consumers, python_consumers
 from tests.interop.cells import DRIVERS, Cell, Inputs, read_inputs, run_cell
 from tests.interop.consumers import Consumer
 from tests.interop.table import column_order, read_cells, text_table, write_cells
 from tests.interop.tiny_models import build_tiny_bundles
 
 ROOT = Path(__file__).resolve().parents[2]
+CONSUMERS = (*python_consumers.CONSUMERS, *javascript_consumers.CONSUMERS, *emulated_consumers.CONSUMERS)
 RESULTS = ROOT / "results" / "interop" / "interop.json"
 
 

@@ -10,6 +10,7 @@ TASKS = ("pairs", "regression")  # fp32 bundles of tiny_models
 FP32 = ("fp32", *TASKS)
 FROM_1_16 = (*FP32, "int8-dynamic", "int8-static", "int4-static")
 FROM_1_22 = (*FROM_1_16, "int8-weight", "int4-weight")
+SAME_LABELS = (*FP32, "int8-static", "int4-static")
 ENVIRONMENT_PYTHON = ("{environment}/bin/python", "{driver}")
 NODE = ("node", "{driver}")
 
@@ -18,11 +19,12 @@ NODE = ("node", "{driver}")
 class Consumer:
     """A program that loads bundles.
 
-    `promised`: the variants and TASKS that must load here and give the right labels. `driver`: a script in drivers/,
-    which reads a job and prints a result, both JSON. `command`: what runs it; `{driver}` is the script, `{environment}`
-    the folder of `environment`, and `{NAME}` that of the further environment NAME. `options`: further keys of the job.
-    `reports`: what the rows of the result are. `max_logit_shift`: a further promise; None: an output moves at most by
-    the bundle's tolerance. `num_texts`: of emulators, which are slow; None: all. `note`: for the documents.
+    `promised`: the variants and TASKS that must load here and stay within their tolerance; those of SAME_LABELS must
+    change no label. `driver`: a script in drivers/, which reads a job and prints a result, both JSON. `command`: what
+    runs it; `{driver}` is the script, `{environment}` the folder of `environment`, and `{NAME}` that of the further
+    environment NAME. `options`: further keys of the job. `reports`: what the rows of the result are.
+    `max_logit_shift`: a further promise. `num_texts`: of emulators, which are slow; None: all. `note`: for the
+    documents.
     """
 
     name: str

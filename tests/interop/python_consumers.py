@@ -1,6 +1,10 @@
-"""Consumers in Python: versions of onnxruntime, Hugging Face's libraries, fastembed and OpenVINO."""
+"""Consumers in Python: versions of onnxruntime, Hugging Face's libraries, fastembed and OpenVINO.
 
-from tests.interop.consumers import FP32, FROM_1_16, FROM_1_22, Consumer
+text-embeddings-inference and encoderfile, servers in Rust, are checked by their rules for files, with the
+runtime that they carry.
+"""
+
+from tests.interop.consumers import FP32, FROM_1_16, FROM_1_22, TASKS, Consumer
 from tests.interop.environments import PythonPackages
 
 NEWEST = PythonPackages(
@@ -11,6 +15,8 @@ TRANSFORMERS_4 = PythonPackages(
     packages=("torch==2.13.0", "sentence-transformers[onnx]==5.7.0", "optimum-onnx[onnxruntime]==0.1.0"),
 )
 TEXTS_TOO_LONG = "The pipeline truncates only with `truncation=True`."
+NOT_RUN = "Not run: its rules for files, with onnxruntime 1.22 and its version of tokenizers."
+SINGLE_TEXTS = tuple(name for name in FROM_1_22 if name not in TASKS)
 
 
 def _runtime(version: str, numpy: str, variants: tuple[str, ...]) -> Consumer:
@@ -18,6 +24,18 @@ def _runtime(version: str, numpy: str, variants: tuple[str, ...]) -> Consumer:
     environment = PythonPackages(name=f"onnxruntime-{version}", packages=packages)
     return Consumer(
         name=f"onnxruntime {version}", environment=environment, driver="onnxruntime_session.py", promised=variants
+    )
+
+
+def _server(name: str, tokenizers: str, note: str, promised: tuple[str, ...]) -> Consumer:
+    packages = ("onnxruntime==1.22.1", "numpy==2.2.6", f"tokenizers=={tokenizers}", "pyyaml==6.0.3")
+    return Consumer(
+        name=name,
+        environment=PythonPackages(name=name, packages=packages),
+        driver="served_files.py",
+        promised=promised,
+        options={"rules": name},
+        note=f"{NOT_RUN}{note}",
     )
 
 
@@ -64,4 +82,8 @@ CONSUMERS = (
         promised=FP32,
         note="OpenVINO has no `QAttention`; the static and dynamic variants run in `onnxruntime-openvino`.",
     ),
+    _server(
+        "text-embeddings-inference", "0.21.1", " A regression becomes a reranker: send `raw_scores: true`.", FROM_1_22
+    ),
+    _server("encoderfile", "0.22.2", " Single texts only.", SINGLE_TEXTS),
 )

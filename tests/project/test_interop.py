@@ -9,7 +9,7 @@ import pytest
 
 from regions import interop as interop_regions
 from tests.interop import __main__ as runner
-from tests.interop.all_consumers import CONSUMERS
+from tests.interop.__main__ import CONSUMERS
 from tests.interop.cells import DRIVERS, Cell, read_inputs
 from tests.interop.consumers import Consumer
 from tests.interop.environments import STAMP, UnavailableError, folder_of
