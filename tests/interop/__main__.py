@@ -17,7 +17,7 @@ from pathlib import Path
 
 from compress.common.files import sha256
 from tests.interop import emulated_consumers, javascript_consumers, python_consumers
-from tests.interop.cells import DRIVERS, Cell, Inputs, read_inputs, run_cell
+from tests.interop.cells import DRIVERS, Cell, Inputs, judged, read_inputs, run_cell
 from tests.interop.consumers import Consumer
 from tests.interop.table import column_order, read_cells, text_table, write_cells
 from tests.interop.tiny_models import build_tiny_bundles
@@ -78,7 +78,7 @@ def _run_all(consumers: Sequence[Consumer], inputs: Sequence[Inputs], root: Path
         for each in inputs:
             kept = root / "cells" / f"{_key(consumer, each)}.json"
             if earlier := read_cells(kept):
-                cells.extend(earlier.values())
+                cells.extend(judged(cell, consumer, each) for cell in earlier.values())
                 continue
             cell = run_cell(consumer, each, root)
             cells.append(cell)
@@ -92,10 +92,18 @@ def _run_all(consumers: Sequence[Consumer], inputs: Sequence[Inputs], root: Path
 
 
 def _key(consumer: Consumer, inputs: Inputs) -> str:
-    """Changes with the bundle, its texts, the consumer and the drivers of its language."""
+    """Changes with the bundle, its texts, how the consumer is run, and the drivers of its language."""
     folder = (DRIVERS / consumer.driver).parent
     drivers = sorted(folder.glob("*.mjs")) or [DRIVERS / consumer.driver]
-    parts = [inputs.digest, repr(consumer), *map(sha256, drivers)]
+    how = (
+        consumer.name,
+        consumer.environment,
+        consumer.further,
+        consumer.command,
+        consumer.options,
+        consumer.num_texts,
+    )
+    parts = [inputs.digest, repr(how), *map(sha256, drivers)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
