@@ -50,6 +50,31 @@ def write_consumer_files(folder: Path, info: BundleInfo) -> None:
     write_text(folder / OPERATORS_FILE, required_operators(model_file))
 
 
+def other_programs(info: BundleInfo) -> str:
+    """The section of the model card on how to load the bundle in other programs."""
+    has_plain_pipeline = info.task_type == "classification" and not info.takes_pairs
+    second = "{ text_pair: 'second text', " if info.takes_pairs else "{ "
+    lines = [
+        '- optimum-onnx: `ORTModelForSequenceClassification.from_pretrained("bundle")`; pass `truncation=True` to the '
+        "pipeline of transformers.",
+        "- transformers.js: `pipeline('text-classification', 'bundle')`; leave out `dtype`."
+        if has_plain_pipeline
+        else "- transformers.js: the pipeline gives wrong outputs for this model and reports no error. Use `AutoTokenizer` "
+        f"and `AutoModelForSequenceClassification`, with `tokenizer('text', {second}truncation: true, "
+        "return_token_type_ids: true })`.",
+        "- text-embeddings-inference: `text-embeddings-router --model-id bundle`"
+        + (", and `raw_scores: true` in each request." if info.task_type == "regression" else "."),
+    ]
+    if info.takes_pairs:
+        lines.append('- sentence-transformers 5: `CrossEncoder("bundle", backend="onnx")`.')
+    else:
+        lines.append("- encoderfile: `encoderfile build -f encoderfile.yml` in the folder of the bundle.")
+    if not info.batch_invariant:
+        lines.append("- Each of them runs texts in batches, so the output for a text depends on the others.")
+    lines.append(f"- A reduced build of onnxruntime: `--include_ops_by_config {OPERATORS_FILE}`.")
+    return "\n".join(["## In other programs", "", *lines])
+
+
 def required_operators(model_file: Path) -> str:
     """The operators and types of a model at any level of optimisation, for onnxruntime's `--include_ops_by_config`."""
     create_config_from_models = _import_tool()

@@ -18,7 +18,7 @@ from compress.common.wording import brief_list, printable
 from compress.data.task_types import task_type
 from export.bundle import runtime
 from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample, read_bundle_info, write_bundle_info
-from export.bundle.consumer_files import write_consumer_files
+from export.bundle.consumer_files import other_programs, write_consumer_files
 
 if TYPE_CHECKING:  # so that a bundle can be verified without transformers
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -214,7 +214,8 @@ python predict.py < lines.txt
 
 It needs Python 3.10 or newer.
 From Python, with this folder on `sys.path`: `from predict import Classifier; Classifier(".").predict(["some text"])`.
-The folder also loads in `optimum.onnxruntime.ORTModelForSequenceClassification` (file `onnx/model.onnx`).
+
+{other_programs(info)}
 
 ## Measured
 

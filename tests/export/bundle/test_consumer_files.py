@@ -143,6 +143,18 @@ def test_a_bundle_for_pairs_has_no_settings_for_encoderfile_which_takes_single_t
     assert (pairs / "encoderfile.yml").exists()
 
 
+def test_the_card_names_the_programs_and_where_a_pipeline_is_wrong(bundle):
+    card = (bundle / "README.md").read_text(encoding="utf-8")
+    info = read_bundle_info(bundle)
+    assert consumer_files.other_programs(info) in card and "pipeline('text-classification', 'bundle')" in card
+    pairs = consumer_files.other_programs(replace(info, takes_pairs=True))
+    assert "wrong outputs" in pairs and "text_pair" in pairs and "CrossEncoder" in pairs and "encoderfile" not in pairs
+    values = consumer_files.other_programs(replace(info, task_type="regression", labels=["score"]))
+    assert "raw_scores" in values and "wrong outputs" in values and "text_pair" not in values
+    dependent = consumer_files.other_programs(replace(info, batch_invariant=False))
+    assert "in batches" in dependent and "in batches" not in consumer_files.other_programs(info)
+
+
 def test_the_operators_are_those_of_the_graph_and_of_its_optimised_forms(tmp_path):
     """An Add after a MatMul becomes a Gemm or a FusedMatMul in some runtimes, and stays an Add in others."""
     weights = onnx.numpy_helper.from_array(np.ones((4, 4), np.float32), "w")
