@@ -59,8 +59,9 @@ def other_programs(info: BundleInfo) -> str:
         "pipeline of transformers.",
         "- transformers.js: `pipeline('text-classification', 'bundle')`; leave out `dtype`."
         if has_plain_pipeline
-        else "- transformers.js: the pipeline gives wrong outputs for this model and reports no error. Use `AutoTokenizer` "
-        f"and `AutoModelForSequenceClassification`, with `tokenizer('text', {second}truncation: true, "
+        else "- transformers.js: the pipeline gives wrong outputs for this model and reports no error. Use "
+        "`AutoTokenizer` and `AutoModelForSequenceClassification`, with "
+        f"`tokenizer('text', {second}truncation: true, "
         "return_token_type_ids: true })`.",
         "- text-embeddings-inference: `text-embeddings-router --model-id bundle`"
         + (", and `raw_scores: true` in each request." if info.task_type == "regression" else "."),
