@@ -46,7 +46,7 @@ def _sizes_in_graph(path: Path) -> tuple[int, int]:
         if index < len(node.input) and node.input[index] in graph.constants
     }
     for gather in graph.of_type("Gather"):
-        if graph.constant_value(gather.input[1]) is None:
+        if _source_constants(graph, gather.input[1]) is None:  # the indices depend on the text
             tables |= _source_constants(graph, gather.input[0]) or set()
     return sum(graph.constants[name].ByteSize() for name in tables), path.stat().st_size
 

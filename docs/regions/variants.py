@@ -1,4 +1,4 @@
-"""The export variants: size, accuracy, parity and speed, from results/export/variants.json."""
+"""The export variants: size, accuracy, parity, speed and runtime versions, from the files in results/export."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from bench.results.measurements import Machine, Ratio
 from export.quantisation.variants import DEFAULT_VARIANTS
-from export.results import ExportSteps, Parity, VariantResult
+from export.results import ExportSteps, MetricDifference, Parity, VariantResult
 from regions.cells import listed, machine_words, megabytes, ratio, read_json, table
 
 SHAPES = ("1x16", "1x64", "1x128", "16x16", "16x64", "16x128")
@@ -161,6 +161,67 @@ def variants_reduced(results: Path) -> str:
     return table(("variant", "label flips, 8 bits", "7 bits", "logit error, 8 bits", "7 bits"), rows)
 
 
+def variants_range(results: Path) -> str:
+    """The accuracy of 7-bit weights compared with 8-bit ones, with paired intervals."""
+    rows = []
+    for line in read_json(results / "export" / "reduce_range.json")["comparisons"]:
+        difference = _adapter(MetricDifference).validate_python(line["difference"])
+        rows.append(
+            (
+                line["variant"],
+                f"{line['split']}, {line['num_rows']:,}",
+                f"{line['fp32']:.4f}",
+                f"{line['full']:.4f}",
+                f"{line['reduced']:.4f}",
+                f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})",
+                str(line["num_label_changes"]),
+            )
+        )
+    header = ("variant", "rows", "fp32", "8 bits", "7 bits", "difference", "labels changed")
+    return table(header, rows, text_columns=(0, 1))
+
+
+def variants_runtimes(results: Path) -> str:
+    """The labels that change in each version of onnxruntime, and the largest difference of a probability."""
+    content = read_json(results / "export" / "runtime_versions.json")
+    outcomes: Mapping[str, Mapping[str, Mapping[str, Any]]] = content["outcomes"]
+    versions = list(next(iter(outcomes.values())))
+    rows = [
+        (version, *(_runtime_outcome(outcomes[name][version]) for name in outcomes))
+        for version in versions
+        if version != content["reference"]
+    ]
+    return table(("onnxruntime", *outcomes), rows)
+
+
+def _runtime_outcome(outcome: Mapping[str, Any]) -> str:
+    if "error" in outcome:
+        return "does not load"
+    labels = max(outcome["changed_labels"], outcome["changed_labels_in_batches"])
+    shift = max(outcome["largest_difference"], outcome["largest_difference_in_batches"])
+    return f"{labels}; {shift:.2g}" if shift >= 1e-5 else f"{labels}; 0"
+
+
+def variants_portable(results: Path) -> str:
+    """The graph of standard operators compared with that of version 0.5.0."""
+    rows = []
+    for pair in read_json(results / "export" / "portable.json")["pairs"]:
+        before, after, size = pair["before"], pair["after"], pair["bytes"]
+        ratios = [
+            ratio(Ratio(value=line["ratio"], low=line["low"], high=line["high"])) for line in pair["latency"].values()
+        ]
+        rows.append(
+            (
+                pair["name"],
+                *ratios,
+                f"{size['after'] / size['before'] - 1:+.2%}",
+                f"{before['load_ms']:.0f}, {after['load_ms']:.0f} ms",
+                f"{before['resident_mib']:.0f}, {after['resident_mib']:.0f} MiB",
+            )
+        )
+    return table(("variant", "1 x 16", "1 x 128", "32 x 128", "bytes", "load, before and after", "memory"), rows)
+
+
 def variants_without_vnni(results: Path) -> str:
     """The largest change of a logit on an emulated processor without VNNI, with and without the session option."""
     rows = [
@@ -250,6 +311,9 @@ REGIONS = {
     "variants-torch": variants_torch,
     "variants-speed": variants_speed,
     "variants-reduced": variants_reduced,
+    "variants-range": variants_range,
+    "variants-runtimes": variants_runtimes,
+    "variants-portable": variants_portable,
     "variants-without-vnni": variants_without_vnni,
     "variants-saturation": variants_saturation,
     "variants-dynamic-shift": variants_dynamic_shift,

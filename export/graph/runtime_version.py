@@ -1,8 +1,9 @@
 """The oldest onnxruntime that computes a model file correctly, by its operators.
 
 A version may load a model and still compute it wrongly. `results/export/runtime_versions.py` tried each version from
-1.16 on with every variant of a 6-layer MiniLM, on 200 texts, alone and in padded batches. A version is correct if it
-predicts the labels of the newest version. The outcomes are in `results/export/runtime_versions.json`.
+1.16 to 1.32 with every variant of a 6-layer MiniLM, on 200 texts, unbatched and in padded batches. A version is correct
+if at most one label differs from those of 1.32; rounding changes that many. The outcomes are in
+`results/export/runtime_versions.json`.
 """
 
 from pathlib import Path
@@ -12,9 +13,8 @@ import onnx
 from export.graph.rewriter import attribute
 
 OLDEST = (1, 16)  # the oldest version that was tried
-# The first correct version for MatMulNBits, by bits. Older ones do not have 8 bits. 1.19 and 1.20 load 4 bits, but the
-# output then depends on the batch, and labels change.
-FIRST_WITH_MATMUL_NBITS = {8: (1, 22), 4: (1, 22)}
+# The first correct version for MatMulNBits, by bits. 1.19 and 1.20 load 4 bits, but change 3 labels in padded batches.
+FIRST_WITH_MATMUL_NBITS = {8: (1, 22), 4: (1, 21)}
 
 
 def oldest_onnxruntime(model_file: Path) -> str:

@@ -73,13 +73,10 @@ def export(
     calibration: Annotated[
         Path | None, typer.Option(help="Labelled table of train rows, for the activation ranges of static variants")
     ] = None,
-    reduce_range: Annotated[
-        bool,
-        typer.Option(
-            "--reduce-range/--full-range",
-            help="Use 7 bits of int8 weights, so that no processor saturates, or all 8",
-        ),
-    ] = True,
+    full_range: Annotated[
+        bool, typer.Option("--full-range", help="Use all 8 bits of int8 weights, not 7; old processors may saturate")
+    ] = False,
+    reduce_range: Annotated[bool, typer.Option("--reduce-range", hidden=True, help="The default")] = False,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -118,7 +115,7 @@ def export(
             metric=metric,
             positive=positive,
             max_length=max_length,
-            reduce_range=reduce_range,
+            reduce_range=reduce_range or not full_range,
             student_share=student_share,
         ),
         output=output or Path("bundles") / Path(model).absolute().name,

@@ -1,10 +1,10 @@
-"""The first onnxruntime that answers correctly, for each variant, by trying: one environment per version.
+"""The first onnxruntime that computes each variant correctly, by trying: one environment per version.
 
     python results/export/runtime_versions.py models/minilm-l6-sst2 data/sst2 --text sentence \
         --folder runs/runtime-versions > results/export/runtime_versions.json
 
-Each version runs the same texts, alone and in padded batches. The newest version is the reference. A version answers
-correctly if no label changes. The environments are in FOLDER/environments, and take about 130 MB each.
+Each version runs the same texts, unbatched and in padded batches. The newest version is the reference. A version is
+correct if at most one label changes. The environments are in FOLDER/environments, and take about 100 MB each.
 """
 
 import argparse
@@ -107,19 +107,19 @@ def main() -> None:
     reference, _ = run(VERSIONS[-1])
     outcomes: dict[str, dict[str, object]] = {name: {} for name in NAMES}
     for version in VERSIONS:
-        answers, errors = run(version)
+        outputs, errors = run(version)
         sys.stderr.write(f"{version}\n")
         for name in NAMES:
             if name in errors:
                 outcomes[name][version] = {"error": errors[name]}
                 continue
-            expected, actual = reference[name], answers[name]
-            alone, batched = slice(num_rows), slice(num_rows, None)
+            expected, actual = reference[name], outputs[name]
+            unbatched, batched = slice(num_rows), slice(num_rows, None)
             changed = actual.argmax(axis=1) != expected.argmax(axis=1)
             outcomes[name][version] = {
-                "changed_labels": int(changed[alone].sum()),
+                "changed_labels": int(changed[unbatched].sum()),
                 "changed_labels_in_batches": int(changed[batched].sum()),
-                "largest_difference": float(np.abs(actual - expected)[alone].max()),
+                "largest_difference": float(np.abs(actual - expected)[unbatched].max()),
                 "largest_difference_in_batches": float(np.abs(actual - expected)[batched].max()),
             }
     content = {

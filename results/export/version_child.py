@@ -30,6 +30,6 @@ for model in models:
         outputs = [session.run(["logits"], {each: batch[each] for each in used})[0] for batch in batches.values()]
         logits[name] = np.concatenate(outputs)
     except Exception as error:  # onnxruntime's errors have no base class
-        errors[name] = " ".join(str(error).split())[:200]
+        errors[name] = " ".join(str(error).replace(model, name).split())[:200]
 np.savez(output_file, **logits)
 sys.stdout.write(json.dumps(errors))

@@ -20,6 +20,7 @@ from export.graph.to_onnx import export_onnx
 from export.machine_facts import Gpu, Machine, MachineSettings
 from export.parity.predictors import TorchPredictor
 from export.quantisation.quantize import build_variant
+from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS
 from export.quantisation.vnni_emulation import can_saturate
 from export.results import BatchInvariance, Example, MetricDifference, Parity, Saturation, SessionReport
@@ -64,7 +65,7 @@ def bundles(tmp_path_factory, teacher_folder, tokenizer, raw_graph, encoder, cal
     folders = {}
     for variant in VARIANTS_BUILT:
         model_file = folder / f"{variant}.onnx"
-        build_variant(VARIANTS[variant], raw_graph, model_file, encoder, calibration)
+        build_variant(VARIANTS[variant], raw_graph, model_file, encoder, calibration, StaticOptions(reduced=False))
         folders[variant] = folder / variant
         write_bundle(
             folder / variant,

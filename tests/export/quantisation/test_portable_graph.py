@@ -17,6 +17,8 @@ from export.quantisation.embeddings import BLOCK_SIZES, TOKEN_IDS, quantise_embe
 from export.quantisation.quantize import build_variant
 from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS, Embedding
+from export.quantisation.vnni_emulation import can_saturate
+from pocketbert.recipe.delivery import ExportSection
 
 OWN_OPERATORS = {
     "fp32": {"Attention", "BiasGelu"},
@@ -240,3 +242,12 @@ def test_weights_with_an_even_number_of_rows_are_stored_in_4_bits(tmp_path, num_
     np.testing.assert_array_equal(Graph(tmp_path / "loaded.onnx").array("w_int8"), unpacked)
     dequantised = unpacked * quantised.array("w_scale")
     assert unpacked.dtype == np.int8 and np.abs(dequantised - weights).max() < 0.15 * np.abs(weights).max()
+
+
+@pytest.mark.parametrize("name", ["int8-dynamic", "int8-static", "int4-static"])
+def test_weights_have_7_bits_by_default_and_8_on_request(tmp_path, raw_graph, encoder, calibration, name):
+    path = tmp_path / "model.onnx"
+    for options, saturates in ((None, False), (StaticOptions(reduced=False), True)):
+        build_variant(VARIANTS[name], raw_graph, path, encoder, calibration[:8], options)
+        assert can_saturate(path) == saturates
+    assert ExportSection().reduce_range and not ExportSection(reduce_range=False).reduce_range
