@@ -43,11 +43,12 @@ def interop_messages(results: Path) -> str:
     """What consumers print where a bundle does not load, one line per consumer and message."""
     cells = [cell for cell in _content(results)["cells"] if cell["message"] and "not tried" not in cell["message"]]
     if not cells:
-        return "Every bundle loads in every consumer."
+        return "The messages of 0 cells: every bundle loads in every consumer."
     variants: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         variants.setdefault((cell["consumer"], cell["message"]), []).append(f"`{cell['variant']}`")
-    return bullets([f"{consumer}, {', '.join(names)}: {text}" for (consumer, text), names in variants.items()])
+    lines = bullets([f"{consumer}, {', '.join(names)}: {text}" for (consumer, text), names in variants.items()])
+    return f'The messages of the {len(cells)} cells with "no":\n\n{lines}'
 
 
 def interop_notes(results: Path) -> str:

@@ -167,4 +167,6 @@ def test_the_page_shows_labels_differences_and_messages(tmp_path):
         "| a | 0; < 0.0001 | 0, 2 in batches; 0.260 |  |  |  |  |  |  |",
         "| b | no |  | no |  |  |  |  |  |",
     ]
-    assert interop_regions.REGIONS["interop-messages"](tmp_path) == "- b, `fp32`, `int8-static`: no QAttention"
+    assert interop_regions.REGIONS["interop-messages"](tmp_path) == (
+        'The messages of the 2 cells with "no":\n\n- b, `fp32`, `int8-static`: no QAttention'
+    )
