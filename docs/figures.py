@@ -16,7 +16,18 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from regions import augmentation, auto, benchmark, distillation, peers, quickstart, recipe_keys, training, variants
+from regions import (
+    attacks,
+    augmentation,
+    auto,
+    benchmark,
+    distillation,
+    peers,
+    quickstart,
+    recipe_keys,
+    training,
+    variants,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "results/README.md", "docs/*.md")
@@ -31,6 +42,7 @@ REGIONS: Mapping[str, Callable[[Path], str]] = {
     **peers.REGIONS,
     **training.REGIONS,
     **recipe_keys.REGIONS,
+    **attacks.REGIONS,
 }
 
 
