@@ -10,7 +10,7 @@ from tests.attack.attack import Case, Command, Finished, Scratch
 from tests.attack.processes import GIGABYTE
 
 MOST_BYTES = 2 * GIGABYTE
-TRACEBACK, FAULT, ESCAPE = b"Traceback (most recent call last)", b"a fault of PocketBERT", b"\x1b"
+TRACEBACK, FAULT, ESCAPE = b"Traceback (most recent call last)", b"a fault of PocketBERT:", b"\x1b"
 
 
 def snapshot(root: Path) -> dict[str, str]:
