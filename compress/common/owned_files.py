@@ -125,12 +125,12 @@ class OwnedFolder:
 def require_absent(folder: Path, names: Iterable[str]) -> None:
     """Raise UserError for the first of the paths that exists in a folder without our record."""
     if os.path.lexists(folder) and not folder.is_dir():
-        raise UserError(f"{folder}: not a folder; choose another with --output")
+        raise UserError(f"{folder}: not a folder; choose another output folder")
     for name in names:
         if os.path.lexists(folder / name):
             raise UserError(
                 f"{folder / name}: already exists, and this command has not written it; move it away, or choose "
-                "another folder with --output"
+                "another output folder"
             )
 
 

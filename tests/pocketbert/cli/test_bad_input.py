@@ -745,7 +745,7 @@ def report_of(place: Place, content: str | None) -> list[object]:
 
 
 def run_onto_a_full_disk(place: Place) -> list[object]:
-    arguments = run_with(place)
+    arguments = run_with(place, manifest='{"format_version": 2, "stages": {}}')
     (place.root / "runs" / "tiny" / "log.txt").symlink_to("/dev/full")
     return arguments
 
