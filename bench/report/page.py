@@ -200,8 +200,8 @@ def _method(bench: BenchResult) -> str:
         )
     return (
         "Latency is from text to label at batch 1: tokenise, run the model, pick the label. The texts are the task's "
-        f"own. Each model runs in its own process (threads: {protocol.num_threads}). The models are interleaved in random "
-        f"order, {protocol.texts_per_visit} texts per visit and {0 if first is None else first.n} calls in all; "
+        f"own. Each model runs in its own process (threads: {protocol.num_threads}). The models are interleaved in "
+        f"random order, {protocol.texts_per_visit} texts per visit and {0 if first is None else first.n} calls in all; "
         f"{restarts}. Times as fast compares with the first row of the same device, paired by visit. Its 95 % interval "
         f"is over {over}.{aa_control} Texts/s is with batches of {protocol.throughput_texts} texts available at once."
     )
