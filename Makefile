@@ -3,7 +3,7 @@ VENV := .venv
 VENV_GPU := .venv-gpu
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint check docs figures gpu peers interop clean
+.PHONY: quickstart test lint check attack docs figures gpu peers interop clean
 
 quickstart: $(VENV)/installed  ## teacher to int8 bundle to table, on two CPU cores in ten minutes at most
 	$(VENV)/bin/pocketbert run quickstart
@@ -17,6 +17,14 @@ lint: $(VENV)/installed  ## style and types
 	$(VENV)/bin/mypy
 
 check: lint test  ## all that CI runs
+
+attack: $(VENV)/installed  ## damaged files, hostile input, kills and faults, in 45 minutes; ONLY=NAME repeats one attack
+ifdef ONLY
+	$(VENV)/bin/python -m tests.attack --only '$(ONLY)'
+else
+	$(VENV)/bin/python -m tests.attack --output results/attack/attacks.json
+	$(VENV)/bin/python docs/figures.py
+endif
 
 docs: $(VENV)/installed  ## the figures of README, docs and results, from the JSON under results
 	$(VENV)/bin/python docs/figures.py

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from regions import (
+    attacks,
     augmentation,
     auto,
     benchmark,
@@ -43,6 +44,7 @@ REGIONS: Mapping[str, Callable[[Path], str]] = {
     **interop.REGIONS,
     **training.REGIONS,
     **recipe_keys.REGIONS,
+    **attacks.REGIONS,
 }
 
 

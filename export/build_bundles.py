@@ -19,8 +19,9 @@ from compress.data.task_types import TaskType, TaskTypeName
 from compress.data.tokenization import encode_split
 from compress.models import loading
 from compress.models.inference import predict_logits
-from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample
-from export.bundle.folder import bundle_errors, finish_bundle, golden_examples, write_bundle
+from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample, GoldenTerms
+from export.bundle.folder import bundle_errors, finish_bundle, seal, write_bundle
+from export.bundle.golden import golden_examples, golden_terms, golden_texts
 from export.bundle.runtime import Classifier
 from export.graph.fusion import EncoderShape, fuse
 from export.graph.runtime_version import oldest_onnxruntime
@@ -35,7 +36,6 @@ from export.quantisation.variants import FOR_GPU, VARIANTS, Variant
 from export.quantisation.vnni_emulation import can_saturate, write_saturating_model
 from export.results import ExportResult, ExportSteps, Parity, Saturation, VariantResult, VariantScores
 
-NUM_GOLDEN = 16
 STEP_ROWS = 1000  # rows on which the intermediate graphs are compared
 SATURATION_ROWS, SATURATION_TOKENS = 100, 32  # upper limits of the emulation
 SATURATION_WORK = 2e10  # multiplications to emulate in total; takes seconds for any model size
@@ -209,13 +209,14 @@ class _Source:
 
 @dataclass(frozen=True, kw_only=True)
 class _Measurements:
-    """The measurements of one bundle. `golden`: its outputs for the first rows of dev."""
+    """The measurements of one bundle. `golden`: its outputs for some texts, none if one is NaN or infinite."""
 
     parity: Parity
     other_providers: dict[str, Parity]
     scores: VariantScores
     without_vnni: Saturation | None
     golden: list[GoldenExample]
+    golden_terms: GoldenTerms | None
 
     @property
     def is_batch_invariant(self) -> bool:
@@ -238,6 +239,7 @@ def _write(source: _Source, model_file: Path, folder: Path, variant: str) -> Non
         saturates=can_saturate(model_file),
         origin=dict(source.origin.origin),
         versions=dict(source.origin.versions),
+        vocabulary_size=source.model.config.vocab_size,
     )
     write_bundle(folder, info, model_file=model_file, config=source.model.config, tokenizer=source.tokenizer)
 
@@ -286,17 +288,28 @@ def _measure(source: _Source, folder: Path, variant: Variant) -> _Measurements:
     classifier.batch_invariant = all(parity.batch_invariance.is_invariant for parity in by_provider.values())
     test_score = None
     if test is not None:
-        predictions = source.task_type.decide(classifier.logits(test.texts, test.pairs))
+        predictions = source.task_type.decide(classifier.unchecked_logits(test.texts, test.pairs))
         test_score = source.task_type.score(
             options.metric, test.labels, predictions, len(source.labels), positive=options.positive
         )
+    golden, terms = _golden(classifier, dev)
     return _Measurements(
         parity=by_provider[CPU],
         other_providers={provider: by_provider[provider] for provider in others},
         scores=VariantScores(dev=by_provider[CPU].score, test=test_score),
         without_vnni=_emulate_saturation(source, folder, classifier) if variant.is_calibrated else None,
-        golden=golden_examples(classifier, dev.texts[:NUM_GOLDEN], dev.pairs and dev.pairs[:NUM_GOLDEN]),
+        golden=golden,
+        golden_terms=terms,
     )
+
+
+def _golden(classifier: Classifier, dev: Split) -> tuple[list[GoldenExample], GoldenTerms | None]:
+    """The golden examples and their terms. A model that computes NaN or infinity has none."""
+    texts, pairs = golden_texts(classifier, dev)
+    if not np.isfinite(classifier.unchecked_logits(texts, pairs)).all():
+        return [], None
+    golden = golden_examples(classifier, texts, pairs)
+    return golden, golden_terms(classifier, golden)
 
 
 def _emulate_saturation(source: _Source, folder: Path, classifier: Classifier) -> Saturation:
@@ -312,6 +325,7 @@ def _emulate_saturation(source: _Source, folder: Path, classifier: Classifier) -
     emulated = folder.with_name("saturating")
     shutil.copytree(folder, emulated)
     write_saturating_model(folder / "onnx" / "model.onnx", emulated / "onnx" / "model.onnx")
+    seal(emulated)
     exact, saturated = (
         np.concatenate([model.run([encoding]) for encoding in encodings])
         for model in (classifier, Classifier(emulated))
@@ -339,6 +353,7 @@ def _finish(source: _Source, folder: Path, measurements: _Measurements) -> None:
         batch_invariant=measurements.is_batch_invariant,
         measured={**on_dev, **on_test, **source.origin.measured, **flips, **logit_error},
         golden=measurements.golden,
+        golden_terms=measurements.golden_terms,
         proof=BundleProof(
             metric=options.metric,
             positive=options.positive_name,

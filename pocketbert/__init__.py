@@ -1,3 +1,3 @@
 """The front door: recipe in, bundles and report out."""
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"

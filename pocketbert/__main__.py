@@ -1,9 +1,9 @@
 """The console script `pocketbert`, and `python -m pocketbert`."""
 
-import importlib.util
 import os
 import sys
-from pathlib import Path
+
+from pocketbert import shell
 
 NEIGHBOURS = ("compress", "export", "bench")
 IS_COMPLETION = "_POCKETBERT_COMPLETE" in os.environ  # the shell asks for completions, on behalf of a person who types
@@ -14,6 +14,9 @@ def misplaced() -> str | None:
 
     Their names are ordinary words. A folder `bench` or a file `export.py` in the working folder could hide ours.
     """
+    import importlib.util  # here and not above, where Ctrl-C would print a traceback
+    from pathlib import Path
+
     home = Path(__file__).resolve().parent.parent
     for name in NEIGHBOURS:
         spec = importlib.util.find_spec(name)
@@ -31,6 +34,8 @@ def misplaced() -> str | None:
 
 def main() -> None:
     """Check that the packages are ours, then run the command line."""
+    shell.end_without_message()
+    shell.open_closed_streams()
     problem = misplaced()
     if problem is not None:
         if not IS_COMPLETION:  # a line on stderr would end up in the line that is typed
@@ -38,10 +43,21 @@ def main() -> None:
         sys.exit(2)
     if IS_COMPLETION:
         os.environ["COLUMNS"] = "1000"  # typer wraps descriptions, and fish takes each line for a completion
-    from compress.common import distributed
+    from compress.common import console, distributed
     from pocketbert.cli import app
 
-    distributed.end(app.main())
+    console.escape_other_output()
+    try:
+        shell.raise_on_signals()
+        code = app.main()
+    except KeyboardInterrupt:  # a second one
+        code = shell.INTERRUPTED
+    finally:
+        shell.end_without_message()
+    problem = shell.flush_streams()
+    if problem is not None:
+        code = app.print_error(problem, code or 2)
+    distributed.end(code)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """A piece of advice: a sentence with its figure, and a change of the recipe to copy."""
 
-import shlex
 from dataclasses import dataclass
 
 from bench.advice import training_trends
 from bench.advice.run_figures import RunFigures
+from compress.common.escaping import shell_word
 from compress.results import TrainingResult
 
 
@@ -18,7 +18,7 @@ class Advice:
     @property
     def options(self) -> str:
         """The changes as options of a command, quoted for a shell."""
-        return " ".join(f"--set {shlex.quote(change)}" for change in self.changes)
+        return " ".join(f"--set {shell_word(change)}" for change in self.changes)
 
 
 def train_longer(figures: RunFigures, section: str, training: TrainingResult) -> tuple[str, ...]:

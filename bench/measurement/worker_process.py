@@ -1,7 +1,9 @@
 """Worker processes for measurements. Commands and replies are JSON lines. Imports only light modules."""
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 Record = TypeVar("Record")
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -84,6 +87,7 @@ def serve_requests(load: Callable[..., Any]) -> None:
     calls the method of that name. Replies are JSON values or dataclasses; the parent restores a dataclass with
     `as_record`.
     """
+    _end_with_parent()
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # output of libraries must not mix with the replies
     worker: Any = None
@@ -100,6 +104,13 @@ def serve_requests(load: Callable[..., Any]) -> None:
         except Exception as error:
             reply = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
         replies.write(json.dumps(reply, default=asdict) + "\n")
+
+
+def _end_with_parent() -> None:
+    """Leave Ctrl-C to the parent, and on Linux let the kernel kill this process when the parent ends in any way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def as_record(record_type: type[Record], reply: object) -> Record:

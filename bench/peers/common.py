@@ -70,8 +70,7 @@ def run_conversion(peer: str, conversions: Mapping[str, Conversion], packages: S
         job = Job(arguments.model.absolute(), rows, arguments.max_length, Path(scratch))
         for variant, convert in conversions.items():
             folder = output / folder_name(variant)
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+            folder.mkdir()  # which fails if there is one, as it may be the user's
             try:
                 settings = convert(job, folder)
             except Exception as error:

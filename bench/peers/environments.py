@@ -1,5 +1,6 @@
 """The toolkits that are compared with ours, each in an environment of its own. Imports only light modules."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from bench.results.benchmark import Engine, Precision
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MARKER = "requirements.txt"
+MARKER = "requirements.txt"  # of a finished environment
+ENVIRONMENTS_LOCK = ".pocketbert-peers.lock"  # of a folder of environments, while a process uses them
 OUTCOMES = "outcomes.json"
 
 
@@ -94,19 +96,30 @@ PEERS = {
 
 
 def environment(peer: Peer, folder: Path) -> Path:
-    """The interpreter of the peer's environment in `folder`/<name>. Builds it with pip unless it is up to date.
+    """The interpreter of the peer's environment in `folder`. Builds it with pip unless it is there.
 
-    pip's default index has torch with CUDA, which is gigabytes large. Set PIP_EXTRA_INDEX_URL to
-    https://download.pytorch.org/whl/cpu for the CPU build. Raises PeerError.
+    The name of an environment ends with a digest of its requirements, so none replaces another. pip's default index has
+    torch with CUDA, which is gigabytes large. Set PIP_EXTRA_INDEX_URL to https://download.pytorch.org/whl/cpu for the
+    CPU build. Raises PeerError.
     """
-    home = (folder / peer.name).absolute()
-    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    marker = home / MARKER
+    from compress.common.errors import UserError  # imported here to keep it out of the measured import time
+    from compress.common.owned_files import RECORD, open_output, require_absent
+
     content = "\n".join((f"# python {sys.version.split()[0]}", *peer.requirements, ""))
-    if marker.exists() and python.exists() and marker.read_text(encoding="utf-8") == content:
-        return python
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    of_version_0_5, home = (folder / name for name in (peer.name, f"{peer.name}-{digest}"))
+    for each in (of_version_0_5, home):
+        if (each / MARKER).is_file() and (each / MARKER).read_text(encoding="utf-8") == content:
+            return _python_of(each)
     try:
-        venv.create(home, clear=True, with_pip=True, symlinks=os.name != "nt")
+        if not (home / RECORD).exists():  # not begun by us
+            require_absent(folder, [home.name])
+        owned = open_output(home, [])
+    except UserError as error:
+        raise PeerError(f"{peer.name}: {error}") from error
+    python = _python_of(home)
+    try:
+        venv.create(home, with_pip=True, symlinks=os.name != "nt")
     except (OSError, subprocess.CalledProcessError) as error:
         raise PeerError(f"{peer.name}: cannot create the environment {home}: {error}") from error
     pip = subprocess.run(
@@ -117,8 +130,16 @@ def environment(peer: Peer, folder: Path) -> Path:
     )
     if pip.returncode != 0:
         raise PeerError(f"{peer.name}: {_reason(pip.stderr, f'pip failed with exit code {pip.returncode}')}")
-    marker.write_text(content, encoding="utf-8")
+    for name in (path.name for path in home.iterdir() if path.name != RECORD):
+        owned.add(name)
+    owned.files[MARKER] = hashlib.sha256(content.encode()).hexdigest()
+    owned.save()
+    (home / MARKER).write_text(content, encoding="utf-8", newline="\n")
     return python
+
+
+def _python_of(home: Path) -> Path:
+    return home.absolute() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def convert_in_environment(
@@ -129,7 +150,7 @@ def convert_in_environment(
     `rows`: calibration texts, or pairs of texts, from the training set. `max_length`: the model's maximum number of
     tokens. `common.run_conversion` describes the content of the folders.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)  # empty, or with the conversions of other peers
     calibration = output / "calibration.json"
     calibration.write_text(json.dumps([list(row) for row in rows]), encoding="utf-8")
     outcomes = output / OUTCOMES

@@ -47,6 +47,7 @@ def bar_table(canvas: Canvas, title: str, names: Sequence[RowName], columns: Map
     top = (1.6 + max(len(lines) for lines in headings)) * canvas.line_height
     total = top + height * len(names) + 4
     figure = pyplot.figure(figsize=(canvas.width / 72, total / 72))
+    title = shorten(title, canvas.width - 4, canvas.font_size)
     write(figure, title, 2, total - canvas.line_height / 2, canvas, color=MUTED)
     longest = max(max(values) for values in columns.values()) or 1.0
     decimals = 1 if longest >= 10 else 2 if longest >= 1 else 3

@@ -3,7 +3,6 @@
 Coordinates are points (1/72 inch) from the lower left corner of a drawing. Equal input gives equal positions.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,8 +15,8 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 LINE_HEIGHT = 1.25  # of the font size
 DESCENT = 0.32  # of the font size: from the bottom of a label to its baseline
 UNKNOWN_WIDTH = 1.4  # of the font size: an emoji, the widest character that browsers take from another font
-NOT_XML = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
 
+MOST_LETTERS = 300  # of a name, more than fit into any drawing
 GAP = 4.0  # between a label and its mark
 BETWEEN = np.array([10.0, 1.0])  # horizontally and vertically between two labels
 LEADER_FROM = 6.0  # a label further than this from its mark gets a leader line
@@ -54,11 +53,6 @@ class PointLabel:
     height: float
 
 
-def plain(name: str) -> str:
-    """A name on one line, without the characters that XML forbids."""
-    return " ".join(NOT_XML.sub(" ", name).split())
-
-
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """The width of a text in DejaVu Sans, which is wider than most fonts that browsers use."""
     return size * sum(_advance(character, bold) for character in text)
@@ -77,6 +71,8 @@ def _advance(character: str, bold: bool) -> float:
 
 def shorten(text: str, most: float, size: float, *, bold: bool = False) -> str:
     """The text, with an ellipsis in its middle if it is wider than `most`."""
+    if len(text) > MOST_LETTERS:  # the search below is slow
+        text = f"{text[: MOST_LETTERS // 2]}…{text[-MOST_LETTERS // 2 :]}"
     if text_width(text, size, bold=bold) <= most:
         return text
     for kept in range(len(text) - 1, 1, -1):

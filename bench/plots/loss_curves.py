@@ -50,8 +50,8 @@ def curve_of(name: str, history: Sequence[LossEntry]) -> Curve:
     return Curve(
         name=name,
         steps=tuple(entry.step for entry in entries),
-        losses=tuple(sum(entry.parts[part] for part in names) for entry in entries),
-        parts={part: tuple(entry.parts[part] for entry in entries) for part in names},
+        losses=tuple(sum(entry.parts.values()) for entry in entries),
+        parts={part: tuple(entry.parts.get(part, 0.0) for entry in entries) for part in names},
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from bench.plots.labels import Array, Box, PointLabel, leader_line, place, points_along, text_width
+from bench.plots.labels import Array, Box, PointLabel, leader_line, place, points_along, shorten, text_width
 from bench.plots.series import Series, all_series
 from bench.plots.style import MUTED, TEXT, Canvas, Plot, around, draw_line, finish_layout, log_scale, plot, write
 from bench.results.benchmark import BenchmarkRow, BenchResult
@@ -120,7 +120,8 @@ def _figure(canvas: Canvas, points: Sequence[Point], metric: str) -> Any:
     axes.set_ylim(*_score_limits(points))
     axes.yaxis.get_major_formatter().set_useOffset(False)
     axes.set_xlabel("milliseconds from text to label, median at batch 1")
-    axes.set_title(metric, color=MUTED, fontweight="normal", fontsize=canvas.font_size)
+    title = shorten(metric, 0.8 * canvas.width, canvas.font_size)
+    axes.set_title(title, color=MUTED, fontweight="normal", fontsize=canvas.font_size)
     axes.grid()
     finish_layout(figure)
     _label(figure, axes, canvas, points, [*front, (high, front[-1][1])], scale)

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 
 from bench.plots.bars import MOST_OF_WIDTH, RowName, bar_span, row_axes, write_row_names
-from bench.plots.labels import plain, shorten, text_width
+from bench.plots.labels import shorten, text_width
 from bench.plots.lines import Line, draw_lines, label_ends, label_near, label_share
 from bench.plots.loss_curves import Curve, curve_of
 from bench.plots.series import DASHES
@@ -26,6 +26,7 @@ from bench.plots.style import (
     write,
 )
 from bench.results.measurements import Ratio
+from compress.common.escaping import plot_text
 from compress.results import LossEntry
 
 PANEL = 230.0  # height of one stage's loss curves
@@ -35,13 +36,13 @@ FACTOR_ROOM = 0.25  # of the axis, for the factor behind the last bar
 def speedup_waterfall(name: str, steps: Sequence[tuple[str, Ratio]]) -> Plot:
     """The factors of a system's speedup, each with its interval; each bar begins where the one before it ends."""
     return plot(
-        f"The speedup of {plain(name)}, factor by factor", lambda canvas: _waterfall(canvas, plain(name), steps)
+        f"The speedup of {plot_text(name)}, factor by factor", lambda canvas: _waterfall(canvas, plot_text(name), steps)
     )
 
 
 def _waterfall(canvas: Canvas, title: str, steps: Sequence[tuple[str, Ratio]]) -> Any:
     most = canvas.width * (1.0 if canvas.is_narrow else MOST_OF_WIDTH)
-    names = [RowName(text=shorten(plain(name), most, canvas.font_size)) for name, _ in steps]
+    names = [RowName(text=shorten(plot_text(name), most, canvas.font_size)) for name, _ in steps]
     figure, axes = row_axes(canvas, names, title, below=60)
     bottom, top = bar_span(canvas)
     ends, reached = [1.0], 1.0
@@ -89,7 +90,7 @@ def _compared(canvas: Canvas, curves: Sequence[Curve], title: str) -> Any:
     figure, axes = canvas.figure(400)
     lines = [
         Line(
-            name=shorten(plain(curve.name), MOST_OF_WIDTH * canvas.width, canvas.font_size),
+            name=shorten(plot_text(curve.name), MOST_OF_WIDTH * canvas.width, canvas.font_size),
             points=list(zip(curve.steps, curve.losses, strict=True)),
             colour=colour,
             dashes=dashes,

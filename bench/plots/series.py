@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from bench.plots.labels import plain, shorten
+from bench.plots.labels import shorten
 from bench.plots.style import BLUE, GREEN, ORANGE, PURPLE, Canvas
 from bench.results.benchmark import BenchmarkRow
+from compress.common.escaping import plot_text
 
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -40,7 +41,7 @@ def all_series(rows: Sequence[BenchmarkRow], recommended: int | None) -> dict[in
 
     The colour shows the role of a system; its marker and dashes tell it from others of the same colour.
     """
-    names = [plain(row.name) for row in rows]
+    names = [plot_text(row.name) for row in rows]
     short_names = [name.removesuffix(SUFFIX) for name in names]
     counts: dict[str, int] = {}
     by_id = {}

@@ -32,7 +32,7 @@ def latency_by_length(bench: BenchResult, recommended: int | None) -> Plot | Non
 
     `recommended`, here and below: the id of the row to emphasise.
     """
-    lengths = {shape: int(shape.removeprefix("1x")) for shape in bench.grid if shape.startswith("1x")}
+    lengths = {shape: int(shape[2:]) for shape in bench.grid if shape[:2] == "1x" and shape[2:].isdecimal()}
     points = {
         row.id: [(lengths[shape], at.median_ms) for shape, at in row.latency_by_shape.items() if shape in lengths]
         for row in bench.rows
@@ -50,7 +50,7 @@ def latency_by_length(bench: BenchResult, recommended: int | None) -> Plot | Non
 def latency_by_threads(bench: BenchResult, recommended: int | None) -> Plot | None:
     """Median milliseconds from text to label, by the number of threads. None with fewer than two numbers."""
     points = {
-        row.id: [(int(count), at.latency.median_ms) for count, at in row.threads.by_count.items()]
+        row.id: [(int(count), at.latency.median_ms) for count, at in row.threads.by_count.items() if count.isdecimal()]
         for row in bench.rows
         if row.threads is not None
     }

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 import matplotlib
 
@@ -16,10 +15,12 @@ matplotlib.use("svg")
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import IdentityTransform
 
 from bench.plots.labels import DESCENT, LINE_HEIGHT, text_width
+from compress.common.escaping import html, plot_text
 
 PALETTE = {  # colours on a light page and on a dark one: text in any of them has a contrast of 5:1 or more
     "blue": ("#0067a5", "#5cb3f0"),
@@ -191,8 +192,11 @@ def _svg_file(canvas: Canvas, draw: Callable[[Canvas], Any], **options: Any) -> 
     """The figure as an SVG file; equal figures give equal files."""
     buffer = io.StringIO()
     with pyplot.rc_context({**STYLE, "font.size": canvas.font_size}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser has it
+        for message in ("Glyph .* missing from", "Matplotlib currently does not support"):  # the browser does
+            warnings.filterwarnings("ignore", message=message)
         figure = draw(canvas)
+        for text in figure.findobj(Text):
+            text.set_text(plot_text(text.get_text()))
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, **options)
         pyplot.close(figure)
     return buffer.getvalue()
@@ -205,7 +209,7 @@ def _element(file: str, description: str) -> str:
     prefix = f"p{hashlib.sha256(file.encode()).hexdigest()[:8]}-"
     element = re.sub("<[^>]*>", lambda tag: _tag(tag.group(), prefix), element)
     element = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", element, count=1)
-    return element.replace("<svg ", f'<svg role="img" aria-label={quoteattr(description)} ', 1)
+    return element.replace("<svg ", f'<svg role="img" aria-label="{html(description)}" ', 1)
 
 
 def _tag(tag: str, prefix: str) -> str:

@@ -1,6 +1,5 @@
 """The content of a report as one typed page, from which report.html and report.md are rendered."""
 
-import shlex
 from dataclasses import dataclass
 
 from bench.advice.rules import advice_on
@@ -15,6 +14,7 @@ from bench.report.table import Table
 from bench.results.benchmark import BenchmarkRow, BenchResult
 from bench.results.document import Reproduce, Results, SplitSizes, StageResults
 from bench.results.measurements import Machine, MachineSettings
+from compress.common.escaping import shell_path, shell_word
 from compress.data.metrics import Metric
 from compress.results import SplitScores, TrainingResult
 
@@ -174,15 +174,15 @@ def _use(stages: StageResults, *, takes_pairs: bool) -> list[str]:
     return [
         "pip install numpy onnxruntime tokenizers",
         predict_command(bundle, takes_pairs=takes_pairs),
-        f"python {bundle}/predict.py < lines.txt > answers.jsonl",
-        f"pocketbert verify {bundle}",
+        f"python {shell_word(f'{bundle}/predict.py')} < lines.txt > answers.jsonl",
+        f"pocketbert verify {shell_word(bundle)}",
     ]
 
 
 def predict_command(bundle: str, *, takes_pairs: bool) -> str:
     """The command that tries a bundle, quoted for a shell. `bundle`: its folder."""
     texts = '"a text" --pair "another text"' if takes_pairs else '"a text"'
-    return f"python {shlex.quote(f'{bundle}/predict.py')} {texts}"
+    return f"python {shell_path(f'{bundle}/predict.py')} {texts}"
 
 
 def _method(bench: BenchResult) -> str:
@@ -200,7 +200,7 @@ def _method(bench: BenchResult) -> str:
         )
     return (
         "Latency is from text to label at batch 1: tokenise, run the model, pick the label. The texts are the task's "
-        f"own. Each model runs in its own process with {protocol.num_threads} threads. The models are interleaved in "
+        f"own. Each model runs in its own process (threads: {protocol.num_threads}). The models are interleaved in "
         f"random order, {protocol.texts_per_visit} texts per visit and {0 if first is None else first.n} calls in all; "
         f"{restarts}. Times as fast compares with the first row of the same device, paired by visit. Its 95 % interval "
         f"is over {over}.{aa_control} Texts/s is with batches of {protocol.throughput_texts} texts available at once."

@@ -7,6 +7,7 @@ from bench.plots.style import Plot
 from bench.report import table
 from bench.report.table import Table
 from bench.results.benchmark import TEXTS, BenchmarkRow, BenchResult
+from compress.common import escaping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ def as_markdown(parts: Sequence[ReportSection]) -> list[str]:
     """The sections as Markdown, without their plots."""
     lines = []
     for section in parts:
-        lines += [f"## {section.title}", section.note]
+        lines += [f"## {escaping.markdown(section.title)}", escaping.markdown(section.note)]
         for each in section.tables:
             lines += ["", table.markdown(each)]
     return lines

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bench.results.benchmark import AbsentSystem, BenchmarkRow, BenchResult
 from bench.results.document import Results
 from bench.results.measurements import Ratio, Summary
-from compress.common.wording import printable
+from compress.common import escaping
 
 HEADER = ("model", "size", "parameters", "score", "ms, median", "p90", "p95", "p99", "times as fast", "texts/s")
 SHORT_REASON = 16  # characters of an error that fit into a column; longer errors are printed below the table
@@ -76,12 +76,8 @@ def markdown(table: Table, *, numbers: bool = True) -> str:
     """A Markdown table. `numbers`: whether all columns but the first are aligned right."""
     rule = "---:" if numbers else "---"
     lines: list[Sequence[str]] = [table.header, ["---", *[rule] * (len(table.header) - 1)], *table.cells]
-    return "\n".join(f"| {' | '.join(map(_in_cell, line))} |" for line in lines)
-
-
-def _in_cell(text: str) -> str:
-    """Text on one line of a Markdown table, in which a bar would end the cell."""
-    return printable(text).replace("|", "\\|")
+    escaped = ([escaping.markdown(cell, in_cell=True) for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
 
 
 def _cells(row: BenchmarkRow) -> tuple[str, ...]:
@@ -110,7 +106,7 @@ def _short(reason: str | None) -> str:
 
 
 def _words_for(shape: str) -> str:
-    batch, length = shape.split("x")
+    batch, _, length = shape.partition("x")
     return f"{length} tokens" if batch == "1" else f"{batch} x {length} tokens"
 
 

@@ -4,7 +4,7 @@ The records of each stage are defined in `compress.results` (training), `export.
 `bench.results.measurements` and `bench.results.benchmark`.
 """
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -18,9 +18,11 @@ from bench.results.benchmark import BenchResult
 from bench.results.measurements import Ratio
 from compress.common.errors import UserError, first_invalid
 from compress.common.files import write_json
+from compress.common.wording import short_name
 from compress.data.metrics import Metric, metric_name
 from compress.data.task_types import TaskTypeName
 from compress.models.shape import StudentShape
+from compress.reading.json_files import read_json_object
 from compress.results import (
     AugmentResult,
     BaselineResult,
@@ -185,27 +187,22 @@ def results_schema() -> Mapping[str, Any]:
 
 def read_results(folder: Path) -> Results:
     """Read the results.json of a run or benchmark. Raises UserError if it is missing or unreadable."""
-    path = folder / FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content["format_version"]
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; a run writes it after its last stage") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: no readable results ({type(error).__name__}: {error}); run the recipe again"
-        ) from error
+    path, problem, advice = folder / FILE, "no readable results", "run the recipe again"
+    if not os.path.lexists(path):
+        raise UserError(f"{path}: no such file; a run writes it after its last stage")
+    content = read_json_object(path, problem=problem, advice=advice)
+    if "format_version" not in content:
+        raise UserError(f"{path}: {problem} (KeyError: 'format_version'); {advice}")
+    version = content["format_version"]
     if version != FORMAT_VERSION:
         raise UserError(
-            f"{path}: got format version {version}, expected {FORMAT_VERSION}; run the recipe or benchmark again into "
-            "another folder (--output), or use the PocketBERT version that wrote it"
+            f"{path}: got format version {short_name(str(version))}, expected {FORMAT_VERSION}; run the recipe or "
+            "benchmark again into another folder (--output), or use the PocketBERT version that wrote it"
         )
     try:
         return _adapter().validate_python(content)
     except ValidationError as error:
-        raise UserError(
-            f"{path}: a key is missing or invalid ({first_invalid(error)}); run the recipe again"
-        ) from error
+        raise UserError(f"{path}: a key is missing or invalid ({first_invalid(error)}); {advice}") from error
 
 
 def write_results(results: Results, folder: Path) -> None:

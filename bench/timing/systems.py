@@ -8,6 +8,7 @@ from bench.results.benchmark import AbsentSystem, Device, Precision, Role, Step,
 from bench.timing.messages import ModelSpec
 from compress.common.errors import UserError
 from compress.common.files import files_in
+from compress.common.wording import shorten
 from compress.data.metrics import Positive
 from compress.data.task_types import TaskTypeName
 from compress.models import sources
@@ -17,6 +18,7 @@ from export.quantisation.variants import VARIANTS, Weights
 Shape = tuple[int, int]
 
 GRID_LENGTHS = (16, 32, 64, 128)
+MOST_DIGITS, MOST_TOKENS_AT_ONCE = 7, 1_000_000  # of a shape as typed
 GRID_BATCH_LENGTH = 32  # tokens per text in the batches of the grid
 GRID: tuple[Shape, ...] = (*((1, length) for length in GRID_LENGTHS), (16, GRID_BATCH_LENGTH))
 
@@ -25,7 +27,11 @@ def parse_shape(name: str) -> Shape:
     """Parse a shape: "16x32" means 16 texts of 32 tokens. Raises UserError for anything else."""
     batch, _, length = name.partition("x")
     if not (batch.isdecimal() and length.isdecimal() and int(batch) > 0 and int(length) > 3):
-        raise UserError(f"got the shape {name!r}; expected texts x tokens, as 1x64 or 16x32, with at least 4 tokens")
+        raise UserError(
+            f"got the shape {shorten(name)!r}; expected texts x tokens, as 1x64 or 16x32, with at least 4 tokens"
+        )
+    if max(len(batch), len(length)) > MOST_DIGITS or int(batch) * int(length) > MOST_TOKENS_AT_ONCE:
+        raise UserError(f"got the shape {shorten(name)!r}; expected at most {MOST_TOKENS_AT_ONCE:,} tokens in total")
     return int(batch), int(length)
 
 

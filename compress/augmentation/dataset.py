@@ -16,7 +16,15 @@ from transformers import PreTrainedTokenizerBase
 from compress.augmentation.candidates import Candidates, TextCandidates
 from compress.augmentation.sampling import AugmentedText, sample_augmented_texts
 from compress.common import distributed
-from compress.data.arrow_shards import TOKENS, read_metadata, read_shards, token_dataset_of_shards, write_shard
+from compress.common.seals import is_intact
+from compress.data.arrow_shards import (
+    TOKENS,
+    read_metadata,
+    read_shards,
+    token_dataset_of_shards,
+    write_sealed_shard,
+    write_shard,
+)
 from compress.data.columns import Split
 from compress.data.tokenization import TokenDataset, tokenise_rows
 from compress.results import AugmentationCounts
@@ -58,7 +66,7 @@ def augment_dataset(
 
     In an augmented pair, only one of the two texts is changed.
 
-    Existing shards are kept, so a second call resumes after an interruption. Several processes share the shards.
+    Intact shards are kept, so a second call resumes after an interruption. Several processes share the shards.
     Neither changes the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +80,7 @@ def augment_dataset(
     nearest = candidates.nearest_words(texts)
     for number in own_shards:
         num_before, shard = number * SHARD_TEXTS, shards[number]
-        if not paths[number].exists():
+        if not is_intact(paths[number]):
 
             def on_shard_progress(
                 done: int, total: int, *, num_before: int = num_before, size: int = len(shard)
@@ -91,7 +99,7 @@ def augment_dataset(
 def _write_originals(split: Split, folder: Path) -> None:
     for start in range(0, len(split), ORIGINALS_PER_SHARD):
         path = folder / f"originals-{start // ORIGINALS_PER_SHARD:05}.arrow"
-        if not path.exists():
+        if not is_intact(path):
             rows = range(start, min(start + ORIGINALS_PER_SHARD, len(split)))
             unchanged = [(row, -1, AugmentedText(split.texts[row], ())) for row in rows]
             _write(split, unchanged, AugmentationCounts(rows=len(unchanged)), path)
@@ -166,7 +174,7 @@ def _write(
         ),
     }
     table = pa.table(columns)
-    write_shard(table.replace_schema_metadata({COUNTS: json.dumps(asdict(counts))}), path)
+    write_sealed_shard(table.replace_schema_metadata({COUNTS: json.dumps(asdict(counts))}), path)
 
 
 def tokenise_dataset(
@@ -182,10 +190,10 @@ def tokenise_dataset(
     sources = shards_in(texts)
     for number, source in enumerate(sources):
         target = folder / source.name
-        if number % distributed.count() == distributed.rank() and not target.exists():
+        if number % distributed.count() == distributed.rank() and not is_intact(target):
             rows = Dataset.from_file(str(source))
             starts = range(0, max(1, len(rows)), ROWS_AT_ONCE)
-            write_shard(
+            write_sealed_shard(
                 pa.concat_tables(
                     _tokenise(rows[start : start + ROWS_AT_ONCE], tokenizer, max_length=max_length) for start in starts
                 ),

@@ -3,7 +3,6 @@
 import re
 import shutil
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,8 +19,10 @@ import torch
 from compress.augmentation.masked_lm import sort_by_score
 from compress.augmentation.words import is_whole_word
 from compress.common.errors import UserError, first_line
-from compress.common.files import sha256
+from compress.common.files import replacing, sha256
+from compress.common.seals import damage_of_file, report_damage
 from compress.models.sources import locate
+from compress.reading.regular_files import problem_of
 
 FASTTEXT_MAGIC = 793712314
 WORDS_AT_ONCE = 64  # compared with the whole vocabulary in one matrix product
@@ -99,8 +100,9 @@ def load_vectors(name: str, *, cache: Path, max_words: int | None = None) -> Vec
     path = Path(locate(name)).expanduser()
     try:
         archive = re.fullmatch(r"(.*\.zip)(?:/(.+))?", str(path))
-        if not Path(archive[1] if archive else path).exists():
-            raise ValueError("no such file or folder")
+        file = Path(archive[1] if archive else path)
+        if not file.is_dir() and (problem := problem_of(file)) is not None:
+            raise ValueError(problem.replace("no such file", "no such file or folder"))
         if path.is_dir():
             keyed = _from_arrays(path, max_words)
         elif archive:
@@ -237,14 +239,12 @@ def _unpack(path: Path, member: str | None, cache: Path) -> Path:
         if len(chosen) != 1:
             raise ValueError(f"the archive contains {', '.join(texts) or 'no text file'}; name one as {path.name}/FILE")
         target = cache / "vectors" / f"{sha256(path)[:16]}-{Path(chosen[0]).name}"
-        if not target.exists():
+        entry = archive.getinfo(chosen[0])
+        damage = damage_of_file(target, {"bytes": entry.file_size, "crc32": entry.CRC})
+        if damage is not None:
+            if target.exists():
+                report_damage(f"{target} is damaged ({damage}); it is unpacked again")
             target.parent.mkdir(parents=True, exist_ok=True)
-            with (
-                archive.open(chosen[0]) as source,
-                tempfile.NamedTemporaryFile(
-                    dir=target.parent, delete=False
-                ) as sink,  # another run may unpack the same file
-            ):
+            with archive.open(entry) as source, replacing(target) as partial, partial.open("wb") as sink:
                 shutil.copyfileobj(source, sink)
-            Path(sink.name).replace(target)
     return target

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import regex
 
 from compress.common.errors import UserError
+from compress.reading.regular_files import MEGABYTE, read_bytes
 
+MOST_BYTES = 10 * MEGABYTE  # of a list of stop words
 # markup, links, addresses, handles, hashtags and brackets of the Penn Treebank; words in them are not replaced
 NON_PROSE = regex.compile(
     r"<[^<>]*>|&#?\w+;|(?:https?://|www\.)\S+|(?<!\S)[^\s@]++@\S+|[@#]\w+|-[lr][crs]b-", flags=regex.IGNORECASE
@@ -74,8 +76,9 @@ def load_stop_words(name: str) -> frozenset[str]:
 
         return STOPWORDS
     try:
-        lines = Path(name).expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeError) as error:
+        content = read_bytes(Path(name).expanduser(), most_bytes=MOST_BYTES, remedy="is it a list of words?")
+        lines = content.decode("utf-8-sig").splitlines()
+    except (UserError, UnicodeError) as error:
         raise UserError(
             f"{name} could not be read ({error}); expected english, none, or a text file in UTF-8 with one stop word "
             "per line",

@@ -1,9 +1,13 @@
-"""Digests, sizes and atomic writing of files."""
+"""Digests, sizes, and atomic and durable writing of files."""
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +38,65 @@ def files_in(path: Path) -> list[Path]:
     return [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file())
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new empty file for the body to fill. It replaces `path` when the body ends without an exception.
+
+    After a kill or a power cut, `path` has either its old or its new content. Several processes may replace the same
+    path; the last one wins. A symbolic link is kept and its target replaced. An existing file keeps its permissions,
+    and a new one gets those of the umask. Raises OSError if `path` exists and is no regular file.
+    """
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    permissions = None
+    if os.path.lexists(target):
+        if not target.is_file():
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        permissions = stat.S_IMODE(target.stat().st_mode)
+    partial = target.with_name(f".{secrets.token_hex(8)}.partial")  # short, because names have a limit
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    try:
+        yield partial
+        if permissions is not None:
+            partial.chmod(permissions)
+        sync(partial)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Make the content of a file, or of a folder with all its files and sub-folders, survive a power cut."""
+    for file in files_in(path):
+        with file.open("rb+" if os.name == "nt" else "rb") as opened:  # Windows syncs only what it may write
+            os.fsync(opened.fileno())
+    if path.is_dir():
+        for folder in (*(entry for entry in path.rglob("*") if entry.is_dir() and not entry.is_symlink()), path):
+            sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new, renamed and removed entries of a folder survive a power cut, on systems that can."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems sync no folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def write_text(path: Path, content: str) -> None:
-    """Write a UTF-8 file atomically: after a kill, the file has either the old or the new content."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Write a UTF-8 file atomically, as `replacing` does."""
+    with replacing(path) as partial:
+        partial.write_text(content, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:

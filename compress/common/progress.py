@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from compress.common.escaping import one_line
+
 PLAIN_LINE_EVERY_S = 15.0
 REFRESH_EVERY_S = 0.2
 
@@ -15,21 +17,21 @@ class ProgressBar:
     """The progress of a task. Use it as a context manager."""
 
     def __init__(self, title: str, console: Console) -> None:
-        self.title = title
+        self.title = one_line(title)
         self.console = console
         self._bar = Progress(
-            TextColumn("  {task.description}"),
+            TextColumn("  {task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             disable=not console.is_terminal,
             auto_refresh=False,  # no extra thread, which could disturb a measurement
         )
-        self._task = self._bar.add_task(title, total=None, note="")
+        self._task = self._bar.add_task(self.title, total=None, note="")
         self._started: tuple[float, int] | None = None
         self._last_line_s = self._last_refresh_s = time.monotonic()
 
@@ -45,7 +47,7 @@ class ProgressBar:
 
         The remaining time is estimated from the speed since the first call.
         """
-        now = time.monotonic()
+        now, note = time.monotonic(), one_line(note)
         refresh = now - self._last_refresh_s > REFRESH_EVERY_S or done == total
         self._bar.update(self._task, completed=done, total=total, note=note, refresh=refresh)
         self._last_refresh_s = now if refresh else self._last_refresh_s

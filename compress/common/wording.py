@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 
+from compress.common.escaping import one_line
+
 MOST_NAMES = 8  # of a list
 MOST_LETTERS, MOST_TEXT = 40, 200  # letters of a name, and of a text
 
 
-def printable(text: str) -> str:
-    """The text on one line, with every character that a terminal would obey as an escape sequence."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-
-
 def short_name(name: str) -> str:
-    """A name as `printable`, and shortened if it is long."""
-    return shorten(printable(name), MOST_LETTERS)
+    """A name on one line, shortened if it is long."""
+    return shorten(one_line(name), MOST_LETTERS)
 
 
 def shorten(text: str, most: int = MOST_TEXT) -> str:

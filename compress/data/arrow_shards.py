@@ -8,6 +8,8 @@ import pyarrow.compute
 from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
+from compress.common.files import replacing
+from compress.common.seals import seal_file
 from compress.data.tokenization import TokenDataset, token_dataset
 
 TOKENS = pa.list_(pa.int32())
@@ -16,10 +18,18 @@ RECORD_ROWS = 1000
 
 def write_shard(table: pa.Table, path: Path) -> None:
     """Write an Arrow stream atomically. Record batches of 1,000 rows allow fast random access."""
-    partial = path.with_suffix(".partial")
-    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+    with (
+        replacing(path) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_stream(sink, table.schema) as writer,
+    ):
         writer.write_table(table, max_chunksize=RECORD_ROWS)
-    partial.replace(path)
+
+
+def write_sealed_shard(table: pa.Table, path: Path) -> None:
+    """Write a shard for `seals.is_intact` to check, because a truncated Arrow stream may still be readable."""
+    write_shard(table, path)
+    seal_file(path)
 
 
 def read_shards(paths: Sequence[Path]) -> Dataset:

@@ -4,10 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
+from typing import TextIO
 
 from compress.common.errors import UserError, library_errors
+from compress.reading.regular_files import problem_of
 
 SUFFIXES = (".txt", ".jsonl")
+MAX_LINE_CHARACTERS = 10_000_000
 FORMAT_LINES = 1000  # read to see whether blank lines separate documents
 
 
@@ -54,8 +57,12 @@ def stream_texts(name: str, subset: str | None = None, *, column: str = "text") 
 def _read_file(path: Path) -> Iterator[str]:
     if path.suffix not in SUFFIXES:
         raise UserError(f"cannot read {path}; expected {' or '.join(SUFFIXES)}")
+    problem = problem_of(path)
+    if problem is not None:
+        raise UserError(f"{path} could not be read ({problem})")
     try:
-        with path.open(encoding="utf-8-sig") as lines:
+        with path.open(encoding="utf-8-sig") as file:
+            lines = _lines(file, path)
             if path.suffix == ".jsonl":
                 yield from (_text_of(line, path, number) for number, line in enumerate(lines, start=1))
             else:
@@ -64,6 +71,19 @@ def _read_file(path: Path) -> Iterator[str]:
         raise UserError(f"{path} is not utf-8 text ({error}); save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"{path} could not be read ({error})") from error
+
+
+def _lines(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of a file. Raises UserError for one that is too long to be text."""
+    number = 0
+    while line := file.readline(MAX_LINE_CHARACTERS + 1):
+        number += 1
+        if len(line) > MAX_LINE_CHARACTERS:
+            raise UserError(
+                f"{path}, line {number}: got more than {MAX_LINE_CHARACTERS:,} characters, expected at most that many; "
+                "put each text on a line of its own"
+            )
+        yield line
 
 
 def _paragraphs(lines: Iterator[str]) -> Iterator[str]:

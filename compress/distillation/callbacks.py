@@ -1,34 +1,51 @@
-"""Trainer callbacks: they keep the best epoch, mark complete checkpoints and report progress."""
+"""Trainer callbacks: they seal complete checkpoints, stop the training and report progress."""
 
-import json
 import math
+import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_model, save_model
-from transformers import PreTrainedModel, TrainerCallback
+import torch
+from rich.console import Console
+from safetensors import safe_open
+from transformers import TrainerCallback
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
+from transformers.trainer_callback import TrainerState
+from transformers.trainer_pt_utils import safe_globals
 
 from compress.common import distributed
-from compress.common.errors import UserError
-from compress.common.files import write_json
+from compress.common.errors import UserError, first_line
+from compress.common.files import files_in, sync_folder
 from compress.common.progress import ProgressBar
-from compress.distillation.objective import TrainingModule
+from compress.common.seals import damage_of, report_damage, seal
 
-COMPLETE = "complete"
+COMPLETE = "complete"  # the seal of a checkpoint
+WEIGHTS = "model.safetensors"
+NEEDED = (WEIGHTS, OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME)  # the trainer goes on without some of them
 
 
-def latest_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint, or None. Removes incomplete checkpoints."""
+def latest_checkpoint(
+    folder: Path, *, is_usable: Callable[[int], bool] = lambda step: True, console: Console | None = None
+) -> str | None:
+    """The newest intact checkpoint, or None. Removes all others.
+
+    `is_usable`: whether training can resume at a step. `console`: for a line about each damaged checkpoint.
+    """
     newest = None
     if distributed.is_main():
-        paths = sorted(folder.glob("checkpoint-*"), key=_step)
-        complete = [path for path in paths if (path / COMPLETE).exists()]
-        for path in paths:
-            if path not in complete:
-                shutil.rmtree(path, ignore_errors=True)
-        newest = str(complete[-1]) if complete else None
+        paths = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+        for path in sorted(paths, key=_step, reverse=True):
+            if newest is None and (path / COMPLETE).exists():
+                damage = _damage_of(path)
+                if damage is None and is_usable(_step(path)):
+                    newest = str(path)
+                    continue
+                if damage is not None:
+                    report_damage(f"  {path} is damaged ({damage}); training resumes from an earlier step", console)
+            _remove(path)
     return distributed.broadcast_from_main(newest)
 
 
@@ -36,106 +53,52 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
+def _damage_of(checkpoint: Path) -> str | None:
+    """What is wrong with a completed checkpoint, in a few words; None if it can be loaded. No code of a pickle runs."""
+    damage = damage_of(checkpoint / COMPLETE)
+    if damage is not None:
+        return damage
+    missing = next((name for name in NEEDED if not (checkpoint / name).is_file()), None)
+    if missing is not None:
+        return f"{missing} is missing"
+    file = checkpoint / WEIGHTS
+    try:
+        with safe_open(file, framework="pt"):
+            pass
+        file = checkpoint / TRAINER_STATE_NAME
+        TrainerState.load_from_json(str(file))
+        for file in sorted(checkpoint.glob("*.pt*")):
+            with safe_globals():  # for the state of numpy's random numbers
+                torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        return f"{file.name} cannot be loaded: {first_line(error)}"
+    return None
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint. A kill leaves one that counts as interrupted, not as damaged."""
+    if checkpoint.is_symlink() or not checkpoint.is_dir():
+        checkpoint.unlink(missing_ok=True)
+        return
+    with suppress(OSError):
+        (checkpoint / COMPLETE).unlink()
+    shutil.rmtree(checkpoint, ignore_errors=True)
+
+
 class Checkpoints(TrainerCallback):
-    """Marks a checkpoint as complete once every process has written its part, and removes older checkpoints."""
+    """Seals a checkpoint once every process has written its part, and then removes older checkpoints."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Mark the checkpoint that the trainer has just written."""
+        """Seal the checkpoint that the trainer has just written. Until then, a kill leaves the previous one intact."""
         distributed.all_gather(None)  # wait for all
         if not distributed.is_main():
             return
         newest = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        (newest / COMPLETE).touch()
+        seal(files_in(newest), newest / COMPLETE)
+        sync_folder(newest.parent)
         for path in newest.parent.glob("checkpoint-*"):
             if path != newest:
-                shutil.rmtree(path, ignore_errors=True)
-
-
-class BestEpoch(TrainerCallback):
-    """Scores the student on dev after each epoch and keeps the weights of the best epoch in the file `path`.
-
-    `epoch_steps`: steps per epoch. The last epoch may be shorter. `patience`: epochs without a better score after which
-    training stops; None: never. `on_score` gets each epoch, counted from 1, and its score.
-    """
-
-    def __init__(
-        self,
-        evaluate: Callable[[PreTrainedModel], float],
-        path: Path,
-        *,
-        epoch_steps: int,
-        patience: int | None = None,
-        on_score: Callable[[int, float], None] = lambda epoch, score: None,
-    ) -> None:
-        self.evaluate = evaluate
-        self.path = path
-        self.epoch_steps = epoch_steps
-        self.patience = patience
-        self.on_score = on_score
-        self.scores_file = path.with_suffix(".json")
-        self.scores: list[float] = []
-
-    @property
-    def best_epoch(self) -> int:
-        """The first epoch, counted from 1, with the highest score."""
-        return self.scores.index(max(self.scores)) + 1
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Read the scores of an interrupted run.
-
-        The file may contain scores of epochs after the checkpoint. They are kept, because training would repeat them
-        exactly. If the run was killed before it scored the epoch of the checkpoint, this scores it now.
-        """
-        if state.global_step == 0:
-            return
-        self.scores = distributed.broadcast_from_main(
-            json.loads(self.scores_file.read_text()) if self.scores_file.exists() else []
-        )
-        if len(self.scores) < self._num_epochs(state):
-            self._score(model)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Score the epoch that ends with this step, unless an interrupted run has already scored it."""
-        num_epochs = self._num_epochs(state)
-        if len(self.scores) < num_epochs:
-            self._score(model)
-        if self._is_exhausted(num_epochs):
-            control.should_training_stop = control.should_save = True
-
-    def has_ended(self, state: Any) -> bool:
-        """Whether patience had ended the training at the step of a checkpoint, by the scores of its process."""
-        if self.scores_file.exists():
-            self.scores = json.loads(self.scores_file.read_text())
-        is_end_of_epoch = state.global_step % self.epoch_steps == 0
-        return distributed.broadcast_from_main(is_end_of_epoch and self._is_exhausted(self._num_epochs(state)))
-
-    def _is_exhausted(self, num_epochs: int) -> bool:
-        """Whether too many of these epochs brought no better score. Scores of later epochs are left out."""
-        scores = self.scores[:num_epochs]
-        return self.patience is not None and bool(scores) and num_epochs - scores.index(max(scores)) > self.patience
-
-    def _num_epochs(self, state: Any) -> int:
-        """The number of epochs that have ended."""
-        is_last_step = state.global_step == state.max_steps
-        if is_last_step:
-            return math.ceil(state.global_step / self.epoch_steps)
-        return state.global_step // self.epoch_steps
-
-    def restore(self, student: PreTrainedModel) -> None:
-        """Load the weights of the best epoch into the student."""
-        distributed.broadcast_from_main(None)  # wait until they are written
-        load_model(student, str(self.path))
-
-    def _score(self, model: TrainingModule) -> None:
-        self.scores.append(self.evaluate(model.student))
-        if not distributed.is_main():
-            return
-        self.on_score(len(self.scores), self.scores[-1])
-        if self.best_epoch == len(self.scores):
-            partial = self.path.with_suffix(".partial")
-            save_model(model.student, str(partial))
-            partial.replace(self.path)
-        write_json(self.scores_file, self.scores)
+                _remove(path)
 
 
 class StopAt(TrainerCallback):

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_model, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from compress.common.errors import library_errors, raise_any
+from compress.common.errors import UserError, library_errors, raise_any
 from compress.data.batching import PaddingCollator, read_rows
 from compress.data.task_types import TaskTypeName
 from compress.data.tokenization import TokenDataset
@@ -58,17 +58,25 @@ def load_learner(
     """Read a folder that `StudentWithProjections.save_encoder` wrote. The head gets random weights from `seed`."""
     torch.manual_seed(seed)
     student = _load_student(str(folder), labels, task_type)
-    return StudentWithProjections(student=student, projections=_load_projections(folder, student, teacher_width))
+    return StudentWithProjections(
+        student=student, projections=load_projections(folder, student.config.hidden_size, teacher_width)
+    )
 
 
-def _load_projections(folder: Path, student: PreTrainedModel, teacher_width: int) -> Projections:
+def load_projections(folder: Path, width: int, teacher_width: int) -> Projections:
+    """The projections that `StudentWithProjections.save_encoder` wrote.
+
+    `width`: of the student. Raises UserError if they are damaged or do not fit the student and the teacher.
+    """
     file = folder / PROJECTIONS_FILE
     damaged = library_errors(f"{file}: the projections cannot be read", advice="copy or make the checkpoint again")
     with damaged, safe_open(file, framework="pt") as tensors:
         num_hidden = sum(name.startswith("hidden.") for name in tensors.keys())  # noqa: SIM118 (no mapping)
-    projections = Projections(student.config.hidden_size, teacher_width, num_hidden=num_hidden)
+    projections = Projections(width, teacher_width, num_hidden=num_hidden)
     with library_errors(f"{file}: the projections do not fit the student and the teacher"):
         load_model(projections, str(file))
+    if not all(torch.isfinite(weight).all() for weight in projections.parameters()):
+        raise UserError(f"{file}: the projections contain NaN or infinity; copy or make the checkpoint again")
     return projections
 
 
@@ -102,7 +110,7 @@ def initialise(
         raise_any(checkpoint_problems(checkpoint, _facts_of(student), shape, _facts_of(teacher)))
         folder = Path(locate(checkpoint))
         if (folder / PROJECTIONS_FILE).exists():
-            saved = _load_projections(folder, student, teacher.config.hidden_size)
+            saved = load_projections(folder, student.config.hidden_size, teacher.config.hidden_size)
             if len(saved.hidden) == num_hidden:
                 projections = saved
         return StudentWithProjections(student=student, projections=projections)

@@ -4,14 +4,16 @@ Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperpa
 optimiser steps, so that the choice depends neither on time nor on the machine's speed.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from compress.common import distributed
 from compress.common.files import write_json
+from compress.common.seals import report_damage
 from compress.results import SearchPoint
 
 FIRST_SHARE = 4  # the first round trains for this part of the full training
@@ -140,6 +142,11 @@ def _ranked(candidates: Sequence[Candidate], points: Sequence[SearchPoint]) -> l
 
 
 def _saved(file: Path) -> list[SearchPoint]:
-    """The points of an interrupted search."""
-    saved = json.loads(file.read_text()) if distributed.is_main() and file.exists() else []
-    return [SearchPoint(**point) for point in distributed.broadcast_from_main(saved)]
+    """The points of an interrupted search. If they cannot be read, the search starts over."""
+    points = list[SearchPoint]()
+    if distributed.is_main() and file.exists():
+        try:
+            points = TypeAdapter(list[SearchPoint]).validate_json(file.read_bytes())
+        except (OSError, ValueError):
+            report_damage(f"  {file} is damaged; the search starts over")
+    return distributed.broadcast_from_main(points)

@@ -18,12 +18,14 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, TrainerState
 
 from compress.common import distributed
+from compress.common.console import new_console
 from compress.common.errors import UserError
 from compress.common.progress import ProgressBar
 from compress.data.batching import LengthBucketedBatchSampler, PaddingCollator
 from compress.data.tokenization import TokenDataset
 from compress.distillation import layer_outputs
-from compress.distillation.callbacks import BestEpoch, Checkpoints, Progress, StopAt, latest_checkpoint
+from compress.distillation.best_epoch import BestEpoch
+from compress.distillation.callbacks import Checkpoints, Progress, StopAt, latest_checkpoint
 from compress.distillation.objective import TrainingModule
 from compress.distillation.plateau import DecayAtPlateau, StableThenDecay
 from compress.distillation.trainer import DistillationTrainer
@@ -88,7 +90,7 @@ class TrainContext:
     compiled: bool = False
     metric: str = "score"
     tensorboard: Path | None = None
-    console: Console = field(default_factory=lambda: Console(stderr=True))
+    console: Console = field(default_factory=lambda: new_console(stderr=True))
 
 
 def train(
@@ -119,15 +121,22 @@ def train(
     bar = ProgressBar(context.title, context.console)
     progress = Progress(context.title, bar)
     epoch_steps = math.ceil((epoch_rows or len(data.lengths)) / schedule.batch_size)
-    best_weights = context.checkpoints / "best.safetensors"
-    best = None
+    best: BestEpoch | None = None
     if evaluate is not None:
 
         def announce(epoch: int, score: float) -> None:
             last = math.ceil(num_steps / epoch_steps)
             context.console.print(f"  {context.title}: epoch {epoch} of {last}: dev {context.metric} {score:.3f}")
 
-        best = BestEpoch(evaluate, best_weights, epoch_steps=epoch_steps, patience=schedule.patience, on_score=announce)
+        best = BestEpoch(
+            evaluate,
+            context.checkpoints / "best.safetensors",
+            epoch_steps=epoch_steps,
+            patience=schedule.patience,
+            on_score=announce,
+            console=context.console,
+        )
+        best.read_scores()
     resumable = [*([best] if best else []), *callbacks]
     if context.tensorboard is not None and distributed.is_main():
         resumable.append(TensorBoardCallback(SummaryWriter(str(context.tensorboard))))
@@ -158,7 +167,12 @@ def train(
         )
         trainer.remove_callback(PrinterCallback)
         last_step = min(num_steps, stop_at or num_steps)
-        _run(trainer, latest_checkpoint(context.checkpoints), [*resumable, progress], context.title, last_step, best)
+        checkpoint = latest_checkpoint(
+            context.checkpoints,
+            is_usable=lambda step: step <= last_step and (best is None or best.can_resume_at(step)),
+            console=context.console,
+        )
+        _run(trainer, checkpoint, [*resumable, progress], context.title, last_step, best)
         if best is not None and last_step == num_steps:
             best.restore(model.student)
     model.eval()

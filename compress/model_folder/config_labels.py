@@ -1,11 +1,13 @@
 """The names of a model's outputs in config.json. Importing this module loads neither torch nor transformers."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compress.common.errors import UserError
 
 DEFAULT_NUM_LABELS = 2  # of transformers, which does not write id2label for two unnamed labels
+MAX_OUTPUTS = 10_000
 LABEL_KEYS = ("id2label", "label2id", "num_labels")
 EXPECTED = 'expected one name per output, such as {"0": "negative", "1": "positive"}'
 
@@ -36,6 +38,9 @@ def _label_names(config: Mapping[str, Any]) -> list[str]:
     count = config.get("num_labels")
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
         raise UserError(f"num_labels is {count!r}; expected a whole number of outputs")
+    num_outputs = max(count or 0, len(id2label) if isinstance(id2label, list | dict) else 0)
+    if num_outputs > MAX_OUTPUTS:
+        raise UserError(f"it names {num_outputs:,} outputs; expected at most {MAX_OUTPUTS:,}")
     if id2label is None:
         names = _default_names(count or DEFAULT_NUM_LABELS)
     elif isinstance(id2label, list):
@@ -68,7 +73,7 @@ def _as_names(values: Sequence[object]) -> list[str]:
         if not isinstance(value, str | int | float) or not str(value).strip():
             raise UserError(f"id2label has the name {value!r} for output {index}; {EXPECTED}")
     names = [str(value) for value in values]
-    repeated = next((name for name in names if names.count(name) > 1), None)
+    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
     if repeated is not None:
         raise UserError(f"id2label has the name {repeated!r} twice; expected a different name for each output")
     return names

@@ -11,6 +11,8 @@ from compress.common.errors import UserError, library_errors
 from compress.common.files import LFS_POINTER
 
 NUM_FIRST_BYTES = 512
+MAX_JSON_BYTES = 32_000_000  # the largest vocabularies have 20 MB; much larger files would fill the memory
+MODEL_SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".bin")
 OTHER_FORMATS = {  # weights that cannot be read here, and the remedy
     "*.gguf": "GGUF weights, which are quantised; name the original model",
     "*.ggml": "GGML weights, which are quantised; name the original model",
@@ -53,6 +55,15 @@ def require_no_adapter(folder: Path) -> None:
         raise UserError(_adapter(folder))
 
 
+def require_regular_files(folder: Path) -> None:
+    """Raise UserError if the folder holds a pipe or a device, which could block, or a link to a missing file."""
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() and not path.exists() and path.suffix in MODEL_SUFFIXES:
+            raise UserError(f"{path.name} is a link to a missing file; copy or download the model again")
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"{path.name} is a pipe, a socket or a device; expected a regular file")
+
+
 def describe_file(path: Path) -> str:
     """The reason why a path to a file names no model, with a remedy."""
     if path.suffix.lower() in ARCHIVES:
@@ -76,9 +87,15 @@ def problem_of_file(path: Path) -> str | None:
     return None
 
 
+def problem_of_size(path: Path, most: int = MAX_JSON_BYTES) -> str | None:
+    """The reason why a file is too large to be read whole; None if it is not."""
+    size = path.stat().st_size
+    return None if size <= most else f"{path.name} has {size:,} bytes; expected at most {most:,}"
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises UserError with the file's name, not its folder, for other content."""
-    problem = problem_of_file(path)
+    problem = problem_of_file(path) or problem_of_size(path)
     if problem is not None:
         raise UserError(problem)
     with library_errors(f"{path.name} is not UTF-8", advice="copy or export the model again"):

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.common.errors import UserError, library_errors
-from compress.model_folder.contents import problem_of_file, read_json_object
+from compress.model_folder.contents import problem_of_file, problem_of_size, read_json_object
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 JSON_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
 OTHER_FILES = ("tokenizer.json", "vocab.txt", "merges.txt")
+MAX_TOKENIZER_BYTES = 100_000_000  # five times the largest multilingual tokenizers
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
 NO_TOKENIZER = "the model comes without a tokenizer; expected tokenizer.json or vocab.txt"
 OF_THE_MODEL = "replace the tokenizer by the one that the model was trained with"
@@ -33,7 +34,7 @@ def check_tokenizer_files(folder: Path) -> None:
         path = folder / name
         if not path.is_file():
             continue
-        problem = problem_of_file(path)
+        problem = problem_of_file(path) or problem_of_size(path, MAX_TOKENIZER_BYTES)
         if problem is not None:
             raise UserError(problem)
         content = read_json_object(path) if name in JSON_FILES else {}

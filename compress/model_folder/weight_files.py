@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.common.errors import UserError, library_errors
 from compress.model_folder.contents import problem_of_file, read_json_object
@@ -37,8 +37,8 @@ def weight_files(find: Callable[[str], Path | None]) -> list[Path]:
     return []
 
 
-def read_weights(files: Sequence[Path], *, shapes_only: bool = False) -> dict[str, "Tensor"]:
-    """The weights in all files by name. `shapes_only`: read no values; the tensors are on the device meta.
+def read_weights(files: Sequence[Path]) -> dict[str, "Tensor"]:
+    """The weights in all files by name.
 
     Raises UserError for a damaged file, for content other than weights, and for a weight in two files. No code of a
     pickle runs.
@@ -49,7 +49,7 @@ def read_weights(files: Sequence[Path], *, shapes_only: bool = False) -> dict[st
         if problem is not None:
             raise UserError(problem)
         read = _read_safetensors if file.suffix == ".safetensors" else _read_pickle
-        for name, tensor in read(file, shapes_only).items():
+        for name, tensor in read(file).items():
             if name in weights:
                 raise UserError(f"the weight {name} is in two files, the second is {file.name}; expected it once")
             weights[name] = tensor
@@ -75,34 +75,20 @@ def _shards(index: Path, find: Callable[[str], Path | None]) -> list[Path]:
     return [path for path in paths.values() if path is not None]
 
 
-def _read_safetensors(file: Path, shapes_only: bool) -> dict[str, "Tensor"]:
-    import torch
-    from safetensors import safe_open
+def _read_safetensors(file: Path) -> dict[str, "Tensor"]:
     from safetensors.torch import load_file
 
     with library_errors(f"{file.name} is damaged or cut off", advice=COPY_AGAIN):
-        if not shapes_only:
-            return load_file(file)
-        with safe_open(file, framework="pt") as tensors:
-            return {
-                # a slice of no rows has the dtype, but reads no values
-                name: torch.empty(shape, dtype=_dtype_of(tensors.get_slice(name), shape), device="meta")
-                for name in tensors.keys()  # noqa: SIM118 (no mapping)
-                for shape in [tensors.get_slice(name).get_shape()]
-            }
+        return load_file(file)
 
 
-def _dtype_of(values: Any, shape: Sequence[int]) -> Any:
-    return (values[:0] if shape else values[...]).dtype
-
-
-def _read_pickle(file: Path, shapes_only: bool) -> dict[str, "Tensor"]:
+def _read_pickle(file: Path) -> dict[str, "Tensor"]:
     import torch
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the protocol of the pickle
-            content = torch.load(file, map_location="meta" if shapes_only else "cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:

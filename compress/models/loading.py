@@ -40,7 +40,7 @@ def check_model(
     task_type: TaskTypeName = "classification",
     takes_pairs: bool = False,
 ) -> list[str]:
-    """Check a model's config.json, its tokenizer, and the names and shapes of its weights. Reads no values of weights.
+    """Check a model's config.json, its tokenizer and its weights: their names, shapes and values.
 
     `head`: as it will be loaded. `labels` and `task_type`: of a new classifier. `takes_pairs`: whether it gets pairs of
     texts. Returns remarks on how the files were read. Raises UserError.

@@ -190,6 +190,7 @@ def _config_path(name: str) -> Path:
     """The path of config.json. Raises UserError with the reason why there is none."""
     path = Path(locate(name))
     if path.is_dir():
+        contents.require_regular_files(path)
         contents.require_no_adapter(path)
         if not (path / "config.json").is_file():
             raise UserError(contents.describe(path, lacks="config.json"))

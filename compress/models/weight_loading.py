@@ -18,6 +18,8 @@ from compress.model_folder.weight_names import with_usual_names
 from compress.models.sources import find_file, locate, read_config
 
 BUFFERS = ("position_ids", "token_type_ids", "inv_freq")  # computed anew; old versions of transformers saved them
+LAYER, GROUP, INNER_LAYER = r"\.?layers?\.(\d+)\.", r"layer_groups\.(\d+)\.", r"albert_layers\.(\d+)\."
+MANY_LAYERS, MANY_WEIGHTS = 100, 50_000_000  # fewer are compared with the weights after the model has been built
 HEADS = (  # of other tasks
     "classifier.", "cls.", "decoder.", "discriminator_predictions.", "generator_lm_head.", "generator_predictions.",
     "head.", "lm_head.", "lm_predictions.", "mask_predictions.", "pooler.", "pre_classifier.", "predictions.",
@@ -54,7 +56,7 @@ def load_model(
 
     `loader`: an Auto class of transformers. `with_head`: the head and the pooler must be in the file too. `labels`:
     names of the outputs, instead of those in config.json; a head with another number of outputs then gets random
-    weights. `shapes_only`: read and compare the names and shapes only. The model is then on the device meta.
+    weights. `shapes_only`: check the weights, but build no model of them. The model is then on the device meta.
     """
     config = config_of(name, labels)
     try:
@@ -63,19 +65,20 @@ def load_model(
             folder = Path(locate(name))
             is_local = folder.is_dir()
             raise UserError(contents.describe(folder, lacks="model.safetensors") if is_local else "it has no weights")
-        named = with_usual_names(read_weights(files, shapes_only=shapes_only))
+        named = with_usual_names(read_weights(files))
     except UserError as error:
         raise UserError(f"{name}: no model could be loaded ({error})") from error
+    _require_layers(name, config, named.weights)
     with library_errors(f"{name}: no model could be loaded"), torch.device("meta"):
         plan = loader.from_config(config)
+    _require_size(name, plan, named.weights)
     model, info = _load(type(plan), config, named.weights, name, shapes_only=shapes_only)
     remarks = list(named.remarks)
     _require_used(name, plan, named.weights, info, with_head=with_head)
     _require_complete(name, plan, named.weights, info, with_head=with_head)
     remarks += _check_shapes(name, plan, info, new_head_allowed=labels is not None)
     remarks += _unused(plan, info)
-    if not shapes_only:
-        _require_finite(name, model)
+    _require_values(name, plan, named.weights, info)
     return LoadedModel(model=model, remarks=tuple(remarks))
 
 
@@ -108,6 +111,8 @@ def quiet_transformers() -> Iterator[None]:
 def _load(
     model_class: Any, config: PreTrainedConfig, weights: Mapping[str, torch.Tensor], name: str, *, shapes_only: bool
 ) -> tuple[PreTrainedModel, _LoadingInfo]:
+    if shapes_only:
+        weights = {key: weight.to("meta") for key, weight in weights.items()}
     with library_errors(f"{name}: no model could be loaded"), quiet_transformers():
         model, info = model_class.from_pretrained(
             None,  # transformers looks for no files of its own
@@ -223,15 +228,49 @@ def _in_encoder(key: str, plan: PreTrainedModel) -> bool:
     return inner.startswith(parts) and not inner.endswith(BUFFERS)
 
 
-def _require_finite(name: str, model: PreTrainedModel) -> None:
-    broken = next((key for key, weight in model.named_parameters() if not torch.isfinite(weight).all()), None)
-    if broken is not None:
-        raise UserError(f"{name}: the weight {broken} contains NaN or infinity; expected finite numbers")
+def _require_values(name: str, plan: PreTrainedModel, weights: Mapping[str, torch.Tensor], info: _LoadingInfo) -> None:
+    """Raise UserError if a used weight is not finite, or if a matrix of the encoder has lost its values."""
+    replaced = info.unexpected | {key for key, _, _ in info.mismatched}
+    for key, weight in weights.items():
+        if key in replaced or not weight.is_floating_point():
+            continue
+        if not torch.isfinite(weight.float()).all():
+            raise UserError(f"{name}: the weight {key} contains NaN or infinity; expected finite numbers")
+        if weight.dim() > 1 and _in_encoder(key, plan) and "token_type" not in key and not weight.any():
+            raise UserError(f"{name}: the weight {key} is zero throughout; the file is damaged: copy it again")
+
+
+def _require_layers(name: str, config: PreTrainedConfig, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raise UserError if config.json has far more layers than the weights. To build them would take minutes."""
+    for key, pattern in (("num_hidden_layers", LAYER), ("num_hidden_groups", GROUP), ("inner_group_num", INNER_LAYER)):
+        if key == "num_hidden_layers" and hasattr(config, "num_hidden_groups"):  # ALBERT repeats its layers
+            continue
+        expected, saved = getattr(config, key, 0), _count(pattern, weights)
+        if isinstance(expected, int) and expected > max(2 * saved, MANY_LAYERS):
+            raise UserError(
+                f"{name}: config.json has {expected} layers ({key}), the weights have {saved}; copy config.json and "
+                "weights of the same model"
+            )
+
+
+def _require_size(name: str, plan: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raise UserError if the encoder of config.json is far larger than the weights. It would fill the memory."""
+    needed = sum(weight.numel() for weight in plan.base_model.parameters())
+    saved = sum(weight.numel() for weight in weights.values())
+    if needed > max(10 * saved, MANY_WEIGHTS):
+        raise UserError(
+            f"{name}: config.json describes an encoder of {needed:,} weights, but its files hold {saved:,}; copy "
+            "config.json and weights of the same model"
+        )
 
 
 def _num_layers(weights: Mapping[str, torch.Tensor]) -> int | None:
-    numbers = [int(match[1]) for key in weights if (match := re.search(r"\.?layers?\.(\d+)\.", key))]
-    return max(numbers) + 1 if numbers else None
+    return _count(LAYER, weights) or None
+
+
+def _count(pattern: str, weights: Mapping[str, torch.Tensor]) -> int:
+    """The largest number that the pattern finds in the names of the weights, plus 1; or 0."""
+    return max((int(match[1]) + 1 for key in weights if (match := re.search(pattern, key))), default=0)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

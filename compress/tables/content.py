@@ -6,12 +6,13 @@ import gzip
 import io
 import lzma
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from compress.common.errors import UserError, library_errors
 from compress.common.files import LFS_POINTER
+from compress.tables.limits import read_unpacked
 
 COMPRESSIONS: dict[bytes, str] = {
     b"\x1f\x8b": "gzip",
@@ -59,16 +60,23 @@ def unpack(path: Path, content: bytes) -> tuple[bytes, str]:
     name = next((name for magic, name in COMPRESSIONS.items() if content.startswith(magic)), "")
     if name == "zstd":
         raise UserError(f"{path}: compressed with zstd; decompress it first")
-    methods: dict[str, Callable[[bytes], bytes]] = {
-        "gzip": gzip.decompress,
-        "bzip2": bz2.decompress,
-        "xz": lzma.decompress,
-        "zip": lambda packed: zipfile.ZipFile(io.BytesIO(packed)).read(only_member(path, packed)),
-    }
-    if name not in methods or (name == "zip" and is_workbook(content)):
+    if name not in COMPRESSIONS.values() or (name == "zip" and is_workbook(content)):
         return content, ""
-    with library_errors(f"{path}: a damaged {name} file", advice="copy it again"):
-        return methods[name](content), name
+    with library_errors(f"{path}: a damaged {name} file", advice="copy it again"), _opened(path, name, content) as file:
+        return read_unpacked(path, file), name
+
+
+def _opened(path: Path, name: str, content: bytes) -> IO[bytes] | gzip.GzipFile:
+    """The decompressed content as a file."""
+    packed = io.BytesIO(content)
+    match name:
+        case "gzip":
+            return gzip.open(packed)
+        case "bzip2":
+            return bz2.open(packed)
+        case "xz":
+            return lzma.open(packed)
+    return zipfile.ZipFile(packed).open(only_member(path, content))
 
 
 def has_half_pair(text: str) -> bool:

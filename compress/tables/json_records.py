@@ -1,7 +1,9 @@
 """Reads JSON: an object per line, a list of objects, or columns as pandas writes them."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pandas as pd
 
 from compress.common.errors import UserError
 from compress.tables.content import has_half_pair
+from compress.tables.limits import check_size
 
 FORMS = "an object per line, a list of objects, or lists of equal length by column"
 
@@ -19,27 +22,46 @@ class _KeysError(ValueError):
 
 def read_json(path: Path, text: str) -> tuple[pd.DataFrame, str]:
     """The rows of a JSON text with their cells unchanged, and the form that they were in. Raises UserError."""
-    lines = [(n, line.strip("\ufeff")) for n, line in enumerate(text.split("\n"), start=1) if line.strip("\ufeff \r\t")]
-    if not lines:
+    lines = _lines(text)
+    number, line = next(lines, (0, ""))
+    if not line:
         return pd.DataFrame(), "JSON"
+    has_several_lines = next(lines, None) is not None
     try:
-        first = _parse(lines[0][1])
+        first = _parse(line)
     except _KeysError as error:
-        raise UserError(f"{path}, line {lines[0][0]}: {error}; rename it") from error
+        raise UserError(f"{path}, line {number}: {error}; rename it") from error
     except (ValueError, RecursionError) as error:
-        if len(lines) == 1:
-            raise UserError(f"{path}, line {lines[0][0]}: not JSON ({error}); expected {FORMS}") from error
+        if not has_several_lines:
+            raise UserError(f"{path}, line {number}: not JSON ({error}); expected {FORMS}") from error
         first = None  # a document over several lines
     if isinstance(first, dict) and (
-        len(lines) > 1 or not (_is_table(first) or _is_split(first) or _holds_columns(first))
+        has_several_lines or not (_is_table(first) or _is_split(first) or _holds_columns(first))
     ):
-        return _table([_row(path, number, line) for number, line in lines]), "JSON lines"
+        rows = list[dict[str, Any]]()
+        for number, line in _lines(text):
+            check_size(path, len(rows) + 1, 1)
+            rows.append(_row(path, number, line))
+        return _table(path, rows), "JSON lines"
     try:
         document = _parse(text)
     except (ValueError, RecursionError) as error:
-        number = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise UserError(f"{path}{number}: not JSON ({error}); expected {FORMS}") from error
+        where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise UserError(f"{path}{where}: not JSON ({error}); expected {FORMS}") from error
     return _from_document(path, document)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, with their numbers."""
+    start = 0
+    for number in count(1):
+        end = text.find("\n", start)
+        line = text[start:] if end < 0 else text[start:end]
+        if line.strip("\ufeff \r\t"):
+            yield number, line.strip("\ufeff")
+        if end < 0:
+            return
+        start = end + 1
 
 
 def _parse(text: str) -> Any:
@@ -49,8 +71,8 @@ def _parse(text: str) -> Any:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _KeysError(f"an object has the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
+        repeated = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise _KeysError(f"an object has the key {repeated!r} twice")
     broken = next(filter(has_half_pair, content), None)
     if broken is not None:
         raise _KeysError(f"the key {broken!a} has half of a surrogate pair")
@@ -72,14 +94,14 @@ def _from_document(path: Path, document: Any) -> tuple[pd.DataFrame, str]:
         for number, row in enumerate(document, start=1):
             if not isinstance(row, dict):
                 raise UserError(f"{path}: element {number} is a {type(row).__name__}; expected a list of objects")
-        return _table(document), "JSON, a list of objects"
+        return _table(path, document), "JSON, a list of objects"
     if isinstance(document, dict) and _is_table(document):
-        return _table(document["data"]), "JSON, schema and data"
+        return _table(path, document["data"]), "JSON, schema and data"
     if isinstance(document, dict) and _is_split(document):
         return pd.DataFrame(document["data"], columns=document["columns"], dtype=object), "JSON, columns and data"
     if isinstance(document, dict) and _holds_columns(document):
         if _has_row_numbers(document):
-            return _table(list(document.values())), "JSON, objects by row"
+            return _table(path, list(document.values())), "JSON, objects by row"
         columns = {name: _cells(column) for name, column in document.items()}
         return pd.DataFrame(columns, dtype=object), "JSON, lists by column"
     keys = f" with the keys {', '.join(list(document)[:5])}" if isinstance(document, dict) else ""
@@ -122,9 +144,10 @@ def _cells(column: Any) -> list[Any]:
     return list(column.values()) if isinstance(column, dict) else column
 
 
-def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The rows as objects: pandas would turn integers next to a gap into floats."""
+def _table(path: Path, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows as objects: pandas would turn integers next to a gap into floats. Raises UserError for too many."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
+    check_size(path, len(rows), len(columns))
     return pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in columns})
 
 

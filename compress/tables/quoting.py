@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compress.common.errors import UserError
+from compress.tables.limits import MAX_CELL_CHARACTERS, MAX_CELLS, MAX_ROWS, check_size
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", "\x01": "control-A", "^": "caret", "~": "tilde"}
-MAX_CELL_CHARACTERS = 1_000_000  # a longer cell means that a quote was never closed
 EXCEL_CELLS = 3  # cells with a comma, at least, before a tab-separated file counts as written by Excel
-SAMPLED_ROWS = 200  # compared first
+SAMPLED_CELLS = 10_000  # compared first
+MOST_QUOTED_COLUMNS = 50  # columns that can be the only quoted one
 NUMBER = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+([eE][-+]?[0-9]+)?")
 
 Rows = list[list[str]]
@@ -38,16 +39,16 @@ def read_rows(path: Path, text: str, delimiter: str) -> tuple[Rows, list[int], s
     """
     first = text.lstrip().partition("\n")[0].strip()
     quote = "'" if len(first) > 1 and first[0] == first[-1] == "'" and '"' not in text else '"'
-    plain, mismatch = _try(text, delimiter, quote=None)
+    plain, mismatch = _try(path, text, delimiter, quote=None)
     if quote not in text:
         if plain is None:
             raise _refusal(path, mismatch, delimiter)
         return *plain, ""
-    quoted, mismatch = _try(text, delimiter, quote=quote)
+    quoted, mismatch = _try(path, text, delimiter, quote=quote)
     if re.search(rf"(^|{re.escape(delimiter)}) +{quote}", text, flags=re.MULTILINE):
-        spaced, _ = _try(text, delimiter, quote=quote, skips_space=True)
+        spaced, _ = _try(path, text, delimiter, quote=quote, skips_space=True)
         quoted = spaced or quoted
-    escaped = _escaped(text, delimiter) if '\\"' in text and quote == '"' else None
+    escaped = _escaped(path, text, delimiter) if '\\"' in text and quote == '"' else None
     is_contested = escaped is not None and quoted is not None and escaped[0] != quoted[0]
     if quoted is not None and '\\"' in text and (is_contested or not _is_written_so(text, quoted[0], delimiter)):
         raise UserError(
@@ -83,12 +84,12 @@ def read_rows(path: Path, text: str, delimiter: str) -> tuple[Rows, list[int], s
 
 
 def _try(
-    text: str, delimiter: str, *, quote: str | None, skips_space: bool = False
+    path: Path, text: str, delimiter: str, *, quote: str | None, skips_space: bool = False
 ) -> tuple[_Reading | None, _MismatchError]:
     """A strict reading, or else why there is none. `quote`: the quoting character; None if quotes have no meaning."""
     limit = csv.field_size_limit(MAX_CELL_CHARACTERS)
     rows, lines = list[list[str]](), list[int]()
-    line = 1
+    line, most_rows = 1, MAX_ROWS
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=delimiter,
@@ -105,6 +106,9 @@ def _try(
                     f"got {len(row)} cells, expected {len(rows[0])} as in the header",
                     has_one_more=len(rows) == 1 and len(row) == len(rows[0]) + 1,
                 )
+            if row and (not rows or len(rows) == most_rows):
+                check_size(path, len(rows) + 1, len(row))
+                most_rows = min(MAX_ROWS, MAX_CELLS // len(row))
             if row:
                 rows.append(row)
                 lines.append(line)
@@ -116,11 +120,11 @@ def _try(
     return (rows, lines), _MismatchError(0, "")
 
 
-def _escaped(text: str, delimiter: str) -> _Reading | None:
+def _escaped(path: Path, text: str, delimiter: str) -> _Reading | None:
     r"""Read `\"` inside of quotes as a quote. None if a backslash could have another meaning."""
     if '\\\\"' in text:
         return None
-    reading, _ = _try(_doubled(text), delimiter, quote='"')
+    reading, _ = _try(path, _doubled(text), delimiter, quote='"')
     if reading is None or any('""' in cell for row in reading[0] for cell in row):
         return None
     return reading
@@ -170,12 +174,13 @@ def _is_written_so(text: str, rows: Rows, delimiter: str, *, excel_cells: int = 
         lambda cell, _: bool(cell),
         lambda cell, _: not NUMBER.fullmatch(cell),
         lambda _, column: column in text_columns,
-        *(lambda _, column, only=only: column == only for only in range(len(rows[0]))),
+        *(lambda _, column, only=only: column == only for only in range(min(len(rows[0]), MOST_QUOTED_COLUMNS))),
     ]
     if delimiter == "\t" and sum("," in cell for row in rows for cell in row) >= excel_cells:
         rules.append(lambda cell, _: "," in cell)
+    sample = rows[: max(2, SAMPLED_CELLS // len(rows[0]))]
     return any(
-        squeezed.startswith(_squeeze(_written(rows[:SAMPLED_ROWS], joint, rule, quotes_header=quotes_header)))
+        squeezed.startswith(_squeeze(_written(sample, joint, rule, quotes_header=quotes_header)))
         and squeezed == _squeeze(_written(rows, joint, rule, quotes_header=quotes_header))
         for joint in (delimiter, f"{delimiter} ")
         for rule in rules

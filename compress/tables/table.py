@@ -1,6 +1,6 @@
 """Reads one table from a local file: delimited text, JSON, Parquet or a workbook."""
 
-import io
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from compress.common.errors import UserError, library_errors
+from compress.common.errors import UserError
+from compress.reading.regular_files import read_bytes
 from compress.tables import content, delimited
+from compress.tables.binary_tables import read_parquet
 from compress.tables.header import has_header
 from compress.tables.json_records import read_json
+from compress.tables.limits import MAX_TABLE_BYTES, SMALLER, check_cells, check_lines, check_size
 from compress.tables.workbook import read_workbook
 
 DELIMITED_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
@@ -21,6 +24,7 @@ COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")  # the usual ones, for messages
 ALL_SUFFIXES = (*DELIMITED_SUFFIXES, *JSON_SUFFIXES, ".parquet", *WORKBOOK_SUFFIXES)
 PARQUET_MAGIC = b"PAR1"
+RULE_CHARACTERS = frozenset("-=:| +")  # of a line between header and rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +49,7 @@ def read_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = 
     The format follows from the content and the suffix. `columns`: the names that the caller needs, which help to tell a
     header from a row. Columns of a file without a header have the names 1, 2, 3.
     """
-    if path.is_dir():
-        raise UserError(f"{path}: got a folder, expected a file")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    with library_errors(f"{path}: not a readable file"):
-        raw = path.read_bytes()
+    raw = read_bytes(path, most_bytes=MAX_TABLE_BYTES, remedy=SMALLER)
     suffix = suffix_of(path) if path.suffix.lower() != ".zip" else suffix_of(Path(content.only_member(path, raw)))
     if suffix not in ALL_SUFFIXES:
         raise UserError(f"{path}: cannot read {suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
@@ -63,6 +62,7 @@ def read_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = 
         table = _from_rows(path, read_workbook(path, unpacked), list[int](), columns, "workbook")
     else:
         decoded = content.decode(path, unpacked, encoding)
+        check_lines(path, decoded.text)
         if suffix in JSON_SUFFIXES:
             frame, form = read_json(path, decoded.text)
             table = Table(frame=frame, reading=f"{form}, {decoded.encoding}")
@@ -70,7 +70,9 @@ def read_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = 
             table = _from_text(path, decoded, columns)
     if table.frame.empty:
         raise UserError(f"{path}: the table has no rows; expected a header and a row per text")
+    check_size(path, *table.frame.shape)
     names = [str(name) for name in table.frame.columns]
+    check_cells(path, zip(names, (table.frame.iloc[:, index] for index in range(len(names))), strict=True))
     duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if duplicate is not None:
         raise UserError(f"{path}: two columns have the name {duplicate!r}; rename one of them")
@@ -79,16 +81,9 @@ def read_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = 
 
 
 def _from_parquet(path: Path, raw: bytes) -> Table:
-    try:
-        with library_errors(f"{path}: not a readable parquet table"):
-            frame = pd.read_parquet(io.BytesIO(raw))
-            if frame.index.names != [None]:  # of pandas' set_index
-                frame = frame.reset_index()
-            return Table(frame=frame.astype(object), reading="Parquet")  # decodes all strings
-    except UserError as error:
-        if isinstance(error.__cause__, ImportError):  # pandas' own message lists engines, over several lines
-            raise UserError(f"{path}: reading Parquet needs pyarrow; install it with: pip install pyarrow") from None
-        raise
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UserError(f"{path}: reading Parquet needs pyarrow; install it with: pip install pyarrow")
+    return Table(frame=read_parquet(path, raw), reading="Parquet")
 
 
 def _from_text(path: Path, decoded: content.Text, columns: Sequence[str]) -> Table:
@@ -120,7 +115,8 @@ def _from_rows(path: Path, rows: list[list[Any]], lines: Sequence[int], columns:
     if not rows:
         return Table(frame=pd.DataFrame(), reading="")
     used = [index for index in range(len(rows[0])) if any(_text(row[index]) for row in rows)]
-    rows = [[row[index] for index in used] for row in rows]
+    if len(used) < len(rows[0]):
+        rows = [[row[index] for index in used] for row in rows]
     is_header = has_header(path, rows, columns)
     if is_header:
         names = [_name(cell, number) for number, cell in enumerate(rows[0], start=1)]
@@ -143,13 +139,18 @@ def _name(cell: Any, number: int) -> str:
     return _text(cell) or f"unnamed {number}"
 
 
+def _header_name(cell: Any) -> str:
+    return _text(cell).strip('\ufeff"').casefold()
+
+
 def _check_header(path: Path, names: list[str], rows: Sequence[Sequence[Any]], lines: Sequence[int]) -> None:
     duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if duplicate is not None:
         raise UserError(f"{path}, line {lines[0]}: the header names the column {duplicate!r} twice; rename one of them")
     in_any_order = sorted(name.casefold() for name in names)
+    known = set(in_any_order)
     for line, row in zip(lines[1:], rows[1:], strict=True):
-        if set("".join(map(_text, row))) <= set("-=:| +"):
+        if set("".join(map(_text, row))) <= RULE_CHARACTERS:
             raise UserError(f"{path}, line {line}: a line between header and rows, as in Markdown; delete it")
-        if sorted(_text(cell).strip('\ufeff"').casefold() for cell in row) == in_any_order:
+        if _header_name(row[0]) in known and sorted(map(_header_name, row)) == in_any_order:
             raise UserError(f"{path}, line {line}: repeats the header; were files joined? Delete the line")

@@ -1,10 +1,11 @@
 """Reads the only sheet of a workbook: .xlsx, .xlsb, .xls or .ods."""
 
-import io
+import importlib.util
 from pathlib import Path
 from typing import Any
 
-from compress.common.errors import UserError, library_errors
+from compress.common.errors import UserError
+from compress.tables.binary_tables import read_sheets
 
 
 def read_workbook(path: Path, content: bytes) -> list[list[Any]]:
@@ -12,16 +13,12 @@ def read_workbook(path: Path, content: bytes) -> list[list[Any]]:
 
     Empty sheets are ignored. Two sheets with cells are refused.
     """
-    try:
-        from python_calamine import CalamineWorkbook
-    except ImportError:
+    if importlib.util.find_spec("python_calamine") is None:
         raise UserError(
             f"{path}: a workbook needs python-calamine; install it with: pip install 'pocketbert[excel]', or save the "
             "sheet as CSV UTF-8"
-        ) from None
-    with library_errors(f"{path}: not a readable workbook", advice="save the sheet as CSV UTF-8"):
-        workbook = CalamineWorkbook.from_filelike(io.BytesIO(content))
-        sheets = {name: workbook.get_sheet_by_name(name).to_python() for name in workbook.sheet_names}
+        )
+    sheets = read_sheets(path, content)
     filled = {name: rows for name, rows in sheets.items() if rows}
     if len(filled) > 1:
         raise UserError(

@@ -11,29 +11,51 @@ from pydantic import AliasPath, Field, JsonValue, TypeAdapter, ValidationError
 
 from compress.common.errors import UserError, first_invalid
 from compress.common.files import LFS_POINTER, write_json
+from compress.common.wording import shorten
 from compress.data.metrics import Metric
 from compress.data.task_types import TaskTypeName, type_of_model
+from export.bundle.listed_files import BundleError, read_small_file
+from export.bundle.settings import FORMAT_VERSIONS, MAX_JSON_BYTES, MAX_LENGTH, MAX_TOKEN_ID, parse_json
 from export.machine_facts import Machine
 from export.results import Parity, Saturation
 
 FILE = "bundle.json"
+NUM_GOLDEN = 16  # golden examples at least, since version 0.6.0
 # The versions of the format. An older reader would misread a file with a setting of version 2, so only bundles with
 # such a setting have that version.
 FIRST_VERSION: Final = 1
 WITH_TOKENIZER_SETTINGS: Final = 2
-FORMAT_VERSIONS = (FIRST_VERSION, WITH_TOKENIZER_SETTINGS)
-
 
 TruncationSide = Literal["right", "left"]
+FiniteNumber = Annotated[float, Field(allow_inf_nan=False)]
+StrictBool = Annotated[bool, Field(strict=True)]
+MaxLength = Annotated[int, Field(strict=True, ge=1, le=MAX_LENGTH, validation_alias=AliasPath("limits", "max_length"))]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenExample:
-    """An example stored in the bundle, with its model's output: one probability per class, or the value."""
+    """An example stored in the bundle, with its model's output: one probability per class, or the value.
+
+    `logits`: one per class; empty in a bundle of version 0.5.0 or older.
+    """
 
     text: str
     pair: str | None
-    probabilities: list[float]
+    probabilities: list[FiniteNumber]
+    logits: list[FiniteNumber] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenTerms:
+    """What the golden examples belong to, and how exactly they must be repeated.
+
+    `labels`: names of the logits, in their order. `model_sha256`: of onnx/model.onnx. `logit_tolerance`: the largest
+    change of a logit that rounding explains, on any processor and in any supported version of onnxruntime.
+    """
+
+    labels: list[str]
+    model_sha256: str
+    logit_tolerance: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,27 +84,31 @@ class BundleInfo:
     split like other words. `saturates`: whether int8 products saturate on x86-64 processors without VNNI.
     `batch_invariant`: whether the output for a text is independent of its batch; if not, `predict.py` runs texts one at
     a time. `requires`: the oldest versions of packages that can load the bundle. The model card lists `origin`,
-    `versions` (of packages) and `measured`. `recommended`: whether this is the recommended variant of its run.
+    `versions` (of packages) and `measured`. `golden_terms`: None in a bundle of version 0.5.0 or older. `recommended`:
+    whether this is the recommended variant of its run. `vocabulary_size`: the number of embeddings, and so of token
+    ids; None in a bundle of version 0.5.0 or older.
     """
 
     name: str
     variant: str
     task_type: TaskTypeName
     labels: list[str]
-    takes_pairs: bool
-    max_length: Annotated[int, Field(validation_alias=AliasPath("limits", "max_length"))]
-    pad_token_id: int
-    saturates: bool
+    takes_pairs: StrictBool
+    max_length: MaxLength
+    pad_token_id: Annotated[int, Field(strict=True, ge=0, le=MAX_TOKEN_ID)]
+    saturates: StrictBool
     truncation_side: Annotated[TruncationSide, Field(validation_alias=AliasPath("limits", "truncation_side"))] = "right"
-    split_special_tokens: bool = False
+    split_special_tokens: StrictBool = False
     requires: dict[str, str] = field(default_factory=dict)
-    batch_invariant: bool = False
+    batch_invariant: StrictBool = False
     origin: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     measured: dict[str, int | float] = field(default_factory=dict)
     golden: list[GoldenExample] = field(default_factory=list)
+    golden_terms: GoldenTerms | None = None
     proof: BundleProof | None = None
     recommended: bool = False
+    vocabulary_size: Annotated[int, Field(strict=True, ge=1, le=MAX_TOKEN_ID)] | None = None
 
 
 @cache
@@ -93,26 +119,39 @@ def _adapter() -> TypeAdapter[BundleInfo]:
 def read_bundle_info(folder: Path) -> BundleInfo:
     """Read the bundle.json of this version or of version 0.1.0. Raises UserError if the folder is not a bundle."""
     try:
-        text = (folder / FILE).read_text(encoding="utf-8")
-        if text.startswith(LFS_POINTER.decode()):
+        data = read_small_file(folder / FILE, MAX_JSON_BYTES)
+        if data.startswith(LFS_POINTER):
             raise UserError(f"{folder}: {FILE} is a Git LFS pointer, not the file itself; run git lfs pull")
-        content = json.loads(text)
+        content = parse_json(data)
+        json.dumps(content, ensure_ascii=False).encode()  # raises UnicodeEncodeError for half of a surrogate pair
     except UserError:
         raise
+    except BundleError as error:
+        raise UserError(str(error)) from error
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{folder} is not a bundle: bundle.json cannot be read ({error})") from error
     version = content.get("format_version") if isinstance(content, dict) else None
-    if version not in FORMAT_VERSIONS:
+    if type(version) is not int or version not in FORMAT_VERSIONS:
         raise UserError(
             f"{folder}: bundle.json does not have format version {' or '.join(map(str, FORMAT_VERSIONS))} (got "
             f"{version!r:.60}); use the PocketBERT version that wrote it"
         )
     try:
-        return _adapter().validate_python(content if "task_type" in content else _from_version_0_1_0(content))
+        info = _adapter().validate_python(content if "task_type" in content else _from_version_0_1_0(content))
+        _check(info)
     except ValidationError as error:
         raise UserError(
-            f"{folder}: bundle.json is damaged ({first_invalid(error)}); copy or export the bundle again"
+            f"{folder}: bundle.json is damaged ({shorten(first_invalid(error))}); copy or export the bundle again"
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{folder}: bundle.json is damaged ({error}); copy or export the bundle again") from error
+    return info
+
+
+def _check(info: BundleInfo) -> None:
+    """Raise ValueError if values do not fit each other."""
+    if not info.labels or len(set(info.labels)) != len(info.labels):
+        raise ValueError(f"labels: got {shorten(repr(info.labels))}; expected different names")
 
 
 def write_bundle_info(info: BundleInfo, folder: Path) -> None:

@@ -106,7 +106,7 @@ def compare_with_torch(
     classifier = Classifier(bundle, providers=[provider])
     batch_invariance = measure_batch_invariance(classifier, rows, task_type)
     classifier.batch_invariant = batch_invariance.is_invariant
-    logits = classifier.logits(rows.texts, rows.pairs)
+    logits = classifier.unchecked_logits(rows.texts, rows.pairs)
     if set(classifier.labels) == set(labels):
         logits = logits[:, [classifier.labels.index(name) for name in labels]]
     parity = parity_of_logits(

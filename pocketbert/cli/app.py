@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from errno import ENOSPC
 from typing import Annotated, Any
 
@@ -10,7 +11,8 @@ import typer
 
 from compress.common import distributed
 from compress.common.errors import NotGoodEnough, UserError
-from pocketbert import __version__
+from compress.common.escaping import one_line
+from pocketbert import __version__, shell
 from pocketbert.cli import (
     bench_commands,
     model_commands,
@@ -20,7 +22,7 @@ from pocketbert.cli import (
     run_commands,
     setup_commands,
 )
-from pocketbert.cli.options import EXIT_BAD_INPUT, EXIT_FAULT, EXIT_GATE, examples
+from pocketbert.cli.options import EXIT_BAD_INPUT, EXIT_FAULT, EXIT_GATE, EXIT_INTERRUPTED, examples
 
 TOOLCHAIN, BUNDLES, AUGMENT = ("cpu", "gpu"), ("bundles", "bundles-gpu"), ("augment",)
 EXTRAS = {  # by package, the extras that install it, for the CPU and for a CUDA device
@@ -56,6 +58,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 for group in (setup_commands, run_commands, model_commands, report_commands):
     app.add_typer(group.commands)
 app.add_typer(bench_commands.commands, rich_help_panel="Benchmarks")
+app.add_typer(setup_commands.cache, rich_help_panel=setup_commands.PANEL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,39 +67,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root: Any = typer.main.get_command(app)
     renamed = old_spellings.new_spelling(arguments, root)
     if renamed is not None:
-        return _print_error(renamed, EXIT_BAD_INPUT)
+        return print_error(renamed, EXIT_BAD_INPUT)
     arguments, debug = _without_debug(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         return int(root(arguments, prog_name="pocketbert", standalone_mode=False) or 0)
-    except SystemExit as end:  # of shell completion
-        return int(end.code or 0)
+    except shell.Stopped as stopped:
+        return print_error(f"stopped by {stopped.name}", stopped.exit_code)
+    except (KeyboardInterrupt, typer.Abort):  # typer turns the first into the second
+        return print_error("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        return _without_reader()
+    except SystemExit as end:  # of shell completion, or of rich
+        return _without_reader() if isinstance(end.__context__, BrokenPipeError) else int(end.code or 0)
     except UserError as error:
         if debug:
             raise
         code = EXIT_GATE if isinstance(error, NotGoodEnough) else EXIT_BAD_INPUT
-        return _print_error(remedies.with_remedy(error, remedies.command_of(_selected(arguments, root)[1])), code)
+        command = remedies.command_of(_selected(arguments, root)[1])
+        return _print_errors(remedies.with_remedies(error, command), code)
     except UsageError as error:
-        return _print_error(_usage(error, _selected(arguments, root)[0]), EXIT_BAD_INPUT)
+        return print_error(_usage(error, _selected(arguments, root)[0]), EXIT_BAD_INPUT)
     except OSError as error:
         if debug:
             raise
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         advice = "; finished work is kept: free some space and run the same command again"
-        return _print_error(
-            f"{where}{error.strerror or error}{advice if error.errno == ENOSPC else ''}", EXIT_BAD_INPUT
-        )
+        return print_error(f"{where}{error.strerror or error}{advice if error.errno == ENOSPC else ''}", EXIT_BAD_INPUT)
     except Exception as error:
         if debug:
             raise
         if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
-            return _print_error(_missing_package(error.name), EXIT_BAD_INPUT)
+            return print_error(_missing_package(error.name), EXIT_BAD_INPUT)
         reason = " ".join(str(error).split()) or "no reason given"
-        return _print_error(
+        return print_error(
             f"a fault of PocketBERT: {type(error).__name__}: {reason}; run the command again with --debug and report "
             "the output; finished work is kept",
             EXIT_FAULT,
         )
+
+
+def _without_reader() -> int:
+    """The exit code after a write to a pipe without a reader. Only `head` and the like end before the output does."""
+    return 0 if shell.has_reader(sys.stderr.fileno()) else EXIT_BAD_INPUT
 
 
 def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
@@ -132,8 +145,15 @@ def _missing_package(name: str) -> str:
     return f"{name} is not installed; install it with an extra: pip install 'pocketbert[{cpu}]'{for_gpu}"
 
 
-def _print_error(message: str, code: int) -> int:
+def print_error(message: str, code: int) -> int:
+    """Print a message on one line, unless it is empty. Returns the exit code."""
+    return _print_errors([message] if message else [], code)
+
+
+def _print_errors(messages: Sequence[str], code: int) -> int:
+    """Print each message on one line."""
     process = "" if distributed.is_main() else f"process {distributed.rank()}: "
-    for line in message.splitlines():
-        print(f"error: {process}{line}", file=sys.stderr)
+    with suppress(OSError):  # nobody can read it
+        for message in messages:
+            print(f"error: {process}{one_line(message)}", file=sys.stderr)
     return code

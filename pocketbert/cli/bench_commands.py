@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.results.measurements import Effort
+from bench.timing.limits import MOST_MS, MOST_PROCESSES, MOST_ROUNDS
 from pocketbert.cli import completion, recipe_bench_commands
 from pocketbert.cli.options import (
     AsJson,
@@ -36,8 +37,10 @@ commands = typer.Typer(
 BenchData = Annotated[
     Path | None, typer.Option(help="Labelled table, for accuracy and text lengths [default: generated sentences]")
 ]
-Rounds = Annotated[int, typer.Option(min=2, help="Interleaved rounds")]
-RestartEvery = Annotated[int, typer.Option(min=1, help="Rounds after which each model restarts in a new process")]
+Rounds = Annotated[int, typer.Option(min=2, max=MOST_ROUNDS, help="Interleaved rounds")]
+RestartEvery = Annotated[
+    int, typer.Option(min=1, max=MOST_ROUNDS, help="Rounds after which each model restarts in a new process")
+]
 Grid = Annotated[
     list[str] | None,
     typer.Option(
@@ -83,10 +86,14 @@ def models(
         Effort,
         typer.Option(help="How much to measure: rounds, texts, warm-up and shapes; the options below win over it"),
     ] = "thorough",
-    rounds: Annotated[int | None, typer.Option(min=2, help="Interleaved rounds [default: by effort]")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=2, max=MOST_ROUNDS, help="Interleaved rounds [default: by effort]")
+    ] = None,
     restart_every: Annotated[
         int | None,
-        typer.Option(min=1, help="Rounds after which each model restarts in a new process [default: by effort]"),
+        typer.Option(
+            min=1, max=MOST_ROUNDS, help="Rounds after which each model restarts in a new process [default: by effort]"
+        ),
     ] = None,
     grid: Annotated[
         list[str] | None,
@@ -99,10 +106,15 @@ def models(
     load: Annotated[
         float | None,
         typer.Option(
-            metavar="MS", min=0.1, help="Also find the highest rate at which 99% of texts finish within MS milliseconds"
+            metavar="MS",
+            min=0.1,
+            max=MOST_MS,
+            help="Also find the highest rate at which 99% of texts finish within MS milliseconds",
         ),
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Processes per model under --load; they share the cores")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, max=MOST_PROCESSES, help="Processes per model under --load; they share the cores")
+    ] = 1,
     roofline: Annotated[
         bool,
         typer.Option("--roofline", help="Also compare bundles with the machine's roofline, and time each operator"),
@@ -149,7 +161,9 @@ def self_check(
             metavar="FOLDER", help="A Hugging Face folder or a bundle", autocompletion=completion.models_and_bundles
         ),
     ],
-    runs: Annotated[int, typer.Option(min=2, help="A/A runs; half as many compare the model with a slowed copy")] = 20,
+    runs: Annotated[
+        int, typer.Option(min=2, max=MOST_ROUNDS, help="A/A runs; half as many compare the model with a slowed copy")
+    ] = 20,
     data: Annotated[
         Path | None, typer.Option(help="Labelled table with the texts to time [default: generated sentences]")
     ] = None,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.timing.limits import MOST_THREADS, MOST_TOKENS
 from compress.common.errors import UserError
+from compress.common.escaping import json_line
 from pocketbert.cli import completion
 from pocketbert.cli.options import (
-    EXIT_FAULT,
     EXIT_GATE,
     AsJson,
     Encoding,
@@ -88,7 +89,7 @@ def export(
         str | None, typer.Option(metavar="LABEL", help="Class whose F1 is the metric f1 [default: the second label]")
     ] = None,
     max_length: Annotated[
-        int | None, typer.Option(min=4, help="Tokens per text; longer texts are cut [default: 128]")
+        int | None, typer.Option(min=4, max=MOST_TOKENS, help="Tokens per text; longer texts are cut [default: 128]")
     ] = None,
     student_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of torch's metric that a variant must reach")
@@ -180,7 +181,9 @@ def predict(
         ),
     ] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of the lines, such as cp1252")] = "utf-8",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads [default: one per physical core]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=MOST_THREADS, help="Threads [default: one per physical core]")
+    ] = None,
 ) -> None:
     """Print the prediction of a bundle for each text: one JSON line per text, in the same order."""
     from pocketbert.standalone import predict_texts
@@ -206,8 +209,11 @@ def predict(
 
 @commands.command(rich_help_panel=PANEL, epilog=examples("pocketbert verify runs/reviews/bundles/fp32"))
 def verify(bundle: BundleFolder, as_json: AsJson = False) -> None:
-    """Check the hashes of a bundle's files, and replay its golden examples."""
-    from export.bundle.folder import verify_bundle
+    """Check that a bundle has exactly its files, unchanged, and repeat its golden examples.
+
+    This detects damage. It does not prove who made the bundle: whoever changes a file can write new checksums.
+    """
+    from export.bundle.verification import verify_bundle
     from pocketbert.cli import printing
 
     verified = verify_bundle(bundle)
@@ -215,8 +221,8 @@ def verify(bundle: BundleFolder, as_json: AsJson = False) -> None:
         print(json.dumps(vars(verified)))
     else:
         printing.verified(bundle, verified)
-    if verified.num_changed:
-        raise typer.Exit(EXIT_FAULT)
+    if verified.failures:
+        raise UserError("\n".join(verified.failures))
 
 
 def _print_lines(predictions: Iterable["Prediction"]) -> None:
@@ -225,7 +231,7 @@ def _print_lines(predictions: Iterable["Prediction"]) -> None:
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8 in every locale
     try:
         for prediction in predictions:
-            print(json.dumps(prediction, ensure_ascii=False), flush=True)
+            print(json_line(prediction), flush=True)
     except OSError as error:  # BrokenPipeError, or a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it at exit
         if not isinstance(error, BrokenPipeError):

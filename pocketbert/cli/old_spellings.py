@@ -1,12 +1,13 @@
 """The command lines of version 0.2 in today's spelling."""
 
 import re
-import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from compress.common.escaping import shell_command
 
 RENAMED_COMMANDS = {
     "bench-augment": "bench augmentation",
@@ -69,7 +70,7 @@ def new_spelling(arguments: Sequence[str], root: Any) -> str | None:
             return None
     if spelling is None:
         return None
-    lines = [shlex.join(["pocketbert", *before, *words]) for words in spelling.commands]
+    lines = [shell_command(["pocketbert", *before, *words]) for words in spelling.commands]
     return f"`{spelling.old}` is now `{spelling.new}`: {' && '.join(lines)}"
 
 

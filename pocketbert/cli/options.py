@@ -9,7 +9,9 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 
+from bench.timing.limits import MOST_THREADS
 from compress.common import distributed
+from compress.common.console import new_console, notice
 from compress.common.errors import UserError
 from pocketbert.cli import completion
 
@@ -44,7 +46,9 @@ TableLabels = Annotated[
     ),
 ]
 Encoding = Annotated[str, typer.Option(help="Encoding of tables that are not UTF-8, such as cp1252")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads per model [default: all usable cores]")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=MOST_THREADS, help="Threads per model [default: all usable cores]")
+]
 
 
 def examples(*lines: str) -> str:
@@ -79,7 +83,7 @@ def stderr_console() -> Console:
     """The console for progress and warnings. Quiet in all processes but the main one."""
     from bench.measurement import machine
 
-    console = Console(stderr=True, highlight=False, quiet=not distributed.is_main())
+    console = new_console(stderr=True, quiet=not distributed.is_main())
     if machine.shadowed_onnxruntime():
-        console.print(f"[yellow]warning:[/yellow] {machine.SHADOWED}")
+        console.print(notice("warning:", "yellow", machine.SHADOWED))
     return console

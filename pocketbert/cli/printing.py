@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bench.report import parity_table
 from bench.report import table as bench_table
 from bench.results.phrases import phrases_for
+from compress.common.console import new_console
+from compress.common.escaping import one_line
 
 if TYPE_CHECKING:  # some of them load torch
     from bench.augmentation_speed.ladder import AugmentationLadder
@@ -20,12 +21,13 @@ if TYPE_CHECKING:  # some of them load torch
     from bench.results.document import Results, ShapeComparison
     from bench.self_check import SelfCheck
     from bench.training_speed.ladder import LadderRow, TrainingLadder
-    from export.bundle.folder import Verification
+    from export.bundle.verification import Verification
     from export.results import ExportResult
     from pocketbert.pipeline.flow import RunResult
     from pocketbert.pipeline.forecast import RunForecast
     from pocketbert.standalone.augmentation_preview import AugmentationPreview, AugmentedExample
     from pocketbert.standalone.doctor import DoctorReport
+    from pocketbert.store.cache_contents import CacheContents, CachedItem
 
 PIPE_WIDTH = 1000  # columns; a pipe cuts no name
 PROSE_WIDTH = 100  # of sentences in a terminal
@@ -37,11 +39,11 @@ def outcome(run: "RunResult") -> None:
         from pocketbert.pipeline.run_summary import summary_lines
 
         benchmark(run.results)
-        width = min(Console().width, PROSE_WIDTH) if sys.stdout.isatty() else None
+        width = min(new_console().width, PROSE_WIDTH) if sys.stdout.isatty() else None
         for line in [*summary_lines(run.results, run.folder, width=width), ""]:
-            _line(line)
-    for bundle in sorted((run.folder / "bundles").glob("*")):
-        path("bundle", bundle)
+            print_line(line)
+    for file in sorted((run.folder / "bundles").glob("*/bundle.json")):
+        path("bundle", file.parent)
     if run.results is not None:
         path("report", run.folder / "report.html")
         path("figures", run.folder / "results.json")
@@ -54,7 +56,7 @@ def benchmark(results: "Results") -> None:
     failed = [(row.name, row.error) for row in bench.rows if row.error]
     for name, reason in (*failed, *((absent.name, absent.reason) for absent in bench.absent)):
         if len(reason) > bench_table.SHORT_REASON:
-            _line(f"{name} was not measured: {reason}")
+            print_line(f"{name} was not measured: {reason}")
 
 
 def variants(exported: "ExportResult") -> None:
@@ -77,25 +79,26 @@ def explanation(exported: "ExportResult") -> None:
     """The parity table, the meaning of its columns, and all results of each variant."""
     _cells(parity_table.parity_table(exported))
     for column, meaning in parity_table.MEANINGS:
-        _line(f"{column}: {meaning}")
+        print_line(f"{column}: {meaning}")
     for title, sentences in parity_table.explain_variants(exported):
-        _line(f"\n{title}")
+        print_line("")
+        print_line(title)
         for sentence in sentences:
-            _line(f"  {sentence}")
+            print_line(f"  {sentence}")
 
 
 def comparison(compared: "ResultsComparison") -> None:
     """Two runs compared, one line per model."""
     first, second = compared.names
-    _line(f"{first}, then {second}; times as fast: relative to the first row of the same run")
+    print_line(f"{first}, then {second}; times as fast: relative to the first row of the same run")
     _table(compared.header, compared.cells)
     for remark in compared.remarks:
-        _line(remark)
+        print_line(remark)
 
 
 def published_shapes(shapes: "Sequence[ShapeComparison]") -> None:
     """The sizes and speeds of TinyBERT's Table 1, and those measured here."""
-    _line(
+    print_line(
         "TinyBERT's Table 1 and here: operations at 128 tokens; times as fast as BERT-base (on a K80; here at 1 x 128)"
     )
     _table(
@@ -118,9 +121,9 @@ def published_shapes(shapes: "Sequence[ShapeComparison]") -> None:
 def self_check(result: "SelfCheck") -> None:
     """The A/A test, and the detection of a slower copy."""
     for title, ratios in (("A/A runs", result.aa_ratios), ("slower copy", result.slowed_ratios)):
-        _line(f"{title}: {', '.join(map(bench_table.ratio, ratios))}")
+        print_line(f"{title}: {', '.join(map(bench_table.ratio, ratios))}")
     runs = len(result.aa_ratios)
-    _line(
+    print_line(
         f"{result.name}: the 95 % intervals of {runs - result.num_aa_missed} of {runs} A/A runs contain 1.00, with a "
         f"median half-width of {result.median_half_width:.1%}; a copy {result.slowdown:.0%} slower was detected in "
         f"{result.num_detected} of {len(result.slowed_ratios)} runs"
@@ -131,7 +134,7 @@ def training(ladder: "TrainingLadder") -> None:
     """The training speeds of each stage."""
     header = ("", "examples/s", "over plain", "over tuned plain", "input share", "peak memory")
     for name, stage in ladder.stages.items():
-        _line(
+        print_line(
             f"{name}: {ladder.num_rows} rows, {stage.mean_tokens:.0f} tokens on average, batch size "
             f"{stage.batch_size}, {ladder.rounds} rounds"
         )
@@ -168,13 +171,13 @@ def augmentation(ladder: "AugmentationLadder") -> None:
         )
         for row in ladder.rows
     ]
-    _line(
+    print_line(
         f"{ladder.num_texts} texts in {ladder.rounds} rounds, {ladder.num_threads} threads; speedup over one word at a "
         "time (a) and over the first scripts (b)"
     )
     _table(header, lines)
     for memory in ladder.memory:
-        _line(
+        print_line(
             f"{memory.num_texts:,} texts, {memory.num_rows:,} rows written: peak memory "
             f"{bench_table.megabytes(memory.peak_rss_bytes)}, of which {bench_table.megabytes(memory.before_bytes)} "
             "before the first row"
@@ -201,18 +204,18 @@ def loss_curves(compared: "CurveComparison") -> None:
 def augmentation_preview(preview: "AugmentationPreview") -> None:
     """Augmented texts with the replaced words marked, and statistics of all words."""
     for example in preview.examples:
-        _line(f"row {example.row}{_column(example)}  {example.original}")
+        print_line(f"row {example.row}{_column(example)}  {example.original}")
         marked = Text("  ")
         end_of_last = 0
         for word in example.replaced:
-            marked.append(example.text[end_of_last : word.start])
-            marked.append(f"[{example.text[word.start : word.end]}]", style="bold")
+            marked.append(one_line(example.text[end_of_last : word.start]))
+            marked.append(f"[{one_line(example.text[word.start : word.end])}]", style="bold")
             end_of_last = word.end
-        marked.append(example.text[end_of_last:])
-        Console(highlight=False, soft_wrap=True).print(marked)
-        _line(f"  instead of {', '.join(f'{word.was} ({word.source})' for word in example.replaced)}")
+        marked.append(one_line(example.text[end_of_last:]))
+        new_console().print(marked, soft_wrap=True)
+        print_line(f"  instead of {', '.join(f'{word.was} ({word.source})' for word in example.replaced)}")
     for title, sentence in preview.summary:
-        _line(f"{title + ':':<28}{sentence}")
+        print_line(f"{title + ':':<28}{sentence}")
     path("rows", Path(preview.folder))
 
 
@@ -228,20 +231,20 @@ def plan(forecast: "RunForecast") -> None:
 
     rows, tokens = forecast.num_rows, forecast.tokens
     outputs = phrases_for(forecast.task_type).outputs(forecast.labels)
-    _line(f"{forecast.name}: {rows.train} train, {rows.dev} dev, {rows.test} test rows; {outputs}")
+    print_line(f"{forecast.name}: {rows.train} train, {rows.dev} dev, {rows.test} test rows; {outputs}")
     for remark in forecast.remarks:
-        _line(f"  {remark}")
-    _line(
+        print_line(f"  {remark}")
+    print_line(
         f"  tokens per row: median {tokens.median:.0f}, longest {tokens.longest}; {tokens.share_cut:.1%} of them "
         f"truncated at {tokens.max_length} ({tokens.basis})"
     )
     for role, model in (("teacher", forecast.teacher), ("student", forecast.student)):
-        _line(
+        print_line(
             f"{role}: {model.layers} layers x {model.width}, {model.heads} heads, "
             f"{model.num_parameters / 1e6:.1f} M parameters ({model.name})"
         )
     for choice in forecast.choices:
-        _line(f"{choice.key}: {choice.value} ({choice.reason})")
+        print_line(f"{choice.key}: {choice.value} ({choice.reason})")
     lines = [
         (stage.name, stage.state, str(stage.num_steps or "-"), duration(stage.estimated_s), at_most(stage.maximum_s))
         for stage in forecast.stages
@@ -249,11 +252,11 @@ def plan(forecast: "RunForecast") -> None:
     _table(("stage", "state", "steps", "about", "at most"), lines)
     for stage in forecast.stages:
         if stage.extrapolated is not None:
-            _line(f"{stage.name}: estimated {stage.extrapolated}")
-    _line(f"{time_phrase(forecast.estimated_s, forecast.maximum_s)} in total on this machine, with all epochs")
+            print_line(f"{stage.name}: estimated {stage.extrapolated}")
+    print_line(f"{time_phrase(forecast.estimated_s, forecast.maximum_s)} in total on this machine, with all epochs")
     for warning in forecast.warnings:
-        _line(f"warning: {warning}")
-    _line(f"variants: {', '.join(forecast.variants)}; required: {', '.join(forecast.required) or 'none'}")
+        print_line(f"warning: {warning}")
+    print_line(f"variants: {', '.join(forecast.variants)}; required: {', '.join(forecast.required) or 'none'}")
     path("run folder", Path(forecast.folder))
 
 
@@ -262,34 +265,54 @@ def machine(report: "DoctorReport") -> None:
     from bench.report.page import machine_lines
 
     for name, value in machine_lines(report.machine):
-        _line(f"{name + ':':<14}{value}")
-    _line(f"{'int8:':<14}{'in hardware' if report.int8_in_hardware else 'no dot product in hardware'}")
+        print_line(f"{name + ':':<14}{value}")
+    print_line(f"{'int8:':<14}{'in hardware' if report.int8_in_hardware else 'no dot product in hardware'}")
     if report.torch_threads is None:
-        _line(f"{'torch:':<14}not installed; only training and export need it")
+        print_line(f"{'torch:':<14}not installed; only training and export need it")
     else:
-        _line(f"{'torch:':<14}{report.torch_threads} threads, CUDA {'yes' if report.torch_cuda else 'no'}")
-    _line(f"{'onnxruntime:':<14}{', '.join(report.providers) or 'not installed'}")
+        print_line(f"{'torch:':<14}{report.torch_threads} threads, CUDA {'yes' if report.torch_cuda else 'no'}")
+    print_line(f"{'onnxruntime:':<14}{', '.join(report.providers) or 'not installed'}")
     for folder, free in report.free_disk_bytes.items():
-        _line(f"{'free disk:':<14}{free / 1e9:.0f} GB at {folder}")
-    _line(f"{'pocketbert:':<14}{report.pocketbert}")
+        print_line(f"{'free disk:':<14}{free / 1e9:.0f} GB at {folder}")
+    print_line(f"{'pocketbert:':<14}{report.pocketbert}")
     for problem in report.problems:
-        _line(f"problem: {problem}")
+        print_line(f"problem: {problem}")
     if not report.problems:
-        _line("no problems")
+        print_line("no problems")
 
 
 def verified(bundle: Path, result: "Verification") -> None:
     """The hashed files and the replayed golden examples of a bundle."""
     changed = f"{result.num_changed} PREDICTIONS CHANGED" if result.num_changed else "no prediction changed"
-    _line(
+    print_line(
         f"{bundle}: {result.num_files} files unchanged; {result.num_golden} golden examples replayed, {changed}, "
         f"largest difference {result.largest_difference:.2g}"
     )
+    for warning in result.warnings:
+        print_line(f"warning: {warning}")
+    print_line("checksums detect damage; they do not prove who made the bundle")
+
+
+def cache_contents(contents: "CacheContents") -> None:
+    """The entries of the cache, the largest first."""
+    lines = [
+        (item.name, bench_table.megabytes(item.size_bytes), f"{item.age_days:.0f} days ago", item.state)
+        for item in contents.items
+    ]
+    if lines:
+        _table(("entry", "size", "last used", "state"), lines)
+    print_line(f"{contents.folder}: {total_of(contents.items)}")
+
+
+def total_of(items: "Sequence[CachedItem]") -> str:
+    """The number of cache entries and their total size."""
+    count = "1 entry" if len(items) == 1 else f"{len(items)} entries"
+    return f"{count}, {bench_table.megabytes(sum(item.size_bytes for item in items))}"
 
 
 def path(title: str, location: Path) -> None:
     """A file or folder, on one line whatever its length."""
-    _line(f"{title:<11}{location}")
+    print_line(f"{title:<11}{location}")
 
 
 def _cells(table: bench_table.Table) -> None:
@@ -299,11 +322,16 @@ def _cells(table: bench_table.Table) -> None:
 def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(header):
-        grid.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+        grid.add_column(_cell(name), justify="left" if index == 0 else "right", overflow="fold")
     for cells in lines:
-        grid.add_row(*map(Text, cells))  # Text: cells are no markup
-    Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH).print(grid)
+        grid.add_row(*map(_cell, cells))
+    new_console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(grid)
 
 
-def _line(text: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(text)
+def _cell(text: str) -> Text:
+    return Text(one_line(text))
+
+
+def print_line(text: str) -> None:
+    """The text on one line, whatever its length."""
+    new_console().print(one_line(text), soft_wrap=True)

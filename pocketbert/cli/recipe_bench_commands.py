@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from bench.timing.limits import MOST_ROUNDS, MOST_ROWS
 from pocketbert.cli.options import AsJson, Changes, RecipeName, Threads, examples, print_result, stderr_console
 
 commands = typer.Typer()
@@ -14,8 +15,8 @@ commands = typer.Typer()
 def training(
     recipe: RecipeName,
     changes: Changes = None,
-    rows: Annotated[int, typer.Option(min=16, help="Train rows, randomly sampled")] = 256,
-    rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds")] = 6,
+    rows: Annotated[int, typer.Option(min=16, max=MOST_ROWS, help="Train rows, randomly sampled")] = 256,
+    rounds: Annotated[int, typer.Option(min=2, max=MOST_ROUNDS, help="Interleaved rounds")] = 6,
     threads: Threads = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Also time torch.compile")] = False,
     textbrewer: Annotated[
@@ -58,8 +59,10 @@ def training(
 def augmentation(
     recipe: RecipeName,
     changes: Changes = None,
-    rows: Annotated[int, typer.Option(min=16, help="Train texts, randomly sampled")] = 1000,
-    rounds: Annotated[int, typer.Option(min=2, help="Interleaved rounds; each has its share of the texts")] = 4,
+    rows: Annotated[int, typer.Option(min=16, max=MOST_ROWS, help="Train texts, randomly sampled")] = 1000,
+    rounds: Annotated[
+        int, typer.Option(min=2, max=MOST_ROUNDS, help="Interleaved rounds; each has its share of the texts")
+    ] = 4,
     threads: Threads = None,
     output: Annotated[Path | None, typer.Option(help="Folder for augmentation.json")] = None,
     as_json: AsJson = False,

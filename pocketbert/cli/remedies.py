@@ -84,7 +84,12 @@ def command_of(typer_command: Any) -> Command:
 
 def with_remedy(error: UserError, command: Command) -> str:
     """The problems of the error, one per line, with the remedies that exist in the command."""
-    return "\n".join(_explained(problem, command) for problem in error.problems)
+    return "\n".join(with_remedies(error, command))
+
+
+def with_remedies(error: UserError, command: Command) -> list[str]:
+    """The problems of the error with the remedies that exist in the command."""
+    return [_explained(problem, command) for problem in error.problems]
 
 
 def flags_in(text: str) -> set[str]:

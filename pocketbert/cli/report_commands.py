@@ -23,11 +23,10 @@ def report(
     """Write report.html and report.md of a run from its results.json."""
     import webbrowser
 
-    from bench.report.render import write_reports
-    from bench.results.document import read_results
     from pocketbert.cli import printing
+    from pocketbert.pipeline.write_report import write_report
 
-    write_reports(read_results(folder), folder)
+    write_report(folder)
     page = (folder / "report.html").absolute()
     printing.path("report", page)
     if open_it and not webbrowser.open(page.as_uri()):

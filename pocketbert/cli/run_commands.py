@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from compress.common.console import notice
+from compress.common.escaping import one_line
 from pocketbert.cli import completion
 from pocketbert.cli.options import (
     EXIT_GATE,
@@ -23,6 +25,7 @@ from pocketbert.cli.options import (
     print_result,
     stderr_console,
 )
+from pocketbert.shell import Stopped
 
 PANEL = "Recipes and runs"
 commands = typer.Typer()
@@ -98,12 +101,12 @@ def run(
         print_result(outcome.results, as_json, printing.benchmark)
     else:
         if not outcome.num_built:
-            console.print("[green]Nothing to do: every stage is finished.[/green]")
+            console.print(Text("Nothing to do: every stage is finished.", style="green"))
         print_result(outcome, as_json, printing.outcome)
     for line in outcome.not_shipped:
-        console.print(f"[red]not shipped[/red] {escape(line)}", soft_wrap=True)
+        console.print(notice("not shipped", "red", line), soft_wrap=True)
     for line in outcome.not_recommended:
-        console.print(f"[red]not recommended[/red] {escape(line)}", soft_wrap=True)
+        console.print(notice("not recommended", "red", line), soft_wrap=True)
     if outcome.not_shipped or outcome.not_recommended:
         raise typer.Exit(EXIT_GATE)
 
@@ -129,7 +132,7 @@ def general(
         folder = make_general(loaded, prepare(loaded, console), output or Path("runs") / loaded.name, console)
     if folder is None:  # another process prints it
         return
-    print(json.dumps({"model": str(folder)}) if as_json else f"general student {folder}")
+    print(json.dumps({"model": str(folder)}) if as_json else f"general student {one_line(str(folder))}")
 
 
 @commands.command(
@@ -141,7 +144,9 @@ def augment(
     output: RunFolder = None,
     changes: Changes = None,
     smoke: Smoke = False,
-    show: Annotated[int, typer.Option(min=0, help="Augmented texts to print, with the replaced words marked")] = 10,
+    show: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Augmented texts to print, with the replaced words marked")
+    ] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Run only the data augmentation of a recipe, and print examples of it.
@@ -174,3 +179,6 @@ def _message_when_interrupted(console: Console) -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("interrupted; run the same command again to continue from here")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    except Stopped as stopped:
+        console.print(f"stopped by {stopped.name}; the same command resumes")
+        raise typer.Exit(stopped.exit_code) from None

@@ -1,12 +1,14 @@
-"""Commands before a run: a recipe for a table, built-in recipes, JSON Schemas, the state of the machine."""
+"""Commands around runs: a recipe for a table, built-in recipes, JSON Schemas, the state of the machine, the cache."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from compress.common.errors import UserError
+from compress.common.escaping import shell_path
 from pocketbert.cli import completion
 from pocketbert.cli.options import AsJson, Encoding, examples, print_result
 
@@ -42,18 +44,25 @@ def new(
     encoding: Encoding = "utf-8",
 ) -> None:
     """Write a commented recipe for your own table, from its columns, labels and text lengths."""
+    from pocketbert.cli import printing
     from pocketbert.new_recipe.propose import propose_recipe
 
     proposal = propose_recipe(table, text=text, label=label, teacher=teacher, encoding=encoding)
     target = output or Path(f"{proposal.name}.yaml")
     try:
         with target.open("x", encoding="utf-8") as file:
-            file.write(proposal.recipe)
+            try:
+                file.write(proposal.recipe)
+                file.flush()
+            except OSError:
+                target.unlink()  # half a recipe, on a full disk
+                raise
     except FileExistsError:
         raise UserError(f"{target}: already exists; remove it, or name another file with --output") from None
     for fact in proposal.table_facts:
-        print(fact)
-    print(f"recipe {target}\nnext   pocketbert check {target}")
+        printing.print_line(fact)
+    printing.print_line(f"recipe {target}")
+    printing.print_line(f"next   pocketbert check {shell_path(target)}")
 
 
 @commands.command(
@@ -112,3 +121,61 @@ def doctor(as_json: AsJson = False) -> None:
     from pocketbert.standalone.doctor import examine_machine
 
     print_result(examine_machine(Path.cwd()), as_json, printing.machine)
+
+
+cache = typer.Typer(
+    name="cache",
+    help="List what the cache holds, or remove entries of it.",
+    epilog=examples("pocketbert cache", "pocketbert cache prune --older-than 30"),
+    invoke_without_command=True,
+    rich_markup_mode="markdown",
+)
+
+
+@cache.callback()
+def listing(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the entries of the cache with their sizes and the days since their last use.
+
+    The cache is in $POCKETBERT_CACHE, or in ~/.cache/pocketbert.
+    """
+    from pocketbert.cli import printing
+    from pocketbert.store.cache_contents import contents_of
+    from pocketbert.store.stage_cache import cache_folder
+
+    if context.invoked_subcommand is None:
+        print_result(contents_of(cache_folder()), as_json, printing.cache_contents)
+
+
+@cache.command(
+    epilog=examples("pocketbert cache prune --older-than 30", "pocketbert cache prune --older-than 90 --yes"),
+)
+def prune(
+    older_than: Annotated[
+        float | None, typer.Option(metavar="DAYS", min=0, help="Remove entries that no run has used for so many days")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all entries")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first")] = False,
+) -> None:
+    """Remove entries of the cache, except those that a running process uses.
+
+    A run whose stage was removed does it again. Files that PocketBERT did not write stay.
+    """
+    from pocketbert.cli import printing
+    from pocketbert.store.cache_contents import contents_of, remove
+    from pocketbert.store.stage_cache import cache_folder
+
+    if everything == (older_than is not None):
+        raise UserError("cache prune: give either --older-than DAYS or --all")
+    folder = cache_folder()
+    chosen = [item for item in contents_of(folder).items if older_than is None or item.age_days >= older_than]
+    if not chosen:
+        printing.print_line(f"{folder}: no entry to remove")
+        return
+    if not yes:
+        question = f"remove {printing.total_of(chosen)} from {folder}?"
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise UserError(f"{question} Add --yes to remove without a question")
+        if not typer.confirm(question):
+            return
+    removed = [item for item in chosen if remove(folder, item, lambda line: printing.print_line(f"kept {line}"))]
+    printing.print_line(f"removed {printing.total_of(removed)}")

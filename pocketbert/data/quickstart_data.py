@@ -14,14 +14,22 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock
+
 from compress.common.errors import UserError
-from pocketbert.store.run_folder import cache_folder
+from compress.common.files import replacing, sha256
+from compress.common.seals import has_seal, is_intact, report_damage, seal_file
+from pocketbert.store.stage_cache import cache_folder
 
 PREFIX = "builtin:"
 PACKAGE = "vaderSentiment==3.3.2"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
 INNER_ARCHIVE = "additional_resources/hutto_ICWSM_2014.tar.gz"
 MIN_RATING = 0.5  # texts with a mean rating closer to 0 are neither positive nor negative
+CONTENT_SHA256 = {
+    "movie-snippets": "622e9367ea31403df71d04acb410c124c5402afded9559c994b19d2a73e2fa30",
+    "other-snippets": "495fbcc780fd85f88a8f310ec4e638435a7496bebeada71c8350b699f40db271",
+}
 TABLES = {
     "movie-snippets": ("movieReviewSnippets",),
     "other-snippets": ("nytEditorialSnippets", "amazonReviewSnippets", "tweets"),
@@ -36,15 +44,26 @@ def fetch(name: str) -> Path:
             f"{PREFIX}{name}: no such built-in data; expected one of {', '.join(PREFIX + known for known in TABLES)}"
         )
     path = cache_folder() / "data" / f"{name}-{SHA256[:12]}{'.csv' if name == 'movie-snippets' else '.jsonl'}"
-    if not path.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            archive = _download(Path(folder))
-            content = _content_of(name, archive)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # another process may need the same data
+        if not _is_sound(path, name):
+            with tempfile.TemporaryDirectory() as folder:
+                archive = _download(Path(folder))
+                content = _content_of(name, archive)
+            with replacing(path) as partial:
+                partial.write_bytes(content.encode())
+            seal_file(path)
     return path
+
+
+def _is_sound(path: Path, name: str) -> bool:
+    """Whether the file is there and undamaged. Versions before 0.6 wrote no seal."""
+    if has_seal(path) or not path.is_file():
+        return is_intact(path)
+    if sha256(path) == CONTENT_SHA256[name]:
+        return True
+    report_damage(f"{path} is damaged; it is fetched again")
+    return False
 
 
 def _download(folder: Path) -> Path:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from bench.results.phrases import phrases_for
+from compress.common.console import notice, remark
 from compress.data.label_order import align_labels
 from compress.data.metrics import positive_class
 from compress.data.tasks import Task, load_task
@@ -38,9 +38,9 @@ def load_recipe_task(recipe: Recipe, console: Console) -> Task:
         task = align_labels(task, sources.label_names_in_config(recipe.teacher.model))
     positive_class(section.metric, section.positive, task.labels)  # raises if it is no label of the data
     rows = f"{len(task.train)} train, {len(task.dev)} dev, {len(task.test)} test rows"
-    console.print(f"[bold]{recipe.name}[/bold]: {escape(phrases_for(task.type).outputs(task.labels))}, {rows}")
-    for remark in remarks_on(recipe, task):
-        console.print(f"  [dim]{escape(remark)}[/dim]")
+    console.print(notice(f"{recipe.name}:", "bold", f"{phrases_for(task.type).outputs(task.labels)}, {rows}"))
+    for each in remarks_on(recipe, task):
+        console.print(remark(each))
     return task
 
 

@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 
+from compress.common.console import notice, remark
 from compress.common.errors import UserError
 from compress.data.label_matching import check_table_labels
 from compress.data.task_types import TaskTypeName, task_type
@@ -28,10 +28,10 @@ def joined_labels(labels: Sequence[str]) -> str:
 
 def print_remarks(remarks: Sequence[str], console: Console) -> None:
     """Print how a table was read, one line each."""
-    for remark in remarks:
-        console.print(f"  [dim]{escape(remark)}[/dim]", soft_wrap=True)
+    for each in remarks:
+        console.print(remark(each), soft_wrap=True)
 
 
 def print_warning(text: str, console: Console) -> None:
     """Print a warning as one line."""
-    console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
+    console.print(notice("warning:", "yellow", text), soft_wrap=True)

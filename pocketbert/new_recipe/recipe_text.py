@@ -1,10 +1,14 @@
 """Writes a recipe as YAML in which each comment explains a choice."""
 
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from compress.common.escaping import one_line
 
 Value = str | int | Sequence[str] | Mapping[str, object]
 COLUMN = 34  # of the comments
@@ -26,7 +30,7 @@ class Entry:
 
 def recipe_text(header: Sequence[str], entries: Sequence[Entry]) -> str:
     """The recipe. Entries of one section follow each other. `header`: lines of comment at the top."""
-    lines, section = [f"# {line}" for line in header], ""
+    lines, section = [f"# {one_line(line)}" for line in header], ""
     for entry in entries:
         if entry.section and entry.section != section:
             lines.append(f"{entry.section}:")
@@ -39,14 +43,29 @@ def recipe_text(header: Sequence[str], entries: Sequence[Entry]) -> str:
 def _with_comment(code: str, comment: str) -> str:
     if not comment:
         return code
-    return f"{code:<{COLUMN}} # {comment}"
+    return f"{code:<{COLUMN}} # {one_line(comment)}"
 
 
 def _yaml(value: Value) -> str:
     """A value in YAML's flow style, on one line."""
     yaml = YAML(pure=True)
     yaml.default_flow_style = True
-    yaml.width = 1_000_000
+    yaml.width = sys.maxsize
     buffer = io.StringIO()
-    yaml.dump({"key": value if isinstance(value, str | int | Mapping) else list(value)}, buffer)
+    yaml.dump({"key": _quoted(value)}, buffer)
     return buffer.getvalue().strip().removeprefix("{key: ").removesuffix("}")
+
+
+def _quoted(value: object) -> object:
+    """The value, with double quotes around each text with control characters, line breaks included.
+
+    In other quotes, a line break of the text would be one of the file. The library forgets the quotes of `? x`.
+    """
+    match value:
+        case str():
+            return value if value.isprintable() and value[:1] != "?" else DoubleQuotedScalarString(value)
+        case Mapping():
+            return {key: _quoted(each) for key, each in value.items()}
+        case Sequence():
+            return [_quoted(each) for each in value]
+    return value

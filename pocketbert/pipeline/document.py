@@ -1,15 +1,17 @@
 """results.json of a run, and the reports that are rendered from it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bench.results.document import FILE as RESULTS_FILE
 from bench.results.document import Reproduce, Results, RunFacts, SplitSizes, StageResults, read_results, write_results
 from compress.common.errors import UserError
+from compress.common.owned_files import OwnedFolder
 from compress.models.compatibility import EncoderFacts
 from compress.models.shape import StudentShape
+from compress.reading.json_files import parse_json
 from pocketbert import __version__
 from pocketbert.data.recipe_task import remarks_on
 from pocketbert.pipeline.teacher_check import teacher_over_baseline
@@ -17,20 +19,21 @@ from pocketbert.recipe.loading import to_yaml
 from pocketbert.stage_parts.context import StageContext
 from pocketbert.stages.gate import GateResult
 from pocketbert.store.manifest import StagePlan
+from pocketbert.store.run_folder import REPORTS
 
-REPORTS = ("report.html", "report.md")
 
-
-def write_reports(context: StageContext, plan: Sequence[StagePlan], verdict: GateResult) -> Results:
+def write_reports(context: StageContext, plan: Sequence[StagePlan], verdict: GateResult, owned: OwnedFolder) -> Results:
     """Write results.json and the reports into the run folder, unless it holds them with the same results."""
     results = results_of(context, plan, verdict)
     folder = context.folder
-    if all((folder / name).is_file() for name in REPORTS) and _earlier_results(folder) == results:
+    if all(map(owned.is_unchanged, (*REPORTS, RESULTS_FILE))) and _earlier_results(folder) == results:
         return results
     from bench.report import render
 
-    render.write_reports(results, folder)
-    write_results(results, folder)  # last, because its presence means that the reports have these figures
+    with owned.writing(*REPORTS):
+        render.write_reports(results, folder)
+    with owned.writing(RESULTS_FILE):  # last, because its presence means that the reports have these figures
+        write_results(results, folder)
     return results
 
 
@@ -87,9 +90,9 @@ def _constant_score(context: StageContext) -> float | None:
 def teacher_shape(config: Path) -> StudentShape | None:
     """The shape of the teacher in a config.json; None if it cannot be read."""
     try:
-        facts = EncoderFacts.of_config(json.loads(config.read_text(encoding="utf-8")))
+        facts = EncoderFacts.of_config(parse_json(config.read_bytes()))
         return StudentShape(layers=facts.layers, width=facts.width, ffn_width=facts.ffn_width, heads=facts.heads)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

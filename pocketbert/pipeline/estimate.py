@@ -24,7 +24,7 @@ from pocketbert.pipeline.plan import StageName, plan_of
 from pocketbert.recipe.choices import Resolved
 from pocketbert.recipe.sections import Recipe, masked_lm_of
 from pocketbert.store.manifest import StagePlan
-from pocketbert.store.run_folder import TO_DO, state_of, steps_done
+from pocketbert.store.stage_state import TO_DO, state_of, steps_done
 from pocketbert.timing.amounts import Sizes, batch_sizes, num_stage_steps, section_of
 from pocketbert.timing.corpus_blocks import CorpusBlocks, read_blocks
 from pocketbert.timing.measure import Materials, measure_speeds

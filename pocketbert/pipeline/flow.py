@@ -3,28 +3,25 @@
 `plan` states the inputs of each stage. `stages` holds one file per stage, which is imported only if the stage must run.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from errno import ENOSPC
 from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import assert_never, get_args
 
 from rich.console import Console
-from rich.markup import escape
-from rich.text import Text
 
 from bench.measurement import machine
 from bench.results.document import Results
 from compress.common import distributed
+from compress.common.console import in_markup, of_markup, remark
 from compress.common.errors import UserError
-from compress.common.files import write_text
+from compress.common.escaping import one_line
 from compress.data.tasks import Task
 from compress.results import BaselineResult, SearchResult, TeacherResult
+from pocketbert import __version__
 from pocketbert.data.hopeless import require_learnable
 from pocketbert.data.recipe_task import load_recipe_task
 from pocketbert.pipeline.document import write_reports
@@ -39,10 +36,12 @@ from pocketbert.recipe.sections import Recipe
 from pocketbert.stage_parts.context import StageContext
 from pocketbert.stages.gate import apply_gate
 from pocketbert.store.manifest import StagePlan, StageRecord, read_manifest
-from pocketbert.store.run_folder import PARTIAL, TO_DO, Run, cache_folder, state_of
+from pocketbert.store.run_folder import LOG, Run, require_usable
+from pocketbert.store.stage_cache import cache_folder
+from pocketbert.store.stage_state import TO_DO, state_of
+from pocketbert.store.working_folder import disk_errors
 from pocketbert.store.workspace import Workspace
 
-MIN_FREE_BYTES = 2**26  # below it, the disk counts as full
 Planner = Callable[[Recipe, Task], Plan]
 SINGLE_PROCESS: tuple[StageName, ...] = ("export", "bench")  # stages of the main process, after the others have ended
 
@@ -68,6 +67,8 @@ def prepare(recipe: Recipe, console: Console, folder: Path | None = None) -> Tas
     `folder`: the run folder. If a run has finished its training there, the files of the models are not checked again,
     which would load torch. With several processes, the main one goes first, so that the others can use its downloads.
     """
+    if folder is not None:
+        require_usable(folder, get_args(StageName))
     has_trained = folder is not None and "prediction" in read_manifest(folder)
     with distributed.main_first():
         preflight.check_models(recipe)
@@ -75,8 +76,8 @@ def prepare(recipe: Recipe, console: Console, folder: Path | None = None) -> Tas
         if not recipe.smoke:  # its sample has few rows per class
             require_learnable(task)
         remarks = [] if has_trained else preflight.check_model_files(recipe, task)
-    for remark in remarks:
-        console.print(f"  [dim]{escape(remark)}[/dim]")
+    for each in remarks:
+        console.print(remark(each))
     return replace(task, remarks=(*task.remarks, *remarks))
 
 
@@ -100,10 +101,9 @@ def run_recipe(
                 do_stage(stage, run, context)
         if until is not None:
             return RunResult(folder=folder, results=None, num_built=run.num_built, not_shipped=[])
-        verdict = apply_gate(
-            context, Workspace(output=run.folder / "bundles", checkpoints=run.folder / PARTIAL / "gate")
-        )
-        results = write_reports(context, plan, verdict)
+        verdict = apply_gate(context, run.owned)
+        run.save()
+        results = write_reports(context, plan, verdict, run.owned)
         return RunResult(
             folder=folder,
             results=results,
@@ -159,7 +159,7 @@ def _do_stages(
         if stage.name == "search":
             result = record.result_as(SearchResult)
             context = context.after_search(result)
-            _write_recipe(context.recipe, run.folder)
+            _write_recipe(context.recipe, run)
             if until != "search":
                 rest = _stages_until(planner(context.recipe, context.task), until)[number:]
                 plan = [*plan[: number + 1], *rest]
@@ -190,7 +190,7 @@ def _announce_time_left(run: Run, context: StageContext, search: SearchResult, r
 
 def _announce_caution(run: Run, caution: str | None) -> None:
     if caution is not None and distributed.is_main():
-        run.announce(f"[yellow]caution[/yellow]: {escape(caution)}")
+        run.announce(f"[yellow]caution[/yellow]: {in_markup(caution)}")
 
 
 def do_stage(stage: StagePlan, run: Run, context: StageContext) -> StageRecord:
@@ -198,7 +198,7 @@ def do_stage(stage: StagePlan, run: Run, context: StageContext) -> StageRecord:
     record = run.stage(stage, partial(_build, stage.name, context))
     line = stage_line(stage.name, {**context.records, stage.name: record}, context.metric_name)
     if line is not None:
-        context.console.print(f"  {escape(line)}", soft_wrap=True)
+        context.console.print(f"  {one_line(line)}", soft_wrap=True)
     return record
 
 
@@ -260,36 +260,31 @@ def _stages_until(plan: Plan, until: str | None) -> Plan:
 
 @contextmanager
 def _open_run(resolved: Resolved, folder: Path, console: Console) -> Iterator[Run]:
-    with Run(folder, versions=machine.package_versions(), announce=_announcer(folder, console)) as run:
-        try:
-            _write_recipe(resolved.recipe, folder)
-            yield run
-        except OSError as error:
-            if error.filename is None:  # a failed write does not name its file
-                error.filename = str(folder)
-            raise
-        except UserError:
-            raise
-        except Exception as error:
-            # torch and safetensors report a full disk with their own exceptions
-            for path in (folder, cache_folder()):
-                is_full = path.exists() and shutil.disk_usage(path).free < MIN_FREE_BYTES
-                if is_full or os.strerror(ENOSPC) in str(error):
-                    raise OSError(ENOSPC, os.strerror(ENOSPC), str(path)) from error
-            raise
+    announce = _announcer(folder, console)
+    run = Run(folder, versions=machine.package_versions(), announce=announce, names=get_args(StageName))
+    with disk_errors(folder, cache_folder()), run:
+        if distributed.is_main():
+            _log(folder, f"PocketBERT {__version__}")
+        _write_recipe(resolved.recipe, run)
+        yield run
 
 
-def _write_recipe(recipe: Recipe, folder: Path) -> None:
+def _write_recipe(recipe: Recipe, run: Run) -> None:
     if distributed.is_main():
-        write_text(folder / "recipe.yaml", to_yaml(recipe))
+        run.owned.write_text("recipe.yaml", to_yaml(recipe))
 
 
 def _announcer(folder: Path, console: Console) -> Callable[[str], None]:
     """A function that prints a message on the console, and appends it to log.txt with the time."""
 
     def announce(message: str) -> None:
-        console.print(message)
-        with (folder / "log.txt").open("a", encoding="utf-8") as log:
-            log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z  {Text.from_markup(message).plain}\n")
+        text = of_markup(message)
+        console.print(text, soft_wrap=True)  # keeps paths in one piece
+        _log(folder, text.plain)
 
     return announce
+
+
+def _log(folder: Path, line: str) -> None:
+    with (folder / LOG).open("a", encoding="utf-8") as log:
+        log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z  {one_line(line)}\n")

@@ -12,7 +12,7 @@ from bench.report.page import predict_command
 from bench.report.table import megabytes
 from bench.results.benchmark import BenchmarkRow
 from bench.results.document import Results
-from compress.common.wording import printable
+from compress.common.escaping import one_line
 
 
 def summary_lines(results: Results, folder: Path, *, width: int | None = None) -> list[str]:
@@ -32,7 +32,7 @@ def summary_lines(results: Results, folder: Path, *, width: int | None = None) -
         if paragraphs:
             lines += ["", f"{title}:"]
             for text, is_prose in paragraphs:
-                lines += _wrapped(printable(text), width) if is_prose else [f"  {printable(text)}"]
+                lines += _wrapped(one_line(text), width) if is_prose else [f"  {one_line(text)}"]
     return lines
 
 

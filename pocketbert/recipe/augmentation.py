@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from pocketbert.recipe.training import CorpusSection, Epochs, LearningRate, RecipeSection, StageSection
+from pocketbert.recipe.training import MOST_TOKENS, CorpusSection, Epochs, LearningRate, RecipeSection, StageSection
 
 
 class TrainHeadSection(CorpusSection, StageSection):
@@ -13,7 +13,9 @@ class TrainHeadSection(CorpusSection, StageSection):
     key = "augment.masked_lm.train_head"
     epochs: Epochs = 1
     learning_rate: LearningRate = 5e-4
-    max_length: Annotated[int, Field(ge=8)] = Field(64, description="Tokens per block, special tokens included")
+    max_length: Annotated[int, Field(ge=8, le=MOST_TOKENS)] = Field(
+        64, description="Tokens per block, special tokens included"
+    )
     frozen: bool = Field(
         False, description="Train the head only, and leave the encoder unchanged: faster, but a weaker model"
     )
@@ -43,10 +45,10 @@ class AugmentSection(RecipeSection):
         description="Word vectors, for words of several tokens: GloVe or word2vec text (.txt, .vec, .gz, .zip), "
         "word2vec or fastText .bin, or package:NAME/DIR; default: none, and such words stay as they are",
     )
-    max_vectors: PositiveInt = Field(
+    max_vectors: Annotated[int, Field(gt=0, le=100_000_000)] = Field(
         400_000, description="Largest number of word vectors to read; files list the most frequent words first"
     )
-    copies_per_text: PositiveInt = Field(
+    copies_per_text: Annotated[int, Field(gt=0, le=1000)] = Field(
         20, description="Augmented copies per train text (N_a in the paper); a pair has two texts"
     )
     probability: Annotated[float, Field(gt=0, le=1)] = Field(

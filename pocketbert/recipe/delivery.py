@@ -3,12 +3,21 @@
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from bench.results.measurements import Effort
 from bench.timing.effort import EffortSettings, settings_of
+from bench.timing.limits import (
+    MOST_MS,
+    MOST_PROCESSES,
+    MOST_ROUNDS,
+    MOST_SHAPES,
+    MOST_TEXTS,
+    MOST_THREADS,
+    MOST_TOKENS,
+)
 from export.quantisation.variants import DEFAULT_VARIANTS, VARIANTS
-from pocketbert.recipe.training import RecipeSection, Share
+from pocketbert.recipe.training import LARGEST_WEIGHT, RecipeSection, Share
 
 if TYPE_CHECKING:
     VariantName = str
@@ -20,7 +29,7 @@ EFFORT_KEYS = frozenset(field.name for field in fields(EffortSettings))  # that 
 class ToleranceSection(RecipeSection):
     """Largest differences from the torch student on dev that a variant may have."""
 
-    logit_error: Annotated[float, Field(ge=0)] | None = Field(
+    logit_error: Annotated[float, Field(ge=0, le=LARGEST_WEIGHT)] | None = Field(
         None, description="Mean error of the logits, as a share of their spread; default: that of the variant"
     )
     label_flips: Share | None = Field(
@@ -37,7 +46,7 @@ class ExportSection(RecipeSection):
     tolerance: dict[VariantName, ToleranceSection] = Field(
         {}, description="Tolerances that replace the default ones, by variant"
     )
-    calibration_rows: Annotated[int, Field(ge=8)] = Field(
+    calibration_rows: Annotated[int, Field(ge=8, le=1_000_000)] = Field(
         256,
         description="Train rows that calibrate the activation ranges of static variants, balanced over the classes",
     )
@@ -62,7 +71,7 @@ class ExportSection(RecipeSection):
 class BenchSection(RecipeSection):
     """The benchmark of teacher, student and bundles."""
 
-    threads: PositiveInt | None = Field(
+    threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] | None = Field(
         None, description="Threads of each model; default: all usable cores, shared by `processes` in a load test"
     )
     effort: Effort = Field(
@@ -70,17 +79,17 @@ class BenchSection(RecipeSection):
         description="How much to measure: about 1, 4 or 10 minutes for small models on two cores; the keys below win "
         "over it",
     )
-    rounds: Annotated[int, Field(ge=2)] | None = Field(
+    rounds: Annotated[int, Field(ge=2, le=MOST_ROUNDS)] | None = Field(
         None,
         description="Rounds, each of which times every model once, in random order; default: 3, 10 or 12, by effort",
     )
-    warm_up_s: PositiveFloat | None = Field(
+    warm_up_s: Annotated[float, Field(gt=0, le=3600)] | None = Field(
         None, description="Longest warm-up of each model at each length, in seconds; default: 2, 5 or 5, by effort"
     )
     compiled_teacher: bool | None = Field(
         None, description="Also time the teacher under torch.compile; default: if effort is thorough"
     )
-    restart_every: PositiveInt | None = Field(
+    restart_every: Annotated[int, Field(gt=0, le=MOST_ROUNDS)] | None = Field(
         None, description="Rounds after which every model moves to a new process; default: 1, 2 or 2, by effort"
     )
     roofline: bool | None = Field(
@@ -91,21 +100,26 @@ class BenchSection(RecipeSection):
     thread_sweep: bool = Field(
         False, description="Also time with 1 thread, with 2, with one per physical core, and with `threads`"
     )
-    latency_bound_ms: PositiveFloat | None = Field(
+    latency_bound_ms: Annotated[float, Field(gt=0, le=MOST_MS)] | None = Field(
         None,
         description="Also run a load test: the most texts per second of which 99 % get their prediction within this "
         "many milliseconds; default: no load test",
     )
-    processes: PositiveInt = Field(
+    processes: Annotated[int, Field(gt=0, le=MOST_PROCESSES)] = Field(
         1, description="Processes that serve a model in the load test, each with `threads` threads"
     )
-    fixed_lengths: list[PositiveInt] | None = Field(
+    fixed_lengths: (
+        Annotated[list[Annotated[int, Field(gt=0, le=MOST_TOKENS)]], Field(max_length=MOST_SHAPES)] | None
+    ) = Field(
         None,
         description="Token counts of the grid at batch size 1; default: by effort none, or 16, 64 and 128, or 16, 32, "
         "64 and 128, up to task.max_length",
     )
-    fixed_batches: list[Annotated[int, Field(ge=2)]] | None = Field(
-        None, description="Batch sizes of the grid, each timed on texts of 32 tokens; default: by effort none, 16 or 16"
+    fixed_batches: Annotated[list[Annotated[int, Field(ge=2, le=MOST_TEXTS)]], Field(max_length=MOST_SHAPES)] | None = (
+        Field(
+            None,
+            description="Batch sizes of the grid, each timed on texts of 32 tokens; default: by effort none, 16 or 16",
+        )
     )
 
     def settings(self) -> EffortSettings:
@@ -134,10 +148,10 @@ class GateSection(RecipeSection):
         description="Largest change of a probability when texts are batched or padded, where 1e-5 means none; default: "
         "no limit",
     )
-    size_mb: PositiveFloat | None = Field(
+    size_mb: Annotated[float, Field(gt=0, le=LARGEST_WEIGHT)] | None = Field(
         None, description="Largest size of the bundle, in decimal megabytes; default: no limit"
     )
-    latency_ms: PositiveFloat | None = Field(
+    latency_ms: Annotated[float, Field(gt=0, le=MOST_MS)] | None = Field(
         None,
         description="Largest median latency on this machine, from text to label at batch size 1, in milliseconds; "
         "default: no limit",

@@ -2,30 +2,33 @@
 
 import importlib.resources
 import io
+import os
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import ValidationError
-from rich.console import Console
-from rich.markup import escape
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from compress.common import distributed
-from compress.common.errors import UserError
+from compress.common.console import new_console, notice
+from compress.common.errors import Problem, UserError, raise_any
+from compress.common.wording import short_name, shorten
+from compress.reading.regular_files import problem_of, read_bytes
+from compress.reading.yaml_text import MOST_BYTES, MOST_LEVELS, parse_yaml
 from export.quantisation.variants import VARIANTS
 from pocketbert.recipe.delivery import ExportSection
 from pocketbert.recipe.renamed_keys import OLD_NAMES_WORK_IN, KeyPath, new_path, old_names_in, rename_keys
+from pocketbert.recipe.schema import key_paths, section_at
 from pocketbert.recipe.sections import Recipe
 from pocketbert.recipe.smoke import smoke_recipe
-from pocketbert.recipe.training import AUTO, RecipeSection
+from pocketbert.recipe.training import AUTO
 
 EXPECTED = {
     "int_type": "a whole number",
@@ -42,8 +45,10 @@ EXPECTED = {
     "less_than_equal": "{le} or less",
     "too_short": "at least {min_length}",
     "too_long": "at most {max_length}",
+    "string_too_long": "at most {max_length} characters",
     "literal_error": "{expected}",
 }
+MOST_MISTAKES, MOST_LETTERS = 20, 500  # in an error, and in one of its mistakes
 SIMILAR, NEARLY_EQUAL = 0.65, 0.85  # in spelling: keys of the same section, and of another
 
 
@@ -59,7 +64,16 @@ class _Source:
 
     def add_mistake(self, path: KeyPath, mistake: str) -> None:
         """Add a mistake at the position of the key, or of the nearest section above it."""
-        self.mistakes.append((self._line_of(path), f"{self._prefix(path)}: {_dotted(path) or 'recipe'}: {mistake}"))
+        where = f"{self._prefix(path)}: {_dotted(path) or 'recipe'}"
+        self.mistakes.append((self._line_of(path), f"{where}: {shorten(mistake, MOST_LETTERS)}"))
+
+    def raise_mistakes(self) -> None:
+        """Raise UserError with the mistakes in the order of their lines, if there are any."""
+        ordered = [Problem(text=mistake) for _, mistake in sorted(self.mistakes, key=itemgetter(0))]
+        if len(ordered) > MOST_MISTAKES:
+            more = f"{self.name}: and {len(ordered) - MOST_MISTAKES:,} more mistakes"
+            ordered[MOST_MISTAKES:] = [Problem(text=more)]
+        raise_any(ordered)
 
     def use_new_names(self) -> None:
         """Replace old names of keys, with a warning for each. An old name next to its new one is a mistake."""
@@ -104,8 +118,9 @@ def summary_of(path: Path) -> str:
 
 def print_warning(message: str) -> None:
     """Print a warning on stderr. Of several processes, only the main one prints."""
-    console = Console(stderr=True, highlight=False, quiet=not distributed.is_main())
-    console.print(f"[yellow]warning:[/yellow] {escape(message)}", soft_wrap=True)
+    new_console(stderr=True, quiet=not distributed.is_main()).print(
+        notice("warning:", "yellow", message), soft_wrap=True
+    )
 
 
 def load_recipe(
@@ -122,12 +137,15 @@ def load_recipe(
     mistakes, one per line.
     """
     path = Path(name)
-    if not path.is_file():
+    problem = problem_of(path)
+    if problem is not None:
         known = built_in()
         if name not in known:
             near = get_close_matches(path.stem, known)
             hint = f"did you mean {near[0]}?" if near else f"built-in ones: {', '.join(known)}"
-            raise UserError(f"{name}: got neither a recipe file nor the name of a built-in recipe; {hint}")
+            if problem.startswith("got "):
+                raise UserError(f"{name}: {problem}")
+            raise UserError(f"{shorten(name)}: got neither a recipe file nor the name of a built-in recipe; {hint}")
         path = known[name]
     source = _read(path)
     for change in changes:
@@ -137,11 +155,13 @@ def load_recipe(
     try:
         recipe = Recipe.model_validate(source.content)
     except ValidationError as error:
-        for entry in error.errors():
+        entries = error.errors()
+        for entry in entries[:MOST_MISTAKES]:
             source.add_mistake(*_explain(entry))
+        for entry in entries[MOST_MISTAKES:]:  # explained too, each would take a millisecond
+            source.add_mistake(tuple(entry["loc"]), entry["msg"])
     _check_cross_section(source)
-    if source.mistakes:
-        raise UserError("\n".join(mistake for _, mistake in sorted(source.mistakes, key=itemgetter(0))))
+    source.raise_mistakes()
     return smoke_recipe(recipe) if smoke or recipe.smoke else recipe
 
 
@@ -159,25 +179,11 @@ def to_yaml(recipe: Recipe) -> str:
 
 
 def _read(path: Path) -> _Source:
-    yaml = YAML(typ="safe", pure=True)  # libyaml, if installed, would read YAML 1.1: `no` as false
-    yaml.allow_duplicate_keys = True  # `_locate` reports all of them
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except ValueError as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
-    try:
-        root, content = yaml.compose(text), yaml.load(text)
-    except MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        hint = "; indent with spaces, not tabs" if "\\t" in str(error.problem) else ""
-        raise UserError(f"{path}{line}: not readable as YAML: {error.problem or error.context}{hint}") from error
-    except MemoryError:
-        raise
-    except Exception as error:  # the library raises many classes
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split()) or 'no reason given'}") from error
-    source = _Source(name=str(path), content=content)
-    if not isinstance(source.content, dict):
-        got = "nothing" if source.content is None else f"a {type(source.content).__name__}"
+    content = read_bytes(path, most_bytes=MOST_BYTES, remedy="is it a recipe?")
+    root, values = parse_yaml(content, where=str(path))
+    source = _Source(name=str(path), content=values)
+    if root is None or not isinstance(values, dict):
+        got = "nothing" if values is None else f"a {type(values).__name__}"
         raise UserError(f"{path}: got {got}, expected keys and values; `pocketbert new` writes a recipe to start from")
     _locate(root, (), source, set())
     source.use_new_names()
@@ -206,17 +212,15 @@ def _apply_override(source: _Source, change: str) -> None:
     """Apply one --set."""
     dotted, equals, text = change.partition("=")
     path: KeyPath = tuple(dotted.strip().split("."))
+    position = f"--set {shorten(change)}"
     if not equals or not all(path):
-        raise UserError(f"--set {change}: expected KEY=VALUE, such as distill.prediction.epochs=1")
-    try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except MemoryError:
-        raise
-    except Exception as error:  # the library raises many classes
-        raise UserError(f"--set {change}: the value is not readable as YAML; put text in quotes") from error
+        raise UserError(f"{position}: expected KEY=VALUE, such as distill.prediction.epochs=1")
+    if len(path) > MOST_LEVELS:
+        raise UserError(f"{position}: got a key of {len(path):,} parts, expected at most {MOST_LEVELS}")
+    _, value = parse_yaml(os.fsencode(text), where=position, advice="put text in quotes")
     for key in reversed(path):
         value = {key: value}
-    override = _Source(name=source.name, content=value, positions={path[:1]: f"--set {change}"})
+    override = _Source(name=source.name, content=value, positions={path[:1]: position})
     override.use_new_names()
     source.warnings += override.warnings
     source.mistakes += override.mistakes
@@ -226,12 +230,12 @@ def _apply_override(source: _Source, change: str) -> None:
         if section.get(key) in (None, AUTO):
             section[key] = {}
         if not isinstance(section[key], dict):
-            raise UserError(f"--set {change}: {key} has no keys: it is {_brief(section[key])}")
+            raise UserError(f"{position}: {key} has no keys: it is {_brief(section[key])}")
         section[key] = dict(section[key])  # an alias may repeat it elsewhere
         section = section[key]
     section[path[-1]] = value[path[-1]]
-    source.positions = {known: position for known, position in source.positions.items() if known[: len(path)] != path}
-    source.positions[path] = f"--set {change}"
+    source.positions = {known: line for known, line in source.positions.items() if known[: len(path)] != path}
+    source.positions[path] = position
 
 
 def _check_cross_section(source: _Source) -> None:
@@ -261,7 +265,7 @@ def _explain(entry: Any) -> tuple[KeyPath, str]:
     got = f"got {_brief(written)}"
     match entry["type"]:
         case "missing":
-            field = _section_at(path[:-1]).model_fields[path[-1]]
+            field = section_at(path[:-1]).model_fields[path[-1]]
             return path, f"missing; expected: {field.description}"
         case "extra_forbidden":
             return path, f"unknown key; {_suggestion(path)}"
@@ -278,45 +282,16 @@ def _explain(entry: Any) -> tuple[KeyPath, str]:
 
 def _suggestion(path: KeyPath) -> str:
     """A known key that resembles an unknown one: in the same section, or in another if it is nearly equal."""
-    key, section = str(path[-1]), _section_at(path[:-1])
+    key, section = str(path[-1]), section_at(path[:-1])
     siblings = list(section.model_fields) if section is not None else []
     old_names = old_names_in(path[:-1])
     if near := get_close_matches(key, [*siblings, *old_names], n=1, cutoff=SIMILAR):
         return f"did you mean {old_names.get(near[0], near[0])}?"
-    if elsewhere := [_dotted(known) for known in _keys(Recipe) if known[-1] == key]:
+    if elsewhere := [_dotted(known) for known in key_paths() if known[-1] == key]:
         return f"it belongs elsewhere: {', '.join(elsewhere)}"
-    if near := get_close_matches(key, {known[-1]: None for known in _keys(Recipe)}, n=1, cutoff=NEARLY_EQUAL):
-        return f"did you mean {', '.join(_dotted(known) for known in _keys(Recipe) if known[-1] == near[0])}?"
+    if near := get_close_matches(key, {known[-1]: None for known in key_paths()}, n=1, cutoff=NEARLY_EQUAL):
+        return f"did you mean {', '.join(_dotted(known) for known in key_paths() if known[-1] == near[0])}?"
     return f"expected one of {', '.join(siblings)}"
-
-
-def _section_at(path: KeyPath) -> Any:
-    """The section class at a path of keys; None if there is none."""
-    annotation: Any = Recipe
-    for key in path:
-        section = _section_in(annotation)
-        if section is not None and key in section.model_fields:
-            annotation = section.model_fields[str(key)].annotation
-        elif get_origin(annotation) is dict:
-            annotation = get_args(annotation)[1]
-        else:
-            return None
-    return _section_in(annotation)
-
-
-def _section_in(annotation: Any) -> type[RecipeSection] | None:
-    """The section class of an annotation such as `GeneralSection | None`."""
-    choices = [annotation, *get_args(annotation)]
-    return next((choice for choice in choices if isinstance(choice, type) and issubclass(choice, RecipeSection)), None)
-
-
-def _keys(section: type[RecipeSection], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The paths of all keys that a recipe may have."""
-    for name, known in section.model_fields.items():
-        yield (*path, name)
-        inner = _section_in(known.annotation)
-        if inner is not None:
-            yield from _keys(inner, (*path, name))
 
 
 def _brief(value: object) -> str:
@@ -327,4 +302,4 @@ def _brief(value: object) -> str:
 
 
 def _dotted(path: KeyPath) -> str:
-    return ".".join(str(key) for key in path)
+    return ".".join(short_name(str(key)) for key in path)

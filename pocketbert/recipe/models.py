@@ -2,14 +2,16 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from compress.models.architectures import Architecture
 from compress.models.compatibility import Initialisation
 from compress.models.shape import PRESETS, StudentShape
-from pocketbert.recipe.training import AUTO, FineTuneSection, RecipeSection, Share
+from pocketbert.recipe.training import AUTO, MOST_HEADS, FineTuneSection, RecipeSection, Share
 
 AutoFineTune = Annotated[FineTuneSection, BeforeValidator(lambda value: {} if value == AUTO else value)]
+MOST_LAYERS, MOST_WIDTH, MOST_TOKEN_TYPES = 256, 16_384, 10_000_000
+MOST_PARAMETERS = 1_000_000_000  # of a student's layers
 if TYPE_CHECKING:
     PresetName = str
 else:
@@ -52,7 +54,9 @@ class VocabularySection(RecipeSection):
     frequent tokens of distill.general.corpus.
     """
 
-    size: Annotated[int, Field(ge=10)] | None = Field(None, description="Largest number of tokens to keep")
+    size: Annotated[int, Field(ge=10, le=MOST_TOKEN_TYPES)] | None = Field(
+        None, description="Largest number of tokens to keep"
+    )
     coverage: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
         description="Share of the corpus that the kept tokens must cover; all tokens of the train texts are kept too",
@@ -73,10 +77,14 @@ class StudentSection(RecipeSection):
         description="Shape by name: tinybert4 is 4 layers x 312 (feed-forward 1200), tinybert4-384 4 x 384 (1536), "
         "tinybert6 6 x 768 (3072), each with 12 heads",
     )
-    layers: PositiveInt | None = Field(None, description="Number of transformer layers")
-    width: PositiveInt | None = Field(None, description="Hidden width, a multiple of heads")
-    ffn_width: PositiveInt | None = Field(None, description="Width of the feed-forward layers")
-    heads: PositiveInt | None = Field(
+    layers: Annotated[int, Field(gt=0, le=MOST_LAYERS)] | None = Field(None, description="Number of transformer layers")
+    width: Annotated[int, Field(gt=0, le=MOST_WIDTH)] | None = Field(
+        None, description="Hidden width, a multiple of heads"
+    )
+    ffn_width: Annotated[int, Field(gt=0, le=4 * MOST_WIDTH)] | None = Field(
+        None, description="Width of the feed-forward layers"
+    )
+    heads: Annotated[int, Field(gt=0, le=MOST_HEADS)] | None = Field(
         None, description="Number of attention heads; the attention loss needs as many as the teacher has"
     )
     architecture: Architecture = Field(
@@ -106,6 +114,11 @@ class StudentSection(RecipeSection):
             raise ValueError("give a preset, or all four of layers, width, ffn_width and heads")
         if self.width is not None and self.heads is not None and self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if num_parameters(self.shape) > MOST_PARAMETERS:
+            raise ValueError(
+                f"the student's layers have {num_parameters(self.shape):,} parameters; expected at most "
+                f"{MOST_PARAMETERS:,}; lower layers, width or ffn_width"
+            )
         if (self.initialisation == "checkpoint") != (self.checkpoint is not None):
             raise ValueError("set both initialisation: checkpoint and the key checkpoint, or neither")
         return self
@@ -117,3 +130,8 @@ class StudentSection(RecipeSection):
             return PRESETS[self.preset]
         assert self.layers and self.width and self.ffn_width and self.heads
         return StudentShape(layers=self.layers, width=self.width, ffn_width=self.ffn_width, heads=self.heads)
+
+
+def num_parameters(shape: StudentShape) -> int:
+    """The weights of the layers' matrices, without biases and embeddings."""
+    return shape.layers * (4 * shape.width**2 + 2 * shape.width * shape.ffn_width)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from pathlib import Path
 
 from compress.common.errors import Problem, UserError, raise_any
 from compress.data.task_types import task_type
@@ -47,7 +48,7 @@ def check_models(recipe: Recipe) -> None:
 def check_model_files(recipe: Recipe, task: Task) -> list[str]:
     """Check the weights and the tokenizer of every model of the recipe, as the stages will load them. Imports torch.
 
-    Reads the names and shapes of the weights only. Returns remarks on how the files were read. Raises UserError.
+    Returns remarks on how the files were read. Raises UserError.
     """
     from compress.models.loading import check_model, require_equal_tokenizers
 
@@ -59,6 +60,7 @@ def check_model_files(recipe: Recipe, task: Task) -> list[str]:
         remarks += check(teacher.base, head="new classifier" if teacher.model is None else "none")
     if student.checkpoint is not None:
         remarks += check(student.checkpoint, head="new classifier")
+        _check_projections(student.checkpoint, teacher.base or teacher.model or "")
     if recipe.augment is not None:
         new_head = recipe.augment.masked_lm.train_head is not None
         remarks += check(masked_lm_of(recipe), head="new masked_lm" if new_head else "masked_lm")
@@ -67,8 +69,17 @@ def check_model_files(recipe: Recipe, task: Task) -> list[str]:
     return list(dict.fromkeys(remarks))
 
 
+def _check_projections(checkpoint: str, teacher: str) -> None:
+    """Check the projections in the folder of a checkpoint, if it has any. Raises UserError."""
+    from compress.distillation.stage_functions import PROJECTIONS_FILE, load_projections
+
+    folder = Path(sources.locate(checkpoint))
+    if (folder / PROJECTIONS_FILE).exists():
+        load_projections(folder, read_encoder(checkpoint).width, read_encoder(teacher).width)
+
+
 def check_named_models(names: Iterable[str], *, takes_pairs: bool) -> list[str]:
-    """Check config.json, tokenizer, and the names and shapes of the weights of models without a recipe. Imports torch.
+    """Check config.json, tokenizer and weights of models without a recipe. Imports torch.
 
     `takes_pairs`: whether they get pairs of texts. A model without fine-tuning is checked as an encoder with a new
     head. Returns remarks on how the files were read. Raises UserError.

@@ -6,7 +6,7 @@ from typing import Any
 
 KeyPath = tuple[str | int, ...]
 
-OLD_NAMES_WORK_IN = "0.3 to 0.5"
+OLD_NAMES_WORK_IN = "0.3 to 0.6"
 RENAMED_KEYS: Mapping[tuple[str, ...], str] = {  # the path of the old key, and its new name in the same section
     ("augment", "variants"): "copies_per_text",
     ("bench", "limits"): "roofline",

@@ -16,7 +16,7 @@ from pocketbert.recipe.training import ComputeSection, DistillSection, RecipeSec
 class Recipe(RecipeSection):
     """A recipe: the settings of one run."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)] = Field(
         description="Name of the run and of its folder runs/NAME: letters, digits, dots, dashes and underscores"
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="Seed of all random numbers")

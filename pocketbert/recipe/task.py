@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, JsonValue, model_validator
 from compress.common.errors import UserError
 from compress.data.metrics import Metric, definition, positive_class
 from compress.data.task_types import TaskTypeName, task_type, type_for_metric
-from pocketbert.recipe.training import Names, RecipeSection
+from pocketbert.recipe.training import MOST_TEXTS, MOST_TOKENS, Names, RecipeSection
 
 
 def _without_default(schema: dict[str, JsonValue]) -> None:
@@ -38,10 +38,10 @@ class TaskSection(RecipeSection):
         "default: those in the data",
     )
     encoding: str = Field("utf-8", description="Encoding of local files that are not UTF-8, such as cp1252")
-    max_length: Annotated[int, Field(ge=4)] = Field(
+    max_length: Annotated[int, Field(ge=4, le=MOST_TOKENS)] = Field(
         128, description="Tokens per row, special tokens included; longer texts are truncated"
     )
-    max_rows: Annotated[int, Field(ge=10)] | None = Field(
+    max_rows: Annotated[int, Field(ge=10, le=MOST_TEXTS)] | None = Field(
         None, description="Largest number of rows per split, sampled at random, for trials; default: all"
     )
     type: TaskTypeName | None = Field(

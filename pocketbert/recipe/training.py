@@ -10,12 +10,11 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
-    PositiveFloat,
-    PositiveInt,
     WithJsonSchema,
     model_validator,
 )
 
+from compress.common.wording import shorten
 from compress.models import compatibility, shape
 from compress.models.precision import Precision
 
@@ -24,6 +23,15 @@ class RecipeSection(BaseModel):
     """A part of a recipe. Unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+MOST_STEPS = 10**9  # a training of years
+MOST_EPOCHS, MOST_BATCH, MOST_TOKENS, MOST_TEXTS = 10_000, 65_536, 65_536, 10**10
+MOST_HEADS, MOST_SEARCHED, LARGEST_WEIGHT = 1024, 100, 1e6
+NumSteps = Annotated[int, Field(gt=0, le=MOST_STEPS)]
+NumEpochs = Annotated[int, Field(gt=0, le=MOST_EPOCHS)]
+NumExamples = Annotated[int, Field(gt=0, le=MOST_BATCH)]
+NumTexts = Annotated[int, Field(gt=0, le=MOST_TEXTS)]
 
 
 def _as_list(value: object) -> object:
@@ -39,13 +47,16 @@ Names = Annotated[
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LARGEST_WEIGHT
 
 
 def _layer_weights(value: object) -> object:
     if _is_number(value) or (isinstance(value, list) and value and all(map(_is_number, value))):
         return value
-    raise ValueError(f"got {value!r}; expected a number, 0 or more, or a list with one for each student layer")
+    raise ValueError(
+        f"got {shorten(repr(value))}; expected a number from 0 to {LARGEST_WEIGHT:,.0f}, or a list with one for each "
+        "student layer"
+    )
 
 
 def _layer_map(value: object) -> object:
@@ -54,7 +65,7 @@ def _layer_map(value: object) -> object:
     if isinstance(value, list) and value and all(type(layer) is int and layer > 0 for layer in value):
         return value
     rules = ", ".join(get_args(shape.LayerMapRule))
-    raise ValueError(f"got {value!r}; expected {rules}, or a list of teacher layers, counted from 1")
+    raise ValueError(f"got {shorten(repr(value))}; expected {rules}, or a list of teacher layers, counted from 1")
 
 
 def _unchanged(value: object) -> object:
@@ -62,13 +73,12 @@ def _unchanged(value: object) -> object:
     return value
 
 
+_WEIGHT_SCHEMA = {"type": "number", "minimum": 0, "maximum": LARGEST_WEIGHT}
 LayerWeights = Annotated[
     compatibility.LayerWeights,
     PlainValidator(_layer_weights),
     PlainSerializer(_unchanged),
-    WithJsonSchema(
-        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "array", "items": {"type": "number", "minimum": 0}}]}
-    ),
+    WithJsonSchema({"anyOf": [_WEIGHT_SCHEMA, {"type": "array", "items": _WEIGHT_SCHEMA}]}),
 ]
 LayerMap = Annotated[
     shape.LayerMap,
@@ -88,18 +98,17 @@ _AUTO_IS_NONE = (
     BeforeValidator(lambda value: None if value == AUTO else value),
     PlainSerializer(lambda value: AUTO if value is None else value),
 )
-_COUNT_OR_AUTO = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": AUTO}]})
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Epochs = Annotated[
-    PositiveInt | None,
+    NumEpochs | None,
     *_AUTO_IS_NONE,
-    _COUNT_OR_AUTO,
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_EPOCHS}, {"const": AUTO}]}),
     Field(description="Passes over the data; auto: from the numbers of rows and classes"),
 ]
 BatchSize = Annotated[
-    PositiveInt | None,
+    NumExamples | None,
     *_AUTO_IS_NONE,
-    _COUNT_OR_AUTO,
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_BATCH}, {"const": AUTO}]}),
     Field(description="Examples per optimiser step, over all processes; auto: from the number of rows"),
 ]
 LearningRate = Annotated[
@@ -111,7 +120,7 @@ LearningRate = Annotated[
         "teacher, from the student's width for the student"
     ),
 ]
-LossWeight = Annotated[float, Field(ge=0)]
+LossWeight = Annotated[float, Field(ge=0, le=LARGEST_WEIGHT)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -120,7 +129,7 @@ class StageSection(RecipeSection):
 
     epochs: Epochs = None
     batch_size: BatchSize = 32
-    micro_batch_size: PositiveInt | None = Field(
+    micro_batch_size: NumExamples | None = Field(
         None,
         description="Examples that a process computes at once; lower it if memory runs out, the result stays the "
         "same; default: the whole batch",
@@ -134,10 +143,10 @@ class StageSection(RecipeSection):
         description="Schedule of the learning rate after the warm-up; after_plateau: constant until the loss is flat, "
         "then linear, so that the stage may end before its last epoch",
     )
-    max_steps: PositiveInt | None = Field(
+    max_steps: NumSteps | None = Field(
         None, description="Largest number of optimiser steps; the stage may then end before its last epoch"
     )
-    checkpoint_steps: PositiveInt = Field(
+    checkpoint_steps: NumSteps = Field(
         200, description="Optimiser steps between checkpoints, from which an interrupted stage continues"
     )
 
@@ -145,10 +154,10 @@ class StageSection(RecipeSection):
 class SearchSection(RecipeSection):
     """Successive halving: short trainings with each value, longer ones with the better half. The best one is kept."""
 
-    learning_rate: Annotated[list[Rate], Field(min_length=1)] | None = Field(
+    learning_rate: Annotated[list[Rate], Field(min_length=1, max_length=MOST_SEARCHED)] | None = Field(
         None, description="Learning rates to try; default: from the width of the model"
     )
-    batch_size: Annotated[list[PositiveInt], Field(min_length=1)] | None = Field(
+    batch_size: Annotated[list[NumExamples], Field(min_length=1, max_length=MOST_SEARCHED)] | None = Field(
         None, description="Batch sizes to try; default: the stage's own"
     )
 
@@ -156,7 +165,7 @@ class SearchSection(RecipeSection):
 class SearchableSection(StageSection):
     """A stage that is scored on dev, so that values can be searched and training can stop early."""
 
-    patience: PositiveInt | None = Field(
+    patience: NumEpochs | None = Field(
         None, description="Epochs without a better dev score after which the stage stops; default: train all epochs"
     )
     search: SearchSection | None = Field(
@@ -187,7 +196,7 @@ class LayerWiseSection(StageSection):
         description="Weight of MiniLMv2's loss on the relations of queries, keys and values, or a list with one per "
         "student layer; it works with any numbers of heads",
     )
-    relation_heads: PositiveInt | None = Field(
+    relation_heads: Annotated[int, Field(gt=0, le=MOST_HEADS)] | None = Field(
         None,
         description="Relation heads, a divisor of both models' widths; default: the largest common divisor up to 48",
     )
@@ -216,7 +225,7 @@ class CorpusSection(RecipeSection):
         "texts, or Hub data sets read as a stream (hub:OWNER/NAME or hub:OWNER/NAME:SUBSET)"
     )
     text: str = Field("text", description="Text column of Hub data sets")
-    max_texts: PositiveInt | None = Field(None, description="Largest number of texts to read; default: all")
+    max_texts: NumTexts | None = Field(None, description="Largest number of texts to read; default: all")
 
 
 class GeneralSection(CorpusSection, LayerWiseSection):
@@ -225,7 +234,7 @@ class GeneralSection(CorpusSection, LayerWiseSection):
     key = "distill.general"
     epochs: Epochs = 3
     batch_size: BatchSize = 64
-    max_length: Annotated[int, Field(ge=4)] = Field(
+    max_length: Annotated[int, Field(ge=4, le=MOST_TOKENS)] = Field(
         128, description="Tokens per block, special tokens included; a longer text fills several blocks"
     )
 
@@ -237,7 +246,9 @@ class IntermediateSection(LayerWiseSection):
 class PredictionSection(SearchableSection):
     """Last step of task distillation: the student learns the teacher's logits."""
 
-    temperature: PositiveFloat = Field(1.0, description="Divisor of both models' logits in the loss")
+    temperature: Annotated[float, Field(gt=0, le=LARGEST_WEIGHT)] = Field(
+        1.0, description="Divisor of both models' logits in the loss"
+    )
 
 
 class DistillSection(RecipeSection):

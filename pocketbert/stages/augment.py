@@ -14,7 +14,7 @@ from compress.models.sources import max_tokens, read_config
 from compress.results import AugmentResult, WordVectorsUsed
 from pocketbert.recipe.sections import augmentation_of, masked_lm_of
 from pocketbert.stage_parts.context import StageContext
-from pocketbert.store.run_folder import cache_folder
+from pocketbert.store.stage_cache import cache_folder
 from pocketbert.store.workspace import Workspace
 
 MISSING_WORDS_LISTED = 50

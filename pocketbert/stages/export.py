@@ -9,8 +9,8 @@ import numpy as np
 
 from bench.measurement import machine
 from compress.common.errors import UserError
+from compress.common.escaping import one_line
 from compress.common.progress import ProgressBar
-from compress.common.wording import printable
 from compress.data.columns import Split
 from compress.data.token_lengths import count_tokens, counter_of
 from compress.models import loading
@@ -54,7 +54,7 @@ def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
                 name=recipe.name,
                 origin={
                     "recipe": recipe.name,
-                    "task": f"{printable(task.name)}, from {data_name(recipe.task)} (sha256 {task.fingerprint()[:12]})",
+                    "task": f"{one_line(task.name)}, from {data_name(recipe.task)} (sha256 {task.fingerprint()[:12]})",
                     "teacher": _teacher_name(recipe),
                     "student": shape,
                 },
@@ -77,7 +77,7 @@ def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
 def data_name(section: TaskSection) -> str:
     """The data of a task in a few words: the name of a local file or folder, without its place, or a Hub name."""
     if Path(section.data).exists():
-        return printable(Path(section.data).resolve().name) or section.data
+        return one_line(Path(section.data).resolve().name) or section.data
     return section.data if section.subset is None else f"{section.data} {section.subset}"
 
 

@@ -1,20 +1,23 @@
 """The gate: select the variants that are good enough, recommend one, and ship them to bundles/."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
 from bench.results.benchmark import BenchmarkRow, BenchResult
-from compress.common.files import files_in, sha256
+from compress.common.files import sha256
+from compress.common.owned_files import OwnedFolder, is_regular, regular_files
 from compress.results import BaselineResult, TeacherResult
 from export import gate
 from export.results import ExportResult, VariantResult
 from pocketbert.recipe.sections import Recipe
 from pocketbert.stage_parts.context import StageContext
-from pocketbert.store.workspace import Workspace
+from pocketbert.store.working_folder import discard
+
+BUNDLES = "bundles"
+WORK = ".partial/gate"  # where a bundle is copied before it replaces another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +34,8 @@ class GateResult:
     not_recommended: list[str] = field(default_factory=list)
 
 
-def apply_gate(context: StageContext, workspace: Workspace) -> GateResult:
-    """Judge every variant. The workspace's output then holds the bundles that passed, and no others."""
+def apply_gate(context: StageContext, owned: OwnedFolder) -> GateResult:
+    """Judge every variant. The run folder's `bundles` then holds those of our bundles that passed, and no others."""
     recipe = context.recipe
     judged = judge(
         recipe,
@@ -42,7 +45,7 @@ def apply_gate(context: StageContext, workspace: Workspace) -> GateResult:
         baseline_score=context.result("baseline", BaselineResult).scores.dev,
     )
     passed = [name for name, variant in judged.variants.items() if not variant.failures]
-    _ship(judged, passed, context.folder / "export", workspace.output)
+    _ship(judged, passed, owned, context.records["export"].files)
     lists_all = judged.recommended is None and not recipe.smoke
     must_pass = list(judged.variants) if lists_all else recipe.gate.require
     failed = [name for name in must_pass if name not in passed]
@@ -104,26 +107,41 @@ def _latency_ms(rows: Sequence[BenchmarkRow], variant: str) -> float | None:
     return next((row.latency.median_ms for row in on_cpu if row.latency is not None), None)
 
 
-def _ship(judged: ExportResult, passed: Sequence[str], candidates: Path, bundles: Path) -> None:
-    """Copy the bundles that passed, and record the verdict in them. Remove bundles that no longer pass."""
+def _ship(judged: ExportResult, passed: Sequence[str], owned: OwnedFolder, candidates: Mapping[str, str]) -> None:
+    """Copy the bundles that passed, and record the verdict in them. Remove our bundles that no longer pass.
+
+    `candidates`: the files of the export stage. Others in its folder are not copied.
+    """
     from export.bundle.folder import record_verdict  # loads transformers
 
-    bundles.mkdir(exist_ok=True)
-    for stale in bundles.iterdir():
-        if stale.is_dir() and stale.name not in passed:
-            shutil.rmtree(stale)
+    discard(owned, WORK)
+    owned.make_folders(f"{BUNDLES}/fp32")
+    listed = {name.split("/")[1] for name in owned.files if name.startswith(f"{BUNDLES}/")}
+    unlisted = {name for name in judged.variants if (owned.folder / BUNDLES / name / "bundle.json").exists()}
+    for name in sorted((listed | unlisted) - set(passed)):
+        owned.make_way(f"{BUNDLES}/{name}")
+        owned.forget(f"{BUNDLES}/{name}")
     for name in passed:
-        target, partial = bundles / name, bundles / f"{name}.partial"
-        shutil.copytree(candidates / name, partial)
+        target, partial = owned.folder / BUNDLES / name, owned.folder / WORK / "output"
+        for file in candidates:
+            if file.startswith(f"{name}/"):
+                copy = partial / file.removeprefix(f"{name}/")
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(owned.folder / "export" / file, copy)
         latency_ms = judged.variants[name].latency_ms
         timed = {} if latency_ms is None else {"median ms from text to label, batch 1": round(latency_ms, 3)}
         record_verdict(partial, recommended=name == judged.recommended, measured=timed)
-        if target.is_dir() and _digests(partial) == _digests(target):
-            shutil.rmtree(partial)
-            continue
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-
-
-def _digests(folder: Path) -> dict[Path, str]:
-    return {path.relative_to(folder): sha256(path) for path in files_in(folder)}
+        digests = {path.relative_to(partial).as_posix(): sha256(path) for path in regular_files(partial)}
+        has_others = any(
+            listed.startswith(f"{BUNDLES}/{name}/") and listed.removeprefix(f"{BUNDLES}/{name}/") not in digests
+            for listed in owned.files
+        )
+        if has_others or not all(
+            is_regular(target / file) and sha256(target / file) == digest for file, digest in digests.items()
+        ):
+            owned.make_way(f"{BUNDLES}/{name}")
+            partial.rename(target)
+        owned.forget(f"{BUNDLES}/{name}")
+        owned.files |= {f"{BUNDLES}/{name}/{file}": digest for file, digest in digests.items()}
+        owned.save()
+        discard(owned, WORK)

@@ -10,13 +10,15 @@ from bench.augmentation_speed import ladder
 from bench.measurement import machine
 from compress.common.errors import UserError
 from compress.common.files import write_json
+from compress.common.owned_files import open_output, require_writable
 from compress.common.progress import progress_bar
 from compress.data.tasks import Task
 from compress.models.sources import max_tokens, read_config
 from pocketbert.recipe.sections import Recipe, augmentation_of, masked_lm_of
-from pocketbert.store.run_folder import cache_folder
+from pocketbert.store.stage_cache import cache_folder
 
 MEMORY_FACTOR = 20  # times as many texts for the second measurement of memory
+FILE = "augmentation.json"
 
 
 def bench_augmentation(
@@ -34,6 +36,8 @@ def bench_augmentation(
     The recipe's masked language model must have a head. `output`: a folder for augmentation.json, which holds the raw
     seconds too. Raises UserError.
     """
+    if output is not None:
+        require_writable(output, [FILE])
     section = augmentation_of(recipe)
     if section.masked_lm.train_head is not None:
         raise UserError(
@@ -80,6 +84,6 @@ def bench_augmentation(
         samples=timings,
     )
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "augmentation.json", to_jsonable_python(result))
+        with open_output(output, [FILE]).writing(FILE):
+            write_json(output / FILE, to_jsonable_python(result))
     return result

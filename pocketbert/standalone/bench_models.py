@@ -1,7 +1,6 @@
 """`pocketbert bench models`: a benchmark of any Hugging Face folders and bundles, without a run."""
 
 import random
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +12,14 @@ from bench.benchmark import BenchOptions, run_benchmark
 from bench.measurement import machine
 from bench.report.render import write_reports
 from bench.results.benchmark import BenchResult, Device
+from bench.results.document import FILE as RESULTS_FILE
 from bench.results.document import Reproduce, Results, StageResults, write_results
 from bench.results.measurements import Effort, LoadTest, Protocol
 from bench.timing.effort import EffortSettings, settings_of
 from bench.timing.systems import Contender, Lineup, Workload, contenders_at, parse_shape
 from compress.common.errors import UserError
+from compress.common.escaping import one_line, shell_command
+from compress.common.owned_files import open_output, require_writable
 from compress.data.columns import Split
 from compress.data.label_matching import comparable, has_default_names
 from compress.data.label_order import QUESTION
@@ -29,7 +31,10 @@ from export.bundle.bundle_json import read_bundle_info
 from pocketbert import __version__
 from pocketbert.data.table_labels import joined_labels, print_remarks, print_warning, require_table_labels
 from pocketbert.recipe.preflight import check_named_models
+from pocketbert.store.run_folder import REPORTS
 
+SAMPLES_FILE = "samples.json"
+OUTPUT_FILES = (RESULTS_FILE, SAMPLES_FILE, *REPORTS)
 MADE_UP_WORDS = "the of to and a in is it you that he was for on are with as his they be at one have this"
 MOST_TOKENS = 512  # a model that takes fewer is not timed on longer shapes
 DEVICES: dict[str, tuple[Device, ...]] = {"cpu": ("cpu",), "cuda": ("cuda",), "both": ("cpu", "cuda")}
@@ -212,6 +217,8 @@ def bench_contenders(
 
     `command`, `words`: how to repeat the benchmark.
     """
+    if output is not None:
+        require_writable(output, OUTPUT_FILES)
     folders = [each.path for each in lineup.contenders if not each.is_bundle and each.system.role != "peer"]
     has_pairs = len(request.text) == 2 or any(map(takes_pairs, lineup.contenders))
     print_remarks(check_named_models(folders, takes_pairs=has_pairs), console)
@@ -219,15 +226,16 @@ def bench_contenders(
     kind = task_type(outputs.task_type)
     metric = request.metric_of(outputs)
     workload = request.workload(outputs, takes_pairs=any(map(takes_pairs, lineup.contenders)), console=console)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
+    owned = None if output is None else open_output(output, OUTPUT_FILES)
+    if owned is not None:
+        owned.make_way(SAMPLES_FILE)
     bench = run_benchmark(
         lineup,
         workload,
         request.protocol(),
         metric,
         BenchOptions(load=request.load, roofline=request.roofline, thread_sweep=request.thread_sweep),
-        samples_file=None if output is None else output / "samples.json",
+        samples_file=None if output is None else output / SAMPLES_FILE,
         console=console,
     )
     results = Results(
@@ -238,14 +246,16 @@ def bench_contenders(
         stages=StageResults(bench=bench),
         reproduce=Reproduce(
             words=f"With PocketBERT {__version__} and the packages named below, {words}.",
-            command=shlex.join(["pocketbert", *command, *request.options()]),
+            command=shell_command(["pocketbert", *command, *request.options()]),
         ),
     )
     for caution in _cautions(bench, workload, request.labels or outputs.labels or ()):
         print_warning(caution, console)
-    if output is not None:
-        write_results(results, output)
-        write_reports(results, output)
+    if owned is not None:
+        owned.add(SAMPLES_FILE)
+        with owned.writing(RESULTS_FILE, *REPORTS) as folder:
+            write_results(results, folder)
+            write_reports(results, folder)
     return results
 
 
@@ -325,4 +335,4 @@ def _short_name(path: Path, paths: Sequence[Path]) -> str:
     """The name of the folder, with that of its parent if two folders have the same name."""
     path = path.absolute()
     alike = [other for other in paths if other.absolute().name == path.name]
-    return path.name if len(alike) == 1 else f"{path.parent.name}/{path.name}"
+    return one_line(path.name if len(alike) == 1 else f"{path.parent.name}/{path.name}")

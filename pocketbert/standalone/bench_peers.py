@@ -1,24 +1,29 @@
 """`pocketbert bench peers`: our bundles compared with the conversions of other toolkits, for the same model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 
-from bench.peers.environments import PEERS, Peer, PeerError, convert_in_environment, environment
+from bench.peers.environments import ENVIRONMENTS_LOCK, PEERS, Peer, PeerError, convert_in_environment, environment
 from bench.results.benchmark import AbsentSystem, System
 from bench.results.document import Results
 from bench.timing.systems import Contender, Lineup, contenders_at
 from compress.common.errors import UserError
+from compress.common.owned_files import open_output, require_writable
 from compress.common.progress import progress_bar
 from compress.models import sources
 from export.bundle.bundle_json import read_bundle_info
 from export.quantisation.calibration import calibration_rows
 from pocketbert.data.table_labels import require_table_labels
-from pocketbert.standalone.bench_models import BenchRequest, bench_contenders, existing, outputs_of_model
-from pocketbert.store.run_folder import cache_folder
+from pocketbert.standalone.bench_models import OUTPUT_FILES, BenchRequest, bench_contenders, existing, outputs_of_model
+from pocketbert.store.stage_cache import cache_folder
+
+CONVERSIONS = "peers"  # the folder of their models in the output folder
 
 
 def bench_peers(
@@ -40,6 +45,8 @@ def bench_peers(
     unknown = [name for name in names if name not in PEERS]
     if unknown:
         raise UserError(f"--peer {unknown[0]}: expected one of {', '.join(PEERS)}")
+    if output is not None:
+        require_writable(output, [*OUTPUT_FILES, CONVERSIONS])
     existing([model, *bundles])
     outputs = outputs_of_model(str(model))
     if request.labels is not None:
@@ -55,17 +62,18 @@ def bench_peers(
     in_torch = contenders_at(model, max_length=max_length, compiled=True)
     in_torch.append(replace(in_torch[0], system=replace(in_torch[0].system, precision="bf16")))
     ours = [contender for bundle in bundles for contender in contenders_at(bundle, label=f"ours {bundle.name}")]
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch) if output is None else output / "peers"
-        theirs, absent = _convert_all(
-            [PEERS[name] for name in names or PEERS],
-            model,
-            rows.rows(),
-            max_length,
-            environments or cache_folder() / "peers",
-            folder,
-            console,
-        )
+    home = environments or cache_folder() / "peers"
+    owned = None if output is None else open_output(output, [*OUTPUT_FILES, CONVERSIONS])
+    with TemporaryDirectory() as scratch, _environments_in_use(home, console):
+        folder = Path(scratch)
+        if owned is not None:
+            owned.make_way(CONVERSIONS)
+            folder = owned.folder / CONVERSIONS
+        peers = [PEERS[name] for name in names or PEERS]
+        theirs, absent = _convert_all(peers, model, rows.rows(), max_length, home, folder, console)
+        if owned is not None:
+            owned.add(CONVERSIONS)
+            owned.save()
         others = [*in_torch, *theirs]
         parts = ["bench", "peers", str(model), *map(str, bundles), "--calibration", str(calibration)]
         if request.data is None:  # otherwise the options of --data describe both tables
@@ -83,6 +91,22 @@ def bench_peers(
             output=output,
             console=console,
         )
+
+
+@contextmanager
+def _environments_in_use(home: Path, console: Console) -> Iterator[None]:
+    """Lock the environments, so that no other process builds or removes them."""
+    home.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home / ENVIRONMENTS_LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        console.print("waiting for another process, which uses the peers' environments")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _convert_all(

@@ -10,8 +10,11 @@ from bench.measurement import machine
 from bench.self_check import SelfCheck, run_self_check
 from bench.timing.systems import contenders_at
 from compress.common.files import write_json
+from compress.common.owned_files import open_output, require_writable
 from compress.common.progress import progress_bar
 from pocketbert.standalone.bench_models import BenchRequest, ModelOutputs, common_outputs, existing, takes_pairs
+
+FILE = "self-check.json"
 
 
 def bench_self_check(
@@ -21,6 +24,8 @@ def bench_self_check(
 
     `output`: a folder for self-check.json, which holds the result. Raises UserError if `path` is no model.
     """
+    if output is not None:
+        require_writable(output, [FILE])
     (contender, *_) = contenders_at(*existing([path]))
     outputs = ModelOutputs() if request.data is None else common_outputs([contender], request.labels)
     workload = request.workload(outputs, takes_pairs=takes_pairs(contender), console=console)
@@ -30,6 +35,6 @@ def bench_self_check(
         )
     result = replace(measured, machine=machine.describe())
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "self-check.json", to_jsonable_python(result))
+        with open_output(output, [FILE]).writing(FILE):
+            write_json(output / FILE, to_jsonable_python(result))
     return result

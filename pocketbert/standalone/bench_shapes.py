@@ -22,9 +22,11 @@ from transformers import (
 
 from bench.measurement import machine
 from bench.results.benchmark import BenchmarkRow
+from bench.results.document import FILE as RESULTS_FILE
 from bench.results.document import PublishedShape, Results, ShapeComparison, write_results
 from bench.timing.systems import Breakdown, Contender, Lineup, breakdown_of, contenders_at, shape_name
 from compress.common.errors import UserError
+from compress.common.owned_files import open_output, require_writable
 from compress.common.progress import ProgressBar
 from compress.data.columns import Split
 from compress.data.task_types import Classification
@@ -36,7 +38,13 @@ from export.parity.comparison import default_tolerance
 from export.quantisation.calibration import calibration_rows
 from export.quantisation.static_int8 import StaticOptions
 from export.quantisation.variants import VARIANTS
-from pocketbert.standalone.bench_models import MADE_UP_WORDS, BenchRequest, bench_contenders, made_up_texts
+from pocketbert.standalone.bench_models import (
+    MADE_UP_WORDS,
+    OUTPUT_FILES,
+    BenchRequest,
+    bench_contenders,
+    made_up_texts,
+)
 
 VOCABULARY = 30522  # tokens, as in BERT
 MAX_LENGTH = 128
@@ -94,6 +102,8 @@ def bench_shapes(names: Sequence[str], request: BenchRequest, *, output: Path | 
     `shapes` of the results compares Table 1 with the counts and times measured here. `names`: keys of PAPER; empty for
     all. Raises UserError.
     """
+    if output is not None:
+        require_writable(output, OUTPUT_FILES)
     names = names or tuple(PAPER)
     for name in names:
         if name not in PAPER:
@@ -129,7 +139,8 @@ def bench_shapes(names: Sequence[str], request: BenchRequest, *, output: Path | 
     shapes = [_compare(name, models[name], rows[lineup.id_of(in_torch[name])]) for name in names]
     results = replace(results, shapes=shapes)
     if output is not None:
-        write_results(results, output)
+        with open_output(output, OUTPUT_FILES).writing(RESULTS_FILE):
+            write_results(results, output)
     return results
 
 

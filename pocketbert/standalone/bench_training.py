@@ -11,12 +11,15 @@ from bench.measurement import machine
 from bench.training_speed import ladder
 from compress.common.errors import UserError
 from compress.common.files import write_json
+from compress.common.owned_files import open_output, require_writable
 from compress.common.progress import progress_bar
 from compress.data.tasks import Task
 from compress.data.tokenization import encode_split
 from compress.distillation.used_embeddings import used_token_ids
 from compress.models import loading
 from pocketbert.recipe.sections import Recipe
+
+FILE = "training.json"
 
 
 def bench_training(
@@ -36,6 +39,8 @@ def bench_training(
     `peer_path`: a folder with TextBrewer (pip install --target); None leaves TextBrewer out. `output`: a folder for
     training.json, which holds the raw seconds too. Raises UserError.
     """
+    if output is not None:
+        require_writable(output, [FILE])
     if peer_path is not None and not (peer_path / "textbrewer").is_dir():
         raise UserError(
             f"--textbrewer {peer_path}: has no package textbrewer; install it with "
@@ -84,6 +89,6 @@ def bench_training(
         )
     result = ladder.TrainingLadder(machine=here, num_rows=len(sampled), rounds=rounds, stages=stages)
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "training.json", to_jsonable_python(result))
+        with open_output(output, [FILE]).writing(FILE):
+            write_json(output / FILE, to_jsonable_python(result))
     return result

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.measurement import machine
 from bench.results.measurements import Machine
 from pocketbert import __version__
-from pocketbert.store.run_folder import cache_folder
+from pocketbert.store.stage_cache import cache_folder
 
 MIN_DISK_BYTES = 5e9
 MIN_MEMORY_BYTES = 4e9

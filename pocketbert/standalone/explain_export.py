@@ -1,6 +1,6 @@
 """`pocketbert explain`: the parity results of a run, a bundle or an export folder. Loads no torch."""
 
-import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from bench.results.document import FILE as RESULTS_FILE
 from bench.results.document import read_results
 from compress.common.errors import UserError, first_invalid
 from compress.common.files import write_json
+from compress.common.owned_files import OwnedFolder
+from compress.reading.json_files import read_json_object
 from export.bundle.bundle_json import FILE as BUNDLE_FILE
 from export.bundle.bundle_json import read_bundle_info
 from export.results import ExportResult, VariantResult
@@ -41,23 +43,23 @@ def export_result_of(folder: Path) -> ExportResult:
 
 def read_export_file(folder: Path) -> ExportResult | None:
     """The export.json of a folder; None if it has none. Raises UserError."""
-    path = folder / EXPORT_FILE
-    try:
-        return TypeAdapter(ExportResult).validate_python(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError):
+    path, problem, advice = folder / EXPORT_FILE, "not readable", "remove the file, or export to another folder"
+    if not os.path.lexists(path):
         return None
+    content = read_json_object(path, problem=problem, advice=advice)
+    try:
+        return TypeAdapter(ExportResult).validate_python(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {first_invalid(error)}; remove the file, or export to another folder") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not readable ({error}); remove the file, or export to another folder") from error
+        raise UserError(f"{path}: {first_invalid(error)}; {advice}") from error
 
 
-def write_export_file(folder: Path, exported: ExportResult) -> None:
+def write_export_file(owned: OwnedFolder, exported: ExportResult) -> None:
     """Write export.json. Variants of earlier exports to the same folder stay in it."""
-    earlier = read_export_file(folder)
+    earlier = read_export_file(owned.folder)
     if earlier is not None:
         exported = replace(exported, variants={**earlier.variants, **exported.variants})
-    write_json(folder / EXPORT_FILE, to_jsonable_python(exported))
+    with owned.writing(EXPORT_FILE) as folder:
+        write_json(folder / EXPORT_FILE, to_jsonable_python(exported))
 
 
 def _of_bundle(folder: Path) -> ExportResult:

@@ -1,5 +1,6 @@
 """`pocketbert export`: bundles of any fine-tuned Hugging Face model, without a run."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from bench.measurement import machine
 from compress.common.errors import UserError
+from compress.common.owned_files import open_output, require_writable
 from compress.common.progress import ProgressBar
 from compress.data.columns import Split
 from compress.data.label_matching import has_default_names
@@ -29,7 +31,7 @@ from export.results import ExportResult
 from pocketbert.data.table_labels import print_remarks, print_warning, require_table_labels
 from pocketbert.recipe.preflight import check_named_models
 from pocketbert.stages.gate import gate_inputs
-from pocketbert.standalone.explain_export import read_export_file, write_export_file
+from pocketbert.standalone.explain_export import EXPORT_FILE, read_export_file, write_export_file
 
 DEFAULT_MAX_LENGTH = 128
 DEFAULT_VARIANTS_OF_EXPORT = ("fp32", "int8-dynamic", "int8-static", "int4-static", "int8-weight", "int4-weight")
@@ -75,8 +77,9 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
     metric = kind.default_metric if request.metric is None else _one_of(get_args(Metric), request.metric, "--metric")
     max_length = _max_length(model, request.max_length)
     for variant in variants:
-        if (output / variant.name).exists():
+        if os.path.lexists(output / variant.name):
             raise UserError(f"{output / variant.name}: already exists; remove it, or choose another --output")
+    require_writable(output, [EXPORT_FILE])
     read_export_file(output)  # a damaged one is reported before the work
     names = sources.label_names_in_config(model)
     scored_as = task_type(type_for_metric(metric))
@@ -111,7 +114,7 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
     classifier = loading.load_classifier(model)
     if request.labels is not None and has_default_names(names):
         loading.name_outputs(classifier, request.labels)
-    output.mkdir(parents=True, exist_ok=True)
+    owned = open_output(output, [EXPORT_FILE])
     with TemporaryDirectory(dir=output, prefix=".partial-") as partial, ProgressBar("export", console) as bar:
         work = Path(partial)
         exported = build_bundles(
@@ -145,11 +148,12 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
             failures = [*variant_result.failures, *gate.gate_failures(thresholds, inputs)]
             bundle = None
             if not failures:
-                (work / name).rename(output / name)
+                with owned.writing(name):
+                    (work / name).rename(output / name)
                 bundle = str(output / name)
             results[name] = replace(variant_result, failures=failures, bundle=bundle)
     exported = replace(exported, variants=results)
-    write_export_file(output, exported)
+    write_export_file(owned, exported)
     return exported
 
 

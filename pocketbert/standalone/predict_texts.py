@@ -11,7 +11,9 @@ from typing import TextIO
 from compress.common.errors import UserError
 from export.bundle.bundle_json import FILE as BUNDLE_FILE
 from export.bundle.bundle_json import read_bundle_info
-from export.bundle.runtime import BundleError, Classifier, decoded_argument, looks_like_utf16
+from export.bundle.listed_files import BundleError
+from export.bundle.predict_command import decoded_argument, looks_like_utf16
+from export.bundle.runtime import Classifier
 
 STDIN = 0
 NOT_LINES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".xls", ".ods", ".gz", ".zip")

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -12,11 +14,13 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from compress.common.errors import UserError, first_invalid
 from compress.common.files import write_json
+from compress.common.owned_files import is_inside
+from compress.reading.json_files import parse_json, read_json_object
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 MAX_VALUE_LETTERS = 40
-ADVICE = "move it away to start the run over, or choose another folder with --output"
+ADVICE = "move the folder away to start the run over, or choose another with --output"
 
 Inputs = Mapping[str, JsonValue]
 Name = TypeVar("Name", bound=str)
@@ -78,10 +82,11 @@ def fingerprint_of(content: object) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Manifest:
-    """The content of manifest.json."""
+    """The content of manifest.json. `files`: path -> sha256 of our files outside of the stages' folders."""
 
     format_version: Literal[2]
     stages: dict[str, StageRecord]
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -89,33 +94,64 @@ def _manifest() -> TypeAdapter[_Manifest]:
     return TypeAdapter(_Manifest)
 
 
-def write_manifest(folder: Path, records: Mapping[str, StageRecord]) -> None:
-    """Write the manifest of a run folder, atomically."""
+def write_manifest(folder: Path, records: Mapping[str, StageRecord], files: Mapping[str, str]) -> None:
+    """Write the manifest of a run folder, atomically. `files`: our files outside of the stages' folders."""
     stages = {name: asdict(record) for name, record in records.items()}
-    write_json(folder / MANIFEST, {"format_version": FORMAT_VERSION, "stages": stages})
+    write_json(folder / MANIFEST, {"format_version": FORMAT_VERSION, "stages": stages, "files": dict(files)})
+
+
+def create_manifest(folder: Path) -> None:
+    """Write a manifest without stages, unless another process has done so."""
+    if os.path.lexists(folder / MANIFEST):
+        return
+    empty = folder / f".{secrets.token_hex(8)}.partial"
+    write_json(empty, {"format_version": FORMAT_VERSION, "stages": {}, "files": {}})
+    try:
+        os.link(empty, folder / MANIFEST)  # unlike a renaming, it never replaces a manifest
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        if not os.path.lexists(folder / MANIFEST):
+            empty.rename(folder / MANIFEST)
+    finally:
+        empty.unlink(missing_ok=True)
 
 
 def read_manifest(folder: Path) -> dict[str, StageRecord]:
     """The records of a run folder, by stage; empty without a manifest. Raises UserError for a foreign manifest."""
+    manifest = _read(folder)
+    return {} if manifest is None else manifest.stages
+
+
+def read_files(folder: Path) -> dict[str, str] | None:
+    """Our files outside of the stages' folders, with their hashes; None without a manifest. Raises UserError."""
+    manifest = _read(folder)
+    if manifest is None:
+        return None
+    return {name: digest for name, digest in manifest.files.items() if is_inside(name)}
+
+
+def _read(folder: Path) -> _Manifest | None:
     path = folder / MANIFEST
-    if not path.exists():
-        return {}
+    if not os.path.lexists(path):
+        return None
+    problem = "not a manifest of a run"
+    content = read_json_object(path, problem=problem, advice=ADVICE)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         if content["format_version"] == 1:
             raise UserError(
                 f"{folder}: a run of PocketBERT 0.1.0, which this version cannot continue; choose another folder with "
-                f"--output, or move {MANIFEST} away to start the run over"
+                "--output, or move this one away to start the run over"
             )
         if content["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format version {content['format_version']}, expected {FORMAT_VERSION}")
-        return _manifest().validate_python(content).stages
+        return _manifest().validate_python(content)
     except ValidationError as error:
-        raise UserError(f"{path}: not a manifest of a run ({first_invalid(error)}); {ADVICE}") from error
+        raise UserError(f"{path}: {problem} ({first_invalid(error)}); {ADVICE}") from error
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a manifest of a run ({type(error).__name__}: {error}); {ADVICE}") from error
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path}: {problem} ({type(error).__name__}: {error}); {ADVICE}") from error
 
 
 @cache
@@ -126,7 +162,7 @@ def _record() -> TypeAdapter[StageRecord]:
 def read_record(path: Path) -> StageRecord | None:
     """The record in a file of its own; None if it cannot be read."""
     try:
-        return _record().validate_json(path.read_text(encoding="utf-8"))
+        return _record().validate_python(parse_json(path.read_bytes()))
     except (OSError, ValueError):
         return None
 

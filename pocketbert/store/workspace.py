@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from compress.common import distributed
+from compress.common.files import replacing
+from compress.common.seals import is_intact, seal_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,15 +39,18 @@ class Workspace:
         return distributed.broadcast_from_main(None)  # type: ignore[return-value]  # returns the main process's value
 
     def computed_once(self, name: str, compute: Callable[[], "np.ndarray"]) -> "np.ndarray":
-        """An array that all processes compute together, once: an interrupted stage reads it back when it resumes."""
+        """An array that all processes compute together, once: an interrupted stage reads it back when it resumes.
+
+        A damaged file is reported and computed again.
+        """
         import numpy as np
 
         path = self.kept_path(name).with_suffix(".npy")
-        if distributed.broadcast_from_main(not path.exists()):
+        if self.decide(lambda: not is_intact(path)):
             array = compute()
             if distributed.is_main():
-                partial = path.with_suffix(".partial.npy")
-                np.save(partial, array)
-                partial.rename(path)
+                with replacing(path) as partial, partial.open("wb") as file:
+                    np.save(file, array)
+                seal_file(path)
             distributed.broadcast_from_main(None)  # wait for the file
-        return np.load(path)
+        return np.load(path, allow_pickle=False)

@@ -14,8 +14,10 @@ from compress.common.errors import UserError
 from compress.data.columns import Split
 from export.bundle import runtime
 from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample, read_bundle_info, write_bundle_info
-from export.bundle.folder import finish_bundle, golden_examples, record_verdict, verify_bundle, write_bundle
+from export.bundle.folder import finish_bundle, record_verdict, seal, write_bundle
+from export.bundle.golden import golden_examples
 from export.bundle.runtime import Classifier, session_config
+from export.bundle.verification import verify_bundle
 from export.graph.to_onnx import export_onnx
 from export.machine_facts import Gpu, Machine, MachineSettings
 from export.parity.predictors import TorchPredictor
@@ -112,7 +114,7 @@ def test_the_bundle_has_all_files_and_verifies(bundles):
         assert checked.returncode == 0
 
 
-@pytest.mark.parametrize("name", ["onnx/model.onnx", "tokenizer.json", "predict.py", "README.md"])
+@pytest.mark.parametrize("name", ["onnx/model.onnx", "tokenizer.json", "predict.py", "config.json"])
 @pytest.mark.parametrize("damage", ["change", "remove"])
 def test_a_changed_bundle_does_not_verify(bundles, tmp_path, name, damage):
     folder = shutil.copytree(bundles["fp32"], tmp_path / "copy")
@@ -259,6 +261,7 @@ def test_predict_runs_a_bundle_of_version_0_1_0(bundles, tmp_path):
     folder = shutil.copytree(bundles["fp32"], tmp_path / "copy")
     expected = predict(folder, TEXTS[0]).stdout
     (folder / "bundle.json").write_text(json.dumps({**OLD_INFO, "variant": "fp32", "saturates": False}))
+    seal(folder)
     assert expected and predict(folder, TEXTS[0]).stdout == expected
 
 

@@ -49,6 +49,7 @@ def parse(words: list[str]) -> str:
         name, words = f"{name} {words[0]}".strip(), words[1:]
     command = known[name]
     if "--help" not in words:
-        assert not hasattr(command, "commands") or "--version" in words, f"{name!r} is a group: {words}"
+        is_group = hasattr(command, "commands") and not (name and command.invoke_without_command)
+        assert not is_group or "--version" in words, f"{name!r} is a group: {words}"
         command.make_context(name or "pocketbert", list(words))
     return name

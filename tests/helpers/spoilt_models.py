@@ -1,6 +1,7 @@
 """Model folders that are spoilt in one way each, and the message about each. `Models` builds the sound ones."""
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -161,6 +162,16 @@ def vocabulary_only(folder: Path, text: str) -> Path:
     return change_json(folder, "tokenizer_config.json", tokenizer_class="BertTokenizer")
 
 
+def pipe(folder: Path, name: str) -> Path:
+    os.mkfifo(without(folder, name) / name)
+    return folder
+
+
+def dangling(folder: Path, name: str) -> Path:
+    (without(folder, name) / name).symlink_to(name)
+    return folder
+
+
 def legacy_names(name: str) -> str:
     return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
 
@@ -255,6 +266,17 @@ CONFIGS: dict[str, Case] = {
     "LFS pointer": (lambda m: write(m.copy(), "config.json", LFS_POINTER), "config.json is a Git LFS pointer"),
     "UTF-16": (lambda m: write(m.copy(), "config.json", '{"a": 1}'.encode("utf-16")), "config.json is not UTF-8"),
     "a key twice": (lambda m: write(m.copy(), "config.json", '{"a": 1, "a": 2}'), "the key 'a' twice"),
+    "a thousand layers": (lambda m: m.copy(num_hidden_layers=1000), "has 1000 layers (num_hidden_layers), the weights"),
+    "a vocabulary of gigabytes": (lambda m: m.copy(vocab_size=10**7), "describes an encoder of 320,037,408 weights"),
+    "a billion outputs": (
+        lambda m: m.copy(id2label=ABSENT, label2id=ABSENT, num_labels=10**9),
+        "it names 1,000,000,000 outputs; expected at most 10,000",
+    ),
+    "nested deeply": (lambda m: write(m.copy(), "config.json", '{"a":' * 10**5), "config.json is not JSON (maximum"),
+    "larger than 32 MB": (
+        lambda m: write(m.copy(), "config.json", " " * 32_000_001),
+        "config.json has 32,000,001 bytes; expected at most 32,000,000",
+    ),
 }
 
 WEIGHTS: dict[str, Case] = {
@@ -308,6 +330,26 @@ WEIGHTS: dict[str, Case] = {
         "model.safetensors is damaged or cut off",
     ),
     "empty": (lambda m: write(m.copy(), "model.safetensors", ""), "model.safetensors is empty"),
+    "NaN": (
+        lambda m: with_weights(m.copy(), lambda w: {**w, f"{LAYER}.weight": w[f"{LAYER}.weight"] * float("nan")}),
+        f"the weight {LAYER}.weight contains NaN or infinity; expected finite numbers",
+    ),
+    "infinity, pickled": (
+        lambda m: as_pickle(m.copy(), lambda w: {**w, f"{LAYER}.bias": torch.full((32,), float("inf"))}),
+        f"the weight {LAYER}.bias contains NaN or infinity",
+    ),
+    "zeros at the end": (
+        lambda m: write(
+            folder := m.copy(),
+            "model.safetensors",
+            (folder / "model.safetensors").read_bytes()[:-50_000] + bytes(50_000),
+        ),
+        "is zero throughout; the file is damaged",
+    ),
+    "longer header than file": (
+        lambda m: write(m.copy(), "model.safetensors", (1 << 40).to_bytes(8, "little") + b"{}"),
+        "model.safetensors is damaged or cut off",
+    ),
     "web page": (lambda m: write(m.copy(), "model.safetensors", "<html>404</html>"), "model.safetensors is a web page"),
     "nothing in it": (lambda m: with_weights(m.copy(), lambda _: {}), "model.safetensors holds no weights"),
     "Lightning prefix": (
@@ -403,6 +445,9 @@ FOLDERS: dict[str, Case] = {
     "a file": (lambda m: m.copy() / "model.safetensors", "got a file; name the folder that holds it"),
     "an archive": (lambda m: write(m.empty(), "m.tar.gz", b"x") / "m.tar.gz", "got an archive (m.tar.gz); unpack it"),
     "nothing": (lambda m: m.root / "nothing", "no such folder"),
+    "a pipe as weights": (lambda m: pipe(m.copy(), "model.safetensors"), "model.safetensors is a pipe, a socket or"),
+    "a pipe as tokenizer": (lambda m: pipe(m.copy(), "tokenizer.json"), "tokenizer.json is a pipe, a socket or"),
+    "a link to itself": (lambda m: dangling(m.copy(), "config.json"), "config.json is a link to a missing file"),
     "no weights": (lambda m: without(m.copy(), "model.safetensors"), "model.safetensors is missing; the folder has"),
 }
 

@@ -135,7 +135,7 @@ OURS: dict[str, tuple[str, Callable[[Place], list[str]]]] = {
     "reading a recipe": ("pocketbert.recipe.loading:_locate", lambda p: p.check()),
     "planning": ("pocketbert.pipeline.estimate:plan_of", lambda p: p.check()),
     "comparing a bundle": ("export.build_bundles:write_bundle", lambda p: p.export()),
-    "verifying": ("export.bundle.folder:verify_bundle", lambda p: ["verify", str(p.bundle)]),
+    "verifying": ("export.bundle.verification:verify_bundle", lambda p: ["verify", str(p.bundle)]),
 }
 
 

@@ -17,6 +17,7 @@ REGIONS = [(name, region["name"]) for name, text in DOCUMENTS.items() for region
 
 AUTO = sorted((RESULTS / "auto").glob("*.json"))
 ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a document shows
+    "attack/attacks.json": ("rows", 0, "tried"),
     "augmentation/augmentation.json": ("rows", 0, "ms_per_word"),
     "augmentation/effect.json": ("rte-aug-1", "prediction", "dev"),
     "auto/grid.json": ("points", "cola", 2, "dev"),
@@ -136,6 +137,7 @@ FIGURE = re.compile(
     r"|\d[\d,.]* (?:times|points)\b|(?<!\d )\bx ?(?!86)\d+|\d+x\b|(?<![\d.])0\.\d{3,}"
 )
 NO_MEASUREMENT = {  # by document: what the pattern finds there, and why it is no measured figure
+    "docs/attacks.md": {"2 GB": "a limit of the suite"},
     "docs/variants.md": {"95%": "the level of an interval", "99%": "the gate's default"},
     "docs/benchmark.md": {"95%": "the level of an interval", "10%": "the slowdown that self-check adds"},
     "results/README.md": {"95%": "the level of an interval", "10%": "the slowdown that self-check adds"},

@@ -14,11 +14,11 @@ from bench.plots.labels import (
     PointLabel,
     leader_line,
     place,
-    plain,
     shorten,
     spread_out,
     text_width,
 )
+from compress.common.escaping import plot_text
 from svg_texts import overlap
 
 FRAME = Box(left=0, bottom=0, right=600, top=400)
@@ -117,8 +117,8 @@ def test_a_long_name_keeps_its_ends():
 
 
 def test_a_plain_name_has_no_characters_that_xml_forbids():
-    assert plain(" a\tb\n\x00c\x1b \ud800\uffff d ") == "a b c d"
-    assert plain("<b> & é 模 🚀") == "<b> & é 模 🚀"
+    assert plot_text(" a\tb\n\x00c\x1b \ud800\uffff d ") == "a b c d"
+    assert plot_text("<b> & é 模 🚀") == "<b> & é 模 🚀"
 
 
 def test_a_near_label_needs_no_leader_line():

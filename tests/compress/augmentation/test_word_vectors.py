@@ -79,6 +79,19 @@ def test_each_format_gives_the_same_vectors(file_format, text, expected, tmp_pat
     assert len(unpacked) == (1 if "zip" in file_format else 0)
 
 
+def test_a_damaged_unpacked_file_is_unpacked_again(text, expected, tmp_path, capsys):
+    (tmp_path / "given").mkdir()
+    name, cache = str(as_zip(text, tmp_path / "given")), tmp_path / "cache"
+    load_vectors(name, cache=cache)
+    (unpacked,) = [path for path in cache.rglob("*") if path.is_file()]
+    content = unpacked.read_bytes()
+    for damaged in (content[: content.index(b"\n", 300) + 1], bytes(len(content))):
+        unpacked.write_bytes(damaged)
+        assert load_vectors(name, cache=cache).num_words == len(expected)
+        assert unpacked.read_bytes() == content
+        assert f"{unpacked} is damaged (" in capsys.readouterr().err
+
+
 def test_max_words_limits_the_words_that_are_read(text, tmp_path):
     for file_format in FORMATS:
         (tmp_path / file_format.strip(".")).mkdir()

@@ -69,6 +69,12 @@ def test_interrupted_writing_resumes_and_reads_no_text_twice(tmp_path, tokenizer
     assert len(list((tmp_path / "whole").glob("*.arrow"))) > 3
     assert resumed.rows["input_ids"] == whole.rows["input_ids"]
 
+    for name in ("00001.arrow", "blocks.json"):
+        damaged = tmp_path / "cut" / name
+        damaged.write_bytes(damaged.read_bytes()[:-20])
+        repaired = write_token_blocks(iter(texts), tokenizer, tmp_path / "cut", max_length=16)
+        assert repaired.rows["input_ids"] == whole.rows["input_ids"]
+
     def never_read():
         raise AssertionError("texts of complete blocks must not be read again")
         yield

@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from compress.common.errors import UserError
 from compress.data.batching import PaddingCollator
 from compress.distillation import layer_outputs, objective, stage_functions
 from compress.distillation.objective import DistillationModel, Objective
 from compress.distillation.training_loop import Schedule, TrainContext
+from compress.models import loading
 from compress.models.shape import LayerMap, StudentShape, map_layers
+from pocketbert.recipe import preflight
 from tiny_bert import LABELS, encode_texts, in_a_recipe, rows
 
 SHAPE = StudentShape(layers=2, width=16, ffn_width=32, heads=4)
@@ -88,6 +91,24 @@ def test_a_projection_per_layer_is_trained_and_saved(tmp_path, teacher, tokenize
     loaded = stage_functions.load_learner(tmp_path / "model", LABELS, 32, task_type="classification", seed=0)
     assert len(loaded.projections.hidden) == 2
     assert torch.equal(loaded.projections.hidden[0].weight, after[0])
+    assert_damaged_projections_are_refused(tmp_path / "model", teacher, tokenizer)
+
+
+def assert_damaged_projections_are_refused(folder, teacher, tokenizer) -> None:
+    """`check` refuses them too."""
+    loading.save_model(teacher, tokenizer, folder.with_name("teacher"))
+    file = folder / "projections.safetensors"
+    content, weights = file.read_bytes(), load_file(file)
+    file.write_bytes(content[:-100])
+    with pytest.raises(UserError, match="projections cannot be read"):
+        preflight._check_projections(str(folder), str(folder.with_name("teacher")))
+    save_file({name: weight * float("nan") for name, weight in weights.items()}, file)
+    with pytest.raises(UserError, match="projections contain NaN"):
+        preflight._check_projections(str(folder), str(folder.with_name("teacher")))
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="projections do not fit"):
+        stage_functions.load_projections(folder, 16, 64)
+    preflight._check_projections(str(folder), str(folder.with_name("teacher")))
 
 
 def test_relations_can_be_learned_with_a_different_number_of_heads(tmp_path, teacher, texts):

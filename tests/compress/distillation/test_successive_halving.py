@@ -83,6 +83,16 @@ def test_an_interrupted_search_continues_and_chooses_the_same(tmp_path, killed_a
     assert points == search(Trainer(SCORES), tmp_path / "others.json")
 
 
+@pytest.mark.parametrize(
+    "content", ["", '[{"learning_rate": 1e-4', "\0" * 40, "[[]]", '[{"learning_rate": "fast"}]', "{}"]
+)
+def test_a_damaged_file_of_points_is_named_and_the_search_starts_over(tmp_path, capsys, content):
+    file, expected = tmp_path / "points.json", search(Trainer(SCORES), tmp_path / "others.json")
+    file.write_text(content)
+    assert search(Trainer(SCORES), file) == expected
+    assert f"{file} is damaged; the search starts over" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("after", "best"), [(1, 1e-5), (2, 1e-4), (4, 1e-4), (5, 1e-4), (6, 1e-3)])
 def test_ctrl_c_keeps_the_best_of_the_candidates_that_trained_longest(tmp_path, after, best):
     points = search(Trainer(SCORES, interrupt_at=after), tmp_path / "points.json")

@@ -146,12 +146,17 @@ def test_a_loss_that_is_not_finite_stops_training_with_advice(tmp_path, teacher,
     assert in_a_recipe(error.value).endswith("; lower its learning_rate")
 
 
-def test_incomplete_checkpoints_are_removed(tmp_path):
-    for step, mark in ((5, "complete"), (10, "model.safetensors"), (15, None)):
+def test_incomplete_checkpoints_are_removed(tmp_path, tokenizer):
+    data = encode_texts(texts(16), tokenizer, max_length=32).with_column("labels", np.zeros(16, dtype=int))
+    schedule = Schedule(epochs=1, batch_size=16, learning_rate=1e-3, checkpoint_steps=1)
+    model = DistillationModel(student(), None, Objective(labels=1.0, task_type="classification"))
+    train(model, data, schedule, TrainContext(title="labels", seed=0, checkpoints=tmp_path))
+    (tmp_path / "checkpoint-1").rename(tmp_path / "checkpoint-5")
+    for step, file in ((10, "model.safetensors"), (15, None)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        if mark is not None:
-            (folder / mark).touch()
+        if file is not None:
+            (folder / file).touch()
     assert latest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
 

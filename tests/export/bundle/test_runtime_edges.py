@@ -23,11 +23,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from export.bundle import runtime
-from export.bundle.runtime import BundleError, Classifier
+from export.bundle import predict_command
+from export.bundle.folder import seal
+from export.bundle.listed_files import BundleError
+from export.bundle.runtime import Classifier
 from pocketbert.cli import app
 from tiny_bert import LABELS
-from tiny_bundles import build_fp32_bundle, build_pair_bundle
+from tiny_bundles import build_pair_bundle
 
 TEXTS = ["a warm film", "dull plot"]
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12\n"
@@ -38,8 +40,14 @@ class Colour(str, enum.Enum):  # noqa: UP042 (unlike that of a StrEnum, its str(
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory, teacher_folder, reviews) -> Path:
-    return build_fp32_bundle(tmp_path_factory.mktemp("single"), teacher_folder, reviews, ["text"])
+def bundle(tmp_path_factory, original) -> Path:
+    """A bundle as of version 0.5.0, whose model and labels can be changed without its golden terms."""
+    folder = shutil.copytree(original, tmp_path_factory.mktemp("old") / "fp32")
+    content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    del content["golden_terms"]
+    (folder / "bundle.json").write_text(json.dumps(content), encoding="utf-8")
+    seal(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -203,12 +211,14 @@ class Change:
         path = folder / self.file
         if self.content is None:
             path.unlink()
+            return
         elif isinstance(self.content, bytes):
             path.write_bytes(self.content)
         else:
             stored = json.loads(path.read_text(encoding="utf-8"))
             (stored["limits"] if self.limits else stored).update(self.content)
             path.write_text(json.dumps(stored), encoding="utf-8")
+        seal(folder)
 
 
 CHANGES = [
@@ -238,7 +248,7 @@ CHANGES = [
     Change("bundle.json", {"max_length": 32.0}, "max_length: got 32.0", limits=True),
     Change("bundle.json", {"max_length": True}, "max_length: got True", limits=True),
     Change("bundle.json", {"max_length": 1}, "expected at least 2, the number of special tokens", limits=True),
-    Change("bundle.json", {"max_length": -5}, "tokenizers", limits=True),
+    Change("bundle.json", {"max_length": -5}, "expected an integer from 1 to 1000000", limits=True),
     Change("bundle.json", {"truncation_side": "middle"}, "expected right or left", limits=True),
     Change("bundle.json", {"takes_pairs": "no"}, "takes_pairs: got 'no'; expected bool"),
     Change("bundle.json", {"batch_invariant": 1}, "batch_invariant: got 1"),
@@ -247,11 +257,11 @@ CHANGES = [
     Change("bundle.json", {"saturates": None}, "saturates: got None"),
     Change("bundle.json", {"requires": {"tokenizers": "99.1"}}, "needs tokenizers 99.1 or newer; got "),
     Change("bundle.json", {"requires": ["onnxruntime"]}, "requires: got"),
-    Change("onnx/model.onnx", None, "model.onnx: No such file"),
+    Change("onnx/model.onnx", None, "model.onnx: the file is missing, but SHA256SUMS lists it"),
     Change("onnx/model.onnx", b"", "the file is empty"),
     Change("onnx/model.onnx", b"<!DOCTYPE html>\n<html>", "cannot load it"),
     Change("onnx/model.onnx", LFS_POINTER, "Git LFS pointer"),
-    Change("tokenizer.json", None, "tokenizer.json: No such file"),
+    Change("tokenizer.json", None, "tokenizer.json: the file is missing, but SHA256SUMS lists it"),
     Change("tokenizer.json", b"{}", "cannot load it"),
     Change("tokenizer.json", b'{"version": "1.0", "model', "cannot load it"),
     Change("tokenizer.json", {"model": {"type": "Quantum", "vocab": {}}}, "cannot load it"),
@@ -273,6 +283,7 @@ def test_a_truncated_model_is_one_line(bundle, tmp_path):
     folder = shutil.copytree(bundle, tmp_path / "damaged")
     model = folder / "onnx" / "model.onnx"
     model.write_bytes(model.read_bytes()[:5000])
+    seal(folder)
     assert "model.onnx: onnxruntime" in refusal(lambda: Classifier(folder))
 
 
@@ -300,7 +311,7 @@ def run_main(monkeypatch, bundle: Path, *arguments: str, given: bytes = b"") -> 
     for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
         monkeypatch.setattr(sys, name, stream)
     monkeypatch.setattr(sys, "argv", ["predict.py", *arguments, "--bundle", str(bundle)])
-    code = runtime.main()
+    code = predict_command.main()
     for stream in streams[1:]:
         stream.flush()
     printed, error = (stream.buffer.getvalue().decode() for stream in streams[1:])
@@ -372,7 +383,7 @@ def test_a_closed_standard_input(monkeypatch, bundle):
     run_main(monkeypatch, bundle, "fine")
     monkeypatch.setattr(sys, "stdin", None)
     monkeypatch.setattr(sys, "argv", ["predict.py", "--bundle", str(bundle)])
-    assert runtime.main() == 2
+    assert predict_command.main() == 2
 
 
 def run_predict(bundle: Path, *arguments: str | bytes, environment: dict[str, str] | None = None, **options: object):

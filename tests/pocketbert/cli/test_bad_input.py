@@ -745,7 +745,7 @@ def report_of(place: Place, content: str | None) -> list[object]:
 
 
 def run_onto_a_full_disk(place: Place) -> list[object]:
-    arguments = run_with(place)
+    arguments = run_with(place, manifest='{"format_version": 2, "stages": {}}')
     (place.root / "runs" / "tiny" / "log.txt").symlink_to("/dev/full")
     return arguments
 
@@ -758,7 +758,7 @@ def run_into_a_file(place: Place) -> list[object]:
 RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     "a foreign manifest": (
         lambda place: run_with(place, manifest='{"name": "a web app", "icons": []}'),
-        ("manifest.json: not a manifest of a run", "move it away to start the run over"),
+        ("manifest.json: not a manifest of a run", "move the folder away to start the run over"),
     ),
     "a manifest cut off": (lambda place: run_with(place, manifest='{"format_ver'), ("not a manifest of a run",)),
     "a manifest of a later version": (
@@ -771,7 +771,7 @@ RUNS: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     ),
     "a run folder of version 0.1.0": (
         lambda place: run_with(place, manifest='{"format_version": 1, "stages": {"teacher": {"metrics": {}}}}'),
-        ("a run of PocketBERT 0.1.0", "choose another folder with --output, or move manifest.json away"),
+        ("a run of PocketBERT 0.1.0", "choose another folder with --output, or move this one away"),
     ),
     "a full disk": (run_onto_a_full_disk, ("runs/tiny: No space left on device; finished work is kept",)),
     "a file in the folder's place": (run_into_a_file, ("runs",)),
@@ -838,7 +838,7 @@ def test_odd_but_sound_tables_are_read(place, capsys):
 
 
 def test_a_fault_of_ours_is_reported_as_one_and_debug_prints_the_traceback(place, capsys, monkeypatch):
-    monkeypatch.setattr("export.bundle.folder.verify_bundle", lambda folder: 1 / 0)
+    monkeypatch.setattr("export.bundle.verification.verify_bundle", lambda folder: 1 / 0)
     assert app.main(["verify", str(place.bundle)]) == 1
     assert "error: a fault of PocketBERT: ZeroDivisionError: division by zero" in capsys.readouterr().err
     with pytest.raises(ZeroDivisionError):

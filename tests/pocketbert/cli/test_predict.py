@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from export.bundle.folder import seal
 from pocketbert.cli import app
 from tiny_bert import LABELS, rows
 from tiny_bundles import build_fp32_bundle, build_pair_bundle
@@ -225,6 +226,7 @@ def damaged(bundle: Path, folder: Path, name: str, content: bytes | None) -> Pat
         (copy / name).unlink()
     else:
         (copy / name).write_bytes(content)
+    seal(copy)
     return copy
 
 
@@ -259,8 +261,8 @@ def test_a_folder_that_is_no_bundle_is_one_line_with_the_bundles_in_it(bundle, c
 def test_a_model_that_fails_at_work_is_one_line(bundle, capsys, tmp_path):
     """A tokenizer of another model: its ids are beyond the embedding."""
     content = json.loads((bundle / "tokenizer.json").read_text(encoding="utf-8"))
-    content["model"]["vocab"] = {word: 1000 + index for word, index in content["model"]["vocab"].items()}
-    content["added_tokens"] = [token | {"id": 1000 + token["id"]} for token in content["added_tokens"]]
+    content["model"]["vocab"] = {word: index and 1000 + index for word, index in content["model"]["vocab"].items()}
+    content["added_tokens"] = [token | {"id": token["id"] and 1000 + token["id"]} for token in content["added_tokens"]]
     copy = damaged(bundle, tmp_path, "tokenizer.json", json.dumps(content).encode())
     line = error_of(capsys, copy, "fine")
     assert "the bundle failed" in line and "pocketbert verify" in line

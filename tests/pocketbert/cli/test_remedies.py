@@ -25,7 +25,7 @@ A_FLAG = re.compile(r"(?<![\w-])--[a-z]")
 ALLOWED = {  # (file, text): errors that may name a key or a flag all the same: predict.py has flags of its own
     ("export/bundle/runtime.py", "; pip install --upgrade "),
     (
-        "export/bundle/runtime.py",
+        "export/bundle/predict_command.py",
         "--pair: give the first text too; in lines of standard input, a tab separates two texts",
     ),
 }

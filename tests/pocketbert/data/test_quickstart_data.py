@@ -1,5 +1,10 @@
+import hashlib
 import io
 import json
+import os
+import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -63,3 +68,56 @@ def test_data_are_downloaded_once(downloads):
 def test_an_unknown_name_is_an_error():
     with pytest.raises(UserError, match="expected one of builtin:movie-snippets, builtin:other-snippets"):
         quickstart_data.fetch("builtin:books")
+
+
+def test_a_damaged_file_is_fetched_again(downloads, capsys):
+    path = quickstart_data.fetch("builtin:movie-snippets")
+    content = path.read_bytes()
+    for number, damaged in enumerate((content[:40], bytes(len(content)), b""), start=2):
+        path.write_bytes(damaged)
+        assert quickstart_data.fetch("builtin:movie-snippets").read_bytes() == content
+        assert len(downloads) == number
+        assert f"{path} is damaged (" in capsys.readouterr().err
+
+
+def test_a_damaged_file_of_an_earlier_version_is_fetched_again(downloads, capsys, monkeypatch):
+    path = quickstart_data.fetch("builtin:movie-snippets")
+    content = path.read_bytes()
+    shutil.rmtree(path.parent / ".seals")
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setitem(quickstart_data.CONTENT_SHA256, "movie-snippets", digest)
+    quickstart_data.fetch("builtin:movie-snippets")
+    assert len(downloads) == 1 and not capsys.readouterr().err
+    path.write_bytes(content[:40])
+    assert quickstart_data.fetch("builtin:movie-snippets").read_bytes() == content
+    assert len(downloads) == 2 and "is damaged; it is fetched again" in capsys.readouterr().err
+
+
+FETCH = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, str(Path("tests/pocketbert/data")))
+import test_quickstart_data as fake
+from pocketbert.data import quickstart_data
+
+def download(folder):
+    (Path(sys.argv[1]) / f"download-{time.time_ns()}").touch()
+    return fake.archive_in_archive(folder)
+
+quickstart_data._download = download
+print(quickstart_data.fetch("builtin:movie-snippets").read_text())
+"""
+
+
+def test_two_first_fetches_at_once_download_once(tmp_path):
+    root = Path(__file__).resolve().parents[3]
+    environment = {**os.environ, "POCKETBERT_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", FETCH, str(tmp_path)]
+    fetches = [
+        subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [fetch.communicate(timeout=120) for fetch in fetches]
+    assert [fetch.returncode for fetch in fetches] == [0, 0], outputs
+    assert outputs[0] == outputs[1] and "A fine film,positive" in outputs[0][0]
+    assert len(list(tmp_path.glob("download-*"))) == 1

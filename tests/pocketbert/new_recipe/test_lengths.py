@@ -46,7 +46,7 @@ def test_one_long_text_of_a_few_is_not_a_matter_of_the_teacher(teacher):
     choice = choose_length(texts(*[28] * 39, 31), teacher(positions=512, tokenizer_limit=512))
     assert (choice.max_length, choice.facts[1]) == (
         32,
-        "max_length 32: 2.5 % of the texts are longer; 0.2 % of all tokens are cut",
+        "max_length 32: 2.5 % of the texts are longer; under 0.1 % of all tokens are cut",
     )
 
 

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from bench.results.document import read_results
 from compress.results import PredictionResult
-from export.bundle.folder import verify_bundle
+from export.bundle.verification import verify_bundle
 from export.parity.predictors import TorchPredictor
 from pocketbert.cli import app
 from pocketbert.store.manifest import read_manifest

@@ -19,7 +19,8 @@ from pocketbert.pipeline.flow import prepare
 from pocketbert.pipeline.plan import MEASURING, ROOT, STAGE_VERSIONS, StageName, general_plan, plan_of
 from pocketbert.recipe.sections import Recipe
 from pocketbert.store.manifest import first_difference, stage_plan
-from pocketbert.store.run_folder import Run, state_of
+from pocketbert.store.run_folder import Run
+from pocketbert.store.stage_state import state_of
 
 QUIET = Console(quiet=True)
 
@@ -111,7 +112,8 @@ def test_the_state_of_a_stage(tmp_path, shared):
     assert state_of(stage, folder) == "to do"
 
 
-SETTINGS_OF_THE_BENCHMARK = {"bench/timing/effort.py", "bench/timing/duration.py"}  # its options count by their values
+# its options count by their values
+SETTINGS_OF_THE_BENCHMARK = {"bench/timing/effort.py", "bench/timing/duration.py", "bench/timing/limits.py"}
 
 
 def test_the_code_of_the_benchmark_covers_all_imports_of_measuring():
@@ -247,8 +249,8 @@ SHAPES_NO_RESULT = {
     "pocketbert/recipe/sections.py", "pocketbert/recipe/training.py", "pocketbert/recipe/augmentation.py",
     "pocketbert/recipe/task.py", "pocketbert/recipe/models.py", "pocketbert/recipe/delivery.py",
     "pocketbert/recipe/choices.py",
-    "pocketbert/store/manifest.py", "pocketbert/store/run_folder.py", "pocketbert/store/workspace.py",
-    "pocketbert/stage_parts/context.py", "pocketbert/data/table_labels.py",
+    "pocketbert/store/manifest.py", "pocketbert/store/run_folder.py", "pocketbert/store/stage_cache.py",
+    "pocketbert/store/workspace.py", "pocketbert/stage_parts/context.py", "pocketbert/data/table_labels.py",
 }  # fmt: skip
 
 

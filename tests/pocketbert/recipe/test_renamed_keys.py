@@ -58,9 +58,9 @@ def test_old_names_in_a_file_give_the_same_recipe_with_a_warning_each(write):
     recipe, warnings = load(write(OLD))
     assert recipe == expected and recipe.compute.compile
     assert warnings == [
-        "r.yaml, line 5: training is now compute; the old name works in 0.3 to 0.5 only",
-        "r.yaml, line 10: augment.variants is now augment.copies_per_text; the old name works in 0.3 to 0.5 only",
-        "r.yaml, line 11: bench.limits is now bench.roofline; the old name works in 0.3 to 0.5 only",
+        "r.yaml, line 5: training is now compute; the old name works in 0.3 to 0.6 only",
+        "r.yaml, line 10: augment.variants is now augment.copies_per_text; the old name works in 0.3 to 0.6 only",
+        "r.yaml, line 11: bench.limits is now bench.roofline; the old name works in 0.3 to 0.6 only",
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_resolved_recipe_has_the_new_names_only(write):
 def test_old_names_in_set(change, key, value):
     recipe, (warning,) = load("sst2", change)
     assert getattr(getattr(recipe, key[0]), key[1]) == value
-    assert warning.startswith(f"sst2.yaml, --set {change}: ") and "the old name works in 0.3 to 0.5 only" in warning
+    assert warning.startswith(f"sst2.yaml, --set {change}: ") and "the old name works in 0.3 to 0.6 only" in warning
     assert load("sst2", ".".join(key) + f"={value}".lower())[0].model_dump()[key[0]][key[1]] == value
 
 
@@ -175,7 +175,7 @@ def test_a_merge_key_brings_an_old_name(write):
     text = START.replace("{preset: tinybert4}", "{preset: tinybert4}\nbench: {<<: &b {limits: false}, rounds: 3}")
     recipe, warnings = load(write(text))
     assert not recipe.bench.roofline and recipe.bench.rounds == 3
-    assert warnings == ["r.yaml, line 5: bench.limits is now bench.roofline; the old name works in 0.3 to 0.5 only"]
+    assert warnings == ["r.yaml, line 5: bench.limits is now bench.roofline; the old name works in 0.3 to 0.6 only"]
 
 
 BENCH_OF_0_2_0 = (  # its defaults, which its resolved recipes hold; today the effort decides them
@@ -213,7 +213,7 @@ def test_each_warning_is_one_line_on_stderr(write, capsys):
     lines = captured.err.splitlines()
     assert len(lines) == 4 and captured.out == ""
     assert all(line.startswith("warning: ") for line in lines)
-    assert all(line.endswith("the old name works in 0.3 to 0.5 only") for line in lines)
+    assert all(line.endswith("the old name works in 0.3 to 0.6 only") for line in lines)
 
 
 def test_built_in_recipes_have_the_new_names():
@@ -237,4 +237,4 @@ def test_the_schema_has_the_old_names_as_deprecated_properties():
     assert deprecated == {("", "training"), ("AugmentSection", "variants"), ("BenchSection", "limits")}
     old, new = (schema["$defs"]["AugmentSection"]["properties"][key] for key in ("variants", "copies_per_text"))
     assert (old["type"], old["exclusiveMinimum"]) == (new["type"], new["exclusiveMinimum"]) and "default" not in old
-    assert old["description"] == "Old name of copies_per_text; works in version 0.3 to 0.5 only"
+    assert old["description"] == "Old name of copies_per_text; works in version 0.3 to 0.6 only"

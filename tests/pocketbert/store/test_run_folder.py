@@ -1,14 +1,22 @@
+import contextlib
+import errno
+import importlib
 import json
 import os
 import subprocess
 import sys
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from compress.common.errors import UserError
 from pocketbert.store.manifest import stage_plan
-from pocketbert.store.run_folder import Run, state_of
+from pocketbert.store.run_folder import Run
+from pocketbert.store.stage_state import state_of
 
 
 @pytest.fixture(autouse=True)
@@ -139,13 +147,13 @@ def test_a_stage_that_runs_again_reports_the_reason_in_one_line(tmp_path, shared
 
 
 def test_the_folder_of_an_older_version_stays_unchanged(tmp_path):
-    """A run starts over there after its manifest was moved away."""
+    """A run starts over there after its manifest and its stages were moved away."""
     old = {"fingerprint": "ab", "files": {}, "metrics": {"dev": 0.9}, "seconds": 1.0, "versions": {}}
     (tmp_path / "manifest.json").write_text(json.dumps({"format_version": 1, "stages": {"first": old}}))
     (tmp_path / "first").mkdir()
     (tmp_path / "first" / "file.txt").write_text("kept")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    advice = r"choose another folder with --output, or move manifest\.json away"
+    advice = r"choose another folder with --output, or move this one away"
     stage = stage_plan("first", {})
     with pytest.raises(UserError, match=advice), open_run(tmp_path):
         pass
@@ -204,3 +212,133 @@ def test_the_manifest_records_finished_stages(tmp_path):
     assert stage["versions"] == {"numpy": "2"}
     assert list(stage["files"]) == ["part/file.txt"]
     assert not (tmp_path / ".partial" / "first").exists()
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def kill_in(monkeypatch, target: str, *, after: bool) -> None:
+    """Raise at the first call of a function, before or after its work."""
+    module, name = target.rsplit(".", 1)
+    original = getattr(importlib.import_module(module), name)
+    calls = []
+
+    def killed(*arguments, **options):
+        if calls or not _is_final(name, arguments):
+            return original(*arguments, **options)
+        calls.append(name)
+        if after:
+            original(*arguments, **options)
+        raise Killed
+
+    monkeypatch.setattr(target, killed)
+
+
+def _is_final(name: str, arguments: tuple) -> bool:
+    """Whether the call is not that of an empty manifest or of the journal."""
+    if name == "write_json":
+        return arguments[0].name != "finished.json"
+    return name != "write_manifest" or bool(arguments[1])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", ["_move", "write_manifest", "write_json", "discard"])
+def test_a_kill_after_the_work_loses_neither_the_result_nor_a_file_of_the_user(
+    tmp_path, monkeypatch, shared, after, step
+):
+    """A second result replaces a first one with a file of the user in it."""
+    calls: list[str] = []
+    with open_run(tmp_path / "run") as run:
+        run.stage(stage_plan("train", {"a": 1}, shared=shared), writes("one", calls))
+    (tmp_path / "run" / "train" / "notes.txt").write_text("mine")
+    second = stage_plan("train", {"a": 2}, shared=shared)
+    with monkeypatch.context() as patched:
+        kill_in(patched, f"pocketbert.store.run_folder.{step}", after=after)
+        with contextlib.suppress(Killed), open_run(tmp_path / "run") as run:
+            run.stage(second, writes("two", calls))
+    with open_run(tmp_path / "run") as run:
+        run.stage(second, writes("two", calls))
+    built_twice = step == "discard"  # before the work: the rest of another stage is removed
+    assert calls == ["one", "two"] or built_twice
+    assert (tmp_path / "run" / "train" / "part" / "file.txt").read_text() == "two"
+    assert [path.read_text() for path in tmp_path.rglob("notes.txt")] == ["mine"]
+    assert state_of(second, tmp_path / "run") == "done"
+    assert not list((tmp_path / "run").glob("set-aside-2"))
+
+
+def test_a_damaged_entry_of_the_cache_is_made_again_with_a_line(tmp_path, cache):
+    stage = stage_plan("teacher", {"x": 1}, shared=True)
+    calls: list[str] = []
+    with open_run(tmp_path / "a") as run:
+        run.stage(stage, writes("one", calls))
+    (entry,) = (cache / "stages").glob("teacher-*/")
+    (entry / "part" / "file.txt").write_text("")
+    lines: list[str] = []
+    with Run(tmp_path / "b", versions={}, announce=lines.append) as run:
+        run.stage(stage, writes("one", calls))
+    assert calls == ["one", "one"] and (entry / "part" / "file.txt").read_text() == "one"
+    assert lines[0] == "teacher: rerunning: part/file.txt was changed or removed in the cache"
+    assert any(f"moved to {cache}/set-aside-1/stages/{entry.name}/part/file.txt" in line for line in lines)
+
+
+def test_two_runs_build_an_entry_of_the_cache_once(tmp_path):
+    calls: list[str] = []
+
+    def one_run(name: str) -> None:
+        with open_run(tmp_path / name) as run:
+            run.stage(stage_plan("teacher", {"x": 1}, shared=True), writes("one", calls))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(one_run, "abcd"))
+    assert calls == ["one"]
+    assert all((tmp_path / name / "teacher" / "part" / "file.txt").read_text() == "one" for name in "abcd")
+
+
+def test_working_folders_keep_files_of_the_user(tmp_path):
+    def fails(work) -> dict:
+        work.checkpoints.mkdir()
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), open_run(tmp_path) as run:
+        run.stage(stage_plan("train", {"a": 1}), fails)
+    for name in ("train/notes.txt", "mine.txt"):
+        (tmp_path / ".partial" / name).write_text("mine")
+    with open_run(tmp_path) as run:
+        run.stage(stage_plan("train", {"a": 1}), writes("one", []))
+    assert (tmp_path / ".partial" / "mine.txt").read_text() == "mine"
+    assert (tmp_path / "set-aside-1" / ".partial" / "train" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["log.txt", ".lock", ".pid"])
+@pytest.mark.parametrize("content", ["my notes\n", "link"])
+def test_files_of_a_run_that_the_user_replaced_are_kept(tmp_path, name, content):
+    with open_run(tmp_path / "run") as run:
+        run.stage(stage_plan("first", {}), writes("one", []))
+    path = tmp_path / "run" / name
+    path.unlink(missing_ok=True)
+    (tmp_path / "notes").write_text("my notes\n")
+    path.symlink_to(tmp_path / "notes") if content == "link" else path.write_text(content)
+    with open_run(tmp_path / "run") as run:
+        run.stage(stage_plan("first", {}), writes("one", []))
+    assert (tmp_path / "run" / "set-aside-1" / name).read_text() == (tmp_path / "notes").read_text() == "my notes\n"
+
+
+@pytest.mark.parametrize("full", ["cache", "run"])
+@pytest.mark.parametrize("error", [partial(OSError, errno.ENOSPC, "No space left on device"), RuntimeError])
+def test_the_full_disk_is_named(tmp_path, cache, monkeypatch, full, error):
+    """Neither a failed write nor torch names the file."""
+    usage = namedtuple("usage", "total used free")
+    full_folder = cache if full == "cache" else tmp_path / "run"
+
+    def disk_usage(path):
+        return usage(1 << 30, 0, 1000 if path.is_relative_to(full_folder) else 1 << 29)
+
+    def fails(work) -> dict:
+        raise error()
+
+    monkeypatch.setattr("shutil.disk_usage", disk_usage)
+    with pytest.raises(OSError, match="No space left on device") as caught, open_run(tmp_path / "run") as run:
+        run.stage(stage_plan("teacher", {}, shared=True), fails)
+    assert Path(caught.value.filename).is_relative_to(full_folder)

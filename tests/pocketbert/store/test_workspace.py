@@ -52,6 +52,25 @@ def test_a_partly_written_array_is_computed_again(workspace, tmp_path):
     assert workspace.computed_once("teacher_logits", lambda: np.ones(2)).tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("damage", ["truncated", "zeroed", "empty", "pickled"])
+def test_a_damaged_array_is_named_and_computed_again(workspace, tmp_path, capsys, damage):
+    array = np.arange(300.0)
+    path = tmp_path / "teacher_logits.npy"
+    workspace.computed_once("teacher_logits", lambda: array)
+    content = path.read_bytes()
+    match damage:
+        case "truncated":
+            path.write_bytes(content[:-100])
+        case "zeroed":
+            path.write_bytes(content[:200] + bytes(len(content) - 200))
+        case "empty":
+            path.write_bytes(b"")
+        case "pickled":
+            np.save(path, np.array([{"an": "object"}], dtype=object), allow_pickle=True)
+    assert np.array_equal(workspace.computed_once("teacher_logits", lambda: array), array)
+    assert f"{path} is damaged (" in capsys.readouterr().err
+
+
 TOGETHER = """
 import json, sys
 from pathlib import Path

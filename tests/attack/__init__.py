@@ -1,0 +1,1 @@
+"""The attack suite: damaged files, hostile input, kills and faults, and a judge that decides what is a bug."""

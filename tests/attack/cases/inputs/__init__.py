@@ -1,0 +1,1 @@
+"""Attacks with recipes, tables, model folders and options."""

@@ -1,0 +1,1 @@
+"""Attacks with disks, signals, clocks, a user's files and texts from outside."""
