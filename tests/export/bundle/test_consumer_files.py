@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoTokenizer
 
 from export.bundle import consumer_files
 from export.bundle.bundle_json import read_bundle_info
-from export.bundle.folder import SUMS_FILE, verify_bundle
+from export.bundle.listed_files import SUMS_FILE
+from export.bundle.verification import verify_bundle
 from tiny_bundles import build_fp32_bundle
 
 ROOT = Path(__file__).parents[3]

@@ -153,7 +153,7 @@ def test_a_snapshot_in_the_cache_of_a_hub_is_accepted(bundle, tmp_path):
     for number, path in enumerate(paths):
         path.rename(model / "blobs" / str(number))
         path.symlink_to(os.path.relpath(model / "blobs" / str(number), path.parent))
-    assert len(paths) == 8 and refusals(snapshot) == ("", "")
+    assert len(paths) == 12 and refusals(snapshot) == ("", "")
     (model / "blobs" / "0").write_bytes((model / "blobs" / "0").read_bytes() + b" ")
     assert paths[0].name == "README.md" or all(refusals(snapshot))
 
