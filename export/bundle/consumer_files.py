@@ -172,7 +172,7 @@ def _encoderfile(info: BundleInfo) -> str:
         "# cd here, then: encoderfile build -f encoderfile.yml",
         "encoderfile:",
         f"  name: {json.dumps(name)}",
-        f"  output_path: {json.dumps(f'./{name}.encoderfile')}",
+        f"  output_path: {json.dumps(f'../{name}.encoderfile')}",  # a file more in the bundle would be refused
         "  model_type: sequence_classification",
         "  path:",
         "    model_config_path: config.json",

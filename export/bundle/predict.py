@@ -6,8 +6,11 @@ Every bundle contains this file as `predict.py`:
     python predict.py "some text"                  print the label and its probability as JSON
     python predict.py "a text" --pair "another"    the same for a model that takes two texts
     python predict.py < lines.txt                  read one text per line, print one JSON object per line
+    python predict.py --json-lines < rows.jsonl    read {"text": "...", "pair": "..."} per line, keep all other keys
+    python predict.py --top-k 3 "some text"        also print the three most probable labels
 
-A regression model prints its value instead. In lines of two texts, a tab separates them.
+A regression model prints its value instead. In lines of two texts, a tab separates them. The number of truncated texts
+is printed on standard error.
 """
 
 import sys

@@ -10,8 +10,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from export.bundle.golden_check import golden_failure, processor_name
 from export.bundle.listed_files import COPY_AGAIN, BundleError, check_files, one_line, read_sums, require_content
-from export.bundle.settings import checked_text, read_settings
+from export.bundle.settings import Settings, checked_text, read_settings
 
 try:
     with redirect_stderr(StringIO()):  # a numpy that does not fit the others prints pages before it raises
@@ -48,7 +49,8 @@ class Classifier:
 
     `labels`: names of the model's outputs, in the order of the logits. `task_type`: one of TASK_TYPES.
     `batch_invariant`: whether the output for a text is independent of the other texts in its batch. If not, texts run
-    one at a time, so that predictions are reproducible.
+    one at a time, so that predictions are reproducible. `num_truncated`: number of texts that were longer than
+    `max_length` tokens, since the bundle was loaded.
 
     Methods take texts as a list, an array, a column of a table, or any other iterable of str that has an order. A
     classifier can be pickled; it is then loaded from its folder again.
@@ -61,17 +63,26 @@ class Classifier:
         num_threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
         profile: str | Path | None = None,
+        golden_check: bool = True,
     ) -> None:
         """Load a bundle, after a check of its files. Raises BundleError if the folder is not one.
 
+        Then repeat some golden examples. Raises BundleError if a logit differs by more than the bundle's tolerance, so
+        that this processor, or this version of onnxruntime, computes something else. Only CPUs are checked.
+
         `num_threads`: onnxruntime's intra-op threads; by default one per physical core. `providers`: execution
         providers in order of preference. `profile`: prefix of the profile that `session.end_profiling()` writes; None
-        disables profiling.
+        disables profiling. `golden_check`: False skips the golden examples.
         """
         if not isinstance(folder, (str, os.PathLike)):
             raise BundleError(f"folder: got {folder!r:.60}; expected a path")
         self.folder = Path(folder)
-        self._options = {"num_threads": num_threads, "providers": providers, "profile": profile}
+        self._options = {
+            "num_threads": num_threads,
+            "providers": providers,
+            "profile": profile,
+            "golden_check": golden_check,
+        }
         if not self.folder.is_dir():
             raise BundleError(f"{self.folder}: no such folder; expected a bundle")
         require_content(self.folder / "bundle.json")
@@ -101,6 +112,9 @@ class Classifier:
         self._check_graph()
         self._run_options = onnxruntime.RunOptions()
         self._run_options.log_severity_level = 4  # onnxruntime would also print the errors that it raises
+        if golden_check and profile is None and list(providers) == ["CPUExecutionProvider"]:
+            self._check_golden(settings)
+        self.num_truncated = 0
 
     def __reduce__(self) -> tuple[object, ...]:
         return _load_again, (type(self), str(self.folder.absolute()), self._options, self.batch_invariant)
@@ -170,16 +184,47 @@ class Classifier:
         if isinstance(num_outputs, int) and num_outputs != len(self.labels):
             raise BundleError(f"{path}: got {num_outputs} outputs; bundle.json names {len(self.labels)}; {COPY_AGAIN}")
 
-    def predict(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> list[dict[str, object]]:
+    def _check_golden(self, settings: Settings) -> None:
+        """Raise BundleError if a golden example has other logits here."""
+        self.num_truncated = 0
+
+        def logits_of(text: str, pair: str | None) -> list[float]:
+            return self.unchecked_logits([text], None if pair is None else [pair])[0].tolist()
+
+        failure = golden_failure(settings.golden, settings.logit_tolerance or 0, logits_of)
+        if failure is not None:
+            written_by = settings.versions.get("onnxruntime") or settings.versions.get("onnxruntime-gpu") or "unknown"
+            raise BundleError(
+                f"{self.folder}: the processor {processor_name()} with onnxruntime {onnxruntime.__version__} and "
+                f"tokenizers {tokenizers.__version__} computes something else than the bundle's own model ({failure}); "
+                f"try another version of onnxruntime (the bundle: {written_by}), or the variant fp32"
+            )
+
+    def predict(
+        self, texts: Iterable[str], pairs: Iterable[str] | None = None, *, top_k: int | None = None
+    ) -> list[dict[str, object]]:
         """Predict each text.
 
         Classification: {"label": name, "probability": 0..1} of the most probable label. Regression: {name: value}.
-        `pairs`: the second texts of a model that takes two. Raises BundleError for anything but texts.
+        `pairs`: the second texts of a model that takes two. `top_k`: adds "top", a list of such records for the `top_k`
+        most probable labels, or for all if the model has fewer. Raises BundleError for anything but texts.
         """
+        self.check_top_k(top_k)
         answers = self.answers(self.logits(texts, pairs))
         if self.task_type == "regression":
             return [{self.labels[0]: round(float(row[0]), 6)} for row in answers]
-        return [{"label": self.labels[int(row.argmax())], "probability": round(float(row.max()), 6)} for row in answers]
+        predictions: list[dict[str, object]] = []
+        for row, best in zip(answers, most_probable(answers, top_k or 1), strict=True):
+            top = [{"label": self.labels[index], "probability": round(float(row[index]), 6)} for index in best]
+            predictions.append(dict(top[0]) if top_k is None else {**top[0], "top": top})
+        return predictions
+
+    def check_top_k(self, top_k: int | None) -> None:
+        """Raise BundleError if this is no number of labels."""
+        if top_k is not None and self.task_type == "regression":
+            raise BundleError("top_k: this bundle predicts a value, not labels")
+        if top_k is not None and (type(top_k) is not int or top_k < 1):
+            raise BundleError(f"top_k: got {top_k!r:.60}; expected an integer of 1 or more")
 
     def logits(self, texts: Iterable[str], pairs: Iterable[str] | None = None, *, batch_size: int = 32) -> np.ndarray:
         """Logits (texts, classes), in the order of the texts. Batches hold texts of similar length.
@@ -225,10 +270,14 @@ class Classifier:
         if second is not None and len(first) != len(second):
             raise BundleError(f"got {len(first)} texts and {len(second)} pairs; expected as many pairs as texts")
         try:
-            return self.tokenizer.encode_batch(first if second is None else list(zip(first, second, strict=True)))
+            encodings = self.tokenizer.encode_batch(first if second is None else list(zip(first, second, strict=True)))
         except BaseException as error:  # the library raises a bare Exception, or a panic
             _require_library_error(error)
             raise BundleError(f"{self.folder}: tokenizers cannot encode the texts ({one_line(error)})") from error
+        self.num_truncated += sum(
+            len(encoding) >= self.max_length and bool(encoding.overflowing) for encoding in encodings
+        )
+        return encodings
 
     def model_inputs(self, encodings: Sequence[Encoding], *, length: int | None = None) -> dict[str, np.ndarray]:
         """The model's inputs by name, int64 (texts, positions), padded to the longest text or to `length` if longer."""
@@ -293,6 +342,11 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     """Softmax of logits (rows, classes) over the classes."""
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def most_probable(answers: np.ndarray, top_k: int) -> np.ndarray:
+    """The labels (rows, top_k or fewer) with the highest probabilities (rows, classes), the most probable one first."""
+    return np.argsort(-answers, axis=1, kind="stable")[:, :top_k]
 
 
 def _load_again(

@@ -21,8 +21,20 @@ MAX_TOKEN_ID = 2**31 - 1
 
 
 @dataclass(frozen=True)
+class Golden:
+    """A text, or two, with the stored logits of the model."""
+
+    text: str
+    pair: str | None
+    logits: list[float]
+
+
+@dataclass(frozen=True)
 class Settings:
-    """The validated settings. The fields are those of `bundle_json.BundleInfo` and its golden terms."""
+    """The validated settings. The fields are those of `bundle_json.BundleInfo` and its golden terms.
+
+    `golden`: empty, and `logit_tolerance` None, in a bundle of version 0.5.0 or older.
+    """
 
     labels: list[str]
     task_type: str
@@ -37,6 +49,8 @@ class Settings:
     requires: dict[str, Any]
     vocabulary_size: int | None
     model_sha256: str | None
+    logit_tolerance: float | None
+    golden: list[Golden]
 
 
 def read_settings(folder: Path) -> Settings:
@@ -88,6 +102,7 @@ def _settings(manifest: Mapping[str, Any]) -> Settings:
     labels = _labels(manifest)
     vocabulary_size = manifest.get("vocabulary_size")
     terms = manifest.get("golden_terms")
+    takes_pairs = _value(manifest, "takes_pairs", bool)
     settings = Settings(
         labels=labels,
         task_type=_one_of(manifest, "task_type", TASK_TYPES, _task_type_for_version_0_1_0(labels)),
@@ -95,13 +110,15 @@ def _settings(manifest: Mapping[str, Any]) -> Settings:
         truncation_side=_one_of(limits, "truncation_side", TRUNCATION_SIDES, "right"),
         split_special_tokens=_value(manifest, "split_special_tokens", bool, False),
         batch_invariant=_value(manifest, "batch_invariant", bool),
-        takes_pairs=_value(manifest, "takes_pairs", bool),
+        takes_pairs=takes_pairs,
         pad_token_id=_integer(manifest, "pad_token_id", 0, MAX_TOKEN_ID),
         saturates=_value(manifest, "saturates", bool, True),
         versions=_value(manifest, "versions", dict, {}),
         requires=_value(manifest, "requires", dict, {}),
         vocabulary_size=vocabulary_size and _integer(manifest, "vocabulary_size", 1, MAX_TOKEN_ID),
         model_sha256=terms and _value(_value(manifest, "golden_terms", dict), "model_sha256", str),
+        logit_tolerance=terms and _value(_value(manifest, "golden_terms", dict), "logit_tolerance", float),
+        golden=_golden(manifest, len(labels), takes_pairs=takes_pairs) if terms else [],
     )
     if settings.task_type == "regression" and len(labels) != 1:
         raise BundleError(f"labels: got {len(labels)} names; a regression has one")
@@ -110,6 +127,25 @@ def _settings(manifest: Mapping[str, Any]) -> Settings:
             f"labels: got other names than those of the golden examples, or in another order; {COPY_AGAIN}"
         )
     return settings
+
+
+def _golden(manifest: Mapping[str, Any], num_logits: int, *, takes_pairs: bool) -> list[Golden]:
+    """The golden examples. Raises BundleError for one that does not fit the bundle."""
+    examples = []
+    for number, record in enumerate(_value(manifest, "golden", list)):
+        example = record if isinstance(record, dict) else {}
+        logits = example.get("logits")
+        if (
+            type(example.get("text")) is not str
+            or type(example.get("pair")) is not (str if takes_pairs else type(None))
+            or not isinstance(logits, list)
+            or len(logits) != num_logits
+            or not all(type(logit) in (int, float) for logit in logits)
+        ):
+            expected = "two texts" if takes_pairs else "one text"
+            raise BundleError(f"golden.{number}: expected {expected} and {num_logits} logits; {COPY_AGAIN}")
+        examples.append(Golden(example["text"], example["pair"], logits))
+    return examples
 
 
 def _value(record: Mapping[str, Any], key: str, expected: type, default: Any = None) -> Any:

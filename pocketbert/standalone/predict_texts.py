@@ -4,23 +4,27 @@ import codecs
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from compress.common.errors import UserError
 from export.bundle.bundle_json import FILE as BUNDLE_FILE
 from export.bundle.bundle_json import read_bundle_info
 from export.bundle.listed_files import BundleError
-from export.bundle.predict_command import decoded_argument, looks_like_utf16
+from export.bundle.predict_command import (
+    Row,
+    added_keys,
+    decoded_argument,
+    looks_like_utf16,
+    predicted,
+    row_of_json_line,
+    row_of_line,
+)
 from export.bundle.runtime import Classifier
 
 STDIN = 0
 NOT_LINES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".xls", ".ods", ".gz", ".zip")
 ROWS_PER_CALL = 256  # of a file; lines of standard input are predicted one by one
-
-Row = tuple[str, str | None]
-Prediction = dict[str, object]
 
 
 def load_bundle(folder: Path, *, num_threads: int | None = None) -> Classifier:
@@ -46,10 +50,10 @@ def rows_of_arguments(texts: Sequence[str], pairs: Sequence[str], *, takes_pairs
     if not takes_pairs:
         if pairs:
             raise UserError(f"--pair {pairs[0]}: this bundle takes one text, not two")
-        return [(text, None) for text in texts]
+        return [(text, None, {}) for text in texts]
     if len(pairs) != len(texts):
         raise UserError(f"this bundle takes two texts: got {len(texts)} TEXT and {len(pairs)} --pair; expected as many")
-    return list(zip(texts, pairs, strict=True))
+    return [(text, pair, {}) for text, pair in zip(texts, pairs, strict=True)]
 
 
 def _decoded(arguments: Sequence[str]) -> list[str]:
@@ -61,13 +65,14 @@ def _decoded(arguments: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def open_lines(path: Path | None, *, encoding: str) -> Iterator[TextIO]:
+def open_lines(path: Path | None, *, encoding: str, are_json: bool = False) -> Iterator[TextIO]:
     """A text file, or standard input for None. Bytes that are not in the encoding become surrogates."""
     if path is None and sys.stdin is None:
         raise UserError("standard input is closed; give texts or --input")
-    if path is not None and path.suffix.lower() in NOT_LINES:
+    if path is not None and path.suffix.lower() in NOT_LINES and not are_json:
         raise UserError(
-            f"{path}: got a {path.suffix}; expected one text per line; save the texts as .txt, without a header"
+            f"{path}: got a {path.suffix}; expected one text per line; to predict the rows of a table, name a file for "
+            "them with --output"
         )
     try:
         if codecs.lookup(encoding).name == "utf-8":
@@ -81,9 +86,21 @@ def open_lines(path: Path | None, *, encoding: str) -> Iterator[TextIO]:
         yield stream
 
 
-def rows_of_lines(lines: Iterable[str], *, name: str, encoding: str, takes_pairs: bool) -> Iterator[Row]:
-    """One text per line, or two with a tab between them. `name`: of the file, for messages. Raises UserError."""
-    number = 0
+def rows_of_lines(
+    lines: Iterable[str],
+    classifier: Classifier,
+    *,
+    name: str,
+    encoding: str,
+    are_json: bool = False,
+    top_k: int | None = None,
+    prefix: str = "",
+) -> Iterator[Row]:
+    """One text per line, or two with a tab between them, or a JSON object with the keys text and pair.
+
+    `name`: of the file, for messages. `top_k` and `prefix`: as in `predictions`. Raises UserError.
+    """
+    number, added = 0, added_keys(classifier, top_k=top_k, prefix=prefix)
     try:
         for number, line in enumerate(lines, start=1):
             if number == 1 and looks_like_utf16(line.rstrip("\n")):
@@ -91,24 +108,31 @@ def rows_of_lines(lines: Iterable[str], *, name: str, encoding: str, takes_pairs
             if not _is_decoded(line):
                 raise UserError(f"{name}, line {number}: not {encoding} text", option="encoding")
             text = (line.removeprefix("\ufeff") if number == 1 else line).rstrip("\n")
-            cells = text.split("\t") if takes_pairs else [text]
-            if len(cells) != 1 + takes_pairs:
-                raise UserError(f"{name}, line {number}: got {len(cells)} texts; expected two, separated by a tab")
-            yield cells[0], cells[1] if takes_pairs else None
+            where = f"{name}, line {number}"
+            if are_json:
+                row = row_of_json_line(text, where, takes_pairs=classifier.takes_pairs, added=added)
+            else:
+                row = row_of_line(text, where, takes_pairs=classifier.takes_pairs)
+            if row is not None:
+                yield row
+    except BundleError as error:
+        raise UserError(str(error)) from error
     except UnicodeError:  # some codecs raise no UnicodeDecodeError
         raise UserError(f"{name}, after line {number}: not {encoding} text", option="encoding") from None
 
 
-def predictions(classifier: Classifier, rows: Iterable[Row], *, rows_per_call: int) -> Iterator[Prediction]:
-    """The predictions for the rows, in order. Reads `rows_per_call` rows, or all, before it predicts them."""
-    remaining = iter(rows)
-    while batch := list(islice(remaining, rows_per_call)):
-        pairs = [pair for _, pair in batch if pair is not None]
-        try:
-            predicted = classifier.predict([text for text, _ in batch], pairs if classifier.takes_pairs else None)
-        except BundleError as error:
-            raise UserError(f"the bundle failed: {error}; `pocketbert verify` checks its files") from error
-        yield from predicted
+def predictions(
+    classifier: Classifier, rows: Iterable[Row], *, rows_per_call: int, top_k: int | None = None, prefix: str = ""
+) -> Iterator[dict[str, Any]]:
+    """The predictions for the rows, in order, as `predicted` has them. Raises UserError."""
+    try:
+        classifier.check_top_k(top_k)
+    except BundleError as error:
+        raise UserError(f"--top-k: {error}") from error
+    try:
+        yield from predicted(classifier, rows, rows_per_call=rows_per_call, top_k=top_k, prefix=prefix)
+    except BundleError as error:
+        raise UserError(f"the bundle failed: {error}; `pocketbert verify` checks its files") from error
 
 
 def _is_decoded(text: str) -> bool:

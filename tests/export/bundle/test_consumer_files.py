@@ -130,7 +130,7 @@ def test_encoderfile_gets_the_paths_of_the_bundle(bundle):
 def test_encoderfile_gets_a_name_that_is_a_file_name(name, expected):
     text = consumer_files._encoderfile(SimpleNamespace(name=name, task_type="regression"))
     settings = YAML(typ="safe", pure=True).load(text)["encoderfile"]
-    assert settings["name"] == expected and settings["output_path"] == f"./{expected}.encoderfile"
+    assert settings["name"] == expected and settings["output_path"] == f"../{expected}.encoderfile"
     assert "transform" not in settings
 
 
