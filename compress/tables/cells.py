@@ -127,6 +127,11 @@ def _is_empty(value: object) -> bool:
     return value is None or ((np.isscalar(value) or value is pd.NA or value is pd.NaT) and bool(pd.isna(value)))
 
 
+def as_text(value: object, where: str) -> str:
+    """A cell of a text column as a string without outer spaces; empty if the cell is. Raises UserError."""
+    return _as_text(value, where, is_label=False)
+
+
 def _as_text(value: object, where: str, *, is_label: bool) -> str:
     """A cell as a string; empty if the cell is missing. Raises UserError for a cell of another type."""
     if isinstance(value, str):

@@ -42,6 +42,7 @@ PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # compute in fu
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
 LOGITS = {("tensor(float)", 2), ("tensor(float16)", 2)}  # types and numbers of dimensions
 MAX_THREADS = 1024
+BATCH_SIZE = 32
 
 
 class Classifier:
@@ -226,24 +227,28 @@ class Classifier:
         if top_k is not None and (type(top_k) is not int or top_k < 1):
             raise BundleError(f"top_k: got {top_k!r:.60}; expected an integer of 1 or more")
 
-    def logits(self, texts: Iterable[str], pairs: Iterable[str] | None = None, *, batch_size: int = 32) -> np.ndarray:
+    def logits(
+        self, texts: Iterable[str], pairs: Iterable[str] | None = None, *, batch_size: int = BATCH_SIZE
+    ) -> np.ndarray:
         """Logits (texts, classes), in the order of the texts. Batches hold texts of similar length.
 
         Raises BundleError if one is NaN or infinite.
         """
-        logits = self.unchecked_logits(texts, pairs, batch_size=batch_size)
-        if not np.isfinite(logits).all():
-            row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
-            raise BundleError(f"texts[{row}]: the model computes {logits[row].tolist()!r:.60}; expected finite numbers")
-        return logits
+        return _require_finite(self.unchecked_logits(texts, pairs, batch_size=batch_size))
 
     def unchecked_logits(
-        self, texts: Iterable[str], pairs: Iterable[str] | None = None, *, batch_size: int = 32
+        self, texts: Iterable[str], pairs: Iterable[str] | None = None, *, batch_size: int = BATCH_SIZE
     ) -> np.ndarray:
         """The same as `logits`, which may be NaN or infinite."""
         if type(batch_size) is not int or batch_size < 1:
             raise BundleError(f"batch_size: got {batch_size!r:.60}; expected an integer of 1 or more")
-        encodings = self.encode(texts, pairs)
+        return self._in_batches(self.encode(texts, pairs), batch_size)
+
+    def logits_of(self, encodings: Sequence[Encoding]) -> np.ndarray:
+        """The same as `logits`, of texts that `encode` has tokenised."""
+        return _require_finite(self._in_batches(encodings, BATCH_SIZE))
+
+    def _in_batches(self, encodings: Sequence[Encoding], batch_size: int) -> np.ndarray:
         if not encodings:
             return np.empty((0, len(self.labels)), dtype=np.float32)
         by_length = sorted(range(len(encodings)), key=lambda index: len(encodings[index]))
@@ -274,10 +279,12 @@ class Classifier:
         except BaseException as error:  # the library raises a bare Exception, or a panic
             _require_library_error(error)
             raise BundleError(f"{self.folder}: tokenizers cannot encode the texts ({one_line(error)})") from error
-        self.num_truncated += sum(
-            len(encoding) >= self.max_length and bool(encoding.overflowing) for encoding in encodings
-        )
+        self.num_truncated += sum(map(self.is_truncated, encodings))
         return encodings
+
+    def is_truncated(self, encoding: Encoding) -> bool:
+        """Whether the text was longer than `max_length` tokens."""
+        return len(encoding) >= self.max_length and bool(encoding.overflowing)
 
     def model_inputs(self, encodings: Sequence[Encoding], *, length: int | None = None) -> dict[str, np.ndarray]:
         """The model's inputs by name, int64 (texts, positions), padded to the longest text or to `length` if longer."""
@@ -336,6 +343,14 @@ def session_config(*, saturates: bool) -> dict[str, str]:
 def with_provider_options(providers: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
     """Provider names with their options, in the form that `InferenceSession` accepts."""
     return [(name, PROVIDER_OPTIONS.get(name, {})) for name in providers]
+
+
+def _require_finite(logits: np.ndarray) -> np.ndarray:
+    """The logits (texts, classes). Raises BundleError if one is NaN or infinite."""
+    if not np.isfinite(logits).all():
+        row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
+        raise BundleError(f"texts[{row}]: the model computes {logits[row].tolist()!r:.60}; expected finite numbers")
+    return logits
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -3,9 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +27,7 @@ from pocketbert.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from pocketbert.standalone.predict_texts import Prediction
+    from export.bundle.runtime import Classifier
 
 PANEL = "Models and bundles"
 BundleFolder = Annotated[
@@ -159,6 +159,8 @@ def explain(
         'pocketbert predict runs/reviews/bundles/fp32 "a warm and lovely film" "a dull plot"',
         "pocketbert predict runs/reviews/bundles/fp32 --input texts.txt > predictions.jsonl",
         "cat texts.txt | pocketbert predict runs/reviews/bundles/fp32 | head -1",
+        "pocketbert predict runs/reviews/bundles/fp32 reviews.csv --text review --output answers.parquet",
+        "pocketbert predict runs/reviews/bundles/fp32 --json-lines --top-k 3 < rows.jsonl",
         'pocketbert predict runs/reviews/bundles/fp32 -- "- a text that begins with a dash"',
     ),
 )
@@ -166,11 +168,18 @@ def predict(
     bundle: BundleFolder,
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TEXT", help="Texts [default: the lines of standard input]", show_default=False),
+        typer.Argument(
+            metavar="TEXT",
+            help="Texts, or with --output a table [default: the lines of standard input]",
+            show_default=False,
+        ),
     ] = None,
     pair: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help="Second text, for a bundle of a pair task; one per TEXT, in the same order"),
+        typer.Option(
+            metavar="TEXT",
+            help="Second text, for a bundle of a pair task; one per TEXT, in the same order; with --output its column",
+        ),
     ] = None,
     input_file: Annotated[
         Path | None,
@@ -180,14 +189,49 @@ def predict(
             help="File with one text per line, or a pair separated by a tab; - for standard input",
         ),
     ] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of the lines, such as cp1252")] = "utf-8",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the table with new columns to this .csv, .tsv, .jsonl or .parquet; repeat the command after a "
+            "stop to continue",
+        ),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="COLUMN", help="Text column of the table [default: text]")
+    ] = None,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Lines are JSON objects with the key text, and pair for pairs")
+    ] = False,
+    top_k: Annotated[int | None, typer.Option(min=1, metavar="K", help="Also give the K most probable labels")] = None,
+    prefix: Annotated[str, typer.Option(help="For the names of new columns or keys, such as predicted_")] = "",
+    encoding: Annotated[str, typer.Option(help="Encoding of the lines or the table, such as cp1252")] = "utf-8",
     threads: Annotated[
         int | None, typer.Option(min=1, max=MOST_THREADS, help="Threads [default: one per physical core]")
     ] = None,
 ) -> None:
-    """Print the prediction of a bundle for each text: one JSON line per text, in the same order."""
+    """Print the prediction of a bundle for each text, one JSON line per text, or write those for a table to a file."""
     from pocketbert.standalone import predict_texts
 
+    if output is not None:
+        tables = [*([] if input_file is None else [input_file]), *map(Path, texts or [])]
+        if len(tables) != 1 or json_lines:
+            raise UserError(f"--output {output}: expected one table, and no --json-lines; got {len(tables)} names")
+        _predict_table(
+            bundle,
+            threads,
+            table=tables[0],
+            output=output,
+            text=[name for name in (text, *(pair or [])) if name is not None],
+            encoding=encoding,
+            top_k=top_k,
+            prefix=prefix,
+        )
+        return
+    if text is not None:
+        raise UserError("--text: names a column of a table; name the file to write with --output")
+    if json_lines and texts:
+        raise UserError(f"--json-lines: reads lines; got {len(texts)} TEXT as well")
     if input_file is not None and texts:
         raise UserError(f"--input {input_file}: got {len(texts)} TEXT as well; give texts or --input, not both")
     if pair and not texts:
@@ -195,16 +239,37 @@ def predict(
     classifier = predict_texts.load_bundle(bundle, num_threads=threads)
     if texts:
         given = predict_texts.rows_of_arguments(texts, pair or [], takes_pairs=classifier.takes_pairs)
-        _print_lines(predict_texts.predictions(classifier, given, rows_per_call=len(given)))
+        _print_lines(predict_texts.predictions(classifier, given, rows_per_call=len(given), top_k=top_k, prefix=prefix))
+        _print_truncated(classifier, len(given))
         return
     path = None if input_file in (None, Path("-")) else input_file
     if path is None and sys.stdin is not None and sys.stdin.isatty():
         print("reading one text per line; end with Ctrl-D", file=sys.stderr)
     name = "standard input" if path is None else str(path)
-    with predict_texts.open_lines(path, encoding=encoding) as lines:
-        rows = predict_texts.rows_of_lines(lines, name=name, encoding=encoding, takes_pairs=classifier.takes_pairs)
+    with predict_texts.open_lines(path, encoding=encoding, are_json=json_lines) as lines:
+        rows = predict_texts.rows_of_lines(
+            lines, classifier, name=name, encoding=encoding, are_json=json_lines, top_k=top_k, prefix=prefix
+        )
         per_call = 1 if path is None else predict_texts.ROWS_PER_CALL
-        _print_lines(predict_texts.predictions(classifier, rows, rows_per_call=per_call))
+        num_rows = _print_lines(
+            predict_texts.predictions(classifier, rows, rows_per_call=per_call, top_k=top_k, prefix=prefix)
+        )
+    _print_truncated(classifier, num_rows)
+
+
+def _predict_table(bundle: Path, threads: int | None, **request: Any) -> None:
+    from pocketbert.standalone.predict_texts import load_bundle
+    from pocketbert.table_predictions.predict_rows import TableRequest, predict_rows
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"  # nothing forks here
+    predict_rows(load_bundle(bundle, num_threads=threads), TableRequest(**request), stderr_console())
+
+
+def _print_truncated(classifier: "Classifier", num_rows: int) -> None:
+    from export.bundle.predict_command import truncation_remark
+
+    if classifier.num_truncated:
+        print(truncation_remark(classifier, num_rows), file=sys.stderr)
 
 
 @commands.command(rich_help_panel=PANEL, epilog=examples("pocketbert verify runs/reviews/bundles/fp32"))
@@ -225,14 +290,16 @@ def verify(bundle: BundleFolder, as_json: AsJson = False) -> None:
         raise UserError("\n".join(verified.failures))
 
 
-def _print_lines(predictions: Iterable["Prediction"]) -> None:
-    """One JSON line per prediction. Stops quietly if the reader of a pipe has closed it, as `head` does."""
+def _print_lines(predictions: Iterable[Mapping[str, Any]]) -> int:
+    """Print one JSON line per prediction; return how many. Stops quietly if a pipe is closed, as `head` does."""
+    num_rows = 0
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8 in every locale
     try:
-        for prediction in predictions:
+        for num_rows, prediction in enumerate(predictions, start=1):  # noqa: B007 (returned)
             print(json_line(prediction), flush=True)
     except OSError as error:  # BrokenPipeError, or a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it at exit
         if not isinstance(error, BrokenPipeError):
             raise
+    return num_rows

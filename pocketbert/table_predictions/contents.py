@@ -1,0 +1,115 @@
+"""The first pass over a table: its columns, their types, the number of rows, and whether each row can be predicted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.common.errors import UserError
+from compress.tables.cells import as_text
+from pocketbert.new_recipe.columns import PAIR_NAMES
+from pocketbert.table_predictions.reading import Row, Table, windows
+
+TEXT_NAMES = ("text", "sentence")
+OWN_PAIR_NAMES = (("text", "pair"), *PAIR_NAMES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a table holds.
+
+    `types`: of its columns, by name; str for those with cells of several types. `schema`: that of a Parquet file.
+    `text`: the text columns. `without_text`: how many rows have an empty cell there; `first_without_text`: the first of
+    them, from 1.
+    """
+
+    types: Mapping[str, type]
+    schema: Any
+    text: tuple[str, ...]
+    num_rows: int
+    without_text: int
+    first_without_text: int | None
+
+
+def contents_of(table: Table, *, text: Sequence[str], takes_pairs: bool) -> Contents:
+    """Read the whole table. Raises UserError for the first row that cannot be read or is no text.
+
+    `text`: the text columns, or none to find them by their names.
+    """
+    types = dict[str, set[type]]()
+    schema = None
+    num_rows = without_text = 0
+    first_without_text = None
+    chosen = tuple(text)
+    for window in windows(table):
+        if window.first == 0:
+            schema = None if window.batch is None else window.batch.schema
+            names = list(window.rows[0]) if schema is None else schema.names
+            duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
+            if duplicate is not None:
+                raise UserError(f"{table.path}: two columns have the name {duplicate!r}; rename one of them")
+            chosen = chosen or _text_columns(table.path, names, takes_pairs=takes_pairs)
+            _check_columns(table.path, chosen, names, takes_pairs=takes_pairs)
+            types = {name: set() for name in names}
+        for number, row in enumerate(window.rows, start=window.first + 1):
+            if table.dialect is None and schema is None:
+                for name, value in row.items():
+                    types.setdefault(name, set()).add(type(value))
+            if texts_of(table.path, number, row, chosen) is None:
+                without_text += 1
+                first_without_text = first_without_text or number
+            num_rows = number
+    if not num_rows:
+        raise UserError(f"{table.path}: the table has no rows; expected a row per text")
+    return Contents(
+        types={name: _common_type(each) for name, each in types.items()},
+        schema=schema,
+        text=chosen,
+        num_rows=num_rows,
+        without_text=without_text,
+        first_without_text=first_without_text,
+    )
+
+
+def texts_of(path: Path, number: int, row: Row, columns: Sequence[str]) -> list[str] | None:
+    """The texts of a row, without outer spaces; None if one is empty. `number`: of the row, from 1."""
+    texts = [as_text(row.get(name), f"{path}: column {name!r}, row {number}") for name in columns]
+    return texts if all(texts) else None
+
+
+def _text_columns(path: Path, names: Sequence[str], *, takes_pairs: bool) -> tuple[str, ...]:
+    by_lower = {name.lower(): name for name in names}
+    if takes_pairs:
+        pair = next((pair for pair in OWN_PAIR_NAMES if set(pair) <= set(by_lower)), None)
+        if pair is not None:
+            return by_lower[pair[0]], by_lower[pair[1]]
+        raise UserError(
+            f"{path}: which two columns are the texts? Of {_listed(names)}, name them with --text and --pair"
+        )
+    if len(names) == 1:
+        return (names[0],)
+    usual = [by_lower[name] for name in TEXT_NAMES if name in by_lower]
+    if len(usual) != 1:
+        raise UserError(f"{path}: which column is the text? Of {_listed(names)}, name one with --text")
+    return (usual[0],)
+
+
+def _check_columns(path: Path, chosen: Sequence[str], names: Sequence[str], *, takes_pairs: bool) -> None:
+    if len(chosen) != 1 + takes_pairs:
+        expected = "two texts: --text and --pair" if takes_pairs else "one text: --text"
+        raise UserError(f"{path}: got the text columns {', '.join(chosen)}; this bundle takes {expected}")
+    missing = next((name for name in chosen if name not in names), None)
+    if missing is not None:
+        raise UserError(f"{path}: no column {missing!r}; it has {_listed(names)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+
+
+def _common_type(types: set[type]) -> type:
+    """The type of a column of JSON lines. Text cells have no other type."""
+    others = types - {type(None)}
+    if others == {int, float}:
+        return float
+    return others.pop() if len(others) == 1 and others <= {bool, int, float} else str

@@ -1,0 +1,269 @@
+"""Reads a table of any size, a window of rows at a time, by the rules of `compress.tables` where they allow it.
+
+The delimiter, the quoting and the header follow from the first megabyte, instead of from the whole file. The other rows
+must fit: a first pass checks all of them.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from compress.common.errors import UserError, library_errors
+from compress.reading.regular_files import problem_of
+from compress.tables import delimited
+from compress.tables.header import has_header
+from compress.tables.limits import MAX_CELL_CHARACTERS
+from compress.tables.quoting import DELIMITERS
+from compress.tables.table import DELIMITED_SUFFIXES, suffix_of
+from export.bundle.settings import parse_json
+from pocketbert.table_predictions.encodings import encoding_of, opened
+
+JSON_SUFFIXES = (".jsonl", ".ndjson")
+EXPECTED = "expected .csv, .tsv, .jsonl or .parquet"
+WINDOW_ROWS = 4096
+WINDOW_CHARACTERS = 1 << 22
+SAMPLE_CHARACTERS = 1 << 20
+HEADER_ROWS = 1000
+MOST_LINE_CHARACTERS = 16_000_000
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Consecutive rows. `first`: the number of the first one, from 0. `batch`: the rows as read from Parquet."""
+
+    first: int
+    rows: Sequence[Row]
+    batch: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How delimited text is read. `quote`: None if quotes are text. `escaped`: a backslash marks a quote as text.
+
+    `skipped_lines`: lines before the first row. `names`: of the columns. `has_header`: whether the first row has them.
+    """
+
+    delimiter: str
+    quote: str | None
+    skips_space: bool
+    escaped: bool
+    skipped_lines: int
+    names: tuple[str, ...]
+    has_header: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table that can be read several times. `dialect`: for delimited text. `encoding`: None for Parquet."""
+
+    path: Path
+    encoding: str | None
+    dialect: Dialect | None = None
+
+
+def open_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = ()) -> Table:
+    """Find out how a table is read. `columns`: names that it must have. Raises UserError."""
+    problem = problem_of(path)
+    if problem is not None:
+        raise UserError(f"{path}: {problem}")
+    suffix = suffix_of(path)
+    if suffix == ".parquet":
+        require_pyarrow(path)
+        return Table(path=path, encoding=None)
+    if suffix not in (*DELIMITED_SUFFIXES, *JSON_SUFFIXES):
+        raise UserError(f"{path}: cannot predict the rows of a {suffix or 'file without suffix'}; {EXPECTED}")
+    codec = encoding_of(path, encoding)
+    if suffix in JSON_SUFFIXES:
+        return Table(path=path, encoding=codec)
+    with opened(path) as file, io.TextIOWrapper(file, encoding=codec, newline="") as text:
+        sample = text.read(SAMPLE_CHARACTERS)
+        if text.read(1):
+            sample = _whole_rows(sample)
+    if not sample.strip():
+        raise UserError(f"{path}: the table has no rows; expected a header and a row per text")
+    return Table(path=path, encoding=codec, dialect=_dialect(path, sample, columns))
+
+
+def require_pyarrow(path: Path) -> None:
+    """Raise UserError if Parquet can be neither read nor written here."""
+    import importlib.util
+
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UserError(f"{path}: Parquet needs pyarrow; install it with: pip install pyarrow")
+
+
+def windows(table: Table) -> Iterator[Window]:
+    """All rows in order, in the same windows each time. Raises UserError for a row that cannot be read."""
+    if table.encoding is None:
+        yield from _parquet_windows(table.path)
+        return
+    rows = _json_rows(table) if table.dialect is None else _delimited_rows(table, table.dialect)
+    first, held, size = 0, list[Row](), 0
+    for row, num_characters in rows:
+        held.append(row)
+        size += num_characters
+        if len(held) == WINDOW_ROWS or size > WINDOW_CHARACTERS:
+            yield Window(first=first, rows=held)
+            first, held, size = first + len(held), [], 0
+    if held:
+        yield Window(first=first, rows=held)
+
+
+def _lines(table: Table) -> Iterator[str]:
+    """The lines with their ends, as written. Raises UserError."""
+    path = table.path
+    with (
+        library_errors(f"{path}: cannot be read", advice="copy it again"),
+        opened(path) as file,
+        io.TextIOWrapper(file, encoding=table.encoding, newline="") as text,
+    ):
+        for number in count(1):
+            try:
+                line = text.readline(MOST_LINE_CHARACTERS)
+            except UnicodeError as error:
+                raise UserError(f"{path}: not {table.encoding} text ({error})", option="encoding") from error
+            if len(line) == MOST_LINE_CHARACTERS:
+                raise UserError(
+                    f"{path}, line {number}: got {len(line):,} characters or more; expected fewer in a line"
+                )
+            if not line:
+                return
+            yield line
+
+
+def _json_rows(table: Table) -> Iterator[tuple[Row, int]]:
+    for number, line in enumerate(_lines(table), start=1):
+        if not line.strip("\ufeff \r\n\t"):
+            continue
+        where = f"{table.path}, line {number}"
+        try:
+            row = parse_json(line.strip("\ufeff").encode())
+            if "\\u" in line:
+                json.dumps(row, ensure_ascii=False).encode()  # raises UnicodeEncodeError for half of a surrogate pair
+        except UnicodeEncodeError as error:
+            raise UserError(f"{where}: got half of a surrogate pair; expected text") from error
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where}: not JSON ({error}); expected an object per line") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: got a {type(row).__name__}; expected an object per line")
+        yield row, len(line)
+
+
+def _delimited_rows(table: Table, dialect: Dialect) -> Iterator[tuple[Row, int]]:
+    lines = _lines(table)
+    for _ in range(dialect.skipped_lines):
+        next(lines)
+    cells_of_rows = _parsed(table.path, lines, dialect)
+    if dialect.has_header:
+        next(cells_of_rows)
+    for cells in cells_of_rows:
+        yield dict(zip(dialect.names, cells, strict=True)), sum(map(len, cells))
+
+
+def _parsed(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[list[str]]:
+    """The cells of each row that is not blank. Raises UserError for a row of another length."""
+    limit = csv.field_size_limit(MAX_CELL_CHARACTERS)
+    reader = _reader(lines, dialect)
+    try:
+        while True:
+            line = reader.line_num + 1 + dialect.skipped_lines
+            try:
+                row = next(reader, None)
+            except csv.Error as error:
+                raise UserError(
+                    f"{path}, line {line}: {error}; the table is {_named(dialect)}; is a quote left open?"
+                ) from error
+            if row is None:
+                return
+            if row and len(row) != len(dialect.names):
+                raise UserError(
+                    f"{path}, line {line}: got {len(row)} cells, expected {len(dialect.names)} as in the first row; "
+                    f"the table is {_named(dialect)}"
+                )
+            if row:
+                yield row
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _reader(lines: Iterator[str], dialect: Dialect) -> Any:
+    return csv.reader(
+        (line.replace('\\"', '""') for line in lines) if dialect.escaped else lines,
+        delimiter=dialect.delimiter,
+        quoting=csv.QUOTE_NONE if dialect.quote is None else csv.QUOTE_MINIMAL,
+        quotechar=dialect.quote or '"',
+        skipinitialspace=dialect.skips_space,
+        strict=True,
+    )
+
+
+def _named(dialect: Dialect) -> str:
+    separated = f"{DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))}-separated"
+    return f"{separated}, without quoting" if dialect.quote is None else f"{separated}, with quoting by {dialect.quote}"
+
+
+def _whole_rows(sample: str) -> str:
+    """The sample without the rest of a row at its end: up to the last line end outside of quotes."""
+    end, num_quotes = len(sample), sample.count('"')
+    while (newline := sample.rfind("\n", 0, end)) >= 0:
+        num_quotes -= sample.count('"', newline, end)
+        if num_quotes % 2 == 0:
+            return sample[: newline + 1]
+        end = newline
+    return sample
+
+
+def _dialect(path: Path, sample: str, columns: Sequence[str]) -> Dialect:
+    """The dialect that reads the sample as `delimited.parse` does. Raises UserError if there is none."""
+    parsed = delimited.parse(path, sample, is_tabbed=suffix_of(path) in (".tsv", ".tab"), columns=columns)
+    hint = delimited.EXCEL_HINT.match(sample)
+    is_header = has_header(path, parsed.rows[:HEADER_ROWS], columns)
+    names = [
+        (cell.strip() or f"unnamed {number}") if is_header else f"{number}"
+        for number, cell in enumerate(parsed.rows[0], start=1)
+    ]
+    duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    if duplicate is not None:
+        raise UserError(f"{path}: the header names the column {duplicate!r} twice; rename one of them")
+    lines = sample.splitlines(keepends=True) if "\n" not in sample else io.StringIO(sample, newline="").readlines()
+    skipped_lines = 1 if hint else 0
+    for delimiter in [hint[1]] if hint else DELIMITERS:
+        for quote, skips_space, escaped in (
+            ('"', False, False), ('"', True, False), ('"', False, True), ("'", False, False), (None, False, False),
+        ):  # fmt: skip
+            dialect = Dialect(
+                delimiter=delimiter,
+                quote=quote,
+                skips_space=skips_space,
+                escaped=escaped,
+                skipped_lines=skipped_lines,
+                names=tuple(names),
+                has_header=is_header,
+            )
+            try:
+                rows = [row for row in _reader(iter(lines[skipped_lines:]), dialect) if row]
+            except csv.Error:
+                continue
+            if rows == parsed.rows:
+                return dialect
+    raise UserError(f"{path}: {parsed.description} in a way that can only be read as a whole; save it as .parquet")
+
+
+def _parquet_windows(path: Path) -> Iterator[Window]:
+    import pyarrow.parquet as pq
+
+    with library_errors(f"{path}: not a readable Parquet table", advice="write it again"), pq.ParquetFile(path) as file:
+        first = 0
+        for batch in file.iter_batches(batch_size=WINDOW_ROWS, use_threads=False):
+            step = max(1, batch.num_rows * WINDOW_CHARACTERS // max(batch.nbytes, WINDOW_CHARACTERS))
+            for start in range(0, batch.num_rows, step):
+                part = batch.slice(start, step)
+                yield Window(first=first + start, rows=part.to_pylist(), batch=part)
+            first += batch.num_rows
