@@ -1,4 +1,4 @@
-"""`pocketbert predict BUNDLE TABLE --output FILE`: predictions for the rows of a table, in a run that can be continued."""
+"""`pocketbert predict BUNDLE TABLE --output FILE`: predictions for the rows of a table. A stopped run continues."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
