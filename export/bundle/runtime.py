@@ -284,6 +284,7 @@ class Classifier:
 
     def is_truncated(self, encoding: Encoding) -> bool:
         """Whether the text was longer than `max_length` tokens."""
+        # tokenizers 0.23.1 leaves out most of `overflowing`, but not all of it if there are special tokens
         return len(encoding) >= self.max_length and bool(encoding.overflowing)
 
     def model_inputs(self, encodings: Sequence[Encoding], *, length: int | None = None) -> dict[str, np.ndarray]:

@@ -30,6 +30,7 @@ WINDOW_CHARACTERS = 1 << 22
 SAMPLE_CHARACTERS = 1 << 20
 HEADER_ROWS = 1000
 MOST_LINE_CHARACTERS = 16_000_000
+PARQUET_BUFFER_BYTES = 1 << 20  # without a buffer, pyarrow reads a column of a whole row group at once
 
 Row = Mapping[str, Any]
 
@@ -259,7 +260,10 @@ def _dialect(path: Path, sample: str, columns: Sequence[str]) -> Dialect:
 def _parquet_windows(path: Path) -> Iterator[Window]:
     import pyarrow.parquet as pq
 
-    with library_errors(f"{path}: not a readable Parquet table", advice="write it again"), pq.ParquetFile(path) as file:
+    with (
+        library_errors(f"{path}: not a readable Parquet table", advice="write it again"),
+        pq.ParquetFile(path, buffer_size=PARQUET_BUFFER_BYTES) as file,
+    ):
         first = 0
         for batch in file.iter_batches(batch_size=WINDOW_ROWS, use_threads=False):
             step = max(1, batch.num_rows * WINDOW_CHARACTERS // max(batch.nbytes, WINDOW_CHARACTERS))

@@ -65,7 +65,7 @@ def test_golden_examples_that_do_not_fit_are_refused(original, tmp_path, golden)
     content = json.loads((copy / "bundle.json").read_text(encoding="utf-8"))
     (copy / "bundle.json").write_text(json.dumps(content | {"golden": golden}), encoding="utf-8")
     seal(copy)
-    with pytest.raises(BundleError, match="bundle.json: golden"):
+    with pytest.raises(BundleError, match=r"bundle\.json: golden"):
         Classifier(copy)
 
 

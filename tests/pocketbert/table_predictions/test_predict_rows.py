@@ -154,7 +154,7 @@ def test_pairs(pair_bundle, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("t.csv", "text;id\r\nfine film;1\r\ndull, plot;2\r\n".encode()),
+        ("t.csv", b"text;id\r\nfine film;1\r\ndull, plot;2\r\n"),
         ("t.csv", '\ufefftext,id\nfine film,1\n\n"dull, plot",2'.encode()),
         ("t.csv", 'text,id\nfine film,1\n"dull, plot",2\n'.encode("utf-16")),
         ("t.csv", b'sep=;\ntext;id\nfine film;1\n"dull, plot";2\n'),
