@@ -92,7 +92,7 @@ def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
             if len(batch) == size:
                 yield batch
                 batch = []
-    except ValueError:  # of a row that cannot be read
+    except BundleError:  # of a row that cannot be read
         if batch:
             yield batch
         raise
