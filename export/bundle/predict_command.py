@@ -77,9 +77,7 @@ def predicted(
     """
     for batch in _batches(rows, rows_per_call):
         pairs = [pair for _, pair, _ in batch if pair is not None]
-        predictions = classifier.predict(
-            [text for text, _, _ in batch], pairs if classifier.takes_pairs else None, top_k=top_k
-        )
+        predictions = classifier.predict([text for text, _, _ in batch], pairs or None, top_k=top_k)
         for (_, _, record), prediction in zip(batch, predictions, strict=True):
             yield {**record, **{prefix + key: value for key, value in prediction.items()}}
 

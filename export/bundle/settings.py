@@ -131,8 +131,10 @@ def _settings(manifest: Mapping[str, Any]) -> Settings:
 
 def _golden(manifest: Mapping[str, Any], num_logits: int, *, takes_pairs: bool) -> list[Golden]:
     """The golden examples. Raises BundleError for one that does not fit the bundle."""
-    examples = []
-    for number, record in enumerate(_value(manifest, "golden", list)):
+    records, examples = _value(manifest, "golden", list, []), []
+    if not records:
+        raise BundleError(f"there are no golden examples; {COPY_AGAIN}")
+    for number, record in enumerate(records):
         example = record if isinstance(record, dict) else {}
         logits = example.get("logits")
         if (
@@ -143,7 +145,9 @@ def _golden(manifest: Mapping[str, Any], num_logits: int, *, takes_pairs: bool) 
             or not all(type(logit) in (int, float) for logit in logits)
         ):
             expected = "two texts" if takes_pairs else "one text"
-            raise BundleError(f"golden.{number}: expected {expected} and {num_logits} logits; {COPY_AGAIN}")
+            raise BundleError(
+                f"golden.{number}: expected as many values as labels, {num_logits}, and {expected}; {COPY_AGAIN}"
+            )
         examples.append(Golden(example["text"], example["pair"], logits))
     return examples
 

@@ -230,6 +230,9 @@ def predict(
         return
     if text is not None:
         raise UserError("--text: names a column of a table; name the file to write with --output")
+    for table in texts or []:
+        if Path(table).suffix.lower() in predict_texts.NOT_LINES and Path(table).is_file():
+            raise UserError(f"{table}: a file, not a text; name the file for its predictions with --output")
     if json_lines and texts:
         raise UserError(f"--json-lines: reads lines; got {len(texts)} TEXT as well")
     if input_file is not None and texts:

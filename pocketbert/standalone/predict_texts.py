@@ -128,7 +128,7 @@ def predictions(
     try:
         classifier.check_top_k(top_k)
     except BundleError as error:
-        raise UserError(f"--top-k: {error}") from error
+        raise UserError(str(error)) from error
     try:
         yield from predicted(classifier, rows, rows_per_call=rows_per_call, top_k=top_k, prefix=prefix)
     except BundleError as error:

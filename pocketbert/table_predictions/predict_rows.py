@@ -103,7 +103,7 @@ def _checked_top_k(classifier: Classifier, top_k: int | None) -> int:
     try:
         classifier.check_top_k(top_k)
     except BundleError as error:
-        raise UserError(f"--top-k: {error}") from error
+        raise UserError(str(error)) from error
     return min(top_k or 1, len(classifier.labels))
 
 

@@ -224,6 +224,8 @@ def test_other_outputs_and_options_are_one_line(bundle, tmp_path, capsys):
     table = write_csv(tmp_path / "table.csv", TEXTS[:3])
     assert "cannot write a .xlsx; expected .csv" in error_of(capsys, bundle, table, tmp_path / "answers.xlsx")
     assert "no such file" in error_of(capsys, bundle, tmp_path / "nothing.csv", tmp_path / "answers.csv")
+    assert app.main(["predict", str(bundle), str(table)]) == 2
+    assert "table.csv: a file, not a text; name the file for its predictions with --output" in capsys.readouterr().err
     assert "got 2 names" in error_of(capsys, bundle, table, tmp_path / "answers.csv", "--input", str(table))
     assert app.main(["predict", str(bundle), "fine", "--text", "a"]) == 2
     assert "name the file to write with --output" in capsys.readouterr().err
