@@ -137,17 +137,12 @@ def _golden(manifest: Mapping[str, Any], num_logits: int, *, takes_pairs: bool) 
     for number, record in enumerate(records):
         example = record if isinstance(record, dict) else {}
         logits = example.get("logits")
-        if (
-            type(example.get("text")) is not str
-            or type(example.get("pair")) is not (str if takes_pairs else type(None))
-            or not isinstance(logits, list)
-            or len(logits) != num_logits
-            or not all(type(logit) in (int, float) for logit in logits)
-        ):
+        texts = [type(example.get(key)) for key in ("text", "pair")]
+        if texts != [str, str if takes_pairs else type(None)]:
             expected = "two texts" if takes_pairs else "one text"
-            raise BundleError(
-                f"golden.{number}: expected as many values as labels, {num_logits}, and {expected}; {COPY_AGAIN}"
-            )
+            raise BundleError(f"golden.{number}: expected {expected}; {COPY_AGAIN}")
+        if type(logits) is not list or [type(logit) in (int, float) for logit in logits] != [True] * num_logits:
+            raise BundleError(f"golden.{number}: expected as many values as labels, {num_logits}; {COPY_AGAIN}")
         examples.append(Golden(example["text"], example["pair"], logits))
     return examples
 
