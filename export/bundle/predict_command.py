@@ -7,9 +7,11 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from export.bundle.listed_files import BundleError
 from export.bundle.runtime import Classifier, utf8_path
+from export.bundle.settings import MAX_TEXT_CHARACTERS
 
 
 def main() -> int:
@@ -92,7 +94,19 @@ def _input_rows(arguments: argparse.Namespace, takes_pairs: bool) -> Iterator[tu
     if sys.stdin is None:
         raise BundleError("standard input is closed; give a text")
     sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline=None)  # type: ignore[union-attr]
-    yield from _rows_of_lines(sys.stdin, takes_pairs)
+    yield from _rows_of_lines(bounded_lines(sys.stdin), takes_pairs)
+
+
+def bounded_lines(file: TextIO, name: str = "") -> Iterator[str]:
+    """The lines of a file, read one by one. Raises BundleError for one that is too long. `name`: for messages."""
+    lines = iter(lambda: file.readline(MAX_TEXT_CHARACTERS + 1), "")
+    for number, line in enumerate(lines, start=1):
+        if len(line.rstrip("\n")) > MAX_TEXT_CHARACTERS:
+            raise BundleError(
+                f"{name}line {number}: got more than {MAX_TEXT_CHARACTERS:,} characters; expected at most that many; "
+                "put each text on a line of its own, and shorten it"
+            )
+        yield line
 
 
 def _rows_of_lines(lines: Iterable[str], takes_pairs: bool) -> Iterator[tuple[str, str | None]]:

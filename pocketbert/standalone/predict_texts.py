@@ -12,8 +12,9 @@ from compress.common.errors import UserError
 from export.bundle.bundle_json import FILE as BUNDLE_FILE
 from export.bundle.bundle_json import read_bundle_info
 from export.bundle.listed_files import BundleError
-from export.bundle.predict_command import decoded_argument, looks_like_utf16
+from export.bundle.predict_command import bounded_lines, decoded_argument, looks_like_utf16
 from export.bundle.runtime import Classifier
+from export.bundle.settings import MAX_TEXT_CHARACTERS
 
 STDIN = 0
 NOT_LINES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".xls", ".ods", ".gz", ".zip")
@@ -81,11 +82,11 @@ def open_lines(path: Path | None, *, encoding: str) -> Iterator[TextIO]:
         yield stream
 
 
-def rows_of_lines(lines: Iterable[str], *, name: str, encoding: str, takes_pairs: bool) -> Iterator[Row]:
+def rows_of_lines(lines: TextIO, *, name: str, encoding: str, takes_pairs: bool) -> Iterator[Row]:
     """One text per line, or two with a tab between them. `name`: of the file, for messages. Raises UserError."""
     number = 0
     try:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(bounded_lines(lines, f"{name}, "), start=1):
             if number == 1 and looks_like_utf16(line.rstrip("\n")):
                 raise UserError(f"{name}, line 1: got UTF-16 text, not {encoding}; convert it to UTF-8")
             if not _is_decoded(line):
@@ -95,20 +96,33 @@ def rows_of_lines(lines: Iterable[str], *, name: str, encoding: str, takes_pairs
             if len(cells) != 1 + takes_pairs:
                 raise UserError(f"{name}, line {number}: got {len(cells)} texts; expected two, separated by a tab")
             yield cells[0], cells[1] if takes_pairs else None
+    except BundleError as error:
+        raise UserError(str(error)) from error
     except UnicodeError:  # some codecs raise no UnicodeDecodeError
         raise UserError(f"{name}, after line {number}: not {encoding} text", option="encoding") from None
 
 
 def predictions(classifier: Classifier, rows: Iterable[Row], *, rows_per_call: int) -> Iterator[Prediction]:
-    """The predictions for the rows, in order. Reads `rows_per_call` rows, or all, before it predicts them."""
+    """The predictions for the rows, in order. Reads `rows_per_call` rows, or fewer long ones, and predicts them."""
     remaining = iter(rows)
-    while batch := list(islice(remaining, rows_per_call)):
+    while batch := _next_rows(remaining, rows_per_call):
         pairs = [pair for _, pair in batch if pair is not None]
         try:
             predicted = classifier.predict([text for text, _ in batch], pairs if classifier.takes_pairs else None)
         except BundleError as error:
             raise UserError(f"the bundle failed: {error}; `pocketbert verify` checks its files") from error
         yield from predicted
+
+
+def _next_rows(rows: Iterator[Row], most: int) -> list[Row]:
+    """The next rows, at most so many. Stops early after long texts, whose tokens need much memory."""
+    batch, num_characters = list[Row](), 0
+    for text, pair in islice(rows, most):
+        batch.append((text, pair))
+        num_characters += len(text) + len(pair or "")
+        if num_characters >= MAX_TEXT_CHARACTERS:
+            break
+    return batch
 
 
 def _is_decoded(text: str) -> bool:
