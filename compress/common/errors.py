@@ -101,7 +101,7 @@ def library_errors(problem: str, *, advice: str = "", option: Option | None = No
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         advice = f"; {advice}" if advice else ""
         raise UserError(f"{problem} ({first_line(error)}){advice}", option=option) from error

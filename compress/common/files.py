@@ -1,16 +1,22 @@
-"""Digests, sizes, and atomic and durable writing of files."""
+"""Digests, sizes, atomic and durable writing of files, and errors of full disks."""
 
 import errno
 import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from compress.common.errors import UserError
+
+MIN_FREE_BYTES = 2**26  # below it, the disk counts as full
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNNAMED_FAILURES = ("inline_container", " requested and ")  # in messages of torch and numpy about a failed write
 LFS_POINTER = b"version https://git-lfs"  # the first bytes of a file that Git LFS has not fetched
 
 
@@ -58,15 +64,66 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     try:
-        yield partial
-        if permissions is not None:
-            partial.chmod(permissions)
-        sync(partial)
-        partial.replace(target)
+        with _write_errors(path):
+            yield partial
+            if permissions is not None:
+                partial.chmod(permissions)
+            sync(partial)
+            partial.replace(target)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+@contextmanager
+def disk_errors(*folders: Path) -> Iterator[None]:
+    """Raise failed writes of the body as OSError with a path, whatever library they come from.
+
+    The body writes to these folders, most to the first one. An error without a path gets the folder whose disk is full,
+    or the first one. Every error counts as a failed write while a disk is full.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        full = _fullest(folders)
+        _raise_with_path(error, full or folders[0], errno.ENOSPC if full is not None else None)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """Raise failed writes of the body as OSError with this path."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        _raise_with_path(error, path, None)
+
+
+def _raise_with_path(error: Exception, path: Path, number: int | None) -> NoReturn:
+    """Raise a failed write as OSError with this path; others unchanged. `number`: of an error that names no reason."""
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.filename is None:
+            error.filename = str(path)
+        raise error
+    for each in FULL:  # safetensors and tokenizers have their own exceptions, with the message of the system
+        if os.strerror(each) in str(error):
+            number = each
+    if number is None and any(part in str(error) for part in UNNAMED_FAILURES):
+        number = errno.EIO
+    if number is None:
+        raise error
+    raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _fullest(folders: Iterable[Path]) -> Path | None:
+    """The folder whose disk has the least free space; None if no disk is full."""
+    free = {folder: shutil.disk_usage(folder).free for folder in folders if folder.exists()}
+    full = min(free, key=lambda folder: free[folder], default=None)
+    return full if full is not None and free[full] < MIN_FREE_BYTES else None
 
 
 def sync(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compress.common.errors import NotGoodEnough, UserError
-from compress.data.label_matching import comparable, listed, match_labels, whole_number
+from compress.data.label_matching import MAX_DIGITS, comparable, listed, match_labels, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ def label_names_of(column: "pd.Series", *, where: str, remarks: list[str] | None
             f"{where}: {len(values)} different labels in {len(column)} rows of column {column.name!r}; expected at "
             f"least {MIN_ROWS_PER_CLASS} rows per class on average; is that the right column?"
         )
-    if all(re.fullmatch("-?[0-9]+", value) for value in values):
+    if all(len(value) <= MAX_DIGITS and re.fullmatch("-?[0-9]+", value) for value in values):
         values.sort(key=int)
     remarks += _doubts(values, len(column))
     return values

@@ -177,7 +177,7 @@ def _numbers_in(names: Sequence[str]) -> list[int]:
     if sorted(comparable(name) for name in names) == ["false", "true"]:
         return [int(comparable(name) == "true") for name in names]
     numbers = [re.findall("[0-9]+", name) for name in names]
-    values = [int(each[0]) for each in numbers if len(each) == 1]
+    values = [int(each[0]) for each in numbers if len(each) == 1 and len(each[0]) <= MAX_DIGITS]
     return values if len(set(values)) == len(names) else []
 
 

@@ -8,11 +8,11 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from export.bundle.listed_files import BundleError
 from export.bundle.runtime import Classifier, utf8_path
-from export.bundle.settings import checked_text, parse_json
+from export.bundle.settings import MAX_TEXT_CHARACTERS, checked_text, parse_json
 
 ROWS_PER_CALL = 1024  # of a file; other lines of standard input are predicted one by one
 TEXT, PAIR = "text", "pair"  # keys of JSON lines
@@ -84,12 +84,14 @@ def predicted(
 
 def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
     batch: list[Row] = []
+    num_characters = 0  # the tokens of long texts need much memory
     try:
         for row in rows:
             batch.append(row)
-            if len(batch) == size:
+            num_characters += len(row[0]) + len(row[1] or "")
+            if len(batch) == size or num_characters >= MAX_TEXT_CHARACTERS:
                 yield batch
-                batch = []
+                batch, num_characters = [], 0
     except BundleError:  # of a row that cannot be read
         if batch:
             yield batch
@@ -186,7 +188,7 @@ def _input_rows(arguments: argparse.Namespace, classifier: Classifier) -> Iterat
         raise BundleError("standard input is closed; give a text")
     sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline=None)  # type: ignore[union-attr]
     added = added_keys(classifier, top_k=arguments.top_k, prefix=arguments.prefix)
-    for number, line in enumerate(sys.stdin, start=1):
+    for number, line in enumerate(bounded_lines(sys.stdin), start=1):
         text = line.rstrip("\n")
         _check_decoded(text, number)
         if arguments.json_lines:
@@ -195,6 +197,18 @@ def _input_rows(arguments: argparse.Namespace, classifier: Classifier) -> Iterat
             row = row_of_line(text, f"line {number}", takes_pairs=classifier.takes_pairs)
         if row is not None:
             yield row
+
+
+def bounded_lines(file: TextIO, name: str = "") -> Iterator[str]:
+    """The lines of a file, read one by one. Raises BundleError for one that is too long. `name`: for messages."""
+    lines = iter(lambda: file.readline(MAX_TEXT_CHARACTERS + 1), "")
+    for number, line in enumerate(lines, start=1):
+        if len(line.rstrip("\n")) > MAX_TEXT_CHARACTERS:
+            raise BundleError(
+                f"{name}line {number}: got more than {MAX_TEXT_CHARACTERS:,} characters; expected at most that many; "
+                "put each text on a line of its own, and shorten it"
+            )
+        yield line
 
 
 def row_of_line(text: str, where: str, *, takes_pairs: bool) -> Row:

@@ -18,6 +18,7 @@ TRUNCATION_SIDES = ("right", "left")
 MAX_JSON_BYTES = 2**26
 MAX_LENGTH = 1_000_000  # tokens
 MAX_TOKEN_ID = 2**31 - 1
+MAX_TEXT_CHARACTERS = 2_000_000  # tokenizers needs 150 bytes of memory per character, before it truncates
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from errno import ENOSPC
+from errno import EDQUOT, ENOSPC
 from typing import Annotated, Any
 
 import typer
@@ -92,8 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        advice = "; finished work is kept: free some space and run the same command again"
-        return print_error(f"{where}{error.strerror or error}{advice if error.errno == ENOSPC else ''}", EXIT_BAD_INPUT)
+        is_full = error.errno in (ENOSPC, EDQUOT)
+        advice = "; finished work is kept: free some space and run the same command again" if is_full else ""
+        return print_error(f"{where}{error.strerror or error}{advice}", EXIT_BAD_INPUT)
     except Exception as error:
         if debug:
             raise

@@ -26,13 +26,13 @@ def label_column(table: pd.DataFrame, where: str) -> str:
     Raises NotGoodEnough if a column has a usual name but its values do not repeat, and UserError if none has.
     """
     by_lower = {str(column).lower(): str(column) for column in table.columns}
-    counts = {str(column): table[column].astype(str).nunique() for column in table.columns}
+    counts = {str(column): _strings(table[column]).nunique() for column in table.columns}
     for name in LABEL_NAMES:
         column = by_lower.get(name)
         if column is None:
             continue
         are_classes = counts[column] >= 2 and can_be_classes(counts[column], len(table))
-        if are_classes or are_fractions(table[column].astype(str).str.strip()):
+        if are_classes or are_fractions(_strings(table[column]).str.strip()):
             return column
     fewest = min(counts, key=counts.__getitem__)
     if len(counts) < 2 or not _repeats(counts[fewest], len(table)):
@@ -54,7 +54,7 @@ def text_columns(table: pd.DataFrame, label: str, where: str) -> list[str]:
             return [by_lower[first], by_lower[second]]
     if not by_lower:
         raise UserError(f"{where}: there is no column but {label!r}; expected one with texts")
-    return [max(by_lower.values(), key=lambda column: table[column].astype(str).str.len().mean())]
+    return [max(by_lower.values(), key=lambda column: _strings(table[column]).str.len().mean())]
 
 
 def are_fractions(labels: pd.Series) -> bool:
@@ -72,7 +72,7 @@ def may_be_grades(labels: pd.Series) -> bool:
 def cautions(table: pd.DataFrame, text: Sequence[str], label: str) -> list[str]:
     """Lines on what a run does not read: a column of splits, several labels in a cell, further columns of labels."""
     values = {
-        str(column): set(table[column].astype(str).str.strip().str.lower())
+        str(column): set(_strings(table[column]).str.strip().str.lower())
         for column in table.columns
         if str(column) not in text
     }
@@ -101,6 +101,12 @@ def _list_of_labels(labels: set[str]) -> str | None:
         if len(lists) > 1 and len(parts) < len(labels):
             return lists[0]
     return None
+
+
+def _strings(column: pd.Series) -> pd.Series:
+    """The cells as strings, missing ones as None. pandas' own strings cannot hold bytes or half a surrogate pair."""
+    cells = zip(column, column.isna(), strict=True)
+    return pd.Series([None if is_missing else str(cell) for cell, is_missing in cells], dtype=object)
 
 
 def _repeats(num_values: int, num_rows: int) -> bool:

@@ -19,6 +19,7 @@ from compress.common import distributed
 from compress.common.console import in_markup, of_markup, remark
 from compress.common.errors import UserError
 from compress.common.escaping import one_line
+from compress.common.files import disk_errors
 from compress.data.tasks import Task
 from compress.results import BaselineResult, SearchResult, TeacherResult
 from pocketbert import __version__
@@ -39,7 +40,6 @@ from pocketbert.store.manifest import StagePlan, StageRecord, read_manifest
 from pocketbert.store.run_folder import LOG, Run, require_usable
 from pocketbert.store.stage_cache import cache_folder
 from pocketbert.store.stage_state import TO_DO, state_of
-from pocketbert.store.working_folder import disk_errors
 from pocketbert.store.workspace import Workspace
 
 Planner = Callable[[Recipe, Task], Plan]

@@ -14,6 +14,7 @@ from bench.results.benchmark import AbsentSystem, System
 from bench.results.document import Results
 from bench.timing.systems import Contender, Lineup, contenders_at
 from compress.common.errors import UserError
+from compress.common.files import disk_errors
 from compress.common.owned_files import open_output, require_writable
 from compress.common.progress import progress_bar
 from compress.models import sources
@@ -64,7 +65,7 @@ def bench_peers(
     ours = [contender for bundle in bundles for contender in contenders_at(bundle, label=f"ours {bundle.name}")]
     home = environments or cache_folder() / "peers"
     owned = None if output is None else open_output(output, [*OUTPUT_FILES, CONVERSIONS])
-    with TemporaryDirectory() as scratch, _environments_in_use(home, console):
+    with TemporaryDirectory() as scratch, disk_errors(Path(scratch), home), _environments_in_use(home, console):
         folder = Path(scratch)
         if owned is not None:
             owned.make_way(CONVERSIONS)

@@ -26,6 +26,7 @@ from bench.results.document import FILE as RESULTS_FILE
 from bench.results.document import PublishedShape, Results, ShapeComparison, write_results
 from bench.timing.systems import Breakdown, Contender, Lineup, breakdown_of, contenders_at, shape_name
 from compress.common.errors import UserError
+from compress.common.files import disk_errors
 from compress.common.owned_files import open_output, require_writable
 from compress.common.progress import ProgressBar
 from compress.data.columns import Split
@@ -109,7 +110,7 @@ def bench_shapes(names: Sequence[str], request: BenchRequest, *, output: Path | 
         if name not in PAPER:
             raise UserError(f"--shape {name}: expected some of {', '.join(PAPER)}")
     tokenizer = _tokenizer()
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, disk_errors(Path(scratch)):
         models: dict[str, PreTrainedModel] = {}
         in_torch: dict[str, Contender] = {}
         for name in names:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench.measurement import machine
 from compress.common.errors import UserError
+from compress.common.files import disk_errors
 from compress.common.owned_files import open_output, require_writable
 from compress.common.progress import ProgressBar
 from compress.data.columns import Split
@@ -115,7 +116,11 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
     if request.labels is not None and has_default_names(names):
         loading.name_outputs(classifier, request.labels)
     owned = open_output(output, [EXPORT_FILE])
-    with TemporaryDirectory(dir=output, prefix=".partial-") as partial, ProgressBar("export", console) as bar:
+    with (
+        disk_errors(output),
+        TemporaryDirectory(dir=output, prefix=".partial-") as partial,
+        ProgressBar("export", console) as bar,
+    ):
         work = Path(partial)
         exported = build_bundles(
             classifier,

@@ -14,6 +14,7 @@ from export.bundle.listed_files import BundleError
 from export.bundle.predict_command import (
     Row,
     added_keys,
+    bounded_lines,
     decoded_argument,
     looks_like_utf16,
     predicted,
@@ -87,7 +88,7 @@ def open_lines(path: Path | None, *, encoding: str, are_json: bool = False) -> I
 
 
 def rows_of_lines(
-    lines: Iterable[str],
+    lines: TextIO,
     classifier: Classifier,
     *,
     name: str,
@@ -102,7 +103,7 @@ def rows_of_lines(
     """
     number, added = 0, added_keys(classifier, top_k=top_k, prefix=prefix)
     try:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(bounded_lines(lines, f"{name}, "), start=1):
             if number == 1 and looks_like_utf16(line.rstrip("\n")):
                 raise UserError(f"{name}, line 1: got UTF-16 text, not {encoding}; convert it to UTF-8")
             if not _is_decoded(line):

@@ -13,7 +13,7 @@ from pydantic_core import to_jsonable_python
 from compress.common import distributed
 from compress.common.console import in_markup
 from compress.common.errors import UserError
-from compress.common.files import sha256, sync, write_json
+from compress.common.files import disk_errors, sha256, sync, write_json
 from compress.common.owned_files import OwnedFolder, is_regular, regular_files, require_absent
 from pocketbert.store import stage_cache
 from pocketbert.store.manifest import (
@@ -30,7 +30,7 @@ from pocketbert.store.manifest import (
 )
 from pocketbert.store.stage_cache import CacheEntry, entry_of, files_of, linked_entry
 from pocketbert.store.stage_state import first_change
-from pocketbert.store.working_folder import FINGERPRINT, FINISHED, PARTIAL, discard, disk_errors
+from pocketbert.store.working_folder import FINGERPRINT, FINISHED, PARTIAL, discard
 from pocketbert.store.workspace import Workspace
 
 LOG = "log.txt"

@@ -1,14 +1,9 @@
-"""The working folder of a stage that is not finished, and the disks that it may fill."""
+"""The working folder of a stage that is not finished."""
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from errno import EDQUOT, ENOSPC
 from fnmatch import fnmatch
-from pathlib import Path
 
-from compress.common.errors import UserError
 from compress.common.owned_files import OwnedFolder
 
 PARTIAL = ".partial"  # the folder of working folders in a run folder
@@ -18,8 +13,6 @@ CONTENT = (  # what stages write there; see `Workspace.kept_path`
     FINGERPRINT, FINISHED, "output", "checkpoints", "texts", "tokens", "blocks", "held_out", "points.json", "*.npy",
     ".seals", ".*.partial",
 )  # fmt: skip
-MIN_FREE_BYTES = 2**26  # below it, the disk counts as full
-FULL = (ENOSPC, EDQUOT)
 
 
 def discard(owned: OwnedFolder, partial: str, *, only: str = "") -> None:
@@ -39,28 +32,3 @@ def discard(owned: OwnedFolder, partial: str, *, only: str = "") -> None:
             path.unlink()
     if not only:
         folder.rmdir()
-
-
-@contextmanager
-def disk_errors(*folders: Path) -> Iterator[None]:
-    """Name the full disk in errors. The body writes to these folders, most to the first one."""
-    try:
-        yield
-    except UserError:
-        raise
-    except OSError as error:
-        if error.filename is None:  # a failed write does not name its file
-            error.filename = str(_fullest(folders) or folders[0])
-        raise
-    except Exception as error:  # torch and safetensors report a full disk with their own exceptions
-        full = _fullest(folders)
-        if full is None and not any(os.strerror(number) in str(error) for number in FULL):
-            raise
-        raise OSError(ENOSPC, os.strerror(ENOSPC), str(full or folders[0])) from error
-
-
-def _fullest(folders: tuple[Path, ...]) -> Path | None:
-    """The folder whose disk has the least free space; None if no disk is full."""
-    free = {folder: shutil.disk_usage(folder).free for folder in folders if folder.exists()}
-    full = min(free, key=lambda folder: free[folder], default=None)
-    return full if full is not None and free[full] < MIN_FREE_BYTES else None

@@ -27,9 +27,7 @@ def build_fp32_bundle(
         loading.load_classifier(str(model)),
         loading.load_tokenizer(str(model)),
         folder,
-        splits=EvaluationSplits(
-            dev=read_split(table, text=text, label="label", labels=labels, task_type=task_type)
-        ),
+        splits=EvaluationSplits(dev=read_split(table, text=text, label="label", labels=labels, task_type=task_type)),
         options=ExportOptions(
             task_type=task_type,
             metric=task_types.task_type(task_type).default_metric,

@@ -19,7 +19,7 @@ from compress.data.columns import Split
 from compress.data.tasks import Task
 from pocketbert.cli import app
 from spoilt_models import Models, as_pickle
-from tiny_bert import LABELS, rows
+from tiny_bert import LABELS
 from tiny_bundles import build_fp32_bundle
 from tiny_recipes import QUICK, write_recipe
 
@@ -49,13 +49,6 @@ class Place:
 
     def check(self, **sections: dict[str, object]) -> list[str]:
         return ["check", write_recipe(self.root, self.reviews, **{"teacher": {"model": self.teacher}, **sections})]
-
-    def parquet(self) -> list[str]:
-        import pandas
-
-        path = self.root / "t.parquet"
-        pandas.DataFrame(rows(40), columns=["text", "label"]).to_parquet(path)
-        return ["check", write_recipe(self.root, path, teacher={"model": self.teacher})]
 
     def pickled(self) -> list[str]:
         return self.check(teacher={"model": str(as_pickle(self.models.copy()))})
@@ -93,7 +86,6 @@ BORDERS: dict[str, tuple[str, Callable[[Place], list[str]]]] = {
     "config object": ("transformers:BertConfig.from_dict", lambda p: p.check()),
     "model class": ("transformers:AutoModelForSequenceClassification.from_config", lambda p: p.check()),
     "weights": ("transformers:BertForSequenceClassification.from_pretrained", lambda p: p.check()),
-    "safetensors header": ("safetensors:safe_open", lambda p: p.check()),
     "safetensors values": ("safetensors.torch:load_file", lambda p: p.check()),
     "pickle": ("torch:load", lambda p: p.pickled()),
     "tokenizer": ("transformers:AutoTokenizer.from_pretrained", lambda p: p.check()),
@@ -107,11 +99,9 @@ BORDERS: dict[str, tuple[str, Callable[[Place], list[str]]]] = {
         lambda p: p.check(distill={"general": {**QUICK, "corpus": "hub:nobody/data", "max_length": 32}}),
     ),
     "YAML nodes": ("ruamel.yaml:YAML.compose", lambda p: p.check()),
-    "YAML values": ("ruamel.yaml:YAML.load", lambda p: p.check()),
     "YAML of an option": (
-        "pocketbert.recipe.loading:YAML.load", lambda p: ["check", "quickstart", "--set", "seed=1"]
+        "ruamel.yaml:YAML.compose", lambda p: ["check", "quickstart", "--set", "seed=1"]
     ),
-    "Parquet": ("pandas:read_parquet", lambda p: p.parquet()),
     "session of a bundle": ("onnxruntime:InferenceSession", lambda p: ["predict", str(p.bundle), "a film"]),
     "session of a bundle, verify": ("onnxruntime:InferenceSession", lambda p: ["verify", str(p.bundle)]),
     "run of a session": ("onnxruntime:InferenceSession.run", lambda p: ["predict", str(p.bundle), "a film"]),

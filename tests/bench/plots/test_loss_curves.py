@@ -41,7 +41,8 @@ def run_folder(place, losses):
     training = TrainingResult(history=losses, num_steps=20 * len(losses), seconds=1.0)
     result = to_jsonable_python(GeneralResult(training=training, num_rows=1))
     place.mkdir()
-    write_manifest(place, {"general": StageRecord(fingerprint="x", files={}, result=result, seconds=1.0, versions={})})
+    record = StageRecord(fingerprint="x", files={}, result=result, seconds=1.0, versions={})
+    write_manifest(place, {"general": record}, {})
     return place
 
 

@@ -1,14 +1,19 @@
 """Files are replaced atomically, and a seal detects every damage."""
 
+import errno
 import os
+import resource
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from compress.common.files import replacing, write_json, write_text
+from compress.common.files import disk_errors, replacing, write_json, write_text
 from compress.common.seals import damage_of, is_intact, seal, seal_file
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,6 +27,42 @@ def test_a_failed_write_leaves_the_old_content_and_no_partial_file(tmp_path):
         raise RuntimeError
     assert path.read_text() == '{\n  "old": 1\n}\n'
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]
+
+
+WRITERS = {
+    "text": lambda path: path.write_text("x" * 100_000),
+    "numpy": lambda path: np.save(path.open("wb"), np.zeros(100_000)),
+    "torch": lambda path: torch.save(torch.zeros(100_000), path),
+    "safetensors": lambda path: save_file({"a": torch.zeros(100_000)}, path),
+}
+
+
+@pytest.fixture
+def small_files():
+    """No file may grow beyond 20 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_failed_write_is_an_os_error_with_the_path(tmp_path, small_files, name):
+    """The libraries raise exceptions of their own, without the path."""
+    path = tmp_path / "weights"
+    with pytest.raises(OSError) as replaced, replacing(path) as partial:
+        WRITERS[name](partial)
+    with pytest.raises(OSError) as written, disk_errors(tmp_path):
+        WRITERS[name](path)
+    assert replaced.value.filename == str(path) and written.value.filename == str(tmp_path)
+    assert {replaced.value.errno, written.value.errno} <= {errno.EFBIG, errno.EIO}
+
+
+def test_other_errors_of_a_writer_stay_as_they_are(tmp_path):
+    for error in (KeyError("x"), RuntimeError("no write"), FileNotFoundError(2, "No such file", "x")):
+        with pytest.raises(type(error)) as caught, disk_errors(tmp_path), replacing(tmp_path / "y"):
+            raise error
+        assert caught.value is error and getattr(error, "filename", "x") == "x"
 
 
 def test_a_link_and_the_permissions_of_its_target_are_kept(tmp_path):

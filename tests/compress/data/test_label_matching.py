@@ -168,6 +168,8 @@ def test_whole_numbers_are_integers_in_every_split():
     assert label_names_of(column("1.0", "0.0", "10.0"), where="t") == ["0", "1", "10"]
     assert label_names_of(column("1.0", "0.5"), where="t") == ["0.5", "1.0"]
     assert label_names_of(column("01", "2"), where="t") == ["01", "2"]
+    assert label_names_of(column("9" * 5000, "1"), where="t") == ["1", "9" * 5000]
+    assert label_indices_of({"train": column("1")}, ("n" + "9" * 5000, "1"), by_position=False, where="t")["train"] == 1
     splits = {"train": column("0.0", "1.0"), "dev": column("1", "0"), "test": column("1.00")}
     labels = label_indices_of(splits, ("0", "1"), by_position=False, where="t")
     assert [labels[split].tolist() for split in splits] == [[0, 1], [1, 0], [1]]

@@ -134,6 +134,7 @@ def test_a_str_enum_is_its_text(single):
         ([np.array(["a\nb"] * 3)], "(ndarray)"),
         (["fine", "fine \ud83d"], "[1]: got '\\ud83d', half of a surrogate pair, at character 5"),
         (["\udce9"], "[0]: got '\\udce9'"),
+        (["fine", "x" * 2_000_001], "[1]: got 2,000,001 characters; expected at most 2,000,000"),
     ],
 )
 def test_what_is_no_list_of_texts_is_refused_with_its_position(single, pairs, texts, message):

@@ -1,5 +1,6 @@
 """`pocketbert predict`: the same lines as the bundle's predict.py, one per text, whatever the input."""
 
+import io
 import json
 import os
 import shutil
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from export.bundle import predict_command
 from export.bundle.folder import seal
 from pocketbert.cli import app
+from pocketbert.standalone.predict_texts import predictions
 from tiny_bert import LABELS, rows
 from tiny_bundles import build_fp32_bundle, build_pair_bundle
 
@@ -114,6 +117,30 @@ def test_a_byte_order_mark_is_no_part_of_the_first_text(bundle, capsys, tmp_path
         assert app.main(["predict", str(bundle), "--input", str(tmp_path / name)]) == 0
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1]
+
+
+def test_a_line_that_is_too_long_is_not_read_to_its_end(bundle, tmp_path, capsys, monkeypatch):
+    most = "got more than 2,000,000 characters; expected at most that many"
+    (tmp_path / "texts.txt").write_text("fine\n" + "x" * 2_000_001 + "\nfine\n")
+    assert f"texts.txt, line 2: {most}" in error_of(capsys, bundle, "--input", tmp_path / "texts.txt")
+    monkeypatch.setattr(sys, "argv", ["predict.py", "--bundle", str(bundle)])
+    with io.TextIOWrapper(Path("/dev/zero").open("rb")) as endless:
+        monkeypatch.setattr(sys, "stdin", endless)
+        assert predict_command.main() == 2 and capsys.readouterr().err.startswith(f"predict.py: line 1: {most}")
+
+
+def test_long_texts_are_predicted_in_small_calls():
+    rows = [("x" * size, None) for size in (900_000, 900_000, 900_000, 900_000, 1, 1)]
+    sizes = []
+
+    class Counting:
+        takes_pairs = False
+
+        def predict(self, texts, pairs) -> list[dict[str, object]]:
+            sizes.append(len(texts))
+            return [{}] * len(texts)
+
+    assert len(list(predictions(Counting(), rows, rows_per_call=5))) == 6 and sizes == [3, 3]
 
 
 def test_a_file_longer_than_one_call_keeps_its_order(bundle, capsys, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from pocketbert.new_recipe.columns import cautions
+from pocketbert.new_recipe.columns import cautions, label_column, text_columns
 
 TEXTS = [f"the film number {index}" for index in range(12)]
 NAMES = ["plot", "cast", "plot; cast", "music", "cast; music", "plot; music"]
@@ -36,3 +36,11 @@ def test_further_columns_of_labels_are_named():
 )
 def test_names_with_separators_are_no_lists(labels):
     assert cautions_about([labels[index % len(labels)] for index in range(12)], user=["x", "y", "train"] * 4) == []
+
+
+def test_columns_that_are_no_text_do_not_matter():
+    """pandas cannot turn them into its own strings."""
+    columns = {"text": TEXTS, "label": [0, 1] * 6, "image": [b"\xff\xfe"] * 12, "note": ["\ud800", None] * 6}
+    table = pd.DataFrame(columns, dtype=object)
+    assert label_column(table, "t") == "label" and text_columns(table, "label", "t") == ["text"]
+    assert cautions(table, ["text"], "label") == []

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench.results.document import read_results, write_results
 from compress.common.errors import UserError
+from compress.common.owned_files import open_output
 from example_results import RESULTS
 from pocketbert.cli import app
 from pocketbert.standalone.explain_export import EXPORT_FILE, export_result_of, write_export_file
@@ -28,7 +29,7 @@ def test_a_run_an_export_folder_and_a_bundle(bundle, tmp_path):
     write_results(RESULTS, tmp_path)
     assert export_result_of(tmp_path) == EXPORT
     (tmp_path / "export").mkdir()
-    write_export_file(tmp_path / "export", EXPORT)
+    write_export_file(open_output(tmp_path / "export", [EXPORT_FILE]), EXPORT)
     assert export_result_of(tmp_path / "export") == EXPORT
     assert list(export_result_of(bundle).variants) == ["fp32"]
 
@@ -46,8 +47,9 @@ def test_a_folder_of_bundles_without_a_record_is_read_bundle_by_bundle(bundle, t
 
 def test_a_second_export_into_the_folder_keeps_the_variants_of_the_first(tmp_path):
     (name, first), *_ = EXPORT.variants.items()
-    write_export_file(tmp_path, replace(EXPORT, variants={name: first}))
-    write_export_file(tmp_path, replace(EXPORT, variants={"fp16": replace(first, failures=["too slow"])}))
+    owned = open_output(tmp_path, [EXPORT_FILE])
+    write_export_file(owned, replace(EXPORT, variants={name: first}))
+    write_export_file(owned, replace(EXPORT, variants={"fp16": replace(first, failures=["too slow"])}))
     assert list(export_result_of(tmp_path).variants) == [name, "fp16"]
 
 
