@@ -53,9 +53,7 @@ def seconds_of_stages(material: Material) -> dict[str, float]:
     return {name: float(seconds) for name, seconds in re.findall(r"^(\w+): took (\d+) s$", printed, re.MULTILINE)}
 
 
-def kill_after(
-    stage: str, seconds: float, *, number: signal.Signals = signal.SIGKILL
-) -> Callable[[Running], None]:
+def kill_after(stage: str, seconds: float, *, number: signal.Signals = signal.SIGKILL) -> Callable[[Running], None]:
     """Send a signal that many seconds after the stage has begun, or at once if the command has ended."""
 
     def during(running: Running) -> None:

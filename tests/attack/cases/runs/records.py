@@ -1,4 +1,4 @@
-"""The JSON files of a run are damaged: results.json, manifest.json, export.json, a run's recipe.yaml and samples.json."""
+"""The JSON files of a run are damaged: results, manifest, export record, recipe and samples."""
 
 import json
 import os
