@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, and a file at its largest size
+
 # The settings with which a user can fix a problem. The names are neither recipe keys nor flags.
 Option = Literal[
     "attention_heads",
@@ -101,7 +103,7 @@ def library_errors(problem: str, *, advice: str = "", option: Option | None = No
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if isinstance(error, OSError) and error.errno in FULL:
             raise
         advice = f"; {advice}" if advice else ""
         raise UserError(f"{problem} ({first_line(error)}){advice}", option=option) from error

@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from compress.common.errors import UserError
+from compress.common.errors import FULL, UserError
 
 MIN_FREE_BYTES = 2**26  # below it, the disk counts as full
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNNAMED_FAILURES = ("inline_container", " requested and ")  # in messages of torch and numpy about a failed write
 LFS_POINTER = b"version https://git-lfs"  # the first bytes of a file that Git LFS has not fetched
 

@@ -59,13 +59,7 @@ def read_settings(folder: Path) -> Settings:
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder; expected a bundle")
     path = folder / "bundle.json"
-    require_content(path)
-    try:
-        manifest = parse_json(read_small_file(path, MAX_JSON_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not readable ({one_line(error):.200}); {COPY_AGAIN}") from error
-    if not isinstance(manifest, dict):
-        raise BundleError(f"{path}: got a {type(manifest).__name__}; expected an object; {COPY_AGAIN}")
+    manifest = read_json_object(path)
     version = manifest.get("format_version")
     if type(version) is not int or version not in FORMAT_VERSIONS:
         expected = " or ".join(map(str, FORMAT_VERSIONS))
@@ -76,6 +70,18 @@ def read_settings(folder: Path) -> Settings:
         return _settings(manifest)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The content of a JSON file of the bundle. Raises BundleError for anything but an object."""
+    require_content(path)
+    try:
+        content = parse_json(read_small_file(path, MAX_JSON_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not readable ({one_line(error):.200}); {COPY_AGAIN}") from error
+    if not isinstance(content, dict):
+        raise BundleError(f"{path}: got a {type(content).__name__}; expected an object; {COPY_AGAIN}")
+    return content
 
 
 def parse_json(content: bytes) -> Any:

@@ -8,22 +8,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from compress.common.files import sha256
 from compress.common.wording import short_name
 from compress.data.task_types import task_type
 from export.bundle.bundle_json import NUM_GOLDEN, BundleInfo, GoldenExample, GoldenTerms, read_bundle_info
 from export.bundle.folder import bundle_errors
-from export.bundle.listed_files import (
-    COPY_AGAIN,
-    BundleError,
-    check_files,
-    one_line,
-    read_small_file,
-    read_sums,
-    require_content,
-)
+from export.bundle.listed_files import COPY_AGAIN, BundleError, check_files, read_sums
 from export.bundle.runtime import Classifier
-from export.bundle.settings import MAX_JSON_BYTES, parse_json
+from export.bundle.settings import read_json_object
 
 DEFAULT_LABELS = {"0": "LABEL_0", "1": "LABEL_1"}  # of a config.json that names none
 
@@ -55,7 +46,7 @@ def verify_bundle(folder: Path) -> Verification:
     with bundle_errors():
         warnings = check_files(folder)
         num_files = len(read_sums(folder))
-        config = _config(folder)
+        config = read_json_object(folder / "config.json")
         if info.golden_terms is not None:
             _check_labels(folder / "config.json", config, info)
         classifier = Classifier(folder, golden_check=False)  # all golden examples are repeated below
@@ -87,19 +78,6 @@ def verify_bundle(folder: Path) -> Verification:
         failures=[f"{folder}: {failure}; {_advice(info)}" for failure in failures],
         warnings=warnings,
     )
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """The content of config.json, which other libraries read. Raises BundleError."""
-    path = folder / "config.json"
-    require_content(path)
-    try:
-        config = parse_json(read_small_file(path, MAX_JSON_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: cannot be read ({one_line(error):.200}); {COPY_AGAIN}") from error
-    if not isinstance(config, dict):
-        raise BundleError(f"{path}: got a {type(config).__name__}; expected an object; {COPY_AGAIN}")
-    return config
 
 
 def _check_labels(path: Path, config: Mapping[str, Any], info: BundleInfo) -> None:
@@ -151,8 +129,6 @@ def _check_golden(folder: Path, info: BundleInfo) -> None:
         raise BundleError(
             f"{folder}: bundle.json names other labels than its golden examples, or in another order; {COPY_AGAIN}"
         )
-    if terms.model_sha256 != sha256(folder / "onnx" / "model.onnx"):
-        raise BundleError(f"{folder}: onnx/model.onnx is another model than that of bundle.json; {COPY_AGAIN}")
 
 
 def _logit_failures(golden: list[GoldenExample], differences: np.ndarray, terms: GoldenTerms) -> list[str]:

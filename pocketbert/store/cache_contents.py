@@ -80,8 +80,8 @@ def _files(cache: Path) -> Iterator[CachedItem]:
 
 def _environments(cache: Path) -> Iterator[CachedItem]:
     for path in _entries(cache / PEERS):
-        if path.is_dir() and read_listing(path) is not None:
-            yield _item(cache, path, [path], is_finished=bool(read_listing(path)))
+        if path.is_dir() and (listing := read_listing(path)) is not None:
+            yield _item(cache, path, [path], is_finished=bool(listing))
 
 
 def _item(cache: Path, path: Path, paths: list[Path], *, is_finished: bool, used: Path | None = None) -> CachedItem:

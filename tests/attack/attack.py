@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pocketbert
 from tests.attack.material import Material
@@ -12,6 +13,7 @@ from tests.attack.material import Material
 SUCCESS, REFUSED, NOT_GOOD_ENOUGH, INTERRUPTED = 0, 2, 3, 130
 EXPECTED_CODES = frozenset({SUCCESS, REFUSED, NOT_GOOD_ENOUGH})
 HARM = "HARM"  # environment variable with the file that planted code creates
+ODD_VALUES: tuple[Any, ...] = (None, True, -1, 0, 10**30, 1e400, float("nan"), "", "text", "\x1b[31mred")  # for any key
 PLANTED_CODE = f"import os\nopen(os.environ[{HARM!r}], 'w').close()\n"
 
 

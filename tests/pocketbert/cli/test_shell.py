@@ -29,8 +29,14 @@ def start(code: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in background jobs
+        preexec_fn=receive_signals,
     )
+
+
+def receive_signals() -> None:
+    """Undo what the parent ignores: background jobs ignore SIGINT, and nohup ignores SIGHUP."""
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(

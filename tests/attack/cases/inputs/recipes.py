@@ -6,23 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.attack.attack import Attack, Case, Command, Scratch
+from tests.attack.attack import ODD_VALUES, Attack, Case, Command, Scratch
 from tests.attack.build import write_recipe
 
 TYPE = "recipes"
 NUM_VALUES = 60
 SOUND = "name: x\ntask: {data: DATA}\nteacher: {model: MODEL}\nstudent: {preset: tinybert4}\n"
 VALUES: tuple[Any, ...] = (
-    None,
-    True,
-    -1,
-    0,
-    10**30,
-    1e400,
-    float("nan"),
-    "",
-    "text",
-    "\x1b[31mred",
+    *ODD_VALUES,
     "../../../x",
     "a\nb",
     [],

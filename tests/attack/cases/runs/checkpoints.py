@@ -1,4 +1,7 @@
-"""Checkpoints, finished stages and caches are damaged. The run must go on, and end with the weights of the sound run."""
+"""Checkpoints, finished stages and caches are damaged.
+
+The run must go on, and end with the weights of the sound run.
+"""
 
 import os
 from collections.abc import Callable

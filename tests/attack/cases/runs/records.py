@@ -1,4 +1,4 @@
-"""The JSON files of a run are damaged: results.json, manifest.json, export.json, a run's recipe.yaml and samples.json."""
+"""The JSON files of a run are damaged: results, manifest, export record, recipe and samples."""
 
 import json
 import os
@@ -8,22 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.attack.attack import Attack, Case, Command, Scratch
+from tests.attack.attack import ODD_VALUES, Attack, Case, Command, Scratch
 from tests.attack.material import truncate
 
 TYPE = "results and manifests"
 MUTATIONS = {"results.json": 60, "manifest.json": 20}
 VALUES: tuple[Any, ...] = (
-    None,
-    True,
-    -1,
-    0,
-    10**30,
-    1e400,
-    float("nan"),
-    "",
-    "text",
-    "\x1b[31mred",
+    *ODD_VALUES,
     "<script>document.title='HAR'+'M'</script>",
     "$x_{1}^{2}$ \\frac{1}",
     "a\nb",
