@@ -206,5 +206,6 @@ From Python, with this folder on `sys.path`: `from predict import Classifier; Cl
 
 `sha256sum -c SHA256SUMS` detects damaged files. `predict.py` does the same, and refuses files that SHA256SUMS does not
 list. It also repeats some of the golden examples of bundle.json, and `pocketbert verify` repeats all. None of this
-proves who made the bundle: whoever changes a file can write new checksums. Only a signature could prove that, and this bundle has none.
+proves who made the bundle: whoever changes a file can write new checksums. Only a signature could prove that, and this
+bundle has none.
 """
