@@ -7,7 +7,8 @@ files. Programs quote by one of a few rules, without exception; quotes that foll
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from compress.common.errors import UserError
@@ -87,7 +88,6 @@ def _try(
     path: Path, text: str, delimiter: str, *, quote: str | None, skips_space: bool = False
 ) -> tuple[_Reading | None, _MismatchError]:
     """A strict reading, or else why there is none. `quote`: the quoting character; None if quotes have no meaning."""
-    limit = csv.field_size_limit(MAX_CELL_CHARACTERS)
     rows, lines = list[list[str]](), list[int]()
     line, most_rows = 1, MAX_ROWS
     reader = csv.reader(
@@ -99,25 +99,34 @@ def _try(
         strict=True,
     )
     try:
-        for row in reader:
-            if row and rows and len(row) != len(rows[0]):
-                return None, _MismatchError(
-                    line,
-                    f"got {len(row)} cells, expected {len(rows[0])} as in the header",
-                    has_one_more=len(rows) == 1 and len(row) == len(rows[0]) + 1,
-                )
-            if row and (not rows or len(rows) == most_rows):
-                check_size(path, len(rows) + 1, len(row))
-                most_rows = min(MAX_ROWS, MAX_CELLS // len(row))
-            if row:
-                rows.append(row)
-                lines.append(line)
-            line = reader.line_num + 1
+        with large_cells():
+            for row in reader:
+                if row and rows and len(row) != len(rows[0]):
+                    return None, _MismatchError(
+                        line,
+                        f"got {len(row)} cells, expected {len(rows[0])} as in the header",
+                        has_one_more=len(rows) == 1 and len(row) == len(rows[0]) + 1,
+                    )
+                if row and (not rows or len(rows) == most_rows):
+                    check_size(path, len(rows) + 1, len(row))
+                    most_rows = min(MAX_ROWS, MAX_CELLS // len(row))
+                if row:
+                    rows.append(row)
+                    lines.append(line)
+                line = reader.line_num + 1
     except csv.Error as error:
         return None, _MismatchError(line, str(error))
-    finally:
-        csv.field_size_limit(limit)
     return (rows, lines), _MismatchError(0, "")
+
+
+@contextmanager
+def large_cells() -> Iterator[None]:
+    """Raise the limit of the csv module to ours. It is 131,072 characters per cell, for the whole process."""
+    before = csv.field_size_limit(MAX_CELL_CHARACTERS)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _escaped(path: Path, text: str, delimiter: str) -> _Reading | None:

@@ -17,8 +17,7 @@ from compress.common.errors import UserError, library_errors
 from compress.reading.regular_files import problem_of
 from compress.tables import delimited
 from compress.tables.header import has_header
-from compress.tables.limits import MAX_CELL_CHARACTERS
-from compress.tables.quoting import DELIMITERS
+from compress.tables.quoting import DELIMITERS, large_cells
 from compress.tables.table import DELIMITED_SUFFIXES, suffix_of
 from export.bundle.settings import parse_json
 from pocketbert.table_predictions.encodings import encoding_of, opened
@@ -170,28 +169,25 @@ def _delimited_rows(table: Table, dialect: Dialect) -> Iterator[tuple[Row, int]]
 
 def _parsed(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[list[str]]:
     """The cells of each row that is not blank. Raises UserError for a row of another length."""
-    limit = csv.field_size_limit(MAX_CELL_CHARACTERS)
     reader = _reader(lines, dialect)
-    try:
-        while True:
-            line = reader.line_num + 1 + dialect.skipped_lines
-            try:
+    while True:
+        line = reader.line_num + 1 + dialect.skipped_lines
+        try:
+            with large_cells():
                 row = next(reader, None)
-            except csv.Error as error:
-                raise UserError(
-                    f"{path}, line {line}: {error}; the table is {_named(dialect)}; is a quote left open?"
-                ) from error
-            if row is None:
-                return
-            if row and len(row) != len(dialect.names):
-                raise UserError(
-                    f"{path}, line {line}: got {len(row)} cells, expected {len(dialect.names)} as in the first row; "
-                    f"the table is {_named(dialect)}"
-                )
-            if row:
-                yield row
-    finally:
-        csv.field_size_limit(limit)
+        except csv.Error as error:
+            raise UserError(
+                f"{path}, line {line}: {error}; the table is {_named(dialect)}; is a quote left open?"
+            ) from error
+        if row is None:
+            return
+        if row and len(row) != len(dialect.names):
+            raise UserError(
+                f"{path}, line {line}: got {len(row)} cells, expected {len(dialect.names)} as in the first row; "
+                f"the table is {_named(dialect)}"
+            )
+        if row:
+            yield row
 
 
 def _reader(lines: Iterator[str], dialect: Dialect) -> Any:
@@ -249,7 +245,8 @@ def _dialect(path: Path, sample: str, columns: Sequence[str]) -> Dialect:
                 has_header=is_header,
             )
             try:
-                rows = [row for row in _reader(iter(lines[skipped_lines:]), dialect) if row]
+                with large_cells():
+                    rows = [row for row in _reader(iter(lines[skipped_lines:]), dialect) if row]
             except csv.Error:
                 continue
             if rows == parsed.rows:

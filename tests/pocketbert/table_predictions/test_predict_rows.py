@@ -163,6 +163,7 @@ def test_pairs(pair_bundle, tmp_path, capsys):
         ("t.tsv", b'text\tid\nfine film\t1\n"dull, plot"\t2\n"a\tb"\t3\n'),
         ("t.csv.gz", gzip.compress(b'text,id\nfine film,1\n"dull, plot",2\n')),
         ("t.jsonl", b'{"text": "fine film"}\r\n{"text": "dull, plot"}'),
+        ("t.csv", b'text,more\nfine film,"' + 200_000 * b"x" + b'"\n"dull, plot",2\n'),
     ],
 )
 def test_tables_as_other_programs_write_them(bundle, tmp_path, name, content):
