@@ -29,7 +29,7 @@ def sha256_of_all(paths: Iterable[Path]) -> str:
     """The SHA-256 of the names and contents of several files, sorted by path, in hexadecimal."""
     digest = hashlib.sha256()
     for path in sorted(paths):
-        digest.update(f"{path.name}\0{sha256(path)}\n".encode())
+        digest.update(os.fsencode(path.name) + f"\0{sha256(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -95,6 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         is_full = error.errno in (ENOSPC, EDQUOT)
         advice = "; finished work is kept: free some space and run the same command again" if is_full else ""
         return print_error(f"{where}{error.strerror or error}{advice}", EXIT_BAD_INPUT)
+    except MemoryError:
+        if debug:
+            raise
+        return print_error("not enough memory; finished work is kept", EXIT_BAD_INPUT)
     except Exception as error:
         if debug:
             raise

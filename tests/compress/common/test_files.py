@@ -13,10 +13,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from compress.common.files import disk_errors, replacing, write_json, write_text
+from compress.common.files import disk_errors, replacing, sha256_of_all, write_json, write_text
 from compress.common.seals import damage_of, is_intact, seal, seal_file
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_names_that_are_not_utf_8_have_hashes_too(tmp_path):
+    digests = set[str]()
+    for name in (b"a", b"\xff", b"\xfe"):
+        path = tmp_path / os.fsdecode(name)
+        path.touch()
+        digests.add(sha256_of_all([path]))
+    assert len(digests) == 3
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_partial_file(tmp_path):

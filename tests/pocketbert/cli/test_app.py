@@ -91,6 +91,15 @@ def test_debug_works_anywhere_and_is_a_text_behind_two_dashes(monkeypatch, capsy
     assert app.main(["explain", "--", "--debug"]) == 1
 
 
+def test_too_little_memory_is_no_fault_of_ours(monkeypatch, capsys):
+    def fail(folder) -> None:
+        raise MemoryError("Cannot allocate memory (os error 12)")
+
+    monkeypatch.setattr("pocketbert.standalone.explain_export.export_result_of", fail)
+    assert app.main(["explain", "a"]) == 2
+    assert capsys.readouterr().err == "error: not enough memory; finished work is kept\n"
+
+
 @pytest.mark.parametrize("package", app.EXTRAS)
 def test_a_package_that_is_not_installed_is_named_with_its_extra(package, monkeypatch, capsys):
     def fail(folder) -> None:

@@ -203,7 +203,7 @@ def _ours(name: str, change: Callable[[Path], object], words: Sequence[str]) -> 
             printed = ended[0].stdout + ended[0].stderr
             lost = [path for path, content in own.items() if content not in left.values()]
             moved = [path for path, content in own.items() if left.get(path) != content and path not in lost]
-            silent = [path for path in moved if path.name.encode() not in printed]
+            silent = [path for path in moved if not any(line in printed for line in _messages(path, scratch.root))]
             return [
                 *[f"{path.relative_to(scratch.root)}: lost" for path in lost],
                 *[f"{path.relative_to(scratch.root)}: moved without a message" for path in silent],
@@ -212,6 +212,12 @@ def _ours(name: str, change: Callable[[Path], object], words: Sequence[str]) -> 
         return Case(commands=[command], owned=["cache", "run"], check=check)
 
     return Attack(name=f"user-files/our run/{name}", type=TYPE, prepare=prepare, seconds=25)
+
+
+def _messages(path: Path, root: Path) -> list[bytes]:
+    """What may say that a file moved: a message about the file, or about a folder with it."""
+    relative = path.relative_to(root)
+    return [f"{each}: not as PocketBERT wrote it; moved to".encode() for each in (relative, *relative.parents)]
 
 
 def _files(root: Path) -> list[Path]:
