@@ -22,3 +22,8 @@ def brief_list(names: Sequence[str], most: int = MOST_NAMES) -> str:
     """All names if they are few, or else the first ones and the number of the others."""
     listed = ", ".join(short_name(name) for name in names[:most])
     return listed if len(names) <= most else f"{listed} and {len(names) - most:,} more"
+
+
+def counted(number: int, one: str, several: str) -> str:
+    """A number with a word that fits it: 1 row, 2 rows."""
+    return f"{number:,} {one if number == 1 else several}"

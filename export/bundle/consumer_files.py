@@ -55,6 +55,8 @@ def other_programs(info: BundleInfo) -> str:
     has_plain_pipeline = info.task_type == "classification" and not info.takes_pairs
     second = "{ text_pair: 'second text', " if info.takes_pairs else "{ "
     lines = [
+        "- onnxruntime in any language, and in browsers: load `onnx/model.onnx`, and truncate texts to "
+        f"{info.max_length} tokens.",
         '- optimum-onnx: `ORTModelForSequenceClassification.from_pretrained("bundle")`; pass `truncation=True` to the '
         "pipeline of transformers.",
         "- transformers.js: `pipeline('text-classification', 'bundle')`; leave out `dtype`."
@@ -70,6 +72,12 @@ def other_programs(info: BundleInfo) -> str:
         lines.append('- sentence-transformers 5: `CrossEncoder("bundle", backend="onnx")`.')
     else:
         lines.append("- encoderfile: `encoderfile build -f encoderfile.yml` in the folder of the bundle.")
+    lines.append(
+        '- fastembed: `TextCrossEncoder.add_custom_model(..., model_file="onnx/model.onnx")`, then '
+        '`specific_model_path="bundle"`.'
+    )
+    if info.variant.startswith(("int8-dynamic", "int8-static", "int4-static")):
+        lines.append("- OpenVINO: only within onnxruntime, with the package `onnxruntime-openvino`.")
     if not info.batch_invariant:
         lines.append("- Each of them runs texts in batches, so the output for a text depends on the others.")
     lines.append(f"- A reduced build of onnxruntime: `--include_ops_by_config {OPERATORS_FILE}`.")

@@ -15,9 +15,12 @@ MOST_REPEATED = 8  # so that loading takes little longer
 def golden_failure(
     golden: Sequence[Golden], tolerance: float, logits_of: Callable[[str, str | None], Sequence[float]]
 ) -> str | None:
-    """How far the logits of the shortest golden examples differ from the stored ones; None if rounding explains it."""
+    """How far the logits of some golden examples differ from the stored ones; None if rounding explains it.
+
+    The examples are the shortest ones, and the longest one, which is truncated.
+    """
     by_length = sorted(range(len(golden)), key=lambda number: len(golden[number].text) + len(golden[number].pair or ""))
-    for number in by_length[:MOST_REPEATED]:
+    for number in [*by_length[: MOST_REPEATED - 1], *by_length[MOST_REPEATED - 1 :][-1:]]:
         example = golden[number]
         logits = logits_of(example.text, example.pair)
         differences = [abs(one - other) for one, other in zip(logits, example.logits, strict=True)]

@@ -120,7 +120,7 @@ def row_of_json_line(line: str, where: str, *, takes_pairs: bool, added: Iterabl
     if not line.strip():
         return None
     try:
-        record = parse_json(line.encode())
+        record = parse_json(line.encode(), nan_is_null=True)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{where}: not JSON ({error}); expected an object per line") from error
     if not isinstance(record, dict):

@@ -84,9 +84,20 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def parse_json(content: bytes) -> Any:
-    """Parse JSON strictly. Raises ValueError also for a key that occurs twice and a number that is too large."""
-    return json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys, parse_float=_finite_number)
+def parse_json(content: bytes, *, nan_is_null: bool = False) -> Any:
+    """Parse JSON strictly. Raises ValueError also for a key that occurs twice and a number that is too large.
+
+    `nan_is_null`: NaN, which Python writes and JSON does not have, becomes None, and infinity an error.
+    """
+    constant = _null_for_nan if nan_is_null else None
+    return json.loads(
+        content.decode("utf-8"), object_pairs_hook=_unique_keys, parse_float=_finite_number, parse_constant=constant
+    )
+
+
+def _null_for_nan(text: str) -> None:
+    if text != "NaN":
+        raise ValueError(f"{text} is no number of JSON")
 
 
 def _unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -150,7 +161,7 @@ def _golden(manifest: Mapping[str, Any], num_logits: int, *, takes_pairs: bool) 
             raise BundleError(f"golden.{number}: expected {expected}; {COPY_AGAIN}")
         if type(logits) is not list or [type(logit) in (int, float) for logit in logits] != [True] * num_logits:
             raise BundleError(f"golden.{number}: expected as many values as labels, {num_logits}; {COPY_AGAIN}")
-        examples.append(Golden(example["text"], example["pair"], logits))
+        examples.append(Golden(example["text"], example.get("pair"), logits))
     return examples
 
 

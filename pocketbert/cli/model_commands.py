@@ -100,6 +100,8 @@ def export(
     from pocketbert.cli import printing
     from pocketbert.standalone.export_model import ExportRequest, export_model
 
+    if full_range and reduce_range:
+        raise UserError("--full-range and --reduce-range: expected one of them")
     table = data or task_data
     if table is None:
         raise UserError(f"{model}: name a labelled table with --data; each variant is compared with torch on its rows")
@@ -198,7 +200,10 @@ def predict(
         ),
     ] = None,
     text: Annotated[
-        str | None, typer.Option("--text", metavar="COLUMN", help="Text column of the table [default: text]")
+        str | None,
+        typer.Option(
+            "--text", metavar="COLUMN", help="Text column of the table [default: text, sentence, or the only one]"
+        ),
     ] = None,
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Lines are JSON objects with the key text, and pair for pairs")
@@ -215,8 +220,12 @@ def predict(
 
     if output is not None:
         tables = [*([] if input_file is None else [input_file]), *map(Path, texts or [])]
-        if len(tables) != 1 or json_lines:
-            raise UserError(f"--output {output}: expected one table, and no --json-lines; got {len(tables)} names")
+        if json_lines:
+            raise UserError(f"--output {output}: writes a table; leave out --json-lines")
+        if len(tables) != 1:
+            raise UserError(f"--output {output}: got {len(tables)} tables; expected one")
+        if len(pair or []) > 1 or (pair and text is None):
+            raise UserError("--pair: expected one column, the second text; --text names the first")
         _predict_table(
             bundle,
             threads,
@@ -231,7 +240,7 @@ def predict(
     if text is not None:
         raise UserError("--text: names a column of a table; name the file to write with --output")
     for table in texts or []:
-        if Path(table).suffix.lower() in predict_texts.NOT_LINES and Path(table).is_file():
+        if Path(table).suffix.lower() in predict_texts.NOT_LINES and os.path.isfile(table):  # noqa: PTH113 (Path.is_file raises)
             raise UserError(f"{table}: a file, not a text; name the file for its predictions with --output")
     if json_lines and texts:
         raise UserError(f"--json-lines: reads lines; got {len(texts)} TEXT as well")
@@ -271,7 +280,7 @@ def _predict_table(bundle: Path, threads: int | None, **request: Any) -> None:
 def _print_truncated(classifier: "Classifier", num_rows: int) -> None:
     from export.bundle.predict_command import truncation_remark
 
-    if classifier.num_truncated:
+    if classifier.num_truncated and num_rows:
         print(truncation_remark(classifier, num_rows), file=sys.stderr)
 
 
@@ -294,7 +303,7 @@ def verify(bundle: BundleFolder, as_json: AsJson = False) -> None:
 
 
 def _print_lines(predictions: Iterable[Mapping[str, Any]]) -> int:
-    """Print one JSON line per prediction; return how many. Stops quietly if a pipe is closed, as `head` does."""
+    """Print one JSON line per prediction; return how many. Stops quietly if a pipe is closed, as `head` does: 0."""
     num_rows = 0
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8 in every locale
@@ -305,4 +314,5 @@ def _print_lines(predictions: Iterable[Mapping[str, Any]]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it at exit
         if not isinstance(error, BrokenPipeError):
             raise
+        return 0
     return num_rows

@@ -7,9 +7,11 @@ from typing import Any
 
 from compress.common.errors import UserError
 from compress.tables.cells import as_text
+from export.bundle.settings import MAX_TEXT_CHARACTERS
 from pocketbert.new_recipe.columns import PAIR_NAMES
-from pocketbert.table_predictions.reading import Row, Table, windows
+from pocketbert.table_predictions.reading import Row, Table, schema_of, windows
 
+NO_ROWS = "the table has no rows; expected a row per text"
 TEXT_NAMES = ("text", "sentence")
 OWN_PAIR_NAMES = (("text", "pair"), *PAIR_NAMES)
 
@@ -18,7 +20,8 @@ OWN_PAIR_NAMES = (("text", "pair"), *PAIR_NAMES)
 class Contents:
     """What a table holds.
 
-    `types`: of its columns, by name; str for those with cells of several types. `schema`: that of a Parquet file.
+    `types`: of the columns of JSON lines, by name; str for cells of several types, and in other formats. `schema`: that
+    of a Parquet file.
     `text`: the text columns. `without_text`: how many rows have an empty cell there; `first_without_text`: the first of
     them, from 1.
     """
@@ -36,33 +39,23 @@ def contents_of(table: Table, *, text: Sequence[str], takes_pairs: bool) -> Cont
 
     `text`: the text columns, or none to find them by their names.
     """
-    types = dict[str, set[type]]()
-    schema = None
+    schema = schema_of(table)
+    types = _types_of(table, schema)
+    names = list(types)
+    chosen = tuple(text) or _text_columns(table.path, names, takes_pairs=takes_pairs)
+    _check_columns(table.path, chosen, names, takes_pairs=takes_pairs)
     num_rows = without_text = 0
     first_without_text = None
-    chosen = tuple(text)
-    for window in windows(table):
-        if window.first == 0:
-            schema = None if window.batch is None else window.batch.schema
-            names = list(window.rows[0]) if schema is None else schema.names
-            duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
-            if duplicate is not None:
-                raise UserError(f"{table.path}: two columns have the name {duplicate!r}; rename one of them")
-            chosen = chosen or _text_columns(table.path, names, takes_pairs=takes_pairs)
-            _check_columns(table.path, chosen, names, takes_pairs=takes_pairs)
-            types = {name: set() for name in names}
+    for window in windows(table, columns=chosen):
         for number, row in enumerate(window.rows, start=window.first + 1):
-            if table.dialect is None and schema is None:
-                for name, value in row.items():
-                    types.setdefault(name, set()).add(type(value))
             if texts_of(table.path, number, row, chosen) is None:
                 without_text += 1
                 first_without_text = first_without_text or number
             num_rows = number
     if not num_rows:
-        raise UserError(f"{table.path}: the table has no rows; expected a row per text")
+        raise UserError(f"{table.path}: {NO_ROWS}")
     return Contents(
-        types={name: _common_type(each) for name, each in types.items()},
+        types=types,
         schema=schema,
         text=chosen,
         num_rows=num_rows,
@@ -72,9 +65,38 @@ def contents_of(table: Table, *, text: Sequence[str], takes_pairs: bool) -> Cont
 
 
 def texts_of(path: Path, number: int, row: Row, columns: Sequence[str]) -> list[str] | None:
-    """The texts of a row, without outer spaces; None if one is empty. `number`: of the row, from 1."""
-    texts = [as_text(row.get(name), f"{path}: column {name!r}, row {number}") for name in columns]
+    """The texts of a row, without outer spaces; None if one is empty. `number`: of the row, from 1.
+
+    Raises UserError for a cell that is no text, or a text that is too long.
+    """
+    texts = []
+    for name in columns:
+        where = f"{path}: column {name!r}, row {number}"
+        texts.append(as_text(row.get(name), where))
+        length = len(texts[-1])
+        if length > MAX_TEXT_CHARACTERS:
+            raise UserError(
+                f"{where}: got {length:,} characters; expected at most {MAX_TEXT_CHARACTERS:,}; shorten the text"
+            )
     return texts if all(texts) else None
+
+
+def _types_of(table: Table, schema: Any) -> dict[str, type]:
+    """The types of the columns, by name. JSON lines are read for them: a column may begin in any row."""
+    if schema is not None or table.dialect is not None:
+        names = schema.names if table.dialect is None else table.dialect.names
+        duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
+        if duplicate is not None:
+            raise UserError(f"{table.path}: two columns have the name {duplicate!r}; rename one of them")
+        return dict.fromkeys(names, str)
+    types = dict[str, set[type]]()
+    for window in windows(table):
+        for row in window.rows:
+            for name, value in row.items():
+                types.setdefault(name, set()).add(_type_of(value))
+    if not types:
+        raise UserError(f"{table.path}: {NO_ROWS}")
+    return {name: _common_type(each) for name, each in types.items()}
 
 
 def _text_columns(path: Path, names: Sequence[str], *, takes_pairs: bool) -> tuple[str, ...]:
@@ -107,9 +129,22 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
 
 
+class _LargeInteger:
+    """Stands for an integer that no float represents."""
+
+
+def _type_of(value: Any) -> type:
+    """The type of a cell of JSON lines. An integer of more than 64 bits stays text."""
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        return str
+    return _LargeInteger if type(value) is int and abs(value) > 2**53 else type(value)
+
+
 def _common_type(types: set[type]) -> type:
-    """The type of a column of JSON lines. Text cells have no other type."""
+    """The type of a column of JSON lines in Parquet: that of its cells, or str."""
     others = types - {type(None)}
     if others == {int, float}:
         return float
-    return others.pop() if len(others) == 1 and others <= {bool, int, float} else str
+    if others <= {int, _LargeInteger} and others:
+        return int
+    return others.pop() if len(others) == 1 and others <= {bool, float} else str

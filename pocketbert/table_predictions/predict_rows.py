@@ -13,10 +13,12 @@ from compress.common.console import notice, remark
 from compress.common.errors import UserError
 from compress.common.files import replacing, sha256
 from compress.common.progress import progress_bar
+from compress.common.wording import counted
+from compress.tables.table import suffix_of
 from export.bundle.listed_files import SUMS_FILE, BundleError
 from export.bundle.runtime import Classifier, most_probable
 from pocketbert.table_predictions.contents import Contents, contents_of, texts_of
-from pocketbert.table_predictions.reading import Table, Window, open_table, windows
+from pocketbert.table_predictions.reading import Table, Window, open_table, window_limits, windows
 from pocketbert.table_predictions.unfinished import (
     NO_TEXT,
     PREDICTED,
@@ -62,6 +64,7 @@ def predict_rows(classifier: Classifier, request: TableRequest, console: Console
         "text": list(contents.text),
         "encoding": table.encoding,
         "top_k": top_k,
+        "windows": window_limits(),
     }
     with open_unfinished(unfinished_path, origin, top_k) as unfinished:
         if unfinished.num_rows:
@@ -71,17 +74,19 @@ def predict_rows(classifier: Classifier, request: TableRequest, console: Console
             raise UserError(f"{path}: changed while it was read; run the command again")
         _require_absent(output)
         states = _write(output, table, contents, new_types, unfinished, classifier)
-        unfinished_path.unlink()
+    unfinished_path.unlink()
     console.print(remark(f"{output}: {contents.num_rows:,} rows"))
     if states[TRUNCATED]:
-        console.print(remark(f"{states[TRUNCATED]:,} texts are truncated to {classifier.max_length} tokens"))
+        console.print(
+            remark(f"{counted(states[TRUNCATED], 'text is', 'texts are')} truncated to {classifier.max_length} tokens")
+        )
     if contents.without_text:
         console.print(
             notice(
                 "warning:",
                 "yellow",
-                f"{contents.without_text:,} rows have no text and so no prediction, first row "
-                f"{contents.first_without_text:,}",
+                f"{counted(contents.without_text, 'row has', 'rows have')} no text and so no prediction; the first is "
+                f"row {contents.first_without_text:,}",
             )
         )
 
@@ -134,7 +139,7 @@ def _predict(
     """Predict the rows after those in the unfinished file."""
     with progress_bar("predict", console) as on_progress:
         on_progress(unfinished.num_rows, contents.num_rows)
-        for window in windows(table):
+        for window in windows(table, columns=contents.text):
             if window.first < unfinished.num_rows:
                 continue
             unfinished.append(_predicted(classifier, table.path, contents.text, window, top_k))
@@ -153,7 +158,10 @@ def _predicted(classifier: Classifier, path: Path, text: Sequence[str], window: 
         encodings = classifier.encode(*columns)
         logits = classifier.logits_of(encodings)
     except BundleError as error:
-        raise UserError(f"the bundle failed: {error}; `pocketbert verify` checks its files") from error
+        first, last = window.first + filled[0] + 1, window.first + filled[-1] + 1
+        raise UserError(
+            f"{path}, rows {first:,} to {last:,}: the bundle failed: {error}; `pocketbert verify` checks its files"
+        ) from error
     answers = classifier.answers(logits)
     best = most_probable(answers, top_k)
     block["state"][filled] = [TRUNCATED if classifier.is_truncated(each) else PREDICTED for each in encodings]
@@ -176,7 +184,8 @@ def _write(
         replacing(output) as file,
         writer(file, output, types=contents.types, new_types=new_types, schema=contents.schema) as write,
     ):
-        for window, block in zip(windows(table), unfinished.read(), strict=True):
+        needed = () if suffix_of(output) == ".parquet" else None
+        for window, block in zip(windows(table, columns=needed), unfinished.read(), strict=True):
             write(window, dict(zip(new_types, _columns(block, classifier), strict=True)))
             for state in states:
                 states[state] += int((block["state"] == state).sum())

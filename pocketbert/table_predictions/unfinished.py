@@ -20,6 +20,7 @@ from compress.common.errors import UserError
 FORMAT = "PocketBERT predictions, version 1"
 BLOCK = struct.Struct("<II")
 MOST_HEADER_BYTES = 100_000
+MOST_ROWS = 1 << 16  # in a block; more is damage
 NO_TEXT, PREDICTED, TRUNCATED = 0, 1, 2
 
 
@@ -57,8 +58,10 @@ class UnfinishedFile:
         record = records(0, self._top_k).dtype
         while len(header := self._file.read(BLOCK.size)) == BLOCK.size:
             num_rows, checksum = BLOCK.unpack(header)
+            if not 0 < num_rows <= MOST_ROWS:
+                return
             content = self._file.read(num_rows * record.itemsize)
-            if num_rows == 0 or len(content) < num_rows * record.itemsize or zlib.crc32(content) != checksum:
+            if len(content) < num_rows * record.itemsize or zlib.crc32(content) != checksum:
                 return
             yield np.frombuffer(content, record)
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from compress.common.errors import UserError
 from compress.tables.table import suffix_of
 from pocketbert.table_predictions.reading import EXPECTED, JSON_SUFFIXES, Window, require_pyarrow
 
+GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 26  # of a row group of Parquet, at most about
 SUFFIXES = (".csv", ".tsv", *JSON_SUFFIXES, ".parquet")
 
 Columns = Mapping[str, Sequence[Any]]  # new columns: a value per row
@@ -57,7 +59,7 @@ def writer(
 
                 def write_json(window: Window, columns: Columns) -> None:
                     for row in _joined(window, columns):
-                        stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+                        stream.write(_json(row) + "\n")
 
                 yield write_json
 
@@ -72,6 +74,12 @@ def _parquet(file: Path, *, types: Mapping[str, type], new_types: Mapping[str, t
     new = [pa.field(name, arrow_types[each]) for name, each in new_types.items()]
     whole = pa.schema([*old, *new], metadata=old.metadata)
     with pq.ParquetWriter(file, whole) as parquet:
+        held = list[Any]()
+
+        def write_held() -> None:
+            if held:
+                parquet.write_table(pa.concat_tables(held))
+            held.clear()
 
         def write(window: Window, columns: Columns) -> None:
             if window.batch is not None:
@@ -82,9 +90,12 @@ def _parquet(file: Path, *, types: Mapping[str, type], new_types: Mapping[str, t
                     for name, each in types.items()
                 ]
             arrays += [pa.array(columns[field.name], field.type) for field in new]
-            parquet.write_table(pa.Table.from_arrays(arrays, schema=whole))
+            held.append(pa.Table.from_arrays(arrays, schema=whole))
+            if sum(part.num_rows for part in held) >= GROUP_ROWS or sum(part.nbytes for part in held) >= GROUP_BYTES:
+                write_held()
 
         yield write
+        write_held()
 
 
 def _joined(window: Window, columns: Columns) -> Iterator[dict[str, Any]]:
@@ -96,9 +107,37 @@ def _cell(value: Any) -> str:
     """A value as the cell of a delimited text. Lists and objects become JSON."""
     if isinstance(value, str):
         return value
-    if value is None:
+    if value is None or value != value:  # NaN
         return ""
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict | bool) else str(value)
+    return _json(value) if isinstance(value, list | dict | bool) else _as_text(value)
+
+
+def _json(value: Any) -> str:
+    """JSON has no NaN and no infinity: NaN becomes null, and infinity text."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_as_text, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, default=_as_text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def _as_text(value: Any) -> str:
+    """A value that JSON lacks. Bytes are UTF-8, or else hexadecimal."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.hex()
 
 
 def _of_type(value: Any, target: type) -> Any:

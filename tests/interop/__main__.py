@@ -50,10 +50,18 @@ def main(arguments: Sequence[str] | None = None, consumers: Sequence[Consumer] =
     except OSError as error:
         parser.error(f"--texts: {options.texts}: {error.strerror}")
     tiny = [] if options.no_tiny else build_tiny_bundles(options.environments / "tiny")
-    inputs = [read_inputs(folder, texts) for folder in folders] + [read_inputs(folder, None) for folder in tiny]
+    inputs = [read_inputs(folder, texts) for folder in folders] + [
+        read_inputs(folder, None, promise=folder.name) for folder in tiny
+    ]
     inputs.sort(key=lambda each: column_order(each.variant))
     cells = _run_all(chosen, inputs, options.environments)
-    _write(options.output, cells, consumers, keeps_others=bool(options.only), num_texts=inputs[0].num_texts)
+    _write(
+        options.output,
+        cells,
+        consumers,
+        keeps_others=bool(options.only),
+        num_texts=max(each.num_texts for each in inputs),
+    )
     sys.stdout.write(text_table(cells) + "\n")
     for cell in cells:
         if cell.message or cell.failures:

@@ -35,11 +35,13 @@ LOGIT_TOLERANCE_INT = 0.4
 class Inputs:
     """One bundle with the outputs of its predict.py. `job`: what drivers read. `logits`: (texts, classes).
 
-    `variant`: the name of the bundle's folder. `logit_tolerance`: how far a logit may move. `is_batch_invariant`:
+    `variant`: the name of the bundle's folder. `promise`: which promise of a consumer holds, a variant or one of TASKS.
+    `logit_tolerance`: how far a logit may move. `is_batch_invariant`:
     whether promises hold in batches. `digest`: changes with the bundle and the texts.
     """
 
     variant: str
+    promise: str
     job: dict[str, Any]
     logits: np.ndarray
     logit_tolerance: float
@@ -81,6 +83,11 @@ class Cell:
     failures: tuple[str, ...] = ()
 
     @property
+    def largest_difference(self) -> float:
+        """That of both ways to run the texts; NaN if one has NaN."""
+        return float(np.max([self.difference, self.difference_batched or 0.0]))
+
+    @property
     def is_broken(self) -> bool:
         """Whether a promise is broken."""
         return self.promised and bool(self.failures or self.message)
@@ -91,11 +98,11 @@ class Cell:
         return self.message.startswith(NOT_TRIED)
 
 
-def read_inputs(bundle: Path, texts: Sequence[str] | None) -> Inputs:
+def read_inputs(bundle: Path, texts: Sequence[str] | None, *, promise: str | None = None) -> Inputs:
     """Run the bundle's own predict.py, in the Python of this process.
 
-    `texts`: None for the golden examples of the bundle, which a bundle for pairs always gets. Raises SystemExit if
-    predict.py fails.
+    `texts`: None for the golden examples of the bundle, which a bundle for pairs always gets. `promise`: by default the
+    variant. Raises SystemExit if predict.py fails.
     """
     manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
     golden = manifest["golden"]
@@ -116,6 +123,7 @@ def read_inputs(bundle: Path, texts: Sequence[str] | None) -> Inputs:
     usual = LOGIT_TOLERANCES.get(manifest["variant"], LOGIT_TOLERANCE_INT)
     return Inputs(
         variant=bundle.resolve().name,
+        promise=promise or manifest["variant"],
         job={**job, **{name: result[name] for name in ("tokens", "inputs", "pad")}},
         logits=np.array(result["unbatched"]),
         logit_tolerance=(manifest.get("golden_terms") or {}).get("logit_tolerance", usual),
@@ -175,7 +183,7 @@ def _compared(start: Cell, consumer: Consumer, inputs: Inputs, result: Mapping[s
 def judged(cell: Cell, consumer: Consumer, inputs: Inputs) -> Cell:
     """The cell, with whether it was promised and which promises it breaks."""
     failures = () if cell.message else tuple(_failures(cell, consumer, inputs))
-    return _with(cell, promised=cell.variant in consumer.promised, failures=failures)
+    return _with(cell, promised=inputs.promise in consumer.promised, failures=failures)
 
 
 def _failures(cell: Cell, consumer: Consumer, inputs: Inputs) -> list[str]:
@@ -185,7 +193,7 @@ def _failures(cell: Cell, consumer: Consumer, inputs: Inputs) -> list[str]:
     if inputs.is_batch_invariant and cell.changed_batched is not None:
         measured.append((" in batches", cell.changed_batched, cell.difference_batched or 0.0))
     for where, changed, difference in measured:
-        if changed and cell.variant in SAME_LABELS:
+        if changed and inputs.promise in SAME_LABELS:
             failures.append(f"{changed} of {cell.num_texts} labels change{where}")
         if not difference <= inputs.tolerance:  # NaN exceeds every limit
             failures.append(f"an output moves by {difference:.2g}{where}; the tolerance is {inputs.tolerance:.2g}")
@@ -228,8 +236,9 @@ def _run(command: Sequence[str], job: Mapping[str, Any], folder: Path) -> dict[s
 
 
 def _message(text: str) -> str:
-    """The last line of an error that is not indented."""
+    """The last line of an error that is not indented. Node.js ends with its version."""
     lines = [line for line in text.splitlines() if line.strip() and not line[0].isspace()]
+    lines = [line for line in lines if not line.startswith("Node.js v")]
     return lines[-1] if lines else ""
 
 

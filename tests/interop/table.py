@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from compress.common.files import write_text
 from tests.interop.cells import Cell
 
 COLUMNS = (
@@ -31,7 +32,7 @@ def write_cells(path: Path, cells: Sequence[Cell], *, notes: Mapping[str, str], 
     """Write the file. `notes`: by consumer."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"num_texts": num_texts, "notes": dict(notes), "cells": [asdict(cell) for cell in cells]}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def text_table(cells: Sequence[Cell]) -> str:
@@ -55,4 +56,4 @@ def entry(cell: Cell) -> str:
     if cell.message:
         return f"no{mark}"
     batched = f" ({cell.changed_batched} in batches)" if cell.changed_batched else ""
-    return f"{cell.changed}{batched}, {max(cell.difference, cell.difference_batched or 0.0):.0e}{mark}"
+    return f"{cell.changed}{batched}, {cell.largest_difference:.0e}{mark}"

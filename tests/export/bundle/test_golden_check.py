@@ -45,7 +45,7 @@ def test_a_difference_within_the_tolerance_is_none(original, tmp_path):
     assert Classifier(changed(original, tmp_path, number=0, by=0.5 * tolerance)).num_truncated == 0
 
 
-def test_the_shortest_examples_are_repeated_and_the_first_failure_is_reported():
+def test_the_shortest_examples_and_the_longest_are_repeated_and_the_first_failure_is_reported():
     golden = [Golden(text, None, [0.0]) for text in ["long text " * 9, *"abcdefgh", "longer than the others"]]
     repeated = []
 
@@ -54,7 +54,7 @@ def test_the_shortest_examples_are_repeated_and_the_first_failure_is_reported():
         return [0.001]
 
     assert golden_check.golden_failure(golden, 0.01, logits_of) is None
-    assert repeated == list("abcdefgh")
+    assert repeated == [*"abcdefg", "long text " * 9]
     assert golden_check.golden_failure(golden, 1e-4, logits_of).startswith("golden example 1: a logit differs by 0.001")
     assert "nan" in golden_check.golden_failure(golden, 1, lambda text, pair: [float("nan")])
 

@@ -130,13 +130,16 @@ def test_a_line_that_is_too_long_is_not_read_to_its_end(bundle, tmp_path, capsys
 
 
 def test_long_texts_are_predicted_in_small_calls():
-    rows = [("x" * size, None) for size in (900_000, 900_000, 900_000, 900_000, 1, 1)]
+    rows = [("x" * size, None, {}) for size in (900_000, 900_000, 900_000, 900_000, 1, 1)]
     sizes = []
 
     class Counting:
         takes_pairs = False
 
-        def predict(self, texts, pairs) -> list[dict[str, object]]:
+        def check_top_k(self, top_k) -> None:
+            pass
+
+        def predict(self, texts, pairs, *, top_k) -> list[dict[str, object]]:
             sizes.append(len(texts))
             return [{}] * len(texts)
 
@@ -292,7 +295,7 @@ def test_a_model_that_fails_at_work_is_one_line(bundle, capsys, tmp_path):
     content["added_tokens"] = [token | {"id": token["id"] and 1000 + token["id"]} for token in content["added_tokens"]]
     copy = damaged(bundle, tmp_path, "tokenizer.json", json.dumps(content).encode())
     line = error_of(capsys, copy, "fine")
-    assert "the bundle failed" in line and "pocketbert verify" in line
+    assert "tokenizer.json gives token id 10" in line and "copy or export the bundle again" in line
 
 
 def test_an_interrupt_is_quiet(bundle):

@@ -130,6 +130,49 @@ def test_json_lines_keep_their_keys_and_a_table_has_the_keys_of_all(bundle, tmp_
     assert table["n"].to_pylist() == [1, 1, 1, 1, 0.5, None] and table["text"].to_pylist()[4] == "3"
 
 
+def test_a_column_of_json_lines_may_begin_in_any_row(bundle, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"id": "a"}\n{"id": "b", "text": "fine film"}\n', encoding="utf-8")
+    for options in ([], ["--text", "text"]):
+        output = tmp_path / f"answers{len(options)}.jsonl"
+        assert predict(bundle, tmp_path / "rows.jsonl", output, *options) == 0
+        first, second = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+        assert first == {"id": "a", "label": None, "probability": None}
+        assert second == {"id": "b", "text": "fine film", **answers(bundle, ["fine film"])[0]}
+
+
+@pytest.mark.parametrize("large", [2**70, -(2**63) - 1, 2**53 + 1])
+def test_large_integers_of_json_lines_keep_their_digits_in_parquet(bundle, tmp_path, large):
+    lines = [{"text": "fine", "n": large}, {"text": "dull", "n": 0.5}]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    assert predict(bundle, tmp_path / "rows.jsonl", tmp_path / "answers.parquet") == 0
+    assert pq.read_table(tmp_path / "answers.parquet")["n"].to_pylist() == [str(large), "0.5"]
+
+
+def test_values_without_a_form_in_json_or_python(bundle, tmp_path):
+    """NaN, infinity, bytes, and dates after the year 9999."""
+    table = pa.table(
+        {
+            "text": pa.array([b"fine film", b"dull"]),
+            "score": pa.array([float("nan"), float("inf")]),
+            "raw": pa.array([b"caf\xc3\xa9", b"\xff\x00"]),
+            "day": pa.array([10, 3_000_000], pa.int32()).cast(pa.date32()),
+        }
+    )
+    pq.write_table(table, tmp_path / "table.parquet")
+    assert predict(bundle, tmp_path / "table.parquet", tmp_path / "answers.jsonl") == 0
+    first, second = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert (first["text"], first["score"], first["raw"], first["day"]) == ("fine film", None, "caf\u00e9", "1970-01-11")
+    assert (second["score"], second["raw"]) == ("inf", "ff00") and second["day"] == "10183-09-21"
+    assert predict(bundle, tmp_path / "table.parquet", tmp_path / "answers.parquet") == 0
+    assert pq.read_table(tmp_path / "answers.parquet").select(table.column_names).equals(table)
+    assert predict(bundle, tmp_path / "table.parquet", tmp_path / "answers.csv") == 0
+    with (tmp_path / "answers.csv").open(encoding="utf-8") as file:
+        assert [row["score"] for row in csv.DictReader(file)] == ["", "inf"]
+    (tmp_path / "rows.jsonl").write_text('{"text": "fine", "v": NaN}\n', encoding="utf-8")
+    assert predict(bundle, tmp_path / "rows.jsonl", tmp_path / "nan.jsonl") == 0
+    assert json.loads((tmp_path / "nan.jsonl").read_text(encoding="utf-8"))["v"] is None
+
+
 def test_top_k_and_prefix_name_the_new_columns(bundle, tmp_path):
     table = write_csv(tmp_path / "table.csv", TEXTS[:3])
     assert predict(bundle, table, tmp_path / "answers.jsonl", "--top-k", "5", "--prefix", "new_") == 0
@@ -205,12 +248,17 @@ def test_only_the_start_of_a_file_decides_how_it_is_read(bundle, tmp_path, monke
         ("t.jsonl", b'{"text": "fine"}\n{"text": "\\ud800"}\n', [], "line 2: got half of a surrogate pair"),
         ("t.jsonl", b'{"text": "fine", "a": 1, "a": 2}', [], "the key 'a' occurs twice"),
         ("t.jsonl", b'{"a": "fine", "b": 1}', [], "which column is the text? Of a, b, name one with --text"),
+        ("t.jsonl", b'{"text": "fine", "a": Infinity}', [], "line 1: not JSON (Infinity is no number of JSON)"),
+        ("t.jsonl", b'{"text": "fine"}\n{"text": "' + b"a" * 2_000_001 + b'"}', [], "row 2: got 2,000,001 characters"),
+        ("t.csv", b"\xef\xbb\xbftext,id\ncaf\xe9,1\n", [], "not utf-8-sig text"),
+        ("t.csv", b"text,id\ncaf\x81,1\n", ["--encoding", "cp1252"], "not cp1252 text"),
+        ("t.csv", b"text,pair\nfine,film\n", ["--pair", "pair"], "--pair: expected one column"),
         ("t.parquet", b"PAR1 no", [], "not a readable Parquet table"),
         ("t.xlsx", b"PK", [], "cannot predict the rows of a .xlsx; expected .csv, .tsv, .jsonl or .parquet"),
         ("t.csv.gz", gzip.compress(b"text\nfine\n" * 99)[:-20], [], "cannot be read"),
         ("t.zip", b"PK", [], "cannot predict the rows of a"),
         ("t.csv", b"text,id\nfine,1\n", ["--encoding", "utf-9"], "Python knows no encoding 'utf-9'"),
-        ("t.csv", b"text,id\nfine,1\n", ["--json-lines"], "expected one table, and no --json-lines"),
+        ("t.csv", b"text,id\nfine,1\n", ["--json-lines"], "writes a table; leave out --json-lines"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_line_before_anything_is_predicted(
@@ -227,7 +275,9 @@ def test_other_outputs_and_options_are_one_line(bundle, tmp_path, capsys):
     assert "no such file" in error_of(capsys, bundle, tmp_path / "nothing.csv", tmp_path / "answers.csv")
     assert app.main(["predict", str(bundle), str(table)]) == 2
     assert "table.csv: a file, not a text; name the file for its predictions with --output" in capsys.readouterr().err
-    assert "got 2 names" in error_of(capsys, bundle, table, tmp_path / "answers.csv", "--input", str(table))
+    assert "got 2 tables; expected one" in error_of(
+        capsys, bundle, table, tmp_path / "answers.csv", "--input", str(table)
+    )
     assert app.main(["predict", str(bundle), "fine", "--text", "a"]) == 2
     assert "name the file to write with --output" in capsys.readouterr().err
 
@@ -237,12 +287,12 @@ def test_rows_without_text_stay_without_a_prediction(bundle, tmp_path, capsys):
     assert predict(bundle, tmp_path / "t.csv", tmp_path / "answers.csv") == 0
     lines = (tmp_path / "answers.csv").read_text(encoding="utf-8").splitlines()
     assert lines[2:4] == ["2,,,", "3, ,,"] and lines[1].count(",") == 3 and not lines[4].endswith(",")
-    assert "2 rows have no text and so no prediction, first row 2" in " ".join(capsys.readouterr().err.split())
+    assert "2 rows have no text and so no prediction; the first is row 2" in " ".join(capsys.readouterr().err.split())
 
 
 def test_truncated_texts_are_counted(bundle, tmp_path, capsys):
     assert predict(bundle, write_csv(tmp_path / "t.csv", ["film " * 50, "fine"]), tmp_path / "answers.csv") == 0
-    assert "1 texts are truncated to 32 tokens" in capsys.readouterr().err
+    assert "1 text is truncated to 32 tokens" in capsys.readouterr().err
 
 
 # -- stops, and files of others
@@ -354,6 +404,21 @@ def test_a_damaged_block_and_those_after_it_are_dropped(tmp_path):
             content = bytearray(path.read_bytes())
             content[-1] ^= 1
             path.write_bytes(content)
+
+
+def test_a_damaged_length_of_a_block_is_damage(tmp_path):
+    path = tmp_path / "x.partial"
+    with open_unfinished(path, {"a": 1}, 2) as unfinished:
+        unfinished.append(records(5, 2))
+    path.write_bytes(path.read_bytes() + b"\xff" * 8)
+    with open_unfinished(path, {"a": 1}, 2) as unfinished:
+        assert unfinished.num_rows == 5
+
+
+def test_small_windows_share_a_row_group_of_parquet(bundle, tmp_path, small_windows):
+    table = write_csv(tmp_path / "table.csv", TEXTS[:20])
+    assert predict(bundle, table, tmp_path / "answers.parquet") == 0
+    assert pq.ParquetFile(tmp_path / "answers.parquet").num_row_groups == 1
 
 
 def test_windows_are_limited_by_their_characters_too(tmp_path, monkeypatch):
