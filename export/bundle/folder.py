@@ -163,8 +163,8 @@ def _model_card(info: BundleInfo) -> str:
     emulated = None if info.proof is None else info.proof.without_vnni
     shift = f", and a logit moves by up to {emulated.max_logit_shift:.2g}" if emulated and emulated.num_rows else ""
     saturation = (
-        f"On x86-64 processors without VNNI, the int8 products of this model saturate{shift}. `predict.py` prevents this "
-        "with the session option `session.x64quantprecision`; set it to 1 too if you load the model yourself."
+        f"On x86-64 processors without VNNI, the int8 products of this model saturate{shift}. `predict.py` prevents "
+        "this with the session option `session.x64quantprecision`; set it to 1 too if you load the model yourself."
         if info.saturates
         else "It does not saturate on processors without VNNI."
     )
