@@ -161,8 +161,8 @@ def explain(
         'pocketbert predict runs/reviews/bundles/fp32 "a warm and lovely film" "a dull plot"',
         "pocketbert predict runs/reviews/bundles/fp32 --input texts.txt > predictions.jsonl",
         "cat texts.txt | pocketbert predict runs/reviews/bundles/fp32 | head -1",
-        "pocketbert predict runs/reviews/bundles/fp32 reviews.csv --text review --output answers.parquet",
-        "pocketbert predict runs/reviews/bundles/fp32 --json-lines --top-k 3 < rows.jsonl",
+        "pocketbert predict runs/reviews/bundles/fp32 reviews.csv --prefix predicted_ --output answers.parquet",
+        """echo '{"text": "a warm film"}' | pocketbert predict runs/reviews/bundles/fp32 --json-lines --top-k 2""",
         'pocketbert predict runs/reviews/bundles/fp32 -- "- a text that begins with a dash"',
     ),
 )
