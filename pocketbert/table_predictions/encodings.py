@@ -39,6 +39,7 @@ def encoding_of(path: Path, encoding: str) -> str:
     """
     try:
         codec = codecs.lookup(encoding).name
+        "a".encode(codec)  # raises LookupError for what is no encoding of text, such as rot13
     except (LookupError, ValueError) as error:
         raise UserError(f"Python knows no encoding {encoding!r}", option="encoding") from error
     decoder, problem, is_ascii, num_lines = codecs.getincrementaldecoder("utf-8")(), "", True, 1

@@ -14,6 +14,7 @@ from compress.common.errors import UserError
 from compress.common.files import replacing, sha256
 from compress.common.progress import progress_bar
 from compress.common.wording import counted
+from compress.tables.content import has_half_pair
 from compress.tables.table import suffix_of
 from export.bundle.listed_files import SUMS_FILE, BundleError
 from export.bundle.runtime import Classifier, most_probable
@@ -52,6 +53,8 @@ def predict_rows(classifier: Classifier, request: TableRequest, console: Console
     _require_absent(output)
     before = _state_of(path)
     table = open_table(path, encoding=request.encoding, columns=request.text)
+    if table.description:
+        console.print(remark(f"{path}: {table.description}"), soft_wrap=True)
     contents = contents_of(table, text=request.text, takes_pairs=classifier.takes_pairs)
     top_k = _checked_top_k(classifier, request.top_k)
     new_types = _new_columns(classifier, top_k, request.prefix)
@@ -114,6 +117,8 @@ def _checked_top_k(classifier: Classifier, top_k: int | None) -> int:
 
 def _new_columns(classifier: Classifier, top_k: int, prefix: str) -> dict[str, type]:
     """The types of the new columns, by name: label and probability, label_2 and probability_2, or a value."""
+    if has_half_pair(prefix):
+        raise UserError(f"--prefix {prefix!a}: got bytes that are not text")
     if classifier.task_type == "regression":
         return {prefix + classifier.labels[0]: float}
     ends = ["", *(f"_{rank}" for rank in range(2, top_k + 1))]

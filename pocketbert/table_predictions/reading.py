@@ -68,6 +68,15 @@ class Table:
     encoding: str | None
     dialect: Dialect | None = None
 
+    @property
+    def description(self) -> str:
+        """How delimited text is read, in words."""
+        if self.dialect is None:
+            return ""
+        separated = DELIMITERS.get(self.dialect.delimiter, repr(self.dialect.delimiter))
+        header = "header" if self.dialect.has_header else "no header"
+        return f"{separated}-separated, {header}, {self.encoding}"
+
 
 def open_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = ()) -> Table:
     """Find out how a table is read. `columns`: names that it must have. Raises UserError."""
@@ -76,6 +85,8 @@ def open_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = 
         raise UserError(f"{path}: {problem}")
     suffix = suffix_of(path)
     if suffix == ".parquet":
+        if path.suffix.lower() != ".parquet":
+            raise UserError(f"{path}: a compressed Parquet file; decompress it first")
         require_pyarrow(path)
         return Table(path=path, encoding=None)
     if suffix not in (*DELIMITED_SUFFIXES, *JSON_SUFFIXES):
@@ -246,6 +257,11 @@ def _dialect(path: Path, sample: str, columns: Sequence[str]) -> Dialect:
     duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if duplicate is not None:
         raise UserError(f"{path}: the header names the column {duplicate!r} twice; rename one of them")
+    if is_header and len(names) == 1 and not columns and len(names[0].split()) > 1:
+        raise UserError(
+            f"{path}: is the first line, {names[0]!r:.60}, a header or a text? Add a header, or use --text 1 if it is "
+            "a text"
+        )
     lines = sample.splitlines(keepends=True) if "\n" not in sample else io.StringIO(sample, newline="").readlines()
     skipped_lines = 1 if hint else 0
     for delimiter in [hint[1]] if hint else DELIMITERS:

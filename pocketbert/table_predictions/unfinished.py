@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from compress.common.errors import UserError
+from compress.common.owned_files import is_regular
 
 FORMAT = "PocketBERT predictions, version 1"
 BLOCK = struct.Struct("<II")
@@ -47,9 +48,12 @@ class UnfinishedFile:
     def append(self, block: np.ndarray) -> None:
         """Add records. They are on disk when this returns."""
         content = block.tobytes()
-        self._file.write(BLOCK.pack(len(block), zlib.crc32(content)) + content)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(BLOCK.pack(len(block), zlib.crc32(content)) + content)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._file.name) from error
         self.num_rows += len(block)
 
     def read(self) -> Iterator[np.ndarray]:
@@ -73,6 +77,8 @@ def open_unfinished(path: Path, origin: Mapping[str, Any], top_k: int) -> Iterat
     Raises UserError if there is a file that is not ours, that has another origin, or that another process writes.
     """
     header = (json.dumps({"format": FORMAT, **origin}) + "\n").encode()
+    if os.path.lexists(path) and not is_regular(path):
+        raise UserError(f"{path}: already exists, and this command has not written it; move it away")
     with path.open("r+b" if path.exists() else "x+b") as file:
         _lock(file, path)
         line = file.readline(MOST_HEADER_BYTES)

@@ -46,12 +46,15 @@ def writer(
                 plain = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
                 # csv leaves a carriage return unquoted, and readers take it for the end of the row
                 quoted = csv.writer(stream, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
-                plain.writerow(names)
+
+                def write_row(cells: Sequence[str]) -> None:
+                    (quoted if any("\r" in cell for cell in cells) else plain).writerow(cells)
 
                 def write_delimited(window: Window, columns: Columns) -> None:
                     for row in _joined(window, columns):
-                        cells = [_cell(row.get(name)) for name in names]
-                        (quoted if any("\r" in cell for cell in cells) else plain).writerow(cells)
+                        write_row([_cell(row.get(name)) for name in names])
+
+                write_row(names)
 
                 yield write_delimited
         case _:

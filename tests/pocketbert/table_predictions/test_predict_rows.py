@@ -255,6 +255,10 @@ def test_only_the_start_of_a_file_decides_how_it_is_read(bundle, tmp_path, monke
         ("t.csv", b"\xef\xbb\xbftext,id\ncaf\xe9,1\n", [], "not utf-8-sig text"),
         ("t.csv", b"text,id\ncaf\x81,1\n", ["--encoding", "cp1252"], "not cp1252 text"),
         ("t.csv", b"text,pair\nfine,film\n", ["--pair", "pair"], "--pair: expected one column"),
+        ("t.csv", b"a warm film\na dull plot\n", [], "is the first line, 'a warm film', a header or a text?"),
+        ("t.csv", b"text,n\nfine,1\n", ["--encoding", "rot13"], "Python knows no encoding 'rot13'"),
+        ("t.csv", b"text,n\nfine,1\n", ["--prefix", "\udcff"], "--prefix '\\udcff': got bytes that are not text"),
+        ("t.parquet.gz", gzip.compress(b"PAR1"), [], "a compressed Parquet file; decompress it first"),
         ("t.parquet", b"PAR1 no", [], "not a readable Parquet table"),
         ("t.xlsx", b"PK", [], "cannot predict the rows of a .xlsx; expected .csv, .tsv, .jsonl or .parquet"),
         ("t.csv.gz", gzip.compress(b"text\nfine\n" * 99)[:-20], [], "cannot be read"),
@@ -346,6 +350,27 @@ def test_a_sigkill_loses_at_most_a_window(bundle, tmp_path):
     assert [row["id"] for row in read] == [f"{number:03}" for number in range(24_000)]
     expected = [each["label"] for each in answers(bundle, TEXTS)]
     assert [row["label"] for row in read] == expected * 800
+
+
+def test_a_link_in_place_of_the_unfinished_file_is_left_alone(bundle, tmp_path, capsys):
+    (tmp_path / "mine").touch()
+    (tmp_path / "answers.csv.partial").symlink_to(tmp_path / "mine")
+    table = write_csv(tmp_path / "table.csv", TEXTS[:3])
+    assert "answers.csv.partial: already exists" in error_of(capsys, bundle, table, tmp_path / "answers.csv")
+    assert (tmp_path / "answers.csv.partial").is_symlink() and not (tmp_path / "mine").read_bytes()
+
+
+def test_a_name_with_a_carriage_return_is_quoted(bundle, tmp_path):
+    pq.write_table(pa.table({"text": ["fine"], "x\ry": ["1"]}), tmp_path / "table.parquet")
+    assert predict(bundle, tmp_path / "table.parquet", tmp_path / "answers.csv") == 0
+    assert list(pd.read_csv(tmp_path / "answers.csv").columns) == ["text", "x\ry", "label", "probability"]
+
+
+def test_a_text_without_a_header_is_a_row(bundle, tmp_path, capsys):
+    (tmp_path / "texts.csv").write_text("a warm film\na dull plot\n", encoding="utf-8")
+    assert predict(bundle, tmp_path / "texts.csv", tmp_path / "answers.csv", "--text", "1") == 0
+    assert "comma-separated, no header, utf-8" in capsys.readouterr().err
+    assert len(pd.read_csv(tmp_path / "answers.csv")) == 2
 
 
 def test_no_file_of_others_is_overwritten(bundle, tmp_path, capsys):
