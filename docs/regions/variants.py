@@ -299,6 +299,20 @@ def variants_vocabulary_torch(results: Path) -> str:
     return f"{_vocabulary(results)['fp32']['parity']['torch_score']:.4f}"
 
 
+def variants_cold_start(results: Path) -> str:
+    """Time and memory from the start of a process to the first prediction."""
+    rows = [
+        (
+            row["name"],
+            f"{row['ms']:,.0f}",
+            f"{row['lowest_ms']:,.0f} to {row['highest_ms']:,.0f}",
+            f"{row['memory_mib']:.0f}",
+        )
+        for row in read_json(results / "export" / "cold_start.json")["rows"]
+    ]
+    return table(("model", "ms", "lowest and highest", "memory, MiB"), rows)
+
+
 def _vocabulary(results: Path) -> Mapping[str, Any]:
     variants: Mapping[str, Any] = _content(results)["vocabulary_of_8000"]
     return variants
@@ -314,6 +328,7 @@ REGIONS = {
     "variants-range": variants_range,
     "variants-runtimes": variants_runtimes,
     "variants-portable": variants_portable,
+    "variants-cold-start": variants_cold_start,
     "variants-without-vnni": variants_without_vnni,
     "variants-saturation": variants_saturation,
     "variants-dynamic-shift": variants_dynamic_shift,

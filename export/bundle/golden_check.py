@@ -9,7 +9,7 @@ from pathlib import Path
 
 from export.bundle.settings import Golden
 
-MOST_REPEATED = 8  # so that loading takes little longer
+MOST_REPEATED = 5  # so that loading takes little longer
 
 
 def golden_failure(

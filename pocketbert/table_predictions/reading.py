@@ -25,7 +25,7 @@ from pocketbert.table_predictions.encodings import encoding_of, opened
 
 JSON_SUFFIXES = (".jsonl", ".ndjson")
 EXPECTED = "expected .csv, .tsv, .jsonl or .parquet"
-WINDOW_ROWS = 4096
+WINDOW_ROWS = 16_384
 WINDOW_CHARACTERS = 1 << 22
 SAMPLE_CHARACTERS = 1 << 20
 HEADER_ROWS = 1000

@@ -54,7 +54,7 @@ def test_the_shortest_examples_and_the_longest_are_repeated_and_the_first_failur
         return [0.001]
 
     assert golden_check.golden_failure(golden, 0.01, logits_of) is None
-    assert repeated == [*"abcdefg", "long text " * 9]
+    assert repeated == [*"abcd", "long text " * 9]
     assert golden_check.golden_failure(golden, 1e-4, logits_of).startswith("golden example 1: a logit differs by 0.001")
     assert "nan" in golden_check.golden_failure(golden, 1, lambda text, pair: [float("nan")])
 
