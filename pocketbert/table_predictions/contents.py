@@ -99,20 +99,20 @@ def _types_of(table: Table, schema: Any) -> dict[str, type]:
     return {name: _common_type(each) for name, each in types.items()}
 
 
-def _text_columns(path: Path, names: Sequence[str], *, takes_pairs: bool) -> tuple[str, ...]:
-    by_lower = {name.lower(): name for name in names}
+def _text_columns(path: Path, columns: Sequence[str], *, takes_pairs: bool) -> tuple[str, ...]:
+    by_lower = {name.lower(): name for name in columns}
     if takes_pairs:
         pair = next((pair for pair in OWN_PAIR_NAMES if set(pair) <= set(by_lower)), None)
         if pair is not None:
             return by_lower[pair[0]], by_lower[pair[1]]
         raise UserError(
-            f"{path}: which two columns are the texts? Of {_listed(names)}, name them with --text and --pair"
+            f"{path}: which two columns are the texts? Of {_listed(columns)}, name them with --text and --pair"
         )
-    if len(names) == 1:
-        return (names[0],)
+    if len(columns) == 1:
+        return (columns[0],)
     usual = [by_lower[name] for name in TEXT_NAMES if name in by_lower]
     if len(usual) != 1:
-        raise UserError(f"{path}: which column is the text? Of {_listed(names)}, name one with --text")
+        raise UserError(f"{path}: which column is the text? Of {_listed(columns)}, name one with --text")
     return (usual[0],)
 
 
@@ -125,8 +125,8 @@ def _check_columns(path: Path, chosen: Sequence[str], names: Sequence[str], *, t
         raise UserError(f"{path}: no column {missing!r}; it has {_listed(names)}")
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
 
 
 class _LargeInteger:

@@ -257,7 +257,7 @@ def _dialect(path: Path, sample: str, columns: Sequence[str]) -> Dialect:
     duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if duplicate is not None:
         raise UserError(f"{path}: the header names the column {duplicate!r} twice; rename one of them")
-    if is_header and len(names) == 1 and not columns and len(names[0].split()) > 1:
+    if is_header and len(parsed.rows[0]) == 1 and not columns and len(names[0].split()) > 1:
         raise UserError(
             f"{path}: is the first line, {names[0]!r:.60}, a header or a text? Add a header, or use --text 1 if it is "
             "a text"

@@ -39,6 +39,7 @@ ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a 
     "distillation/sst2-v8000-slow.json": ("scores", "after prediction", "dev"),
     "distillation/sst2-v8000.json": ("scores", "after prediction", "dev"),
     "distillation/stsb-0.json": ("scores", "teacher", "dev"),
+    "export/cold_start.json": ("rows", 0, "memory_mib"),
     "export/portable.json": ("pairs", 0, "latency", "1x16", "ratio"),
     "export/reduce_range.json": ("comparisons", 0, "reduced"),
     "export/runtime_versions.json": ("outcomes", "int4-weight", "1.19.2", "changed_labels_in_batches"),

@@ -28,6 +28,8 @@ ALLOWED = {  # (file, text): errors that may name a key or a flag all the same: 
         "export/bundle/predict_command.py",
         "--pair: give the first text too; in lines of standard input, a tab separates two texts",
     ),
+    ("export/bundle/predict_command.py", "--json-lines: reads standard input; got a text as well"),
+    ("export/bundle/predict_command.py", " already; name the new keys with --prefix predicted_"),
 }
 
 

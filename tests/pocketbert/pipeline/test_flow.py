@@ -300,6 +300,6 @@ def test_a_teacher_with_other_labels_stops_before_any_training(tmp_path, teacher
 def test_verify_accepts_a_whole_bundle_and_rejects_another_folder(finished, in_process, tmp_path):
     bundle = finished[0] / "bundles" / "fp32"
     done = in_process("verify", bundle)
-    assert done.returncode == 0 and "7 files unchanged; 16 golden examples" in done.stdout
+    assert done.returncode == 0 and "11 files unchanged; 16 golden examples" in done.stdout
     done = in_process("verify", tmp_path)
     assert done.returncode == 2 and "is not a bundle" in done.stderr

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -388,7 +387,11 @@ def test_no_file_of_others_is_overwritten(bundle, tmp_path, capsys):
 
 def test_the_unfinished_file_belongs_to_its_table_bundle_and_options(bundle, tmp_path, capsys, monkeypatch):
     table, output = write_csv(tmp_path / "table.csv", TEXTS), tmp_path / "answers.csv"
-    monkeypatch.setattr(predict_rows, "_write", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict_rows, "_write", interrupt)
     assert predict(bundle, table, output) == 130
     monkeypatch.undo()
     assert "for another table, bundle or set of options" in error_of(capsys, bundle, table, output, "--top-k", "2")
