@@ -53,7 +53,7 @@ def text_cells(
         elif all(isinstance(_literal(value), list) for value in values):
             raise UserError(f"{where}: column {column!r} holds lists ({_excerpt(values[0])}); expected texts")
         cells[column] = [
-            _as_text(value, f"{where}: column {column!r}, row {row}", is_label=column == label)
+            as_text(value, f"{where}: column {column!r}, row {row}", is_label=column == label)
             for row, value in enumerate(values, start=1)
         ]
         if column == label:
@@ -127,13 +127,8 @@ def _is_empty(value: object) -> bool:
     return value is None or ((np.isscalar(value) or value is pd.NA or value is pd.NaT) and bool(pd.isna(value)))
 
 
-def as_text(value: object, where: str) -> str:
-    """A cell of a text column as a string without outer spaces; empty if the cell is. Raises UserError."""
-    return _as_text(value, where, is_label=False)
-
-
-def _as_text(value: object, where: str, *, is_label: bool) -> str:
-    """A cell as a string; empty if the cell is missing. Raises UserError for a cell of another type."""
+def as_text(value: object, where: str, *, is_label: bool = False) -> str:
+    """A cell as a string without outer spaces; empty if it is missing. Raises UserError for a cell of another type."""
     if isinstance(value, str):
         if has_half_pair(value):
             raise UserError(f"{where}: got half of a surrogate pair ({_excerpt(ascii(value))}); expected text")

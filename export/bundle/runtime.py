@@ -12,7 +12,7 @@ from typing import Any
 
 from export.bundle.golden_check import golden_failure, processor_name
 from export.bundle.listed_files import COPY_AGAIN, BundleError, check_files, one_line, read_sums, require_content
-from export.bundle.settings import MAX_TEXT_CHARACTERS, Settings, checked_text, read_settings
+from export.bundle.settings import Settings, check_length, checked_text, read_settings
 
 try:
     with redirect_stderr(StringIO()):  # a numpy that does not fit the others prints pages before it raises
@@ -404,10 +404,7 @@ def _checked_text(text: object, where: str) -> str:
         hint = "; the second texts are a list of their own, `pairs`" if isinstance(text, (tuple, list)) else ""
         described = " ".join(reprlib.repr(text).split())
         raise BundleError(f"{where}: got {described} ({type(text).__name__}); expected a str{hint}")
-    if len(text) > MAX_TEXT_CHARACTERS:
-        raise BundleError(
-            f"{where}: got {len(text):,} characters; expected at most {MAX_TEXT_CHARACTERS:,}; shorten the text"
-        )
+    check_length(text, where)
     return checked_text(text, where)
 
 

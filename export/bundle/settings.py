@@ -202,6 +202,14 @@ def _task_type_for_version_0_1_0(labels: Sequence[str]) -> str:
     return "regression" if len(labels) == 1 else "classification"
 
 
+def check_length(text: str, where: str) -> None:
+    """Raise BundleError for a text to predict that is too long."""
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise BundleError(
+            f"{where}: got {len(text):,} characters; expected at most {MAX_TEXT_CHARACTERS:,}; shorten the text"
+        )
+
+
 def checked_text(text: str, where: str) -> str:
     """The text. Raises BundleError if it is not Unicode text."""
     try:

@@ -118,7 +118,7 @@ def export(
             metric=metric,
             positive=positive,
             max_length=max_length,
-            reduce_range=reduce_range or not full_range,
+            reduce_range=not full_range,
             student_share=student_share,
         ),
         output=output or Path("bundles") / Path(model).absolute().name,

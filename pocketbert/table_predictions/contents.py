@@ -7,7 +7,8 @@ from typing import Any
 
 from compress.common.errors import UserError
 from compress.tables.cells import as_text
-from export.bundle.settings import MAX_TEXT_CHARACTERS
+from export.bundle.listed_files import BundleError
+from export.bundle.settings import check_length
 from pocketbert.new_recipe.columns import PAIR_NAMES
 from pocketbert.table_predictions.reading import Row, Table, schema_of, windows
 
@@ -73,11 +74,10 @@ def texts_of(path: Path, number: int, row: Row, columns: Sequence[str]) -> list[
     for name in columns:
         where = f"{path}: column {name!r}, row {number}"
         texts.append(as_text(row.get(name), where))
-        length = len(texts[-1])
-        if length > MAX_TEXT_CHARACTERS:
-            raise UserError(
-                f"{where}: got {length:,} characters; expected at most {MAX_TEXT_CHARACTERS:,}; shorten the text"
-            )
+        try:
+            check_length(texts[-1], where)
+        except BundleError as error:
+            raise UserError(str(error)) from error
     return texts if all(texts) else None
 
 
