@@ -102,7 +102,7 @@ def _run_all(consumers: Sequence[Consumer], inputs: Sequence[Inputs], root: Path
 def _key(consumer: Consumer, inputs: Inputs) -> str:
     """Changes with the bundle, its texts, how the consumer is run, and the drivers of its language."""
     folder = (DRIVERS / consumer.driver).parent
-    drivers = sorted(folder.glob("*.mjs")) or [DRIVERS / consumer.driver]
+    drivers = sorted(folder.glob("*.mjs")) or [DRIVERS / consumer.driver, DRIVERS / "batching.py"]
     how = (
         consumer.name,
         consumer.environment,

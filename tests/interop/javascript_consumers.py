@@ -1,5 +1,7 @@
 """Consumers in JavaScript: transformers.js and onnxruntime, in Node and in a page of headless Chromium."""
 
+from dataclasses import replace
+
 from tests.interop.consumers import FROM_1_16, FROM_1_22, NODE, Consumer
 from tests.interop.environments import NodePackages
 
@@ -26,16 +28,12 @@ def _transformers(environment: NodePackages, promised: tuple[str, ...]) -> tuple
         reports="probabilities",
         note=f"{PAIRS} {TRUNCATION}",
     )
-    in_page = Consumer(
+    in_page = replace(
+        in_node,
         name=f"transformers.js {version} (Chromium)",
-        environment=environment,
         further=(BROWSER,),
         driver="js/browser.mjs",
-        command=NODE,
-        promised=promised,
         options={"page": "page_transformers.mjs"},
-        reports="probabilities",
-        note=f"{PAIRS} {TRUNCATION}",
     )
     return in_node, in_page
 

@@ -4,7 +4,7 @@ import json
 import sys
 
 import fastembed
-import numpy as np
+from batching import model_inputs, print_result, rows_of
 from fastembed.common.model_description import ModelSource
 from fastembed.rerank.cross_encoder import TextCrossEncoder
 
@@ -14,23 +14,10 @@ TextCrossEncoder.add_custom_model(
 )
 model = TextCrossEncoder("bundle", specific_model_path=job["bundle"]).model
 names = [entry.name for entry in model.model.get_inputs()]
-texts, pairs, size = job["texts"], job["pairs"], job["batch_size"]
-rows = texts if pairs is None else list(zip(texts, pairs, strict=True))
 
 
 def run(batch):
-    encodings = model.tokenizer.encode_batch(batch)
-    arrays = {
-        "input_ids": [encoding.ids for encoding in encodings],
-        "attention_mask": [encoding.attention_mask for encoding in encodings],
-        "token_type_ids": [encoding.type_ids for encoding in encodings],
-    }
-    return model.model.run(["logits"], {name: np.array(arrays[name], dtype=np.int64) for name in names})[0].tolist()
+    return model.model.run(["logits"], model_inputs(model.tokenizer.encode_batch(batch), names))[0].tolist()
 
 
-result = {
-    "unbatched": [run([row])[0] for row in rows],
-    "batched": [logits for start in range(0, len(rows), size) for logits in run(rows[start : start + size])],
-    "version": fastembed.__version__,
-}
-sys.stdout.write(json.dumps(result) + "\n")
+print_result(job, rows_of(job), run, fastembed.__version__)

@@ -4,8 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
+from batching import model_inputs, print_result, rows_of
 from tokenizers import Tokenizer
 
 job = json.load(sys.stdin)
@@ -19,25 +19,10 @@ if job.get("is_emulated"):  # threads that wait for each other cost an emulator 
 model_file = str(bundle / "onnx" / "model.onnx")
 session = onnxruntime.InferenceSession(model_file, options, providers=["CPUExecutionProvider"])
 names = [entry.name for entry in session.get_inputs()]
-pairs = job["pairs"]
-rows = job["texts"] if pairs is None else list(zip(job["texts"], pairs, strict=True))
 
 
 def run(batch):
-    encodings = tokenizer.encode_batch(batch)
-    arrays = {
-        "input_ids": [encoding.ids for encoding in encodings],
-        "attention_mask": [encoding.attention_mask for encoding in encodings],
-        "token_type_ids": [encoding.type_ids for encoding in encodings],
-    }
-    return session.run(["logits"], {name: np.array(arrays[name], dtype=np.int64) for name in names})[0].tolist()
+    return session.run(["logits"], model_inputs(tokenizer.encode_batch(batch), names))[0].tolist()
 
 
-size = job["batch_size"]
-starts = [] if job.get("is_emulated") else range(0, len(rows), size)
-result = {
-    "unbatched": [run([row])[0] for row in rows],
-    "batched": [logits for start in starts for logits in run(rows[start : start + size])] or None,
-    "version": onnxruntime.__version__,
-}
-sys.stdout.write(json.dumps(result) + "\n")
+print_result(job, rows_of(job), run, onnxruntime.__version__)

@@ -5,11 +5,11 @@ import sys
 
 import numpy as np
 import openvino
+from batching import print_result
 
 job = json.load(sys.stdin)
 core = openvino.Core()
 model = core.compile_model(job["bundle"] + "/onnx/model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-tokens, size = job["tokens"], job["batch_size"]
 
 
 def run(batch):
@@ -23,9 +23,4 @@ def run(batch):
     return model(inputs)["logits"].tolist()
 
 
-result = {
-    "unbatched": [run([row])[0] for row in tokens],
-    "batched": [logits for start in range(0, len(tokens), size) for logits in run(tokens[start : start + size])],
-    "version": openvino.__version__,
-}
-sys.stdout.write(json.dumps(result) + "\n")
+print_result(job, job["tokens"], run, openvino.__version__)

@@ -4,9 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 import yaml
+from batching import model_inputs, print_result, rows_of
 from tokenizers import Tokenizer
 
 job = json.load(sys.stdin)
@@ -54,20 +54,7 @@ if [len(entry.shape) for entry in session.get_outputs() if entry.name == "logits
 
 
 def run(batch):
-    encodings = tokenizer.encode_batch(batch)
-    arrays = {
-        "input_ids": [encoding.ids for encoding in encodings],
-        "attention_mask": [encoding.attention_mask for encoding in encodings],
-        "token_type_ids": [encoding.type_ids for encoding in encodings],
-    }
-    return session.run(["logits"], {name: np.array(arrays[name], dtype=np.int64) for name in names})[0].tolist()
+    return session.run(["logits"], model_inputs(tokenizer.encode_batch(batch), names))[0].tolist()
 
 
-pairs, size = job["pairs"], job["batch_size"]
-rows = job["texts"] if pairs is None else list(zip(job["texts"], pairs, strict=True))
-result = {
-    "unbatched": [run([row])[0] for row in rows],
-    "batched": [logits for start in range(0, len(rows), size) for logits in run(rows[start : start + size])],
-    "version": onnxruntime.__version__,
-}
-sys.stdout.write(json.dumps(result) + "\n")
+print_result(job, rows_of(job), run, onnxruntime.__version__)
