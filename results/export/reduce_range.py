@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import task_tables
 
 from bench.measurement import machine
 from compress.data.columns import Split
 from compress.data.task_types import task_type
-from compress.data.tasks import read_split
 from compress.models import loading
 from export.graph.fusion import EncoderShape
 from export.graph.to_onnx import export_onnx
@@ -47,29 +47,17 @@ def main() -> None:
     """Build the variants, score them, and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--text", default="text")
-    parser.add_argument("--labels", default="0,1", help="the tables' labels, in the order of the model's outputs")
-    parser.add_argument("--max-length", type=int, default=128)
+    task_tables.add_arguments(parser, max_length=128)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
     model, tokenizer = loading.load_classifier(arguments.model), loading.load_tokenizer(arguments.model)
 
-    def read(name: str) -> Split:
-        return read_split(
-            arguments.data / f"{name}.tsv",
-            text=[arguments.text],
-            label="label",
-            labels=arguments.labels.split(","),
-            task_type="classification",
-        )
-
     def inputs_of(rows: Split) -> list[Inputs]:
         return unpadded_inputs(rows, tokenizer, arguments.max_length)
 
-    calibration = inputs_of(calibration_rows(read("train"), task_type="classification", seed=0))
-    splits = {name: read(name) for name in ("dev", "test")}
+    calibration = inputs_of(calibration_rows(task_tables.read(arguments, "train"), task_type="classification", seed=0))
+    splits = {name: task_tables.read(arguments, name) for name in ("dev", "test")}
     inputs = {name: inputs_of(rows) for name, rows in splits.items()}
     arguments.folder.mkdir(parents=True, exist_ok=True)
     raw = arguments.folder / "raw.onnx"

@@ -16,9 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import task_tables
 
 from bench.measurement import machine
-from compress.data.tasks import read_split
 from compress.models import loading
 from export.bundle.runtime import probabilities
 from export.graph.fusion import EncoderShape
@@ -61,24 +61,12 @@ def main() -> None:
     """Build the variants, run them in every version, and print the comparison with the newest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a classifier whose padding has the id 0")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--text", default="text")
-    parser.add_argument("--labels", default="0,1", help="the tables' labels, in the order of the model's outputs")
+    task_tables.add_arguments(parser, max_length=64)
     parser.add_argument("--rows", type=int, default=200)
-    parser.add_argument("--max-length", type=int, default=64)
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
     model, tokenizer = loading.load_classifier(arguments.model), loading.load_tokenizer(arguments.model)
-    dev, train = (
-        read_split(
-            arguments.data / f"{name}.tsv",
-            text=[arguments.text],
-            label="label",
-            labels=arguments.labels.split(","),
-            task_type="classification",
-        )
-        for name in ("dev", "train")
-    )
+    dev, train = (task_tables.read(arguments, name) for name in ("dev", "train"))
     num_rows = min(arguments.rows, len(dev))
     texts = unpadded_inputs(dev.take(np.arange(num_rows)), tokenizer, arguments.max_length)
     batches = [*texts, *(padded(texts[start : start + BATCH_SIZE]) for start in range(0, num_rows, BATCH_SIZE))]

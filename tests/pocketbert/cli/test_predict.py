@@ -16,19 +16,8 @@ from export.bundle.folder import seal
 from pocketbert.cli import app
 from pocketbert.standalone.predict_texts import predictions
 from tiny_bert import LABELS, rows
-from tiny_bundles import build_fp32_bundle, build_pair_bundle
 
 TEXTS = [text for text, _ in rows(20, seed=5)]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory, teacher_folder, reviews) -> Path:
-    return build_fp32_bundle(tmp_path_factory.mktemp("single"), teacher_folder, reviews, ["text"])
-
-
-@pytest.fixture(scope="module")
-def pair_bundle(tmp_path_factory, teacher_folder) -> Path:
-    return build_pair_bundle(tmp_path_factory.mktemp("pairs"), teacher_folder)
 
 
 def start(module: str, *arguments: object, given: bytes = b"") -> subprocess.CompletedProcess:

@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -15,14 +14,8 @@ from example_results import RESULTS
 from pocketbert.cli import app
 from pocketbert.standalone.explain_export import EXPORT_FILE, export_result_of, write_export_file
 from pocketbert.standalone.export_model import ExportRequest, export_model
-from tiny_bundles import build_fp32_bundle
 
 EXPORT = RESULTS.stages.export
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory, teacher_folder, reviews) -> Path:
-    return build_fp32_bundle(tmp_path_factory.mktemp("bundles"), teacher_folder, reviews, ["text"])
 
 
 def test_a_run_an_export_folder_and_a_bundle(bundle, tmp_path):

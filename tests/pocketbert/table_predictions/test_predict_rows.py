@@ -21,20 +21,9 @@ from pocketbert.cli import app
 from pocketbert.table_predictions import predict_rows, reading
 from pocketbert.table_predictions.unfinished import open_unfinished, records
 from tiny_bert import LABELS, rows
-from tiny_bundles import build_fp32_bundle, build_pair_bundle
 
 ROOT = Path(__file__).parents[3]
 TEXTS = [text for text, _ in rows(30, seed=5)]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory, teacher_folder, reviews) -> Path:
-    return build_fp32_bundle(tmp_path_factory.mktemp("single"), teacher_folder, reviews, ["text"])
-
-
-@pytest.fixture(scope="module")
-def pair_bundle(tmp_path_factory, teacher_folder) -> Path:
-    return build_pair_bundle(tmp_path_factory.mktemp("pairs"), teacher_folder)
 
 
 @pytest.fixture
