@@ -83,8 +83,10 @@ def texts_of(path: Path, number: int, row: Row, columns: Sequence[str]) -> list[
 
 def _types_of(table: Table, schema: Any) -> dict[str, type]:
     """The types of the columns, by name. JSON lines are read for them: a column may begin in any row."""
-    if schema is not None or table.dialect is not None:
-        names = schema.names if table.dialect is None else table.dialect.names
+    if table.dialect is not None:
+        return dict.fromkeys(table.dialect.names, str)
+    if schema is not None:
+        names = schema.names
         duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
         if duplicate is not None:
             raise UserError(f"{table.path}: two columns have the name {duplicate!r}; rename one of them")

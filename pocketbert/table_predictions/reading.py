@@ -4,7 +4,6 @@ The delimiter, the quoting and the header follow from the first megabyte, instea
 must fit: a first pass checks all of them.
 """
 
-import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +15,9 @@ from typing import Any
 
 from compress.common.errors import UserError, library_errors
 from compress.reading.regular_files import problem_of
-from compress.tables import delimited
-from compress.tables.header import has_header
-from compress.tables.quoting import DELIMITERS, large_cells
 from compress.tables.table import DELIMITED_SUFFIXES, suffix_of
 from export.bundle.settings import parse_json
+from pocketbert.table_predictions.dialect import Dialect, dialect_of, rows_in, whole_rows
 from pocketbert.table_predictions.encodings import encoding_of, opened
 
 JSON_SUFFIXES = (".jsonl", ".ndjson")
@@ -28,7 +25,6 @@ EXPECTED = "expected .csv, .tsv, .jsonl or .parquet"
 WINDOW_ROWS = 16_384
 WINDOW_CHARACTERS = 1 << 22
 SAMPLE_CHARACTERS = 1 << 20
-HEADER_ROWS = 1000
 MOST_LINE_CHARACTERS = 16_000_000
 PARQUET_BUFFER_BYTES = 1 << 20  # without a buffer, pyarrow reads a column of a whole row group at once
 
@@ -45,22 +41,6 @@ class Window:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dialect:
-    """How delimited text is read. `quote`: None if quotes are text. `escaped`: a backslash marks a quote as text.
-
-    `skipped_lines`: lines before the first row. `names`: of the columns. `has_header`: whether the first row has them.
-    """
-
-    delimiter: str
-    quote: str | None
-    skips_space: bool
-    escaped: bool
-    skipped_lines: int
-    names: tuple[str, ...]
-    has_header: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Table:
     """A table that can be read several times. `dialect`: for delimited text. `encoding`: None for Parquet."""
 
@@ -73,9 +53,8 @@ class Table:
         """How delimited text is read, in words."""
         if self.dialect is None:
             return ""
-        separated = DELIMITERS.get(self.dialect.delimiter, repr(self.dialect.delimiter))
         header = "header" if self.dialect.has_header else "no header"
-        return f"{separated}-separated, {header}, {self.encoding}"
+        return f"{self.dialect.separation}, {header}, {self.encoding}"
 
 
 def open_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = ()) -> Table:
@@ -98,12 +77,12 @@ def open_table(path: Path, *, encoding: str = "utf-8", columns: Sequence[str] = 
         try:
             sample = text.read(SAMPLE_CHARACTERS)
             if text.read(1):
-                sample = _whole_rows(sample)
+                sample = whole_rows(sample)
         except UnicodeError as error:
             raise _not_text(path, codec, error) from error
     if not sample.strip():
         raise UserError(f"{path}: the table has no rows; expected a header and a row per text")
-    return Table(path=path, encoding=codec, dialect=_dialect(path, sample, columns))
+    return Table(path=path, encoding=codec, dialect=dialect_of(path, sample, columns))
 
 
 def require_pyarrow(path: Path) -> None:
@@ -187,104 +166,11 @@ def _delimited_rows(table: Table, dialect: Dialect) -> Iterator[tuple[Row, int]]
     lines = _lines(table)
     for _ in range(dialect.skipped_lines):
         next(lines)
-    cells_of_rows = _parsed(table.path, lines, dialect)
+    cells_of_rows = rows_in(table.path, lines, dialect)
     if dialect.has_header:
         next(cells_of_rows)
     for cells in cells_of_rows:
         yield dict(zip(dialect.names, cells, strict=True)), sum(map(len, cells))
-
-
-def _parsed(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[list[str]]:
-    """The cells of each row that is not blank. Raises UserError for a row of another length."""
-    reader = _reader(lines, dialect)
-    while True:
-        line = reader.line_num + 1 + dialect.skipped_lines
-        try:
-            with large_cells():
-                row = next(reader, None)
-        except csv.Error as error:
-            raise UserError(
-                f"{path}, line {line}: {error}; the table is {_named(dialect)}; is a quote left open?"
-            ) from error
-        if row is None:
-            return
-        if row and len(row) != len(dialect.names):
-            raise UserError(
-                f"{path}, line {line}: got {len(row)} cells, expected {len(dialect.names)} as in the first row; "
-                f"the table is {_named(dialect)}"
-            )
-        if row:
-            yield row
-
-
-def _reader(lines: Iterator[str], dialect: Dialect) -> Any:
-    return csv.reader(
-        (line.replace('\\"', '""') for line in lines) if dialect.escaped else lines,
-        delimiter=dialect.delimiter,
-        quoting=csv.QUOTE_NONE if dialect.quote is None else csv.QUOTE_MINIMAL,
-        quotechar=dialect.quote or '"',
-        skipinitialspace=dialect.skips_space,
-        strict=True,
-    )
-
-
-def _named(dialect: Dialect) -> str:
-    separated = f"{DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))}-separated"
-    return f"{separated}, without quoting" if dialect.quote is None else f"{separated}, with quoting by {dialect.quote}"
-
-
-def _whole_rows(sample: str) -> str:
-    """The sample without the rest of a row at its end: up to the last line end outside of quotes."""
-    line_end = "\n" if "\n" in sample else "\r"
-    end, num_quotes = len(sample), sample.count('"')
-    while (last := sample.rfind(line_end, 0, end)) >= 0:
-        num_quotes -= sample.count('"', last, end)
-        if num_quotes % 2 == 0:
-            return sample[: last + 1]
-        end = last
-    return sample
-
-
-def _dialect(path: Path, sample: str, columns: Sequence[str]) -> Dialect:
-    """The dialect that reads the sample as `delimited.parse` does. Raises UserError if there is none."""
-    parsed = delimited.parse(path, sample, is_tabbed=suffix_of(path) in (".tsv", ".tab"), columns=columns)
-    hint = delimited.EXCEL_HINT.match(sample)
-    is_header = has_header(path, parsed.rows[:HEADER_ROWS], columns)
-    names = [
-        (cell.strip() or f"unnamed {number}") if is_header else f"{number}"
-        for number, cell in enumerate(parsed.rows[0], start=1)
-    ]
-    duplicate = next((name for index, name in enumerate(names) if name in names[:index]), None)
-    if duplicate is not None:
-        raise UserError(f"{path}: the header names the column {duplicate!r} twice; rename one of them")
-    if is_header and len(parsed.rows[0]) == 1 and not columns and len(names[0].split()) > 1:
-        raise UserError(
-            f"{path}: is the first line, {names[0]!r:.60}, a header or a text? Add a header, or use --text 1 if it is "
-            "a text"
-        )
-    lines = sample.splitlines(keepends=True) if "\n" not in sample else io.StringIO(sample, newline="").readlines()
-    skipped_lines = 1 if hint else 0
-    for delimiter in [hint[1]] if hint else DELIMITERS:
-        for quote, skips_space, escaped in (
-            ('"', False, False), ('"', True, False), ('"', False, True), ("'", False, False), (None, False, False),
-        ):  # fmt: skip
-            dialect = Dialect(
-                delimiter=delimiter,
-                quote=quote,
-                skips_space=skips_space,
-                escaped=escaped,
-                skipped_lines=skipped_lines,
-                names=tuple(names),
-                has_header=is_header,
-            )
-            try:
-                with large_cells():
-                    rows = [row for row in _reader(iter(lines[skipped_lines:]), dialect) if row]
-            except csv.Error:
-                continue
-            if rows == parsed.rows:
-                return dialect
-    raise UserError(f"{path}: {parsed.description} in a way that can only be read as a whole; save it as .parquet")
 
 
 def schema_of(table: Table) -> Any:
