@@ -13,7 +13,7 @@ from bench.results.measurements import OperatorTime, Profile
 from bench.timing.engines import synthetic_encoding
 from bench.timing.systems import Shape, shape_name
 from bench.timing.worker import timed
-from export.graph.operators import ATTENTIONS, EMBEDDING_NODES, MATMULS
+from export.graph.operators import ATTENTION_NODES, ATTENTIONS, EMBEDDING_NODES, MATMULS
 from export.parity.profiling import NodeEvent, node_events
 
 MAX_CALLS, MIN_CALLS, TARGET_S = 40, 8, 1.0  # calls to profile, within about this time
@@ -74,6 +74,8 @@ def operator_breakdown(events: Sequence[NodeEvent], *, last: int) -> list[Operat
     """The time of each group of operators, largest first. Uses the last `last` calls of a profile."""
     by_node: dict[str, list[NodeEvent]] = defaultdict(list)
     for event in events:
+        if event.operator == "If":  # its nodes have events of their own
+            continue
         by_node[event.name].append(event)
     groups: dict[str, list[list[NodeEvent]]] = defaultdict(list)
     for calls in by_node.values():
@@ -93,6 +95,8 @@ def operator_breakdown(events: Sequence[NodeEvent], *, last: int) -> list[Operat
 def _group_of(node: NodeEvent) -> str:
     if node.name.startswith(EMBEDDING_NODES):
         return "embedding"
+    if node.name.startswith(ATTENTION_NODES):
+        return "attention"
     return next((group for group, operators in GROUPS.items() if node.operator in operators), OTHERS)
 
 

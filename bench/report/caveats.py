@@ -11,7 +11,7 @@ from bench.results.benchmark import BenchResult
 from bench.results.document import Results
 from bench.results.measurements import Ratio
 from bench.results.phrases import phrases_for
-from export.graph.operators import ATTENTIONS
+from export.graph.operators import ATTENTIONS, INT8_PRODUCT
 from export.quantisation.variants import FOR_GPU, VARIANTS
 
 WIDE_INTERVAL = 0.25  # half the width of a speedup's interval, as a share of the speedup
@@ -127,7 +127,7 @@ def _about_sessions(bench: BenchResult) -> Iterator[str]:
                 f"{', '.join(elsewhere)}. Its speed is not that of {wanted}. Check the installed onnxruntime with "
                 "`pocketbert doctor`."
             )
-        if not set(ATTENTIONS) & set(row.session.fused):
+        if not {*ATTENTIONS, INT8_PRODUCT} & set(row.session.fused):
             yield (
                 f"{row.name}: none of its {sum(nodes.values())} nodes is a fused attention, so it is slower than it "
                 "could be. Export the model again with `pocketbert export`."

@@ -37,6 +37,8 @@ def constant_matmuls(graph: Graph, *, without_last: bool = True) -> Iterator[Con
     ]
     for node in candidates[:-1] if without_last else candidates:
         weights = graph.array(node.input[1])
+        if weights.ndim != 2:  # one matrix per head
+            continue
         if node.op_type == "Gemm" and attribute(node, "transB", 0):
             weights = weights.T
         bias = node.input[2] if node.op_type != "MatMul" and len(node.input) > 2 else None
@@ -61,4 +63,8 @@ def take_bias(graph: Graph, matmul: ConstantMatMul) -> str | None:
         return bias
     if user.op_type == "Sum" and len(user.input) > 2 and user.input[2] in graph.constants:
         return user.input.pop()
+    if user.op_type == "Add" and user.input[1] in graph.constants:
+        graph.nodes.remove(user)
+        matmul.node.output[0] = user.output[0]
+        return user.input[1]
     return None

@@ -58,6 +58,13 @@ class Graph:
         """The node that writes a tensor; None for inputs and initialisers."""
         return next((node for node in self.nodes if name in node.output), None)
 
+    def computed_by(self, name: str) -> NodeProto:
+        """The node that writes a tensor. Raises KeyError if none does."""
+        producer = self.producer(name)
+        if producer is None:
+            raise KeyError(name)
+        return producer
+
     def replace(self, old: NodeProto, new: Sequence[NodeProto]) -> None:
         """Replace a node by other nodes, at the same position."""
         index = list(self.nodes).index(old)

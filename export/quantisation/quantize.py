@@ -11,6 +11,7 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from export.graph.attention import shorten_last_attention
 from export.graph.fusion import Attention, EncoderShape, fuse
 from export.graph.optimisation import keep_first_position, split_residual_norms
 from export.graph.rewriter import Graph
@@ -39,6 +40,9 @@ def build_variant(
     match variant.weights:
         case "fp32":
             write_fp32(raw, target, encoder)
+            graph = Graph(target)
+            shorten_last_attention(graph)
+            graph.save(target)
         case "fp16":
             write_fp16(raw, target, encoder)
         case "int8-dynamic":

@@ -58,10 +58,11 @@ def _with_even_rows(weights: np.ndarray) -> np.ndarray:
 
 
 def _emulate(graph: Graph, matmul: NodeProto) -> list[NodeProto]:
-    values, weights, scale, weight_scales, zero_point, _, *bias = matmul.input
-    return _saturating_matmul(
-        graph, values, weights, scale, weight_scales, zero_point, bias[0] if bias else None, matmul.output[0]
-    )
+    values, weights, scale, weight_scales, zero_point, *optional = matmul.input
+    if not has_int8_weights(graph, weights):  # two activations, whose ranges exclude saturation
+        return _exact_matmul(values, weights, scale, weight_scales, zero_point, matmul.output[0])
+    bias = optional[1] if len(optional) == 2 else None  # the first is the zero point of the weights
+    return _saturating_matmul(graph, values, weights, scale, weight_scales, zero_point, bias, matmul.output[0])
 
 
 def _emulate_attention(graph: Graph, attention: NodeProto) -> list[NodeProto]:
@@ -75,6 +76,21 @@ def _emulate_attention(graph: Graph, attention: NodeProto) -> list[NodeProto]:
         *_saturating_matmul(graph, values, weights, scale, weight_scales, zero_point, bias, f"{output}_qkv"),
         split,
         fp32_attention,
+    ]
+
+
+def _exact_matmul(
+    left: str, right: str, left_scale: str, right_scale: str, left_zero_point: str, output: str
+) -> list[NodeProto]:
+    wide, shifted, zero = f"{output}_wide", f"{output}_shifted", f"{output}_zero"
+    return [
+        make_node("Cast", [left], wide, to=TensorProto.FLOAT),
+        make_node("Cast", [left_zero_point], zero, to=TensorProto.FLOAT),
+        make_node("Sub", [wide, zero], shifted),
+        make_node("Cast", [right], f"{output}_right", to=TensorProto.FLOAT),
+        make_node("MatMul", [shifted, f"{output}_right"], f"{output}_integers"),
+        make_node("Mul", [left_scale, right_scale], f"{output}_scale"),
+        make_node("Mul", [f"{output}_integers", f"{output}_scale"], output),
     ]
 
 
@@ -101,7 +117,7 @@ def _saturating_matmul(
         "scale": column_scales.astype(np.float32),
         "offset": offset.astype(np.float32),
     }
-    name = {key: graph.add_constant(f"{output}_{key}", value) for key, value in constants.items()}
+    name = {key: graph.add_constant(f"{output}_emulated_{key}", value) for key, value in constants.items()}
     axis = graph.add_constant("the_last_axis", [-1])
     pairs = graph.add_constant("axis_of_pairs", [-2])
     low, high = graph.add_constant("lowest", np.float32(LOWEST)), graph.add_constant("highest", np.float32(HIGHEST))

@@ -77,6 +77,9 @@ def export(
     full_range: Annotated[
         bool, typer.Option("--full-range", help="Use all 8 bits of int8 weights, not 7; old processors may saturate")
     ] = False,
+    fp32_attention: Annotated[
+        bool, typer.Option("--fp32-attention", help="Compute the products of attention in fp32 in static variants")
+    ] = False,
     reduce_range: Annotated[bool, typer.Option("--reduce-range", hidden=True, help="The default")] = False,
     metric: Annotated[
         str | None,
@@ -119,6 +122,7 @@ def export(
             positive=positive,
             max_length=max_length,
             reduce_range=not full_range,
+            attention="fp32" if fp32_attention else "int8",
             student_share=student_share,
         ),
         output=output or Path("bundles") / Path(model).absolute().name,

@@ -56,6 +56,9 @@ class ExportSection(RecipeSection):
     reduce_range: bool = Field(
         True, description="Use 7 of the 8 bits of int8 weights, so that no CPU saturates their products"
     )
+    attention: Literal["int8", "fp32"] = Field(
+        "int8", description="Precision of the products of attention in static variants; fp32 is slower"
+    )
     teacher_variants: list[VariantName] = Field(
         ["fp32", "int8-static"],
         description="Variants of the teacher, which the benchmark compares with the student; they are not shipped",

@@ -144,7 +144,7 @@ def _options(context: StageContext, tolerances: dict[Variant, Tolerance]) -> Exp
         positive=context.positive,
         max_length=context.task.max_length,
         tolerances=tolerances,
-        static=StaticOptions(share=section.range_share, reduced=section.reduce_range),
+        static=StaticOptions(share=section.range_share, reduced=section.reduce_range, attention=section.attention),
         gpu_provider=cuda_provider() if machine.cuda_device() is not None else None,
     )
 

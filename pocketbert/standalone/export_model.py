@@ -26,7 +26,7 @@ from export import gate
 from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_bundles, cuda_provider
 from export.parity.comparison import default_tolerance
 from export.quantisation.calibration import calibration_rows
-from export.quantisation.static_int8 import StaticOptions
+from export.quantisation.static_int8 import Attention, StaticOptions
 from export.quantisation.variants import VARIANTS, Variant
 from export.results import ExportResult
 from pocketbert.data.table_labels import print_remarks, print_warning, require_table_labels
@@ -49,8 +49,8 @@ class ExportRequest:
     model; by default its names. They name the outputs of a model with default names. `variants`: by default
     DEFAULT_VARIANTS_OF_EXPORT; without a calibration table, those that are not static. `positive`: the class of the
     metric f1, for two classes. `max_length`: by default 128 tokens, or the model's maximum if that is less.
-    `reduce_range`: whether int8 weights have 7 bits. `student_share`: the share of torch's metric that a variant must
-    reach.
+    `reduce_range`: whether int8 weights have 7 bits. `attention`: the precision of its products in static variants.
+    `student_share`: the share of torch's metric that a variant must reach.
     """
 
     data: Path
@@ -64,6 +64,7 @@ class ExportRequest:
     positive: str | None = None
     max_length: int | None = None
     reduce_range: bool = True
+    attention: Attention = "int8"
     student_share: float = 0.99
 
 
@@ -133,7 +134,7 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
                 positive=positive,
                 max_length=max_length,
                 tolerances={variant: default_tolerance(variant) for variant in variants},
-                static=StaticOptions(reduced=request.reduce_range),
+                static=StaticOptions(reduced=request.reduce_range, attention=request.attention),
                 gpu_provider=cuda_provider() if machine.cuda_device() is not None else None,
             ),
             origin=Origin(

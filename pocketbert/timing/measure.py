@@ -139,7 +139,7 @@ def _train_of(stage: str, recipe: Recipe, materials: Materials) -> Train:
     assert isinstance(section, LayerWiseSection)
     projections = Projections(student.config.hidden_size, teacher.config.hidden_size)
     layers = map_layers(recipe.distill.layer_map, recipe.student.shape.layers, teacher.config.num_hidden_layers)
-    learner = DistillationModel(student, projections, objective_of(section))
+    learner = DistillationModel(student, projections, objective_of(section, student.config, teacher.config))
     return partial(_train_layers, learner, used, precision, teacher, layers)
 
 

@@ -53,7 +53,7 @@ def named_command(code: str) -> str | None:
 AT_LEAST = {  # how much of each kind a document names: a loop below that sees less has a fault
     "README.md": {"commands": 14, "options": 5, "targets": 2, "extras": 4, "links": 9},
     "CONTRIBUTING.md": {"targets": 4, "paths": 40, "links": 10},
-    "CHANGELOG.md": {"commands": 2},
+    "CHANGELOG.md": {"commands": 1},
     "docs/recipe.md": {"commands": 8, "options": 8, "extras": 3, "links": 20},
     "docs/tables.md": {"commands": 2, "options": 4, "extras": 1, "links": 7},
     "docs/predict.md": {"commands": 8, "options": 10, "links": 6},
@@ -77,11 +77,11 @@ def test_what_a_document_names_is_there(name):
     every_option = set.union(*map(options_of, known.values()))
     for code in code_in(current(name)):
         if (command := named_command(code)) is not None:
-            options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", code.partition("pocketbert ")[2]))
+            options = set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", code.partition("pocketbert ")[2]))
             assert options <= options_of(known[command]), code
             counts["commands"] += 1
             counts["options"] += len(options)
-        elif option := re.match(r"--[a-z][a-z-]*", code):
+        elif option := re.match(r"--[a-z][a-z0-9-]*", code):
             assert option[0] in every_option, code
             counts["options"] += 1
         elif target := re.match(r"make (\w+)$", code):

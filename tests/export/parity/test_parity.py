@@ -108,9 +108,9 @@ def test_each_step_is_compared_with_torch(built):
         assert step.max_logit_error < 1e-4 and step.num_label_flips == 0
     fp32 = result.variants["fp32"]
     assert not fp32.failures and fp32.parity.batch_invariance.is_invariant
-    assert fp32.parity.session.fused["Attention"] == 4 and fp32.parity.session.low_precision == 0
+    assert fp32.parity.session.fused["Attention"] == 3 and fp32.parity.session.low_precision == 0
     static = result.variants["int8-static"].parity
-    assert static.session.low_precision > 0.95 and static.batch_invariance.is_invariant
+    assert static.session.low_precision > 0.9 and static.batch_invariance.is_invariant
     assert static.session.nodes.keys() == {CPU} and static.num_rows == 150
     # onnxruntime's CPU provider has no fp16 MatMul and computes in fp32
     assert result.variants["fp16"].parity.session.low_precision == 0
@@ -226,7 +226,9 @@ def test_a_swapped_tokenizer_is_caught(built, tmp_path):
 def test_a_shuffled_weight_matrix_is_caught_with_an_example(built, tmp_path):
     folder = planted(built, "int8-static", tmp_path)
     graph = Graph(folder / "onnx" / "model.onnx")
-    matmul = graph.of_type("MatMulIntegerToFloat")[3]
+    matmul = next(
+        each for each in graph.of_type("MatMulIntegerToFloat") if each.input[1] == "attention1_query_weights_int8"
+    )
     shuffled = graph.array(matmul.input[1]).copy()
     np.random.default_rng(0).shuffle(shuffled)
     matmul.input[1] = graph.add_constant("shuffled", shuffled)
@@ -266,9 +268,14 @@ def test_low_precision_is_a_share_of_the_weight_multiplications(built):
     inputs = bundle.model_inputs(bundle.encode(built.dev.texts[:1], None))
     report = session_report.report_session(built.folder / "int8-static" / "onnx" / "model.onnx", inputs, [CPU], {})
     graph = Graph(built.folder / "int8-static" / "onnx" / "model.onnx")
-    quantised = [node.input[1] for node in graph.of_type("MatMulIntegerToFloat", "QAttention")]
-    low = sum(int(np.prod(graph.constants[name].dims)) for name in quantised)
-    total = low + sum(int(np.prod(graph.constants[node.input[1]].dims)) for node in graph.of_type("Gemm"))
+    quantised = [node.input[1] for node in graph.of_type("MatMulIntegerToFloat")]
+    low = sum(int(np.prod(graph.constants[name].dims)) for name in quantised if name in graph.constants)
+    in_fp32 = [node.input[1] for node in graph.of_type("Gemm")]
+    in_fp32 += [
+        name for name in graph.constants if name.endswith("_weights_int8") and name.startswith("last_attention_")
+    ]
+    in_fp32.remove("last_attention_query_weights_int8")  # K and V of the last layer are unpacked at load
+    total = low + sum(int(np.prod(graph.constants[name].dims)) for name in in_fp32)
     assert report.low_precision == pytest.approx(low / total)
     assert report.provider == CPU and sum(report.nodes.values()) > 20
 
