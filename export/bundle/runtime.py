@@ -4,7 +4,7 @@ import os
 import re
 import reprlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -43,6 +43,7 @@ INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
 LOGITS = {("tensor(float)", 2), ("tensor(float16)", 2)}  # types and numbers of dimensions
 MAX_THREADS = 1024
 BATCH_SIZE = 32
+TOKENS_PER_THREAD = 512  # of one call: with more, intermediate results leave the caches of the processor
 
 
 class Classifier:
@@ -251,14 +252,26 @@ class Classifier:
     def _in_batches(self, encodings: Sequence[Encoding], batch_size: int) -> np.ndarray:
         if not encodings:
             return np.empty((0, len(self.labels)), dtype=np.float32)
-        by_length = sorted(range(len(encodings)), key=lambda index: len(encodings[index]))
-        step = batch_size if self.batch_invariant else 1
         rows: list[np.ndarray] = [np.empty(0)] * len(encodings)
-        for start in range(0, len(by_length), step):
-            batch = by_length[start : start + step]
+        for batch in self._batches(encodings, batch_size):
             for index, row in zip(batch, self.run([encodings[index] for index in batch]), strict=True):
                 rows[index] = row
         return np.stack(rows)
+
+    def _batches(self, encodings: Sequence[Encoding], batch_size: int) -> Iterator[list[int]]:
+        """Texts of similar length, by number: at most `batch_size`, and on a CPU at most TOKENS_PER_THREAD or one."""
+        most_texts = batch_size if self.batch_invariant else 1
+        most_tokens = float("inf")
+        if self.session.get_providers()[0] == "CPUExecutionProvider":
+            num_threads = self.session.get_session_options().intra_op_num_threads or os.cpu_count() or 1
+            most_tokens = TOKENS_PER_THREAD * num_threads
+        batch: list[int] = []
+        for index in sorted(range(len(encodings)), key=lambda index: len(encodings[index])):
+            if len(batch) == most_texts or (batch and (len(batch) + 1) * len(encodings[index]) > most_tokens):
+                yield batch
+                batch = []
+            batch.append(index)
+        yield batch
 
     def answers(self, logits: np.ndarray) -> np.ndarray:
         """Convert logits (texts, classes) to probabilities. Regression values (texts, 1) stay unchanged."""

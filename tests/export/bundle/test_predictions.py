@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pocketbert
-from export.bundle import predict_command
+from export.bundle import predict_command, runtime
 from export.bundle.listed_files import BundleError
 from pocketbert.cli import app
 from tiny_bert import LABELS
@@ -53,6 +54,30 @@ def test_truncated_texts_are_counted(original, pair_bundle):
     pairs = pocketbert.load(pair_bundle)
     pairs.predict(["film " * 15, "film"], ["film " * 14, "film " * 40])
     assert pairs.num_truncated == 1
+
+
+def test_a_call_has_a_limited_number_of_tokens(original, monkeypatch):
+    texts = ["fine", *["film " * 30] * 5, "a warm film", *["dull plot"] * 40]
+    classifier = pocketbert.load(original)
+    expected = classifier.logits(texts)
+    shapes, run = [], classifier.run
+
+    def counted(encodings):
+        shapes.append((len(encodings), max(map(len, encodings))))
+        return run(encodings)
+
+    monkeypatch.setattr(classifier, "run", counted)
+    classifier.logits(texts)
+    assert shapes == [(32, 4), (15, 32)]
+    monkeypatch.setattr(runtime, "TOKENS_PER_THREAD", 40)
+    shapes.clear()
+    np.testing.assert_allclose(classifier.logits(texts), expected, atol=1e-5)
+    threads = classifier.session.get_session_options().intra_op_num_threads or os.cpu_count()
+    assert len(shapes) > 2 and all(count == 1 or count * length <= 40 * threads for count, length in shapes)
+    shapes.clear()
+    monkeypatch.setattr(runtime, "TOKENS_PER_THREAD", 1)
+    np.testing.assert_allclose(classifier.logits(texts), expected, atol=1e-5)
+    assert len(shapes) == len(texts) or threads > 4  # a text longer than the limit has a call of its own
 
 
 def test_json_lines_keep_their_other_keys(original, tmp_path, capsys):
