@@ -11,6 +11,7 @@ subspace, and the student represents a teacher state h as h P. All weights follo
 This takes seconds.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -64,11 +65,11 @@ def project_teacher(
     projection = principal_subspace(mapped_states, student.config.hidden_size, seed=seed)
     _project_embeddings(encoder, teacher_encoder, projection)
     _fit_layer_norm(student, encoder.embedding_norm, activations.hidden[0] @ projection, batches)
-    num_heads = teacher.config.num_attention_heads
+    num_heads, student_heads = teacher.config.num_attention_heads, student.config.num_attention_heads
     for layer, teacher_layer in zip(encoder.layers, layer_map, strict=True):
         source = teacher_encoder.layers[teacher_layer - 1]
         inputs = _inputs_of(layer.query, student, batches)
-        _project_attention(layer, source, projection, inputs, num_heads=num_heads)
+        _project_attention(layer, source, projection, inputs, num_heads=num_heads, student_heads=student_heads)
         target = activations.attention_output[teacher_layer - 1] @ projection
         _fit_layer_norm(student, layer.attention_norm, target, batches)
         _project_feed_forward(layer, source, projection, activations.neurons[teacher_layer - 1])
@@ -200,12 +201,21 @@ def _square_root(moment: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * root) @ vectors.T, (vectors / root) @ vectors.T
 
 
-def _project_attention(layer: Layer, source: Layer, projection: Tensor, inputs: Tensor, *, num_heads: int) -> None:
+def group_heads(teacher_heads: int, student_heads: int) -> list[range]:
+    """The teacher's heads that each head of the student stands for: adjacent ones, in groups of almost equal size."""
+    edges = [teacher_heads * head // student_heads for head in range(student_heads + 1)]
+    return [range(start, end) for start, end in itertools.pairwise(edges)]
+
+
+def _project_attention(
+    layer: Layer, source: Layer, projection: Tensor, inputs: Tensor, *, num_heads: int, student_heads: int
+) -> None:
     """Project the products W_q W_k^T and W_v W_o of each head, and reduce both to the student's head width.
 
-    A constant 1 is appended to the inputs, so that the products include the biases of queries and keys.
+    A head that stands for several gets the mean of their scores, and the sum of their outputs. A constant 1 is appended
+    to the inputs, so that the products include the biases of queries and keys.
     """
-    width, student_width = source.query.out_features // num_heads, layer.query.out_features // num_heads
+    width, student_width = source.query.out_features // num_heads, layer.query.out_features // student_heads
     extended = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1).double()
     extended_moment = extended.T @ extended / len(extended)
     moment = extended_moment[:-1, :-1]
@@ -215,9 +225,9 @@ def _project_attention(layer: Layer, source: Layer, projection: Tensor, inputs: 
     value = projection.T @ source.value.weight.T
     output = source.attention_output.weight.T @ projection
     queries, keys, values, outputs = [], [], [], []
-    for head in range(num_heads):
-        columns = slice(head * width, (head + 1) * width)
-        scores = query[:, columns] @ key[:, columns].T * math.sqrt(student_width / width)
+    for group in group_heads(num_heads, student_heads):
+        columns = slice(group.start * width, group.stop * width)
+        scores = query[:, columns] @ key[:, columns].T * (math.sqrt(student_width / width) / len(group))
         a, b = low_rank(scores, student_width, extended_moment, extended_moment)
         queries.append(a)
         keys.append(b)
@@ -227,7 +237,7 @@ def _project_attention(layer: Layer, source: Layer, projection: Tensor, inputs: 
     all_queries, all_keys = torch.cat(queries, dim=1), torch.cat(keys, dim=1)
     _set_linear(layer.query, all_queries[:-1], all_queries[-1])
     _set_linear(layer.key, all_keys[:-1], all_keys[-1])
-    _set_linear(layer.value, torch.cat(values, dim=1), torch.zeros(num_heads * student_width))
+    _set_linear(layer.value, torch.cat(values, dim=1), torch.zeros(student_heads * student_width))
     # attention weights sum to 1, so the bias of the values adds a constant to the output
     constant = source.value.bias @ source.attention_output.weight.T + source.attention_output.bias
     _set_linear(layer.attention_output, torch.cat(outputs), constant @ projection)

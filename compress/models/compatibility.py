@@ -147,10 +147,11 @@ def initialisation_problems(
         )
         if student_value > teacher_value
     ]
-    if shape.heads != teacher.heads:
+    if shape.heads > teacher.heads:
         problems.append(
             Problem(
-                text=f"projected initialisation works head by head: {_heads(shape.heads, teacher.heads)}",
+                text="projected initialisation needs a student with no more heads than its teacher: "
+                f"{_heads(shape.heads, teacher.heads)}",
                 option="heads",
             )
         )

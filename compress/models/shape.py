@@ -27,6 +27,8 @@ class StudentShape:
 PRESETS = {
     "tinybert4": StudentShape(layers=4, width=312, ffn_width=1200, heads=12),
     "tinybert4-384": StudentShape(layers=4, width=384, ffn_width=1536, heads=12),
+    "fast4": StudentShape(layers=4, width=320, ffn_width=1152, heads=5),
+    "fast3": StudentShape(layers=3, width=384, ffn_width=1152, heads=6),
     "tinybert6": StudentShape(layers=6, width=768, ffn_width=3072, heads=12),
 }
 

@@ -75,7 +75,8 @@ class StudentSection(RecipeSection):
     preset: PresetName | None = Field(
         None,
         description="Shape by name: tinybert4 is 4 layers x 312 (feed-forward 1200), tinybert4-384 4 x 384 (1536), "
-        "tinybert6 6 x 768 (3072), each with 12 heads",
+        "tinybert6 6 x 768 (3072), each with 12 heads; fast4 is 4 x 320 (1152) with 5 heads, fast3 3 x 384 (1152) with "
+        "6 heads, which processors compute faster",
     )
     layers: Annotated[int, Field(gt=0, le=MOST_LAYERS)] | None = Field(None, description="Number of transformer layers")
     width: Annotated[int, Field(gt=0, le=MOST_WIDTH)] | None = Field(
@@ -85,7 +86,8 @@ class StudentSection(RecipeSection):
         None, description="Width of the feed-forward layers"
     )
     heads: Annotated[int, Field(gt=0, le=MOST_HEADS)] | None = Field(
-        None, description="Number of attention heads; the attention loss needs as many as the teacher has"
+        None,
+        description="Number of attention heads; with as many as the teacher has, attention is matched head by head",
     )
     architecture: Architecture = Field(
         "bert", description="Architecture of the student, which has the tokenizer of the teacher in either case"

@@ -127,13 +127,14 @@ def _loss_problems(
     for key, stage in layer_wise.items():
         for loss in ("hidden", "attention", "relations"):
             problems += [
-                problem.within(f"{key}.{loss}") for problem in weight_problems(getattr(stage, loss), shape.layers)
+                problem.within(f"{key}.{loss}")
+                for problem in weight_problems(getattr(stage, loss) or 0.0, shape.layers)
             ]
         problems += [
             problem.within(f"{key}.relation_heads")
             for problem in relation_problems(stage.relation_heads, shape.width, teacher.width)
         ]
-    if any(any(weights_in(stage.attention)) for stage in layer_wise.values()):
+    if any(any(weights_in(stage.attention or 0.0)) for stage in layer_wise.values()):
         problems += attention_problems(shape.heads, teacher.heads)
     return problems
 

@@ -186,15 +186,16 @@ class LayerWiseSection(StageSection):
     hidden: LayerWeights = Field(
         1.0, description="Weight of the hidden-state loss: one for all student layers, or a list with one per layer"
     )
-    attention: LayerWeights = Field(
-        1.0,
+    attention: LayerWeights | None = Field(
+        None,
         description="Weight of the attention loss, or a list with one per student layer; a weight above 0 needs a "
-        "student with as many heads as the teacher",
+        "student with as many heads as the teacher; default: 1 for such a student, 0 for others",
     )
-    relations: LayerWeights = Field(
-        0.0,
+    relations: LayerWeights | None = Field(
+        None,
         description="Weight of MiniLMv2's loss on the relations of queries, keys and values, or a list with one per "
-        "student layer; it works with any numbers of heads",
+        "student layer; it works with any numbers of heads; default: 1 if they differ and attention has no weight, "
+        "otherwise 0",
     )
     relation_heads: Annotated[int, Field(gt=0, le=MOST_HEADS)] | None = Field(
         None,
@@ -203,7 +204,8 @@ class LayerWiseSection(StageSection):
 
     @model_validator(mode="after")
     def _matches_something(self) -> Self:
-        if not (self.embedding or any(any(weights_in(key)) for key in (self.hidden, self.attention, self.relations))):
+        layer_wise = [key for key in (self.hidden, self.attention, self.relations) if key is not None]
+        if self.attention is not None and not self.embedding and not any(any(weights_in(key)) for key in layer_wise):
             raise ValueError(
                 "the weights embedding, hidden, attention and relations are all 0, so the stage has no loss; set one "
                 "above 0"

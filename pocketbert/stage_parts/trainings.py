@@ -6,7 +6,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from compress.common.errors import UserError
 from compress.data.token_blocks import write_token_blocks
@@ -212,13 +212,22 @@ def init_head(context: StageContext, learner: stage_functions.StudentWithProject
     return fits
 
 
-def objective_of(section: LayerWiseSection) -> Objective:
-    """The losses of a layer-wise stage, with their weights."""
+def objective_of(section: LayerWiseSection, student: PretrainedConfig, teacher: PretrainedConfig) -> Objective:
+    """The losses of a layer-wise stage, with their weights.
+
+    By default, attention is matched head by head if both models have equally many, and otherwise by relations.
+    """
+    has_equal_heads = student.num_attention_heads == teacher.num_attention_heads
+    attention, relations = section.attention, section.relations
+    if relations is None:
+        relations = float(attention is None and not has_equal_heads)
+    if attention is None:
+        attention = float(has_equal_heads)
     return Objective(
         embedding=section.embedding,
         hidden=_as_weights(section.hidden),
-        attention=_as_weights(section.attention),
-        relations=_as_weights(section.relations),
+        attention=_as_weights(attention),
+        relations=_as_weights(relations),
         relation_heads=section.relation_heads,
     )
 

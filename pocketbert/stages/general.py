@@ -24,7 +24,7 @@ def distill_general(context: StageContext, workspace: Workspace) -> GeneralResul
         learner,
         base,
         texts,
-        objective_of(section),
+        objective_of(section, learner.student.config, base.config),
         schedule_of(section),
         train_context_of(context, workspace, "general"),
         layer_map=context.recipe.distill.layer_map,

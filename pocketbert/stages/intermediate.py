@@ -26,7 +26,7 @@ def distill_intermediate(context: StageContext, workspace: Workspace) -> Interme
         learner,
         context.data.teacher,
         context.data.training_texts,
-        objective_of(section),
+        objective_of(section, learner.student.config, context.data.teacher.config),
         schedule_of(section),
         train_context_of(context, workspace, "intermediate"),
         layer_map=context.recipe.distill.layer_map,

@@ -5,8 +5,8 @@ from transformers import BertForSequenceClassification
 from compress.common.errors import UserError
 from compress.data.batching import PaddingCollator
 from compress.distillation import layer_outputs
-from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel
-from compress.distillation.projected_initialisation import low_rank, principal_subspace
+from compress.distillation.objective import INTERMEDIATE_LAYERS, DistillationModel, Objective
+from compress.distillation.projected_initialisation import group_heads, low_rank, principal_subspace
 from compress.distillation.stage_functions import initialise
 from compress.models.shape import StudentShape, map_layers
 from tiny_bert import config, encode_texts
@@ -19,16 +19,19 @@ TEXTS = [
 ] * 8
 
 
-def layer_losses(initialisation: str, teacher, tokenizer, shape: StudentShape) -> dict[str, float]:
+RELATIONS = Objective(embedding=1.0, hidden=1.0, relations=1.0)
+
+
+def layer_losses(
+    initialisation: str, teacher, tokenizer, shape: StudentShape, objective: Objective = INTERMEDIATE_LAYERS
+) -> dict[str, float]:
     texts = encode_texts(TEXTS, tokenizer, max_length=32)
     learner = initialise(initialisation, shape, teacher, LABELS, texts, task_type="classification", seed=0)
     batch = PaddingCollator(texts.pad_token_id)([texts.rows[0], texts.rows[1]])
     mapped_layers = map_layers("uniform", shape.layers, 4)
     with layer_outputs.capture_attention(teacher):
-        mapped = layer_outputs.read(teacher, batch, layer_outputs.RequestedOutputs(hidden=True, scores=True)).of_layers(
-            mapped_layers
-        )
-    model = DistillationModel(learner.student.eval(), learner.projections, INTERMEDIATE_LAYERS)
+        mapped = layer_outputs.read(teacher, batch, objective.requested_outputs).of_layers(mapped_layers)
+    model = DistillationModel(learner.student.eval(), learner.projections, objective)
     with layer_outputs.capture_attention(learner.student):
         return {name: values.mean().item() for name, values in model(teacher=mapped, **batch).items()}
 
@@ -40,6 +43,17 @@ def test_projected_weights_are_closer_to_the_teacher_than_random_ones(teacher, t
     for name in ("embedding", "hidden", "attention"):
         assert projected[name] < random[name], name
     assert sum(projected.values()) < 0.7 * sum(random.values())
+
+
+def test_fewer_heads_stand_for_groups_of_the_teachers(teacher, tokenizer):
+    assert group_heads(12, 6) == [range(0, 2), range(2, 4), range(4, 6), range(6, 8), range(8, 10), range(10, 12)]
+    assert group_heads(12, 5) == [range(0, 2), range(2, 4), range(4, 7), range(7, 9), range(9, 12)]
+    assert group_heads(4, 4) == [range(0, 1), range(1, 2), range(2, 3), range(3, 4)]
+    for heads in (1, 2):
+        shape = StudentShape(layers=2, width=16, ffn_width=32, heads=heads)
+        projected = layer_losses("projected", teacher, tokenizer, shape, RELATIONS)
+        random = layer_losses("random", teacher, tokenizer, shape, RELATIONS)
+        assert projected["hidden"] < 0.3 * random["hidden"] and sum(projected.values()) < 0.8 * sum(random.values())
 
 
 def test_a_copy_of_all_layers_has_loss_0(teacher, tokenizer):
@@ -76,7 +90,7 @@ def test_low_rank_is_exact_at_full_rank_and_better_than_plain_svd_on_real_inputs
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ({"layers": 2, "width": 16, "ffn_width": 32, "heads": 2}, "the student has 2 heads, the teacher 4"),
+        ({"layers": 2, "width": 16, "ffn_width": 32, "heads": 8}, "the student has 8 heads, the teacher 4"),
         ({"layers": 2, "width": 48, "ffn_width": 32, "heads": 4}, "width is 48, the teacher's 32"),
         (
             {"layers": 5, "width": 16, "ffn_width": 32, "heads": 4},

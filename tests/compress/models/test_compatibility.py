@@ -41,9 +41,10 @@ def small(model_type: str, **changes: object) -> AutoConfig:
 # for each rule: invalid sections student and distill of a recipe, and the message
 CASES: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
     "heads of a projected student": (
-        {"heads": 2},
+        {"heads": 8},
         {"intermediate": {**STAGE, "attention": 0}},
-        "projected initialisation works head by head: the student has 2 heads, the teacher 4",
+        "projected initialisation needs a student with no more heads than its teacher: the student has 8 heads, "
+        "the teacher 4",
     ),
     "width of a projected student": (
         {"width": 36},
@@ -62,7 +63,7 @@ CASES: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
     ),
     "heads under the attention loss": (
         {"heads": 2, "initialisation": "random"},
-        {},
+        {"intermediate": STAGE},
         "the attention loss compares head by head: the student has 2 heads, the teacher 4",
     ),
     "relation heads": (

@@ -37,7 +37,7 @@ def test_a_sound_recipe_passes(base_folder, teacher_folder):
         ({"layers": 5}, "the student has 5 layers, more than the teacher's 4"),
         ({"width": 36, "heads": 4}, "no wider than its teacher: width is 36, the teacher's 32"),
         ({"ffn_width": 65}, "no wider than its teacher: ffn_width is 65, the teacher's 64"),
-        ({"heads": 2}, "the student has 2 heads, the teacher 4"),
+        ({"heads": 8}, "the student has 8 heads, the teacher 4"),
         ({"initialisation": "teacher_layers"}, "needs equal width: student 16, teacher 32"),
     ],
 )

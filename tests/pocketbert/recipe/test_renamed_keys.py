@@ -184,11 +184,13 @@ BENCH_OF_0_2_0 = (  # its defaults, which its resolved recipes hold; today the e
 
 
 FULL_RANGE = "export.reduce_range=false"  # its default
+# its defaults; today the numbers of heads decide them
+LOSSES = ["distill.intermediate.attention=1.0", "distill.intermediate.relations=0.0"]
 
 
 def test_the_recipe_of_a_run_folder_of_0_2_0_loads():
     recipe, warnings = load(str(BY_0_2_0))
-    assert recipe == load("sst2", BENCH_OF_0_2_0, FULL_RANGE)[0] and len(warnings) == 3
+    assert recipe == load("sst2", BENCH_OF_0_2_0, FULL_RANGE, *LOSSES)[0] and len(warnings) == 3
     assert load(str(BY_0_2_0), "compute.precision=bf16")[0].compute.precision == "bf16"
 
 
@@ -204,7 +206,7 @@ def test_the_recipe_of_a_run_folder_of_0_2_0_plans_the_same_stages(tmp_path, mon
     warnings = [line for line in captured.err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 3 and "masked_lm" in captured.out
     fingerprints = []
-    for name, bench in ((str(BY_0_2_0), []), ("sst2", [BENCH_OF_0_2_0, FULL_RANGE])):
+    for name, bench in ((str(BY_0_2_0), []), ("sst2", [BENCH_OF_0_2_0, FULL_RANGE, *LOSSES])):
         recipe = load(name, *changes, *bench)[0]
         fingerprints.append([stage.fingerprint for stage in plan_of(recipe, prepare(recipe, Console(quiet=True)))])
     assert fingerprints[0] == fingerprints[1]
