@@ -21,7 +21,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "products": MATMULS,
     "attention": (*ATTENTIONS, "Softmax"),
     "normalisation": ("SkipLayerNormalization", "LayerNormalization", "SimplifiedLayerNormalization"),
-    "activation": ("Gelu", "BiasGelu", "FastGelu", "Tanh", "Erf"),
+    "activation": ("Gelu", "BiasGelu", "FastGelu", "Relu", "Tanh", "Erf"),
     "quantising": ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
     "embedding": ("EmbedLayerNormalization", "QEmbedLayerNormalization", "Gather", "GatherBlockQuantized"),
 }

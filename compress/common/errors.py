@@ -13,6 +13,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, and a fi
 
 # The settings with which a user can fix a problem. The names are neither recipe keys nor flags.
 Option = Literal[
+    "activation",
     "attention_heads",
     "checkpoint",
     "copied_layers",

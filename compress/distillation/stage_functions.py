@@ -21,6 +21,7 @@ from compress.distillation.training_loop import Schedule, TrainContext, train
 from compress.models import loading
 from compress.models.architectures import Architecture, capabilities_of
 from compress.models.compatibility import (
+    Activation,
     EncoderFacts,
     Initialisation,
     attention_problems,
@@ -93,11 +94,13 @@ def initialise(
     projection_per_layer: bool = False,
     dropout: float = 0.0,
     architecture: Architecture = "bert",
+    activation: Activation | None = None,
     checkpoint: str | None = None,
 ) -> StudentWithProjections:
     """A new student. Raises UserError if the student does not fit the teacher.
 
-    `calibration`: rows whose activations projected initialisation uses. `checkpoint`: the name of the model to load for
+    `calibration`: rows whose activations projected initialisation uses. `activation`: by default that of the teacher
+    whose weights it gets, otherwise gelu. `checkpoint`: the name of the model to load for
     the initialisation "checkpoint". Its saved projections are used if there are as many as requested.
     """
     torch.manual_seed(seed)
@@ -121,7 +124,7 @@ def initialise(
         task_type=task_type,
         dropout=dropout,
         architecture=architecture,
-        activation="gelu" if initialisation == "random" else None,  # export fuses gelu only
+        activation=activation or ("gelu" if initialisation == "random" else None),
     )
     match initialisation:
         case "projected":

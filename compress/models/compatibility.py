@@ -5,7 +5,7 @@ The rules need the facts in config.json only. Importing this module loads neithe
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from compress.common.errors import Problem, UserError
 from compress.models import sources
@@ -13,6 +13,7 @@ from compress.models.architectures import STUDENTS, TEACHERS, capabilities_of
 from compress.models.shape import LayerMap, StudentShape, map_layers
 
 Initialisation = Literal["projected", "random", "teacher_layers", "checkpoint"]
+Activation = Literal["gelu", "relu"]  # the functions of feed-forward layers that export can fuse
 LayerWeights = float | Sequence[float]  # of a loss: one weight for all student layers, or one per layer
 
 
@@ -95,6 +96,14 @@ def read_encoder(name: str) -> EncoderFacts:
         return EncoderFacts.of_config(config)
     except UserError as error:
         raise error.within(name) from error
+
+
+def activation_problems(name: str, encoder: EncoderFacts) -> list[Problem]:
+    """Check whether export can fuse the activation function of the model `name`."""
+    if encoder.activation in get_args(Activation):
+        return []
+    fused = " and ".join(get_args(Activation))
+    return [Problem(text=f"{name} uses {encoder.activation}; export fuses {fused} only", option="activation")]
 
 
 def projection_problems(model_type: str) -> list[Problem]:

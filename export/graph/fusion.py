@@ -10,6 +10,7 @@ from onnxruntime.transformers.optimizer import optimize_model
 from transformers import PretrainedConfig
 
 from compress.models.architectures import capabilities_of
+from compress.models.compatibility import EncoderFacts
 from export.graph.rewriter import count_operators
 
 Attention = Literal["Attention", "MultiHeadAttention"]
@@ -27,6 +28,7 @@ class EncoderShape:
     num_layers: int
     num_heads: int
     hidden_size: int
+    activation: str = "gelu"
 
     @classmethod
     def of(cls, config: PretrainedConfig) -> "EncoderShape":
@@ -36,6 +38,7 @@ class EncoderShape:
             num_layers=config.num_hidden_layers,
             num_heads=config.num_attention_heads,
             hidden_size=config.hidden_size,
+            activation=EncoderFacts.of_config(config.to_dict()).activation,
         )
 
 
@@ -49,7 +52,7 @@ def expected_fusions(encoder: EncoderShape, attention: Attention, *, fuses_embed
     counts = {
         "EmbedLayerNormalization" if fused_embeddings else "LayerNormalization": 1,
         attention: encoder.num_layers,
-        "BiasGelu": encoder.num_layers,
+        "Relu" if encoder.activation == "relu" else "BiasGelu": encoder.num_layers,
         "SkipLayerNormalization": 2 * encoder.num_layers,
     }
     return {**counts, "Gelu": 1} if encoder.model_type == "electra" else counts

@@ -6,7 +6,7 @@ from export.graph.rewriter import Graph, attribute, make_node
 
 # operators whose output at one position depends only on their input at that position
 POSITIONWISE = {
-    "MatMul", "Add", "Sum", "BiasGelu", "Gelu", "SkipLayerNormalization", "LayerNormalization",
+    "MatMul", "Add", "Sum", "BiasGelu", "Gelu", "Relu", "SkipLayerNormalization", "LayerNormalization",
 }  # fmt: skip
 FIRST = "first_position"
 

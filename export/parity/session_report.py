@@ -17,7 +17,7 @@ from export.results import SessionReport
 
 LOW_PRECISION = (TensorProto.INT8, TensorProto.UINT8, TensorProto.FLOAT16)
 FUSED = (
-    "EmbedLayerNormalization", "Attention", "QAttention", "MultiHeadAttention", "BiasGelu", "Gelu",
+    "EmbedLayerNormalization", "Attention", "QAttention", "MultiHeadAttention", "BiasGelu", "Gelu", "Relu",
     "SkipLayerNormalization", "LayerNormalization", "MatMulIntegerToFloat",
 )  # fmt: skip
 

@@ -25,6 +25,7 @@ class Command:
 
 
 IN_RECIPES: Mapping[Option, Remedy] = {
+    "activation": Remedy(advice="set student.activation: gelu, or relu"),
     "attention_heads": Remedy(
         advice="make student.heads equal, or set the stage's weights attention: 0 and relations: 1"
     ),
@@ -94,7 +95,7 @@ def with_remedies(error: UserError, command: Command) -> list[str]:
 
 def flags_in(text: str) -> set[str]:
     """The flags that a text names."""
-    return set(re.findall(r"--[a-z][a-z-]*", text))
+    return set(re.findall(r"--[a-z][a-z0-9-]*", text))
 
 
 def _explained(problem: Problem, command: Command) -> str:

@@ -182,6 +182,7 @@ class _Dependencies:
             "initialisation": student.initialisation,
             "architecture": student.architecture,
             "dropout": student.dropout,
+            "activation": student.activation,
             "layer_map": self.recipe.distill.model_dump()["layer_map"],
             "projection": self.recipe.distill.projection,
             "checkpoint": student.checkpoint and sources.identity(student.checkpoint),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from compress.models.architectures import Architecture
-from compress.models.compatibility import Initialisation
+from compress.models.compatibility import Activation, Initialisation
 from compress.models.shape import PRESETS, StudentShape
 from pocketbert.recipe.training import AUTO, MOST_HEADS, FineTuneSection, RecipeSection, Share
 
@@ -92,6 +92,11 @@ class StudentSection(RecipeSection):
     architecture: Architecture = Field(
         "bert", description="Architecture of the student, which has the tokenizer of the teacher in either case"
     )
+    activation: Activation | None = Field(
+        None,
+        description="Activation function of the feed-forward layers; relu is faster, gelu more accurate; default: the "
+        "teacher's, or gelu if the first weights are random",
+    )
     dropout: Share = Field(
         0.0, description="Dropout probability in training; in our measurements students learned better without"
     )
@@ -121,6 +126,8 @@ class StudentSection(RecipeSection):
                 f"the student's layers have {num_parameters(self.shape):,} parameters; expected at most "
                 f"{MOST_PARAMETERS:,}; lower layers, width or ffn_width"
             )
+        if self.activation is not None and self.initialisation == "checkpoint":
+            raise ValueError("a checkpoint has its activation; leave the key activation out")
         if (self.initialisation == "checkpoint") != (self.checkpoint is not None):
             raise ValueError("set both initialisation: checkpoint and the key checkpoint, or neither")
         return self

@@ -1,6 +1,7 @@
 """Checks of a recipe against its models, and of models without a recipe, before any long work starts."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from compress.models import sources
 from compress.models.architectures import capabilities_of
 from compress.models.compatibility import (
     EncoderFacts,
+    activation_problems,
     attention_problems,
     checkpoint_problems,
     initialisation_problems,
@@ -115,8 +117,8 @@ def _teacher_problems(recipe: Recipe, shape: StudentShape, name: str, teacher: E
         return problems + _checkpoint_problems(student.checkpoint or "", shape, teacher)
     if student.initialisation == "random":
         return problems
-    if capabilities_of(teacher.model_type).weights_can_be_projected and teacher.activation != "gelu":
-        problems.append(Problem(text=f"the teacher {name} uses {teacher.activation}; export fuses gelu only"))
+    if capabilities_of(teacher.model_type).weights_can_be_projected and student.activation is None:
+        problems += activation_problems(f"the teacher {name}", teacher)
     return problems + initialisation_problems(student.initialisation, shape, teacher)
 
 
@@ -142,8 +144,8 @@ def _loss_problems(
 def _checkpoint_problems(name: str, shape: StudentShape, teacher: EncoderFacts) -> list[Problem]:
     checkpoint = read_encoder(name)
     unknown = student_architecture_problems(name, checkpoint.model_type)
-    if not unknown and checkpoint.activation != "gelu":
-        return [Problem(text=f"{name} uses {checkpoint.activation}; export fuses gelu only", option="checkpoint")]
+    if not unknown and (problems := activation_problems(name, checkpoint)):
+        return [replace(problem, option="checkpoint") for problem in problems]
     return unknown or checkpoint_problems(name, checkpoint, shape, teacher)
 
 

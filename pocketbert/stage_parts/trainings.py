@@ -188,6 +188,7 @@ def initial_student(
         projection_per_layer=context.recipe.distill.projection == "per_layer",
         dropout=student.dropout,
         architecture=student.architecture,
+        activation=student.activation,
         checkpoint=student.checkpoint,
     )
 

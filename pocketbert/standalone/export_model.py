@@ -21,7 +21,7 @@ from compress.data.task_types import task_type, type_for_metric
 from compress.data.tasks import read_split
 from compress.models import loading, sources
 from compress.models.architectures import ARCHITECTURES
-from compress.models.compatibility import read_encoder
+from compress.models.compatibility import Activation, activation_problems, read_encoder
 from export import gate
 from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_bundles, cuda_provider
 from export.parity.comparison import default_tolerance
@@ -167,10 +167,10 @@ def _max_length(model: str, requested: int | None) -> int:
     """Tokens per text. Raises UserError for a model that cannot be fused or has too few positions."""
     encoder = read_encoder(model)
     fusable = [kind for kind, capabilities in ARCHITECTURES.items() if capabilities.fuses_fully]
-    if encoder.model_type not in fusable or encoder.activation != "gelu":
+    if encoder.model_type not in fusable or activation_problems(model, encoder):
         raise UserError(
             f"{model}: got a {encoder.model_type} with {encoder.activation}; expected one of {', '.join(fusable)} with "
-            "gelu, whose graph can be fused completely"
+            f"{' or '.join(get_args(Activation))}, whose graph can be fused completely"
         )
     length = requested or int(min(DEFAULT_MAX_LENGTH, encoder.max_tokens, sources.tokenizer_limit(model)))
     if length > encoder.max_tokens:

@@ -6,6 +6,8 @@ import pytest
 import torch
 from rich.console import Console
 from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
     CamembertConfig,
     CamembertForSequenceClassification,
     DistilBertConfig,
@@ -30,6 +32,7 @@ NARROW = {
     "initializer_range": 0.2,
 }  # fmt: skip
 MODELS = {
+    "bert with relu": lambda names: BertForSequenceClassification(BertConfig(**SHAPE, hidden_act="relu", **names)),
     "distilbert": lambda names: DistilBertForSequenceClassification(DistilBertConfig(**NARROW, **names)),
     "electra": lambda names: ElectraForSequenceClassification(ElectraConfig(**SHAPE, embedding_size=16, **names)),
     "roberta": lambda names: RobertaForSequenceClassification(RobertaConfig(**SHAPE, **names)),
@@ -52,7 +55,7 @@ def test_each_architecture_fuses_quantises_and_agrees_with_torch(architecture, t
     names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: index for index, label in enumerate(LABELS)}}
     MODELS[architecture](names).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    if architecture != "electra":  # the others have no token types
+    if architecture not in ("electra", "bert with relu"):  # the others have no token types
         path = tmp_path / "model" / "tokenizer_config.json"
         config = json.loads(path.read_text())
         path.write_text(json.dumps({**config, "model_input_names": ["input_ids", "attention_mask"]}))
@@ -64,9 +67,10 @@ def test_each_architecture_fuses_quantises_and_agrees_with_torch(architecture, t
     )
     exported = export_model(str(tmp_path / "model"), request, output=tmp_path / "out", console=Console(quiet=True))
     embedding = "LayerNormalization" if architecture in BEHIND_PADDING else "EmbedLayerNormalization"
+    activation = "Relu" if architecture == "bert with relu" else "BiasGelu"
     extra = {"Gelu": 1} if architecture == "electra" else {}
     assert exported.fused_nodes == {
-        embedding: 1, "Attention": 3, "BiasGelu": 3, "SkipLayerNormalization": 6, **extra,
+        embedding: 1, "Attention": 3, activation: 3, "SkipLayerNormalization": 6, **extra,
     }  # fmt: skip
     variants = exported.variants
     assert set(variants) == set(DEFAULT_VARIANTS_OF_EXPORT)

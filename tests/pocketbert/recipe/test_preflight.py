@@ -68,8 +68,12 @@ def test_a_model_that_is_no_bert_or_cannot_be_fused_is_an_error(base_folder, tmp
     with pytest.raises(UserError, match=refused) as error:
         preflight({"base": altered(base_folder, tmp_path / "r", model_type="albert")}, SHAPE)
     assert in_a_recipe(error.value).endswith("its layers share their weights; use student.initialisation: random")
-    with pytest.raises(UserError, match="uses relu; export fuses gelu only"):
-        preflight({"base": altered(base_folder, tmp_path / "relu", hidden_act="relu")}, SHAPE)
+    other = altered(base_folder, tmp_path / "silu", hidden_act="silu")
+    with pytest.raises(UserError, match="uses silu; export fuses gelu and relu only") as error:
+        preflight({"base": other}, SHAPE)
+    assert in_a_recipe(error.value).endswith("only; set student.activation: gelu, or relu")
+    preflight({"base": other}, {**SHAPE, "activation": "gelu"})
+    preflight({"base": altered(base_folder, tmp_path / "relu", hidden_act="relu")}, SHAPE)
     with pytest.raises(UserError, match="no model config could be read"):
         preflight({"base": str(tmp_path)}, SHAPE)
 
