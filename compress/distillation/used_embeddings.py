@@ -43,6 +43,7 @@ class PartialEmbedding(nn.Module):
         self.padding_idx = int(row_of_token[whole.padding_idx]) if padding_is_used else None
         self.row_of_token = row_of_token  # -1 for tokens that are not used
         self.frozen = whole.weight.detach()
+        self._forward_hooks.update(whole._forward_hooks)
 
     def _apply(self, fn: Any, *options: Any, **more: Any) -> "PartialEmbedding":
         self.row_of_token, self.frozen = fn(self.row_of_token), fn(self.frozen)

@@ -18,11 +18,9 @@ from export.graph.rewriter import Graph, attribute, make_node
 from export.quantisation.activation_ranges import ActivationRange, measure_ranges
 from export.quantisation.int4_weights import add_4_bit_weights
 from export.quantisation.static_attention import head_weights, quantise_attention, quantised_tensors
+from export.quantisation.variants import largest_weight
 
 Attention = Literal["int8", "fp32"]
-
-FULL = 127
-REDUCED = 64  # 7 bits; the sum of two products of 64 and 255 fits into 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +107,7 @@ def _store_by_head(graph: Graph, name: str, weights: np.ndarray, options: Static
 
 def _integers(graph: Graph, name: str, weights: np.ndarray, options: StaticOptions) -> tuple[str, np.ndarray]:
     """The name of the int8 tensor of weights (rows, columns), and its scales (columns,)."""
-    limit = REDUCED if options.reduced else FULL
+    limit = largest_weight(reduced=options.reduced)
     if options.bits == 4 and len(weights) % 2 == 0:  # a byte holds the numbers of two rows
         return add_4_bit_weights(graph, name, weights, limit=limit)
     scales = (np.maximum(np.abs(weights).max(axis=0), 1e-8) / limit).astype(np.float32)

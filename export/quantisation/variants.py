@@ -18,6 +18,11 @@ OWN_EMBEDDING: dict[Weights, Embedding] = {
 }
 
 
+def largest_weight(*, reduced: bool) -> int:
+    """The largest magnitude of int8 weights. `reduced`: 7 bits; two products of 64 and 255 add up to less than 2^15."""
+    return 64 if reduced else 127
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variant:
     """The formats of the MatMul weights and of the embedding. fp16 applies to both at once."""

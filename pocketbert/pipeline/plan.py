@@ -57,6 +57,7 @@ SHARED_CODE = (
 )  # fmt: skip
 MORE_CODE: dict[StageName, tuple[str, ...]] = {
     "baseline": ("bench/analysis/tfidf_baseline.py", "bench/results/phrases.py"),
+    "prediction": ("export/quantisation/variants.py",),
     "export": ("export",),
     "bench": ("export", *MEASURING),
 }
@@ -255,10 +256,13 @@ class _Dependencies:
         return {**self.data, **self.student, **self._training(self.recipe.distill.intermediate)}
 
     def prediction(self) -> Inputs:
+        section = self.recipe.distill.prediction
+        reduced = {"reduce_range": self.recipe.export.reduce_range} if section.quantisation is not None else {}
         vocabulary = self.recipe.student.vocabulary  # the fingerprint of the general stage covers its corpus
         return {
             **self.data,
-            **self._training(self.recipe.distill.prediction),
+            **self._training(section),
+            **reduced,
             "vocabulary": None if vocabulary is None else vocabulary.model_dump(),
         }
 

@@ -120,6 +120,7 @@ LearningRate = Annotated[
         "teacher, from the student's width for the student"
     ),
 ]
+QuantisedVariant = Literal["int8-static", "int4-static"]
 LossWeight = Annotated[float, Field(ge=0, le=LARGEST_WEIGHT)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -250,6 +251,11 @@ class PredictionSection(SearchableSection):
 
     temperature: Annotated[float, Field(gt=0, le=LARGEST_WEIGHT)] = Field(
         1.0, description="Divisor of both models' logits in the loss"
+    )
+    quantisation: QuantisedVariant | None = Field(
+        None,
+        description="Static variant whose rounding the student computes with in this stage (quantisation-aware "
+        "training), so that this variant loses less accuracy; default: none",
     )
 
 

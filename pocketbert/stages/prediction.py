@@ -1,6 +1,6 @@
 """Task distillation, last step: the student learns the teacher's logits. Optional: vocabulary pruning, a search."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -19,7 +19,9 @@ from compress.distillation.training_loop import rows_seen
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.models.vocabulary import PrunedVocabulary, prune_embedding, prune_vocabulary
+from compress.quantisation.simulation import Rounding, simulated_quantisation
 from compress.results import PredictionResult, SearchPoint, TrainingResult, VocabularyResult
+from export.quantisation.variants import largest_weight
 from pocketbert.data.corpora import error_context, texts_of
 from pocketbert.recipe.choices import candidates_of
 from pocketbert.stage_parts.context import StageContext
@@ -57,7 +59,8 @@ def distill_prediction(context: StageContext, workspace: Workspace) -> Predictio
     seen = _rows_seen(context, data.texts)
     augmented, originals = _drift_sample(context, seen)
     logits = _teacher_logits(context, np.union1d(seen, originals), workspace)
-    training, search = _train(context, workspace, student, data, logits, before.dev)
+    with _rounding(context, student):
+        training, search = _train(context, workspace, student, data, logits, before.dev)
     workspace.save(lambda output: loading.save_model(student, data.tokenizer, output / "model"))
     return PredictionResult(
         training=training,
@@ -140,6 +143,16 @@ def _teacher_logits(context: StageContext, seen: np.ndarray, workspace: Workspac
     return workspace.computed_once("teacher_logits", compute)
 
 
+def _rounding(context: StageContext, student: PreTrainedModel) -> AbstractContextManager:
+    """Inside this context, the student computes with the rounding of the variant that the recipe names."""
+    variant = context.recipe.distill.prediction.quantisation
+    if variant is None:
+        return nullcontext()
+    bits = 4 if variant == "int4-static" else 8
+    largest = largest_weight(reduced=context.recipe.export.reduce_range)
+    return simulated_quantisation(student, Rounding(weight_bits=bits, embedding_bits=bits, largest_weight=largest))
+
+
 def _train(
     context: StageContext,
     workspace: Workspace,
@@ -153,6 +166,9 @@ def _train(
     If no epoch reaches `score_before`, the student keeps its weights, and the best epoch is 0.
     """
     section = context.recipe.distill.prediction
+    evaluate = partial(context.data.dev_score, encoded=data.encoded)
+    if section.quantisation is not None:
+        score_before = evaluate(student)
     objective = Objective(prediction=1.0, temperature=section.temperature, task_type=context.task.type)
     distill = partial(
         stage_functions.distill_logits,
@@ -160,7 +176,7 @@ def _train(
         logits,
         data.texts,
         objective,
-        evaluate=partial(context.data.dev_score, encoded=data.encoded),
+        evaluate=evaluate,
         epoch_rows=len(context.task.train),  # the interval of evaluations, with and without augmented texts
     )
     schedule, train_context = schedule_of(section), train_context_of(context, workspace, "prediction")
