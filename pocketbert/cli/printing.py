@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # some of them load torch
     from export.results import ExportResult
     from pocketbert.pipeline.flow import RunResult
     from pocketbert.pipeline.forecast import RunForecast
+    from pocketbert.shape_design.proposal import Design
     from pocketbert.standalone.augmentation_preview import AugmentationPreview, AugmentedExample
     from pocketbert.standalone.doctor import DoctorReport
     from pocketbert.store.cache_contents import CacheContents, CachedItem
@@ -116,6 +117,35 @@ def published_shapes(shapes: "Sequence[ShapeComparison]") -> None:
             for shape in shapes
         ],
     )
+
+
+def design(proposal: "Design") -> None:
+    """The timed shapes, the proposal and what it costs."""
+    from pocketbert.shape_design.proposal import sentence, yaml_of
+
+    _table(
+        ("layers x width, ffn, heads", "weights", "ms (95 %)", "MB", "loss", ""),
+        [
+            (
+                "{layers} x {width}, {ffn_width}, {heads}".format(**vars(each.shape)),
+                f"{each.weights / 1e6:.2f} M",
+                f"{each.latency_ms:.3g} ({each.latency_low_ms:.3g}-{each.latency_high_ms:.3g})",
+                f"{each.size_mb:.1f}",
+                "-" if each.loss is None else f"{each.loss:.3f}",
+                "proposed" if each is proposal.proposed else "" if each.fits else "over the budget",
+            )
+            for each in proposal.shapes
+        ],
+    )
+    print_line(
+        f"{proposal.variant}, one text of {proposal.tokens} tokens, {proposal.threads} threads, {proposal.cpu}; "
+        f"{proposal.num_considered} shapes considered, {len(proposal.shapes)} timed in one interleaved run, "
+        f"{proposal.seconds:.0f} s"
+    )
+    if proposal.steps == 0:
+        print_line("proposed for its number of weights; name a recipe to compare candidates on its texts")
+    print_line(sentence(proposal))
+    print_line(f"student: {yaml_of(proposal.proposed.shape)}")
 
 
 def self_check(result: "SelfCheck") -> None:

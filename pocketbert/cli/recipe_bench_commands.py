@@ -32,11 +32,11 @@ def training(
     """Time the training stages of a recipe, from a plain training loop to ours, one change at a time."""
     from pocketbert.cli import printing
     from pocketbert.pipeline.flow import prepare
-    from pocketbert.recipe.loading import load_recipe
+    from pocketbert.recipe.loading import load_recipe, require_shape
     from pocketbert.standalone.bench_training import bench_training
 
     console = stderr_console()
-    loaded = load_recipe(recipe, changes=changes or ())
+    loaded = require_shape(load_recipe(recipe, changes=changes or ()))
     ladder = bench_training(
         loaded,
         prepare(loaded, console),
@@ -70,11 +70,11 @@ def augmentation(
     """Time the augmentation of a recipe and measure its memory, compared with two simpler implementations."""
     from pocketbert.cli import printing
     from pocketbert.pipeline.flow import prepare
-    from pocketbert.recipe.loading import load_recipe
+    from pocketbert.recipe.loading import load_recipe, require_shape
     from pocketbert.standalone.bench_augmentation import bench_augmentation
 
     console = stderr_console()
-    loaded = load_recipe(recipe, changes=changes or ())
+    loaded = require_shape(load_recipe(recipe, changes=changes or ()))
     ladder = bench_augmentation(
         loaded,
         prepare(loaded, console),

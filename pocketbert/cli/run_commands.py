@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from bench.timing.limits import MOST_MS, MOST_ROUNDS, MOST_TOKENS
 from compress.common.console import notice
 from compress.common.escaping import one_line
 from pocketbert.cli import completion
@@ -21,13 +22,18 @@ from pocketbert.cli.options import (
     RecipeName,
     RunFolder,
     Smoke,
+    Threads,
     examples,
     print_result,
     stderr_console,
 )
 from pocketbert.shell import Stopped
 
+if TYPE_CHECKING:
+    from pocketbert.recipe.sections import Recipe
+
 PANEL = "Recipes and runs"
+MOST_MB = 1e6
 commands = typer.Typer()
 
 
@@ -42,10 +48,9 @@ def check(
     from pocketbert.cli import printing
     from pocketbert.pipeline.flow import prepare
     from pocketbert.recipe.choices import resolve
-    from pocketbert.recipe.loading import load_recipe
 
     console = stderr_console()
-    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    loaded, folder = _loaded(recipe, changes, smoke, output, console)
     task = prepare(loaded, Console(quiet=True))
     with console.status("timing a few steps of each stage") as status:
         from pocketbert.pipeline.estimate import forecast, time_left
@@ -53,7 +58,7 @@ def check(
         plan = forecast(
             resolve(loaded, task),
             task,
-            output or Path("runs") / loaded.name,
+            folder,
             on_stage=lambda stage: status.update(f"timing a few steps: {stage}"),
             limit_s=time_left(),
         )
@@ -88,11 +93,9 @@ def run(
     """Run a recipe from the teacher to the report. Skips finished stages and resumes an interrupted one."""
     from pocketbert.cli import printing
     from pocketbert.pipeline.flow import prepare, run_recipe
-    from pocketbert.recipe.loading import load_recipe
 
     console = stderr_console()
-    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
-    folder = output or Path("runs") / loaded.name
+    loaded, folder = _loaded(recipe, changes, smoke, output, console)
     with _message_when_interrupted(console):
         outcome = run_recipe(loaded, prepare(loaded, console, folder), folder, console, until=until)
     if outcome is None:  # the main process continues
@@ -124,15 +127,14 @@ def general(
     reuse it from there. Other recipes name its folder as `student.checkpoint`.
     """
     from pocketbert.pipeline.flow import make_general, prepare
-    from pocketbert.recipe.loading import load_recipe
 
     console = stderr_console()
-    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    loaded, folder = _loaded(recipe, changes, smoke, output, console)
     with _message_when_interrupted(console):
-        folder = make_general(loaded, prepare(loaded, console), output or Path("runs") / loaded.name, console)
-    if folder is None:  # another process prints it
+        student = make_general(loaded, prepare(loaded, console), folder, console)
+    if student is None:  # another process prints it
         return
-    print(json.dumps({"model": str(folder)}) if as_json else f"general student {one_line(str(folder))}")
+    print(json.dumps({"model": str(student)}) if as_json else f"general student {one_line(str(student))}")
 
 
 @commands.command(
@@ -155,21 +157,94 @@ def augment(
     """
     from pocketbert.cli import printing
     from pocketbert.pipeline.flow import make_augmented_data, prepare
-    from pocketbert.recipe.loading import load_recipe
 
     console = stderr_console()
-    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    loaded, folder = _loaded(recipe, changes, smoke, output, console)
     with _message_when_interrupted(console):
-        folder = make_augmented_data(loaded, prepare(loaded, console), output or Path("runs") / loaded.name, console)
-    if folder is None:  # another process prints it
+        augmented = make_augmented_data(loaded, prepare(loaded, console), folder, console)
+    if augmented is None:  # another process prints it
         return
     from pocketbert.standalone.augmentation_preview import preview_augmentation
 
     print_result(
-        preview_augmentation(folder, task_type=loaded.task.task_type, count=show, seed=loaded.seed),
+        preview_augmentation(augmented, task_type=loaded.task.task_type, count=show, seed=loaded.seed),
         as_json,
         printing.augmentation_preview,
     )
+
+
+@commands.command(
+    rich_help_panel=PANEL,
+    epilog=examples(
+        "pocketbert design --latency-ms 1 --size-mb 6 --tokens 64 --variant int4-static",
+        "pocketbert design reviews.yaml --latency-ms 1",
+    ),
+)
+def design(
+    latency_ms: Annotated[
+        float,
+        typer.Option(metavar="MS", min=0.001, max=MOST_MS, help="Milliseconds for one text, without its tokenizer"),
+    ],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe: its teacher limits the shapes, and candidates are compared on its texts "
+            "[default: any student of BERT-base]",
+            autocompletion=completion.recipes,
+        ),
+    ] = None,
+    size_mb: Annotated[
+        float | None, typer.Option(metavar="MB", min=0.001, max=MOST_MB, help="Megabytes of model and tokenizer")
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(min=4, max=MOST_TOKENS, help="Tokens of the text [default: task.max_length, or 64]"),
+    ] = None,
+    threads: Threads = None,
+    variant: Annotated[str, typer.Option(help="int8-static or int4-static")] = "int8-static",
+    steps: Annotated[int, typer.Option(min=1, max=100_000, help="Training steps of each compared candidate")] = 100,
+    rounds: Annotated[int, typer.Option(min=2, max=MOST_ROUNDS, help="Interleaved rounds")] = 12,
+    changes: Changes = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for design.svg and design.json")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose the shape of a student for a budget of latency and size.
+
+    Times students of many shapes with random weights on this machine. With a recipe, trains the likeliest ones for a
+    few steps, and compares how near they come to the teacher.
+    """
+    from pocketbert.cli import printing
+    from pocketbert.shape_design.design_shape import DesignRequest, design_shape
+
+    request = DesignRequest(
+        latency_ms=latency_ms,
+        size_mb=size_mb,
+        tokens=tokens,
+        threads=threads,
+        variant=variant,
+        steps=steps,
+        rounds=rounds,
+    )
+    console = stderr_console()
+    proposed = design_shape(recipe, changes or (), request, output=output, console=console)
+    print_result(proposed, as_json, printing.design)
+
+
+def _loaded(
+    recipe: str, changes: list[str] | None, smoke: bool, output: Path | None, console: Console
+) -> tuple["Recipe", Path]:
+    """The recipe with the shape of its student, and the run folder."""
+    from pocketbert.recipe.loading import load_recipe
+
+    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
+    folder = output or Path("runs") / loaded.name
+    if loaded.student.needs_design:
+        from pocketbert.shape_design.proposal import with_shape
+
+        with _message_when_interrupted(console):
+            loaded = with_shape(loaded, folder, console)
+    return loaded, folder
 
 
 @contextmanager

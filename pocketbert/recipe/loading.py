@@ -165,6 +165,13 @@ def load_recipe(
     return smoke_recipe(recipe) if smoke or recipe.smoke else recipe
 
 
+def require_shape(recipe: Recipe) -> Recipe:
+    """The recipe itself. Raises UserError if the shape of its student is still to be chosen."""
+    if recipe.student.needs_design:
+        raise UserError("student.budget: expected a shape; choose it with `pocketbert design`")
+    return recipe
+
+
 def to_yaml(recipe: Recipe) -> str:
     """The recipe as a file, with all defaults."""
     yaml = YAML(typ="safe", pure=True)

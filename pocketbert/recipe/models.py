@@ -4,12 +4,22 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from bench.timing.limits import MOST_MS, MOST_THREADS
 from compress.models.architectures import Architecture
 from compress.models.compatibility import Activation, Initialisation
 from compress.models.shape import PRESETS, StudentShape
-from pocketbert.recipe.training import AUTO, MOST_HEADS, FineTuneSection, RecipeSection, Share
+from pocketbert.recipe.training import (
+    AUTO,
+    MOST_HEADS,
+    MOST_TOKENS,
+    FineTuneSection,
+    QuantisedVariant,
+    RecipeSection,
+    Share,
+)
 
 AutoFineTune = Annotated[FineTuneSection, BeforeValidator(lambda value: {} if value == AUTO else value)]
+MOST_MB = 1e6
 MOST_LAYERS, MOST_WIDTH, MOST_TOKEN_TYPES = 256, 16_384, 10_000_000
 MOST_PARAMETERS = 1_000_000_000  # of a student's layers
 if TYPE_CHECKING:
@@ -69,6 +79,24 @@ class VocabularySection(RecipeSection):
         return self
 
 
+class BudgetSection(RecipeSection):
+    """The budget of a student. When a run starts, it chooses the shape that fits on this machine."""
+
+    latency_ms: Annotated[float, Field(gt=0, le=MOST_MS)] = Field(
+        description="Milliseconds that the model may take for one text, without its tokenizer"
+    )
+    size_mb: Annotated[float, Field(gt=0, le=MOST_MB)] | None = Field(
+        None, description="Megabytes of model and tokenizer; default: any"
+    )
+    tokens: Annotated[int, Field(ge=4, le=MOST_TOKENS)] | None = Field(
+        None, description="Tokens of the text; default: task.max_length"
+    )
+    threads: Annotated[int, Field(gt=0, le=MOST_THREADS)] | None = Field(
+        None, description="Threads of the model; default: all usable cores"
+    )
+    variant: QuantisedVariant = Field("int8-static", description="Variant whose latency and size count")
+
+
 class StudentSection(RecipeSection):
     """The student: its shape, by preset or by four numbers, and its initialisation."""
 
@@ -88,6 +116,11 @@ class StudentSection(RecipeSection):
     heads: Annotated[int, Field(gt=0, le=MOST_HEADS)] | None = Field(
         None,
         description="Number of attention heads; with as many as the teacher has, attention is matched head by head",
+    )
+    budget: BudgetSection | None = Field(
+        None,
+        description="Latency and size that the student may have, instead of a shape; a run then chooses the shape, as "
+        "`pocketbert design` does",
     )
     architecture: Architecture = Field(
         "bert", description="Architecture of the student, which has the tokenizer of the teacher in either case"
@@ -115,10 +148,16 @@ class StudentSection(RecipeSection):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         numbers = [self.layers, self.width, self.ffn_width, self.heads]
+        if self.budget is not None and self.preset is not None:
+            raise ValueError("give either a budget or a preset; not both")
+        if self.budget is not None and self.initialisation not in ("projected", "random"):
+            raise ValueError(f"a budget needs initialisation: projected or random; got {self.initialisation}")
+        if self.needs_design:
+            return self
         if self.preset is not None and any(number is not None for number in numbers):
             raise ValueError("give either preset, or layers, width, ffn_width and heads; not both")
         if self.preset is None and any(number is None for number in numbers):
-            raise ValueError("give a preset, or all four of layers, width, ffn_width and heads")
+            raise ValueError("give a preset, all four of layers, width, ffn_width and heads, or a budget")
         if self.width is not None and self.heads is not None and self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if num_parameters(self.shape) > MOST_PARAMETERS:
@@ -133,8 +172,15 @@ class StudentSection(RecipeSection):
         return self
 
     @property
+    def needs_design(self) -> bool:
+        """Whether there is a budget, for which no shape has been chosen yet."""
+        return self.budget is not None and all(
+            number is None for number in (self.layers, self.width, self.ffn_width, self.heads)
+        )
+
+    @property
     def shape(self) -> StudentShape:
-        """The shape of the preset, or the four numbers."""
+        """The shape of the preset, or the four numbers. A budget must have been replaced by its shape."""
         if self.preset is not None:
             return PRESETS[self.preset]
         assert self.layers and self.width and self.ffn_width and self.heads

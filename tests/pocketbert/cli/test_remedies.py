@@ -125,7 +125,7 @@ def test_remedies_by_flags_name_flags_of_a_command_and_no_recipe_key():
 
 def test_which_commands_take_a_recipe():
     takes_recipe = {name for name, command in commands().items() if command.takes_recipe}
-    assert takes_recipe == {"run", "check", "general", "augment", "bench training", "bench augmentation"}
+    assert takes_recipe == {"run", "check", "general", "augment", "design", "bench training", "bench augmentation"}
 
 
 def test_a_remedy_that_a_command_does_not_have_is_left_out():

@@ -20,7 +20,7 @@ LISTED = "expected one of "
         ("task.vocabularys", "did you mean student.vocabulary?"),
         ("task.threshold", LISTED),  # bench.threads
         ("task.dropout_rate", LISTED),  # student.dropout
-        ("export.quantization", LISTED),  # student.initialisation
+        ("export.quantization", "did you mean distill.prediction.quantisation?"),
         ("distill.warmup_steps", LISTED),  # bench.warm_up_s
         ("task.test_size", LISTED),  # teacher.fine_tune.batch_size
         ("student.hidden_size", LISTED),  # distill.general.hidden
