@@ -49,7 +49,7 @@ BERT_BASE = Limits(layers=12, width=768, ffn_width=3072, heads=12, vocab_size=30
 
 
 def candidate_shapes(limits: Limits) -> list[StudentShape]:
-    """All shapes to consider: presets, and 2 to 6 layers with heads of 64 columns at most. The fewest products first."""
+    """All shapes: presets, and 2 to 6 layers with heads of 64 columns at most. The fewest products first."""
     depths = range(FEWEST_LAYERS, MOST_LAYERS + 1)
     grid = (
         StudentShape(layers=layers, width=width, ffn_width=ratio * width, heads=max(1, width // HEAD_WIDTH))
