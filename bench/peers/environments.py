@@ -75,6 +75,13 @@ PEERS = {
             ),
         ),
         Peer(
+            name="CTranslate2",
+            module="ctranslate2",
+            engine="ctranslate2",
+            requirements=("ctranslate2==4.8.5", "torch==2.13.0", "transformers==4.57.6"),
+            variants=(PeerVariant(label="CTranslate2 int8", variant="int8", precision="int8"),),
+        ),
+        Peer(
             name="Olive",
             module="olive",
             engine="onnxruntime",

@@ -103,7 +103,7 @@ def _marker(row: BenchmarkRow) -> str:
             return "s"
         case "scikit-learn":
             return "^"
-        case "openvino":
+        case "openvino" | "ctranslate2":
             return "D"
     assert_never(row.engine)
 

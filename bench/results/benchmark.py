@@ -23,7 +23,7 @@ from compress.data.metrics import Metric, metric_name
 from export.results import MetricDifference, SessionReport
 
 Role = Literal["teacher", "student", "baseline", "peer", "model"]
-Engine = Literal["torch", "onnxruntime", "openvino", "scikit-learn"]
+Engine = Literal["torch", "onnxruntime", "openvino", "ctranslate2", "scikit-learn"]
 Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16", "fp16", "int8", "int4"]
 Step = Literal["distillation", "runtime", "quantisation", "total"]

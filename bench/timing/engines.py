@@ -72,8 +72,8 @@ def load_runner(spec: ModelSpec, num_threads: int) -> Runner:
             return TokenModelRunner(spec, _load_bundle(spec, num_threads))
         case "scikit-learn":
             return BaselineRunner(spec, num_threads)
-        case "openvino":
-            raise ValueError("got engine openvino without a module; only peers use openvino")
+        case "openvino" | "ctranslate2":
+            raise ValueError(f"got engine {spec.engine} without a module; only peers use it")
 
 
 def synthetic_encoding(predictor: Any, length: int) -> Any:

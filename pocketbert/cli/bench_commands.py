@@ -225,7 +225,7 @@ def peers(
     encoding: Encoding = "utf-8",
     peer: Annotated[
         list[str] | None,
-        typer.Option(metavar="PEER", help="optimum-onnx, OpenVINO or Olive; repeatable [default: all]"),
+        typer.Option(metavar="PEER", help="optimum-onnx, OpenVINO, CTranslate2 or Olive; repeatable [default: all]"),
     ] = None,
     environments: Annotated[
         Path | None, typer.Option(help="Folder for the peers' environments, 1.5 GB each [default: in the cache]")

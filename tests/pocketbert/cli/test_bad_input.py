@@ -623,7 +623,7 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
     ),
     "an unknown peer": (
         lambda place: ["bench", "peers", place.teacher, place.teacher, "--calibration", place.reviews, "--peer", "tvm"],
-        ("--peer tvm: expected one of optimum-onnx, OpenVINO, Olive",),
+        ("--peer tvm: expected one of optimum-onnx, OpenVINO, CTranslate2, Olive",),
     ),
     "a peer's model that is not there": (
         lambda place: ["bench", "peers", "nothing", place.teacher, "--calibration", place.reviews],
