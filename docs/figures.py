@@ -26,6 +26,7 @@ from regions import (
     peers,
     quickstart,
     recipe_keys,
+    students,
     training,
     variants,
 )
@@ -42,6 +43,7 @@ REGIONS: Mapping[str, Callable[[Path], str]] = {
     **benchmark.REGIONS,
     **peers.REGIONS,
     **interop.REGIONS,
+    **students.REGIONS,
     **training.REGIONS,
     **recipe_keys.REGIONS,
     **attacks.REGIONS,

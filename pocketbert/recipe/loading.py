@@ -259,6 +259,11 @@ def _check_cross_section(source: _Source) -> None:
             if name in VARIANTS and name not in built:
                 mistake = f"got {name}, which is not in export.variants; add it there, or leave it out here"
                 source.add_mistake(path, mistake)
+    prediction = value("distill", "prediction", {})
+    simulated = prediction.get("quantisation") if isinstance(prediction, dict) else None
+    if isinstance(simulated, str) and simulated in VARIANTS and isinstance(built, list) and simulated not in built:
+        mistake = f"got {simulated}, which is not in export.variants; add it there, or leave it out here"
+        source.add_mistake(("distill", "prediction", "quantisation"), mistake)
     limit, lengths = value("task", "max_length", 128), value("bench", "fixed_lengths", [])
     for length in lengths if isinstance(lengths, list) and isinstance(limit, int) else ():
         if isinstance(length, int) and length > limit:

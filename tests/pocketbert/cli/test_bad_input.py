@@ -151,6 +151,10 @@ RECIPES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         SOUND + "export:\n  variants: [fp32]\n  tolerance: {int8-dynamic: {label_flips: 0.1}}\n",
         ("line 7: export.tolerance: got int8-dynamic",),
     ),
+    "rounding of what is not built": (
+        SOUND + "export: {variants: [fp32]}\ndistill: {prediction: {quantisation: int4-static}}\n",
+        ("line 6: distill.prediction.quantisation: got int4-static, which is not in export.variants",),
+    ),
     "a variant twice": (SOUND + "export: {variants: [fp32, fp32]}\n", ("export: variants lists one twice",)),
     "a grid beyond the texts": (
         SOUND.replace("x.csv", "x.csv, max_length: 32") + "bench: {fixed_lengths: [16, 512]}\n",

@@ -116,9 +116,16 @@ def test_a_prediction_stage_that_only_harms_leaves_the_student_unchanged(finishe
     assert "(no epoch beat the initial weights, which were kept)" in (folder / "report.md").read_text(encoding="utf-8")
 
 
-def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder, reviews):
-    path = recipe(tmp_path, base_folder, reviews, export={"variants": ["fp32"]})
-    changes = settings("student.architecture=roberta", "student.vocabulary={size: 24}")
+def test_a_roberta_student_with_relu_and_a_cut_vocabulary_learns_with_rounding_and_ships(
+    tmp_path, base_folder, reviews
+):
+    path = recipe(tmp_path, base_folder, reviews, export={"variants": ["fp32", "int4-static"]})
+    changes = settings(
+        "student.architecture=roberta",
+        "student.activation=relu",
+        "student.vocabulary={size: 24}",
+        "distill.prediction.quantisation=int4-static",
+    )
     done = run_here(path, {"POCKETBERT_CACHE": str(tmp_path / "cache")}, "--smoke", *changes)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "tiny-smoke"
@@ -127,7 +134,7 @@ def test_a_roberta_student_with_a_cut_vocabulary_ships_too(tmp_path, base_folder
     assert (vocabulary.num_tokens, vocabulary.num_tokens_before) == (24, 27)
     assert len(Tokenizer.from_file(str(folder / "bundles" / "fp32" / "tokenizer.json")).get_vocab()) == 24
     fused = stages.export.fused_nodes
-    assert fused == {"LayerNormalization": 1, "Attention": 2, "BiasGelu": 2, "SkipLayerNormalization": 4}
+    assert fused == {"LayerNormalization": 1, "Attention": 2, "Relu": 2, "SkipLayerNormalization": 4}
     texts = [text for text, _ in rows(30, seed=9)]
     student = TorchPredictor(folder / "prediction" / "model", max_length=32).logits(texts).argmax(axis=1)
     predict = [sys.executable, "-I", str(folder / "bundles" / "fp32" / "predict.py")]
