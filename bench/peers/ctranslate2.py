@@ -37,11 +37,13 @@ class CTranslate2Session:
 
     def forward(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Run the model. Returns logits (texts, classes)."""
-        ids, lengths, types = (
+        lengths = inputs["attention_mask"].sum(axis=1)
+        ids, lengths_view = (
             ctranslate2.StorageView.from_array(np.ascontiguousarray(array, dtype=np.int32))
-            for array in (inputs["input_ids"], inputs["attention_mask"].sum(axis=1), inputs["token_type_ids"])
+            for array in (inputs["input_ids"], lengths)
         )
-        pooled = np.array(self.encoder.forward_batch(ids, lengths, types).pooler_output)
+        types = [row[:length] for row, length in zip(inputs["token_type_ids"].tolist(), lengths, strict=True)]
+        pooled = np.array(self.encoder.forward_batch(ids, lengths_view, types).pooler_output)
         return pooled @ self.weight.T + self.bias
 
 

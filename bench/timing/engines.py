@@ -234,19 +234,31 @@ def _load_bundle(spec: ModelSpec, num_threads: int) -> LoadedModel:
         raise RuntimeError(f"{requested} was requested; onnxruntime uses {ran_on}")
 
     def bind(inputs: dict[str, np.ndarray]) -> Callable[[], object]:
-        binding = bundle.session.io_binding()
-        for name, values in inputs.items():
-            binding.bind_ortvalue_input(name, _on_device(spec.device, values))
-        binding.bind_output("logits", spec.device)
+        batch, length = inputs["input_ids"].shape
+        rows = max(1, int(min(batch, bundle.tokens_per_call // length)))  # of one call, as `logits` splits a batch
+        parts = [
+            {name: values[start : start + rows] for name, values in inputs.items()} for start in range(0, batch, rows)
+        ]
+        bindings = [_binding(bundle.session, spec.device, part) for part in parts]
 
         def call() -> None:
-            bundle.session.run_with_iobinding(binding)
-            binding.synchronize_outputs()
+            for binding in bindings:
+                bundle.session.run_with_iobinding(binding)
+                binding.synchronize_outputs()
 
         return call
 
     facts = ModelFacts(num_threads=bundle.session.get_session_options().intra_op_num_threads, ran_on=ran_on)
     return LoadedModel(predictor=bundle, facts=facts, import_s=import_s, bind=bind)
+
+
+def _binding(session: Any, device: str, inputs: dict[str, np.ndarray]) -> Any:
+    """Inputs that are already on the device, and the logits there."""
+    binding = session.io_binding()
+    for name, values in inputs.items():
+        binding.bind_ortvalue_input(name, _on_device(device, np.ascontiguousarray(values)))
+    binding.bind_output("logits", device)
+    return binding
 
 
 def _on_device(device: str, values: np.ndarray) -> Any:

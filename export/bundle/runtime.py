@@ -258,13 +258,16 @@ class Classifier:
                 rows[index] = row
         return np.stack(rows)
 
+    @property
+    def tokens_per_call(self) -> float:
+        """The most tokens that `logits` gives to one call of the model, unless a single text has more."""
+        if self.session.get_providers()[0] != "CPUExecutionProvider":
+            return float("inf")
+        return TOKENS_PER_THREAD * (self.session.get_session_options().intra_op_num_threads or os.cpu_count() or 1)
+
     def _batches(self, encodings: Sequence[Encoding], batch_size: int) -> Iterator[list[int]]:
         """Texts of similar length, by number: at most `batch_size`, and on a CPU at most TOKENS_PER_THREAD or one."""
-        most_texts = batch_size if self.batch_invariant else 1
-        most_tokens = float("inf")
-        if self.session.get_providers()[0] == "CPUExecutionProvider":
-            num_threads = self.session.get_session_options().intra_op_num_threads or os.cpu_count() or 1
-            most_tokens = TOKENS_PER_THREAD * num_threads
+        most_texts, most_tokens = batch_size if self.batch_invariant else 1, self.tokens_per_call
         batch: list[int] = []
         for index in sorted(range(len(encodings)), key=lambda index: len(encodings[index])):
             if len(batch) == most_texts or (batch and (len(batch) + 1) * len(encodings[index]) > most_tokens):
