@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -25,10 +26,13 @@ from compress.distillation.successive_halving import (
 from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models import loading
 from compress.models.compatibility import LayerWeights
+from compress.quantisation.simulation import Rounding, simulated_quantisation
 from compress.results import SearchPoint
+from export.quantisation.variants import largest_weight
 from pocketbert.data.corpora import error_context
 from pocketbert.recipe.augmentation import TrainHeadSection
 from pocketbert.recipe.choices import candidates_of
+from pocketbert.recipe.sections import Recipe
 from pocketbert.recipe.training import GeneralSection, LayerWiseSection, SearchableSection, StageSection
 from pocketbert.stage_parts.context import StageContext
 from pocketbert.store.workspace import Workspace
@@ -211,6 +215,16 @@ def init_head(context: StageContext, learner: stage_functions.StudentWithProject
             learner, context.data.teacher, context.data.original_texts, seed=context.recipe.seed
         )
     return fits
+
+
+def with_rounding(recipe: Recipe, student: PreTrainedModel) -> AbstractContextManager:
+    """Inside this context, the student computes with the rounding of the variant that the prediction stage names."""
+    variant = recipe.distill.prediction.quantisation
+    if variant is None:
+        return nullcontext()
+    bits = 4 if variant == "int4-static" else 8
+    largest = largest_weight(reduced=recipe.export.reduce_range)
+    return simulated_quantisation(student, Rounding(weight_bits=bits, embedding_bits=bits, largest_weight=largest))
 
 
 def objective_of(section: LayerWiseSection, student: PretrainedConfig, teacher: PretrainedConfig) -> Objective:

@@ -1,6 +1,6 @@
 """Task distillation, last step: the student learns the teacher's logits. Optional: vocabulary pruning, a search."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -19,9 +19,7 @@ from compress.distillation.training_loop import rows_seen
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.models.vocabulary import PrunedVocabulary, prune_embedding, prune_vocabulary
-from compress.quantisation.simulation import Rounding, simulated_quantisation
 from compress.results import PredictionResult, SearchPoint, TrainingResult, VocabularyResult
-from export.quantisation.variants import largest_weight
 from pocketbert.data.corpora import error_context, texts_of
 from pocketbert.recipe.choices import candidates_of
 from pocketbert.stage_parts.context import StageContext
@@ -33,6 +31,7 @@ from pocketbert.stage_parts.trainings import (
     schedule_of,
     search_candidates,
     train_context_of,
+    with_rounding,
 )
 from pocketbert.store.workspace import Workspace
 
@@ -59,7 +58,7 @@ def distill_prediction(context: StageContext, workspace: Workspace) -> Predictio
     seen = _rows_seen(context, data.texts)
     augmented, originals = _drift_sample(context, seen)
     logits = _teacher_logits(context, np.union1d(seen, originals), workspace)
-    with _rounding(context, student):
+    with with_rounding(context.recipe, student):
         training, search = _train(context, workspace, student, data, logits, before.dev)
     workspace.save(lambda output: loading.save_model(student, data.tokenizer, output / "model"))
     return PredictionResult(
@@ -141,16 +140,6 @@ def _teacher_logits(context: StageContext, seen: np.ndarray, workspace: Workspac
         return logits
 
     return workspace.computed_once("teacher_logits", compute)
-
-
-def _rounding(context: StageContext, student: PreTrainedModel) -> AbstractContextManager:
-    """Inside this context, the student computes with the rounding of the variant that the recipe names."""
-    variant = context.recipe.distill.prediction.quantisation
-    if variant is None:
-        return nullcontext()
-    bits = 4 if variant == "int4-static" else 8
-    largest = largest_weight(reduced=context.recipe.export.reduce_range)
-    return simulated_quantisation(student, Rounding(weight_bits=bits, embedding_bits=bits, largest_weight=largest))
 
 
 def _train(

@@ -20,7 +20,7 @@ from compress.models.precision import Precision
 from compress.models.shape import map_layers
 from pocketbert.recipe.sections import Recipe, masked_lm_of
 from pocketbert.recipe.training import LayerWiseSection
-from pocketbert.stage_parts.trainings import objective_of
+from pocketbert.stage_parts.trainings import objective_of, with_rounding
 from pocketbert.timing.amounts import Speeds, batch_sizes, section_of
 from pocketbert.timing.step_cost import ForwardCost, StepCost
 from pocketbert.timing.step_timing import Stopwatch, Train, time_forward, time_steps
@@ -125,7 +125,7 @@ def _train_of(stage: str, recipe: Recipe, materials: Materials) -> Train:
             return partial(_train, labels, used, precision)
         case "prediction":
             logits = DistillationModel(student, None, Objective(prediction=1.0, task_type=task_type))
-            return partial(_train, logits, used, precision)
+            return partial(_train_with_rounding, recipe, logits, used, precision)
         case "masked_lm":
             assert recipe.augment is not None and recipe.augment.masked_lm.train_head is not None
             name = masked_lm_of(recipe)
@@ -158,6 +158,21 @@ def _train(
             stack.enter_context(only_used_rows(model.student, used))
         context = replace(context, precision=precision)
         train(model, rows, schedule, context, whole_embedding=True, callbacks=[callback])
+
+
+def _train_with_rounding(
+    recipe: Recipe,
+    model: TrainingModule,
+    used: np.ndarray | None,
+    precision: Precision,
+    rows: TokenDataset,
+    schedule: Schedule,
+    context: TrainContext,
+    callback: TrainerCallback,
+) -> None:
+    """Train as the prediction stage does."""
+    with with_rounding(recipe, model.student):
+        _train(model, used, precision, rows, schedule, context, callback)
 
 
 def _train_layers(
