@@ -127,7 +127,10 @@ RECIPES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "not text": (b"\xff\xfe\x00name", ("r.yaml: not readable as YAML",)),
     "unknown choice": (
         SOUND.replace("tinybert4", "tinybert5"),
-        ("line 4: student.preset: got 'tinybert5'; expected 'tinybert4', 'tinybert4-384' or 'tinybert6'",),
+        (
+            "line 4: student.preset: got 'tinybert5'; expected 'tinybert4', 'tinybert4-384', 'fast4', 'fast3' or "
+            "'tinybert6'",
+        ),
     ),
     "preset and numbers": (
         SOUND.replace("tinybert4}", "tinybert4, layers: 3}"),
@@ -385,11 +388,11 @@ MODELS: dict[str, tuple[Callable[[Place], dict[str, object]], tuple[str, ...]]] 
         lambda place: base(place.copy(place.base, model_type="bort")),
         ("got a bort, which cannot be distilled; expected one of albert",),
     ),
-    "another activation": (lambda place: base(place.copy(place.base, hidden_act="relu")), ("uses relu",)),
+    "another activation": (lambda place: base(place.copy(place.base, hidden_act="silu")), ("uses silu",)),
     "heads that do not match": (
-        lambda place: {**shape(heads=2), "distill": {"intermediate": {"attention": 0}}},
+        lambda place: {**shape(heads=8), "distill": {"intermediate": {"attention": 0}}},
         (
-            "works head by head: the student has 2 heads, the teacher 4",
+            "no more heads than its teacher: the student has 8 heads, the teacher 4",
             "; make student.heads equal, or use student.initialisation: random",
         ),
     ),
