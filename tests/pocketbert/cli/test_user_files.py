@@ -21,7 +21,8 @@ NAMES = (  # that commands write into an output folder
     ".lock", ".pid", ".partial/teacher/fingerprint", ".partial/gate/output/x", "log.txt", "tensorboard/events",
     "recipe.yaml", "bundles/fp32/bundle.json", "bundles/fp32/.git/HEAD", "results.json", "samples.json", "report.html",
     "report.md", "training.json", "augmentation.json", "self-check.json", "curves.svg", "curves.json", "export.json",
-    "design.svg", "design.json", "peers/calibration.json", "fp32/model.onnx", "set-aside-1/x", "report.html.partial", ".git/HEAD",
+    "design.svg", "design.json", "peers/calibration.json", "fp32/model.onnx", "set-aside-1/x", "report.html.partial",
+    ".git/HEAD",
     *(f"{stage}/notes.txt" for stage in STAGES),
 )  # fmt: skip
 WRITING: dict[str, Callable[[Path], list[object]]] = {
