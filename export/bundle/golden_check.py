@@ -10,6 +10,7 @@ from pathlib import Path
 from export.bundle.settings import Golden
 
 MOST_REPEATED = 5  # so that loading takes little longer
+WRONG_WITH_AMX = ("1.21.", "1.22.", "1.23.", "1.24.", "1.25.")  # versions of onnxruntime; measured: 1.21 to 1.24
 
 
 def golden_failure(
@@ -32,11 +33,24 @@ def golden_failure(
     return None
 
 
+def advice(version: str, written_by: str) -> str:
+    """What to do if golden examples differ. `version`, `written_by`: of onnxruntime, here and for the bundle."""
+    if version.startswith(WRONG_WITH_AMX) and "amx_int8" in _cpu_info().split():
+        return (
+            "versions 1.21 to 1.25 of onnxruntime compute some int8 products wrongly on processors with AMX; use 1.26 "
+            "or newer, or the variant fp32"
+        )
+    return f"try another version of onnxruntime (the bundle: {written_by}), or the variant fp32"
+
+
+def _cpu_info() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
 def processor_name() -> str:
     """The model of this processor, as the system names it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    models = [line.partition(":")[2].strip() for line in _cpu_info().splitlines() if line.startswith("model name")]
     return next(filter(None, models), "") or platform.processor() or platform.machine() or "unknown"

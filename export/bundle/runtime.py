@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from export.bundle.golden_check import golden_failure, processor_name
+from export.bundle.golden_check import advice, golden_failure, processor_name
 from export.bundle.listed_files import COPY_AGAIN, BundleError, check_files, one_line, read_sums, require_content
 from export.bundle.settings import Settings, check_length, checked_text, read_settings
 
@@ -199,7 +199,7 @@ class Classifier:
             raise BundleError(
                 f"{self.folder}: the processor {processor_name()} with onnxruntime {onnxruntime.__version__} and "
                 f"tokenizers {tokenizers.__version__} computes something else than the bundle's own model ({failure}); "
-                f"try another version of onnxruntime (the bundle: {written_by}), or the variant fp32"
+                f"{advice(onnxruntime.__version__, written_by)}"
             )
 
     def predict(

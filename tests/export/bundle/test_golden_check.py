@@ -76,3 +76,16 @@ def test_a_bundle_of_version_0_5_0_has_no_check(original, tmp_path):
     (copy / "bundle.json").write_text(json.dumps(content), encoding="utf-8")
     seal(copy)
     assert Classifier(copy).predict(["fine"])
+
+
+@pytest.mark.parametrize(
+    ("version", "flags", "expected"),
+    [
+        ("1.22.1", "avx512_vnni amx_int8", "use 1.26 or newer, or the variant fp32"),
+        ("1.22.1", "avx512_vnni", "try another version of onnxruntime (the bundle: 1.32.0), or the variant fp32"),
+        ("1.26.0", "amx_int8", "try another version of onnxruntime (the bundle: 1.32.0), or the variant fp32"),
+    ],
+)
+def test_the_advice_names_the_versions_that_are_wrong_with_amx(monkeypatch, version, flags, expected):
+    monkeypatch.setattr(golden_check, "_cpu_info", lambda: f"model name : x\nflags : {flags}\n")
+    assert golden_check.advice(version, "1.32.0").endswith(expected)
