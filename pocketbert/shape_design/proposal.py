@@ -31,7 +31,7 @@ from pocketbert.shape_design.candidate_shapes import (
     to_compare,
 )
 
-MOST_TIMED, MOST_COMPARED = 14, 3
+MOST_TIMED, MOST_COMPARED = 3, 3  # per number of layers; and of all
 ROUNDS, PROBE_ROUNDS, STEPS = 12, 3, 100
 TIMED_FROM, TIMED_TO = 0.5, 1.2  # of the budget, by the estimate from two probes
 MEGABYTE = 1e6
@@ -282,7 +282,7 @@ class _Bench:
         return models
 
     def _near_budget(self, shapes: Sequence[StudentShape], first_ms: float, last_ms: float) -> list[StudentShape]:
-        """Those to time: estimated to be near the budget, most weights first; TinyBERT4; and the smallest shape."""
+        """Those to time: three per number of layers, estimated to be near the budget; TinyBERT4; the smallest shape."""
         products = {shape: num_products(shape, self.tokens) for shape in shapes}
         low, high = products[shapes[0]], products[shapes[-1]]
         slope = (last_ms - first_ms) / (high - low) if high > low else 0.0
@@ -297,7 +297,11 @@ class _Bench:
             near = [shape for shape in shapes if size_mb is None or self._least_mb(shape) <= size_mb]
         near = sorted(near, key=num_parameters, reverse=True)
         references = [shape for shape in (REFERENCE, shapes[0]) if shape in products]
-        return list(dict.fromkeys([*_spread(near, MOST_TIMED), *references]))
+        by_depth: dict[int, list[StudentShape]] = {}
+        for shape in near:
+            by_depth.setdefault(shape.layers, []).append(shape)
+        selected = [shape for group in by_depth.values() for shape in _spread(group, MOST_TIMED)]
+        return list(dict.fromkeys([*selected, *references]))
 
     def _least_mb(self, shape: StudentShape) -> float:
         """A lower bound of the size: weights, embedding and tokenizer."""
