@@ -99,7 +99,7 @@ def with_shape(recipe: Recipe, folder: Path, console: Console) -> Recipe:
     shape = _shape_of_run(recipe, folder)
     if shape is None:
         task = load_recipe_task(recipe, Console(quiet=True))
-        design = design_student(recipe.student.budget, recipe, task, console=console)
+        design = design_student(recipe.student.budget, recipe, task, rounds=ROUNDS, steps=STEPS, console=console)
         console.print(f"student.budget: {sentence(design)}", soft_wrap=True)
         shape = design.proposed.shape
     student = recipe.student.model_copy(update=vars(shape))
@@ -321,7 +321,7 @@ def _spread(shapes: Sequence[StudentShape], count: int) -> list[StudentShape]:
     """At most `count` of the shapes: evenly spaced ones if there are more, with the first and the last."""
     if len(shapes) <= count:
         return list(shapes)
-    return [shapes[round(index * (len(shapes) - 1) / (count - 1))] for index in range(count)]
+    return [shapes[round(index * (len(shapes) - 1) / max(1, count - 1))] for index in range(count)]
 
 
 def _compared(

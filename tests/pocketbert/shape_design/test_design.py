@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertForSequenceClassification
@@ -12,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from compress.common.errors import UserError
 from compress.models.loading import save_model
 from compress.models.shape import PRESETS, StudentShape
-from pocketbert.cli import app
+from pocketbert.cli import app, printing
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.recipe.models import BudgetSection
 from pocketbert.shape_design import proposal
@@ -116,6 +117,7 @@ def test_a_recipe_with_a_budget_gets_a_shape_and_keeps_it(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(proposal, "ROUNDS", 2)
     monkeypatch.setattr(proposal, "STEPS", 2)
+    monkeypatch.setattr(proposal, "MOST_TIMED", 1)
     budget = {"latency_ms": 1000.0, "tokens": 16}
     student = {"budget": budget, "preset": None, "layers": None, "width": None, "ffn_width": None, "heads": None}
     recipe = write_recipe(tmp_path, reviews, teacher={"model": str(teacher_of_128)}, student=student)
@@ -133,6 +135,7 @@ def test_the_command_compares_candidates_on_the_texts_of_a_recipe(
     tmp_path, monkeypatch, reviews, teacher_of_128, capsys
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(proposal, "MOST_TIMED", 1)
     recipe = write_recipe(tmp_path, reviews, teacher={"model": str(teacher_of_128)})
     words = ["design", recipe, "--latency-ms", "1000", "--tokens", "16", "--steps", "2", "--rounds", "2"]
     assert app.main([*words, "--output", "out", "--json"]) == 0, capsys.readouterr().err
@@ -141,7 +144,7 @@ def test_the_command_compares_candidates_on_the_texts_of_a_recipe(
     losses = {each["shape"]["layers"]: each["loss"] for each in printed["shapes"] if each["loss"] is not None}
     assert set(losses) == {2, 3, 4} and printed["shapes"][printed["proposal"]]["loss"] == min(losses.values())
     assert (tmp_path / "out" / "design.svg").read_text().lstrip().startswith("<?xml")
-    assert app.main([*words, "--output", "out"]) == 0
+    printing.design(TypeAdapter(proposal.Design).validate_python(printed))
     assert "student: {layers: " in capsys.readouterr().out
 
 
