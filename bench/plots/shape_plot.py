@@ -18,7 +18,6 @@ class ShapeMark:
     name: str
     latency_ms: float
     weights: float
-    size_mb: float
     fits: bool
     is_proposed: bool
 

@@ -7,3 +7,4 @@ MOST_SHAPES = 50  # of a grid, for texts of one length or batches of one size
 MOST_TEXTS, MOST_TOKENS = 65_536, 65_536  # of a batch, and of a text
 MOST_ROWS = 10_000_000
 MOST_MS = 3_600_000.0  # an hour
+MOST_MB = 1e6  # of a model

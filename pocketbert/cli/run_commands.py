@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from bench.timing.limits import MOST_MS, MOST_ROUNDS, MOST_TOKENS
+from bench.timing.limits import MOST_MB, MOST_MS, MOST_ROUNDS, MOST_TOKENS
 from compress.common.console import notice
 from compress.common.escaping import one_line
 from pocketbert.cli import completion
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pocketbert.recipe.sections import Recipe
 
 PANEL = "Recipes and runs"
-MOST_MB = 1e6
 commands = typer.Typer()
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bench.timing.limits import MOST_MS, MOST_THREADS
+from bench.timing.limits import MOST_MB, MOST_MS, MOST_THREADS
 from compress.models.architectures import Architecture
 from compress.models.compatibility import Activation, Initialisation
 from compress.models.shape import PRESETS, StudentShape
@@ -19,7 +19,6 @@ from pocketbert.recipe.training import (
 )
 
 AutoFineTune = Annotated[FineTuneSection, BeforeValidator(lambda value: {} if value == AUTO else value)]
-MOST_MB = 1e6
 MOST_LAYERS, MOST_WIDTH, MOST_TOKEN_TYPES = 256, 16_384, 10_000_000
 MOST_PARAMETERS = 1_000_000_000  # of a student's layers
 if TYPE_CHECKING:

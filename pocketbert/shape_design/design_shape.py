@@ -75,7 +75,6 @@ def _plot(design: Design) -> str:
             name=f"{each.shape.layers} x {each.shape.width}, {each.shape.ffn_width}",
             latency_ms=each.latency_ms,
             weights=each.weights / 1e6,
-            size_mb=each.size_mb,
             fits=each.fits,
             is_proposed=each is design.proposed,
         )

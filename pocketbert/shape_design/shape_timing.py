@@ -12,6 +12,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from bench.measurement.stats import summarise
 from bench.results.measurements import Summary
+from bench.timing.latency import SETTLE_S
 from compress.models.compatibility import Activation
 from compress.models.shape import StudentShape
 from export.bundle.runtime import session_config
@@ -23,7 +24,7 @@ from export.quantisation.variants import VARIANTS
 
 VOCABULARY = 64  # rows of the timed embedding: a call reads only as many as the text has tokens
 CALIBRATION_TEXTS, CALIBRATION_TOKENS = 4, 32
-SETTLE_S, VISIT_S = 0.005, 0.03  # between two models, until threads stop spinning; and of the timed calls of a visit
+VISIT_S = 0.03  # of the timed calls of a visit
 WARM_UP_CALLS, LEAST_CALLS, MOST_CALLS = 3, 3, 100
 
 Inputs = Mapping[str, np.ndarray]

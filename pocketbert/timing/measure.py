@@ -1,7 +1,7 @@
 """Times the training stages of a recipe on this machine, with models of its shapes. Loads torch."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -122,10 +122,10 @@ def _train_of(stage: str, recipe: Recipe, materials: Materials) -> Train:
     match stage:
         case "teacher":
             labels = DistillationModel(teacher, None, Objective(labels=1.0, task_type=task_type))
-            return partial(_train, labels, used, precision)
+            return partial(_train, labels, used, precision, nullcontext)
         case "prediction":
             logits = DistillationModel(student, None, Objective(prediction=1.0, task_type=task_type))
-            return partial(_train_with_rounding, recipe, logits, used, precision)
+            return partial(_train, logits, used, precision, partial(with_rounding, recipe, student))
         case "masked_lm":
             assert recipe.augment is not None and recipe.augment.masked_lm.train_head is not None
             name = masked_lm_of(recipe)
@@ -135,7 +135,7 @@ def _train_of(stage: str, recipe: Recipe, materials: Materials) -> Train:
                 frozen=recipe.augment.masked_lm.train_head.frozen,
                 seed=0,
             )
-            return partial(_train, model, None, precision)
+            return partial(_train, model, None, precision, nullcontext)
     assert isinstance(section, LayerWiseSection)
     projections = Projections(student.config.hidden_size, teacher.config.hidden_size)
     layers = map_layers(recipe.distill.layer_map, recipe.student.shape.layers, teacher.config.num_hidden_layers)
@@ -147,32 +147,19 @@ def _train(
     model: TrainingModule,
     used: np.ndarray | None,
     precision: Precision,
+    rounding: Callable[[], AbstractContextManager],
     rows: TokenDataset,
     schedule: Schedule,
     context: TrainContext,
     callback: TrainerCallback,
 ) -> None:
-    """Train as a stage does, with an embedding for the tokens of the whole table."""
+    """Train as a stage does, with an embedding for the tokens of the whole table. `rounding`: a context to train in."""
     with ExitStack() as stack:
+        stack.enter_context(rounding())
         if used is not None:
             stack.enter_context(only_used_rows(model.student, used))
         context = replace(context, precision=precision)
         train(model, rows, schedule, context, whole_embedding=True, callbacks=[callback])
-
-
-def _train_with_rounding(
-    recipe: Recipe,
-    model: TrainingModule,
-    used: np.ndarray | None,
-    precision: Precision,
-    rows: TokenDataset,
-    schedule: Schedule,
-    context: TrainContext,
-    callback: TrainerCallback,
-) -> None:
-    """Train as the prediction stage does."""
-    with with_rounding(recipe, model.student):
-        _train(model, used, precision, rows, schedule, context, callback)
 
 
 def _train_layers(
