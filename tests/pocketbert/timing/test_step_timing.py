@@ -1,5 +1,6 @@
 """Steps are timed by a fake clock."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,7 +55,7 @@ def timed_cost(teacher, data, fake, **options):
     teacher.register_forward_pre_hook(fake.on_forward, with_kwargs=True)
     model = DistillationModel(teacher, None, Objective(labels=1.0, task_type="classification"))
     arguments = {"batch_size": 16, "forward_s": 1e-6, "limit_s": 100.0, "deadline": 1e9, "stopwatch": fake.stopwatch()}
-    return time_steps(partial(_train, model, None, "fp32"), data, **{**arguments, **options})
+    return time_steps(partial(_train, model, None, "fp32", nullcontext), data, **{**arguments, **options})
 
 
 def test_slow_first_steps_do_not_count(teacher, data, monkeypatch):
