@@ -22,7 +22,7 @@ from pocketbert.cli import (
     run_commands,
     setup_commands,
 )
-from pocketbert.cli.options import EXIT_BAD_INPUT, EXIT_FAULT, EXIT_GATE, EXIT_INTERRUPTED, examples
+from pocketbert.cli_parts.options import EXIT_BAD_INPUT, EXIT_FAULT, EXIT_GATE, EXIT_INTERRUPTED, examples
 
 TOOLCHAIN, BUNDLES, AUGMENT = ("cpu", "gpu"), ("bundles", "bundles-gpu"), ("augment",)
 EXTRAS = {  # by package, the extras that install it, for the CPU and for a CUDA device

@@ -7,8 +7,9 @@ import typer
 
 from bench.results.measurements import Effort
 from bench.timing.limits import MOST_MS, MOST_PROCESSES, MOST_ROUNDS
-from pocketbert.cli import completion, recipe_bench_commands
-from pocketbert.cli.options import (
+from pocketbert.cli import recipe_bench_commands
+from pocketbert.cli_parts import completion
+from pocketbert.cli_parts.options import (
     AsJson,
     Encoding,
     LabelColumn,
@@ -182,7 +183,7 @@ def self_check(
     An A/A test compares a model with itself. The benchmark must find no difference there, and must detect a copy that
     is 10 % slower.
     """
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.standalone.bench_models import BenchRequest
     from pocketbert.standalone.bench_self_check import bench_self_check
 
@@ -285,7 +286,7 @@ def shapes(
     as_json: AsJson = False,
 ) -> None:
     """Measure the sizes and speeds of TinyBERT's Table 1, with random weights."""
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.standalone.bench_models import BenchRequest
     from pocketbert.standalone.bench_shapes import bench_shapes
 
@@ -300,7 +301,7 @@ commands.add_typer(recipe_bench_commands.commands)
 
 
 def _print_results(results: "Results", as_json: bool, output: Path | None) -> None:
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
 
     print_result(results, as_json, printing.benchmark)
     if output is not None and not as_json:

@@ -12,8 +12,8 @@ import typer
 from bench.timing.limits import MOST_THREADS, MOST_TOKENS
 from compress.common.errors import UserError
 from compress.common.escaping import json_line
-from pocketbert.cli import completion
-from pocketbert.cli.options import (
+from pocketbert.cli_parts import completion
+from pocketbert.cli_parts.options import (
     EXIT_GATE,
     AsJson,
     Encoding,
@@ -100,7 +100,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Export a fine-tuned model to bundles, without distillation. Variants that differ from torch are not written."""
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.standalone.export_model import ExportRequest, export_model
 
     if full_range and reduce_range:
@@ -153,7 +153,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Explain each variant: how it differs from torch, on which rows, and why it passed or failed."""
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.standalone.explain_export import export_result_of
 
     print_result(export_result_of(folder), as_json, printing.explanation)
@@ -295,7 +295,7 @@ def verify(bundle: BundleFolder, as_json: AsJson = False) -> None:
     This detects damage. It does not prove who made the bundle: whoever changes a file can write new checksums.
     """
     from export.bundle.verification import verify_bundle
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
 
     verified = verify_bundle(bundle)
     if as_json:

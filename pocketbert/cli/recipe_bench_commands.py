@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bench.timing.limits import MOST_ROUNDS, MOST_ROWS
-from pocketbert.cli.options import AsJson, Changes, RecipeName, Threads, examples, print_result, stderr_console
+from pocketbert.cli_parts.options import AsJson, Changes, RecipeName, Threads, examples, print_result, stderr_console
 
 commands = typer.Typer()
 
@@ -30,7 +30,7 @@ def training(
     as_json: AsJson = False,
 ) -> None:
     """Time the training stages of a recipe, from a plain training loop to ours, one change at a time."""
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.pipeline.flow import prepare
     from pocketbert.recipe.loading import load_recipe, require_shape
     from pocketbert.standalone.bench_training import bench_training
@@ -68,7 +68,7 @@ def augmentation(
     as_json: AsJson = False,
 ) -> None:
     """Time the augmentation of a recipe and measure its memory, compared with two simpler implementations."""
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.pipeline.flow import prepare
     from pocketbert.recipe.loading import load_recipe, require_shape
     from pocketbert.standalone.bench_augmentation import bench_augmentation

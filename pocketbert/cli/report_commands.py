@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from compress.common.errors import UserError
-from pocketbert.cli import completion
-from pocketbert.cli.options import AsJson, examples, print_result
+from pocketbert.cli_parts import completion
+from pocketbert.cli_parts.options import AsJson, examples, print_result
 
 PANEL = "Reports"
 commands = typer.Typer()
@@ -23,7 +23,7 @@ def report(
     """Write report.html and report.md of a run from its results.json."""
     import webbrowser
 
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.pipeline.write_report import write_report
 
     write_report(folder)
@@ -49,7 +49,7 @@ def compare(
     """Compare the results of two runs or benchmarks, with the significance of each difference."""
     from bench.report.comparison import compare_results
     from bench.results.document import read_results
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
 
     comparison = compare_results(read_results(first), read_results(second), other_machine=other_machine)
     print_result(comparison, as_json, printing.comparison)
@@ -74,7 +74,7 @@ def curves(
     as_json: AsJson = False,
 ) -> None:
     """Compare the loss curves of two runs: at which step does B reach the loss of A?"""
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.standalone.compare_curves import compare_curves
 
     print_result(compare_curves(first, second, stage=stage, output=output), as_json, printing.loss_curves)

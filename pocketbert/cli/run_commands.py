@@ -13,8 +13,8 @@ from rich.text import Text
 from bench.timing.limits import MOST_MB, MOST_MS, MOST_ROUNDS, MOST_TOKENS
 from compress.common.console import notice
 from compress.common.escaping import one_line
-from pocketbert.cli import completion
-from pocketbert.cli.options import (
+from pocketbert.cli_parts import completion
+from pocketbert.cli_parts.options import (
     EXIT_GATE,
     EXIT_INTERRUPTED,
     AsJson,
@@ -44,7 +44,7 @@ def check(
     recipe: RecipeName, output: RunFolder = None, changes: Changes = None, smoke: Smoke = False, as_json: AsJson = False
 ) -> None:
     """Print the plan of a run: data, models, stages, steps and estimated times. Trains nothing."""
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.pipeline.flow import prepare
     from pocketbert.recipe.choices import resolve
 
@@ -90,7 +90,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from the teacher to the report. Skips finished stages and resumes an interrupted one."""
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.pipeline.flow import prepare, run_recipe
 
     console = stderr_console()
@@ -154,7 +154,7 @@ def augment(
 
     The augmented data are stored in the cache, where `run` reuses them.
     """
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.pipeline.flow import make_augmented_data, prepare
 
     console = stderr_console()
@@ -213,7 +213,7 @@ def design(
     Times students of many shapes with random weights on this machine. With a recipe, trains the likeliest ones for a
     few steps, and compares how near they come to the teacher.
     """
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.shape_design.design_shape import DesignRequest, design_shape
 
     request = DesignRequest(

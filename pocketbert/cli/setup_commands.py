@@ -9,8 +9,8 @@ import typer
 
 from compress.common.errors import UserError
 from compress.common.escaping import shell_path
-from pocketbert.cli import completion
-from pocketbert.cli.options import AsJson, Encoding, examples, print_result
+from pocketbert.cli_parts import completion
+from pocketbert.cli_parts.options import AsJson, Encoding, examples, print_result
 
 PANEL = "Set-up"
 commands = typer.Typer()
@@ -44,7 +44,7 @@ def new(
     encoding: Encoding = "utf-8",
 ) -> None:
     """Write a commented recipe for your own table, from its columns, labels and text lengths."""
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.new_recipe.propose import propose_recipe
 
     proposal = propose_recipe(table, text=text, label=label, teacher=teacher, encoding=encoding)
@@ -117,7 +117,7 @@ def schema(
 @commands.command(rich_help_panel=PANEL, epilog=examples("pocketbert doctor", "pocketbert doctor --json"))
 def doctor(as_json: AsJson = False) -> None:
     """Examine the machine and the installation: CPU instructions, GPU, providers, versions, free disk space."""
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.standalone.doctor import examine_machine
 
     print_result(examine_machine(Path.cwd()), as_json, printing.machine)
@@ -138,7 +138,7 @@ def listing(context: typer.Context, as_json: AsJson = False) -> None:
 
     The cache is in $POCKETBERT_CACHE, or in ~/.cache/pocketbert.
     """
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.store.cache_contents import contents_of
     from pocketbert.store.stage_cache import cache_folder
 
@@ -160,7 +160,7 @@ def prune(
 
     A run whose stage was removed does it again. Files that PocketBERT did not write stay.
     """
-    from pocketbert.cli import printing
+    from pocketbert.cli_parts import printing
     from pocketbert.store.cache_contents import contents_of, remove
     from pocketbert.store.stage_cache import cache_folder
 

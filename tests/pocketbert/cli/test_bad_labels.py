@@ -17,7 +17,7 @@ from compress.common.errors import UserError
 from example_results import BENCH
 from perfect_model import WORDS, perfect_model, perfect_rows
 from pocketbert.cli import app
-from pocketbert.cli.options import split_labels
+from pocketbert.cli_parts.options import split_labels
 from pocketbert.data.recipe_task import load_recipe_task
 from pocketbert.data.table_labels import joined_labels
 from pocketbert.recipe.loading import load_recipe

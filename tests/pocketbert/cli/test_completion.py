@@ -12,7 +12,8 @@ import pytest
 
 from command_lines import commands
 from export.quantisation.variants import VARIANTS
-from pocketbert.cli import app, completion
+from pocketbert.cli import app
+from pocketbert.cli_parts import completion
 from pocketbert.pipeline.plan import StageName
 from pocketbert.recipe.loading import built_in
 

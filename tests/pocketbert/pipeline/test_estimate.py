@@ -8,7 +8,7 @@ from rich.console import Console
 
 from bench.measurement.noise import OtherPrograms
 from bench.results.document import Choice
-from pocketbert.cli import printing
+from pocketbert.cli_parts import printing
 from pocketbert.data.recipe_task import load_recipe_task
 from pocketbert.pipeline import estimate
 from pocketbert.pipeline.forecast import RunForecast, time_phrase

@@ -10,7 +10,7 @@ import pytest
 from bench.results.measurements import Ratio
 from compress.models.shape import StudentShape
 from example_results import BUNDLE, EXPORT, RESULTS, with_row, with_run, with_stages
-from pocketbert.cli import printing
+from pocketbert.cli_parts import printing
 from pocketbert.pipeline.document import teacher_shape
 from pocketbert.pipeline.flow import RunResult
 from pocketbert.pipeline.progress_lines import stage_line

@@ -13,7 +13,8 @@ from transformers import BertConfig, BertForSequenceClassification
 from compress.common.errors import UserError
 from compress.models.loading import save_model
 from compress.models.shape import PRESETS, StudentShape
-from pocketbert.cli import app, printing
+from pocketbert.cli import app
+from pocketbert.cli_parts import printing
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.recipe.models import BudgetSection
 from pocketbert.shape_design import proposal

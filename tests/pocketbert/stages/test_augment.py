@@ -24,7 +24,7 @@ from compress.distillation.training_loop import Schedule, rows_seen
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import AugmentResult, LabelDrift
-from pocketbert.cli import printing
+from pocketbert.cli_parts import printing
 from pocketbert.pipeline.flow import make_augmented_data, prepare, run_recipe
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.store.manifest import read_manifest

@@ -13,7 +13,7 @@ from bench.timing.limits import MOST_THREADS
 from compress.common import distributed
 from compress.common.console import new_console, notice
 from compress.common.errors import UserError
-from pocketbert.cli import completion
+from pocketbert.cli_parts import completion
 
 Value = TypeVar("Value")
 EXIT_FAULT = 1
