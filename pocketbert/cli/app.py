@@ -17,23 +17,38 @@ from pocketbert.cli import (
     bench_commands,
     model_commands,
     old_spellings,
+    package_commands,
+    provenance_commands,
     remedies,
     report_commands,
     run_commands,
+    serve_commands,
     setup_commands,
 )
 from pocketbert.cli_parts.options import EXIT_BAD_INPUT, EXIT_FAULT, EXIT_GATE, EXIT_INTERRUPTED, examples
 
 TOOLCHAIN, BUNDLES, AUGMENT = ("cpu", "gpu"), ("bundles", "bundles-gpu"), ("augment",)
+SERVE, SIGN = ("serve",), ("sign",)
 EXTRAS = {  # by package, the extras that install it, for the CPU and for a CUDA device
+    "OpenSSL": SIGN,
     "accelerate": TOOLCHAIN,
+    "cyclonedx": SIGN,
     "datasets": TOOLCHAIN,
+    "fastapi": SERVE,
     "gensim": AUGMENT,
+    "google": SERVE,
+    "grpc": SERVE,
+    "grpc_health": SERVE,
+    "httptools": SERVE,
+    "model_signing": SIGN,
     "onnxruntime": BUNDLES,
+    "prometheus_client": SERVE,
     "regex": TOOLCHAIN,
     "safetensors": TOOLCHAIN,
     "torch": TOOLCHAIN,
     "transformers": TOOLCHAIN,
+    "uvicorn": SERVE,
+    "uvloop": SERVE,
 }
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer does not export it
 
@@ -55,7 +70,15 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-for group in (setup_commands, run_commands, model_commands, report_commands):
+for group in (
+    setup_commands,
+    run_commands,
+    model_commands,
+    report_commands,
+    serve_commands,
+    package_commands,
+    provenance_commands,
+):
     app.add_typer(group.commands)
 app.add_typer(bench_commands.commands, rich_help_panel="Benchmarks")
 app.add_typer(setup_commands.cache, rich_help_panel=setup_commands.PANEL)

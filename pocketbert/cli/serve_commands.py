@@ -1,0 +1,6 @@
+"""Commands that answer requests: serve, demo."""
+
+import typer
+
+PANEL = "Deploy"
+commands = typer.Typer()
