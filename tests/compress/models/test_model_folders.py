@@ -43,7 +43,10 @@ def test_a_model_in_another_form_is_the_same_model(models, kind):
     assert [remark in each for each in remarks] == ([] if remark is None else [True])
     model, original = (loading.load_classifier(name) for name in (folder, str(models.root / "teacher")))
     ids = torch.tensor([[2, 5, 9, 11, 3]])
-    assert torch.equal(model(ids).logits, original(ids).logits)
+    weights = original.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+    # the alignment of mapped weights decides between instructions that round differently
+    torch.testing.assert_close(model(ids).logits, original(ids).logits, rtol=0, atol=1e-6)
     assert loading.load_tokenizer(folder)("a lovely film").input_ids == [2, *[loading.load_tokenizer(
         str(models.root / "teacher")).get_vocab()[word] for word in ("a", "lovely", "film")], 3]  # fmt: skip
     assert not (models.root / "harmed").exists(), "code in a pickle ran"
