@@ -253,7 +253,7 @@ class Classifier:
         if not encodings:
             return np.empty((0, len(self.labels)), dtype=np.float32)
         rows: list[np.ndarray] = [np.empty(0)] * len(encodings)
-        for batch in self._batches(encodings, batch_size):
+        for batch in self.batches(encodings, batch_size):
             for index, row in zip(batch, self.run([encodings[index] for index in batch]), strict=True):
                 rows[index] = row
         return np.stack(rows)
@@ -265,7 +265,7 @@ class Classifier:
             return float("inf")
         return TOKENS_PER_THREAD * (self.session.get_session_options().intra_op_num_threads or os.cpu_count() or 1)
 
-    def _batches(self, encodings: Sequence[Encoding], batch_size: int) -> Iterator[list[int]]:
+    def batches(self, encodings: Sequence[Encoding], batch_size: int = BATCH_SIZE) -> Iterator[list[int]]:
         """Texts of similar length, by number: at most `batch_size`, and on a CPU at most TOKENS_PER_THREAD or one."""
         most_texts, most_tokens = batch_size if self.batch_invariant else 1, self.tokens_per_call
         batch: list[int] = []
@@ -282,8 +282,8 @@ class Classifier:
 
     def encode(self, texts: Iterable[str], pairs: Iterable[str] | None = None) -> list[Encoding]:
         """Tokenise the texts and truncate them to `max_length` tokens. Raises BundleError for anything but texts."""
-        first = _checked_texts(texts, "texts")
-        second = None if pairs is None else _checked_texts(pairs, "pairs")
+        first = checked_texts(texts, "texts")
+        second = None if pairs is None else checked_texts(pairs, "pairs")
         if not first and not second:
             return []
         if self.takes_pairs != (second is not None):
@@ -393,7 +393,7 @@ def _load_again(
 # -- the input
 
 
-def _checked_texts(values: Iterable[str], name: str) -> list[str]:
+def checked_texts(values: Iterable[str], name: str) -> list[str]:
     """The texts as a list of str. Raises BundleError for an argument that is no ordered collection of texts."""
     if isinstance(values, str):
         raise BundleError(f"{name}: got one text; put it in a list")

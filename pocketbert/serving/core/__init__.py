@@ -1,0 +1,1 @@
+"""Bundles, their queues and their tensors, whatever the protocol."""
