@@ -5,6 +5,7 @@ extensions of Triton, and the OpenAPI document of https://github.com/huggingface
 """
 
 import json
+import zlib
 from asyncio import timeout
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -215,7 +216,8 @@ def refusal(refused: RefusedError) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    content = {"error": error.detail, "error_type": "validation"}
+    message = "no such path; /openapi.json lists them" if error.status_code == 404 else error.detail
+    content = {"error": message, "error_type": "validation"}
     return JSONResponse(content, error.status_code, dict(error.headers or {}))
 
 
@@ -231,25 +233,44 @@ def _bundle(state: ServerState, request: Request) -> ServedBundle:
 
 async def _body(request: Request, limits: Limits) -> bytes:
     """The body of a request. Raises RefusedError if it is too large or too slow."""
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise RefusedError(415, "compressed bodies are not supported")
-    too_large = RefusedError(413, f"the body is larger than {limits.body_bytes} bytes")
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding not in ("identity", "gzip", "deflate"):
+        raise RefusedError(415, f"Content-Encoding: got {encoding!r:.60}; expected gzip, deflate or identity")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limits.body_bytes:
-        raise too_large
+        raise _too_large(limits)
     chunks, size = [], 0
     try:
         async with timeout(limits.body_s):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > limits.body_bytes:
-                    raise too_large
+                    raise _too_large(limits)
                 chunks.append(chunk)
     except TimeoutError:
         raise RefusedError(408, f"the body did not arrive within {limits.body_s:g} seconds") from None
     except ClientDisconnect:
         raise RefusedError(400, "the connection was closed within the body") from None
-    return b"".join(chunks)
+    body = b"".join(chunks)
+    return body if encoding == "identity" else _decompressed(body, limits)
+
+
+def _too_large(limits: Limits) -> RefusedError:
+    return RefusedError(413, f"the body is larger than {limits.body_bytes} bytes")
+
+
+def _decompressed(body: bytes, limits: Limits) -> bytes:
+    """The content of a gzip or zlib stream, up to the size of other bodies."""
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either header
+    try:
+        content = decoder.decompress(body, limits.body_bytes)
+    except zlib.error as error:
+        raise RefusedError(400, f"the compressed body cannot be read ({error})") from error
+    if decoder.unconsumed_tail:
+        raise _too_large(limits)
+    if not decoder.eof:
+        raise RefusedError(400, "the compressed body is incomplete")
+    return content
 
 
 def _split(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:

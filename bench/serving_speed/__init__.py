@@ -1,0 +1,1 @@
+"""How many requests per second a server answers within a latency."""
