@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from compress.common.errors import UserError
 from pocketbert.serving.core.limits import Limits
 from pocketbert.serving.core.metrics import Metrics
-from pocketbert.serving.core.request_log import RequestLog
+from pocketbert.serving.core.request_log import LineWriter, RequestLog
 from pocketbert.serving.core.served_bundle import ServedBundle, load_bundle
 from pocketbert.serving.core.server_state import ServerState
 from pocketbert.serving.rest import openapi, routes
@@ -79,8 +79,8 @@ async def serve(options: ServerOptions) -> None:
 
     Raises UserError for a folder that is no bundle, and for a port that is not free.
     """
-    log = RequestLog(metrics := Metrics(), **({} if options.writes_log else {"stream": None}))
-    events = RequestLog(metrics)
+    metrics, events = Metrics(), LineWriter()
+    log = RequestLog(metrics, events if options.writes_log else None)
     bundles = []
     for name, folder in options.bundles.items():
         begin = time.perf_counter()
@@ -138,9 +138,10 @@ async def serve(options: ServerOptions) -> None:
     for bundle in bundles:
         bundle.scheduler.stop()
     events.event("stopped")
+    events.close()
 
 
-def _on_signals(state: ServerState, events: RequestLog) -> "asyncio.Future[str]":
+def _on_signals(state: ServerState, events: LineWriter) -> "asyncio.Future[str]":
     """A future with the name of the signal that ends the server. A second one ends it at once."""
     loop = asyncio.get_running_loop()
     stopping: asyncio.Future[str] = loop.create_future()

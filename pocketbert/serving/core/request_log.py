@@ -1,14 +1,19 @@
 """One line of JSON per request, without texts, and the same figures as metrics."""
 
 import json
-import sys
+import os
+import queue
+import threading
 import time
-from dataclasses import dataclass
-from typing import TextIO
+from dataclasses import asdict, dataclass
 
 from pocketbert.serving.core.metrics import Metrics
 from pocketbert.serving.core.served_bundle import ServedBundle
 from pocketbert.serving.core.waiting import Answer
+
+STDERR = 2
+MOST_LINES = 10_000  # that wait to be written
+FLUSH_S = 2.0  # at the end
 
 
 @dataclass(frozen=True)
@@ -19,20 +24,60 @@ class Note:
     texts: int
     tokens: int
     truncated: int
-    queue_s: float
-    model_s: float
+    queue_ms: float
+    model_ms: float
 
     @classmethod
     def of(cls, bundle: ServedBundle, answer: Answer) -> "Note":
         """The figures of an answer."""
-        return cls(bundle.name, len(answer.logits), answer.tokens, answer.truncated, answer.queue_s, answer.model_s)
+        times = round(answer.queue_s * 1000, 3), round(answer.model_s * 1000, 3)
+        return cls(bundle.name, len(answer.logits), answer.tokens, answer.truncated, *times)
+
+
+class LineWriter:
+    """Writes lines to standard error in a thread. If nobody reads them, it drops lines instead of stopping requests."""
+
+    def __init__(self) -> None:
+        self._lines: queue.Queue[str | None] = queue.Queue(MOST_LINES)
+        self._num_dropped = 0
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread.start()
+
+    def event(self, event: str, **fields: object) -> None:
+        """Write a line about something that happened."""
+        now = time.time()
+        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03}Z"
+        try:
+            self._lines.put_nowait(json.dumps({"time": stamp, "event": event, **fields}))
+        except queue.Full:
+            self._num_dropped += 1
+
+    def close(self) -> None:
+        """Write what waits, unless nobody reads it."""
+        try:
+            self._lines.put(None, timeout=FLUSH_S)
+        except queue.Full:
+            return
+        self._thread.join(FLUSH_S)
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            if self._num_dropped:
+                dropped, self._num_dropped = self._num_dropped, 0
+                self.event("lines dropped", number=dropped)
+            content = (line + "\n").encode()
+            try:
+                while content:
+                    content = content[os.write(STDERR, content) :]
+            except OSError:  # closed, or a pipe without a reader
+                return
 
 
 class RequestLog:
-    """Writes the lines to a stream, unless it is None, and counts in the metrics."""
+    """Counts requests in the metrics, and writes a line for each unless `writer` is None."""
 
-    def __init__(self, metrics: Metrics, stream: TextIO | None = sys.stderr) -> None:
-        self._metrics, self._stream = metrics, stream
+    def __init__(self, metrics: Metrics, writer: LineWriter | None) -> None:
+        self._metrics, self._writer = metrics, writer
 
     def request(self, protocol: str, method: str, status: int, seconds: float, note: Note | None) -> None:
         """Record a request. `method`: a route, or a method of gRPC; never what a client made up."""
@@ -43,34 +88,8 @@ class RequestLog:
             metrics.texts.labels(note.model).inc(note.texts)
             metrics.tokens.labels(note.model).inc(note.tokens)
             metrics.truncated.labels(note.model).inc(note.truncated)
-            metrics.queue_seconds.labels(note.model).observe(note.queue_s)
-        if self._stream is None:
-            return
-        line: dict[str, object] = {
-            "protocol": protocol,
-            "method": method,
-            "status": status,
-            "ms": round(seconds * 1000, 3),
-        }
-        if note is not None:
-            line |= {
-                "model": note.model,
-                "texts": note.texts,
-                "tokens": note.tokens,
-                "truncated": note.truncated,
-                "queue_ms": round(note.queue_s * 1000, 3),
-                "model_ms": round(note.model_s * 1000, 3),
-            }
-        self.event("request", **line)
-
-    def event(self, event: str, **fields: object) -> None:
-        """Write a line about anything that happened. A stream that nobody reads stops no request."""
-        if self._stream is None:
-            return
-        now = time.time()
-        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03}Z"
-        try:
-            self._stream.write(json.dumps({"time": stamp, "event": event, **fields}) + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):  # a closed pipe, or a closed stream
-            self._stream = None
+            metrics.queue_seconds.labels(note.model).observe(note.queue_ms / 1000)
+        if self._writer is not None:
+            figures = {} if note is None else asdict(note)
+            milliseconds = round(seconds * 1000, 3)
+            self._writer.event("request", protocol=protocol, method=method, status=status, ms=milliseconds, **figures)
