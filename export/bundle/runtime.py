@@ -43,6 +43,7 @@ INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
 LOGITS = {("tensor(float)", 2), ("tensor(float16)", 2)}  # types and numbers of dimensions
 MAX_THREADS = 1024
 BATCH_SIZE = 32
+CALL_IN_TOKENS = 16  # a call of the model takes as long as this much padding, roughly, on any processor
 TOKENS_PER_THREAD = 512  # of one call: with more, intermediate results leave the caches of the processor
 
 
@@ -266,14 +267,21 @@ class Classifier:
         return TOKENS_PER_THREAD * (self.session.get_session_options().intra_op_num_threads or os.cpu_count() or 1)
 
     def batches(self, encodings: Sequence[Encoding], batch_size: int = BATCH_SIZE) -> Iterator[list[int]]:
-        """Texts of similar length, by number: at most `batch_size`, and on a CPU at most TOKENS_PER_THREAD or one."""
+        """Texts of similar length, by number: at most `batch_size`, and on a CPU at most TOKENS_PER_THREAD or one.
+
+        A longer text begins a new batch if padding the others to its length would take longer than a call.
+        """
         most_texts, most_tokens = batch_size if self.batch_invariant else 1, self.tokens_per_call
         batch: list[int] = []
+        longest = 0
         for index in sorted(range(len(encodings)), key=lambda index: len(encodings[index])):
-            if len(batch) == most_texts or (batch and (len(batch) + 1) * len(encodings[index]) > most_tokens):
+            length = len(encodings[index])
+            is_full = len(batch) == most_texts or (len(batch) + 1) * length > most_tokens
+            if batch and (is_full or len(batch) * (length - longest) > CALL_IN_TOKENS):
                 yield batch
                 batch = []
             batch.append(index)
+            longest = length
         yield batch
 
     def answers(self, logits: np.ndarray) -> np.ndarray:
