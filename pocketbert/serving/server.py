@@ -80,7 +80,7 @@ async def serve(options: ServerOptions) -> None:
     Raises UserError for a folder that is no bundle, and for a port that is not free.
     """
     metrics, events = Metrics(), LineWriter()
-    log = RequestLog(metrics, events if options.writes_log else None)
+    log = RequestLog(metrics, events, writes_requests=options.writes_log)
     bundles = []
     for name, folder in options.bundles.items():
         begin = time.perf_counter()

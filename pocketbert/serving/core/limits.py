@@ -37,3 +37,8 @@ class RefusedError(Exception):
 def overloaded(message: str) -> RefusedError:
     """The refusal of a request that would wait too long."""
     return RefusedError(503, message, kind="overloaded", retry_s=MIN_RETRY_S)
+
+
+def fault() -> RefusedError:
+    """The refusal after an error of ours. The log has its place; the client learns nothing of it."""
+    return RefusedError(500, "a fault of the server", kind="backend")

@@ -5,7 +5,9 @@ import os
 import queue
 import threading
 import time
+import traceback
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from pocketbert.serving.core.metrics import Metrics
 from pocketbert.serving.core.served_bundle import ServedBundle
@@ -14,6 +16,7 @@ from pocketbert.serving.core.waiting import Answer
 STDERR = 2
 MOST_LINES = 10_000  # that wait to be written
 FLUSH_S = 2.0  # at the end
+FRAMES = 3  # of the place of a fault
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,10 @@ class LineWriter:
 
 
 class RequestLog:
-    """Counts requests in the metrics, and writes a line for each unless `writer` is None."""
+    """Counts requests in the metrics, and writes a line for each if it should."""
 
-    def __init__(self, metrics: Metrics, writer: LineWriter | None) -> None:
-        self._metrics, self._writer = metrics, writer
+    def __init__(self, metrics: Metrics, events: LineWriter, *, writes_requests: bool) -> None:
+        self._metrics, self._events, self._writes_requests = metrics, events, writes_requests
 
     def request(self, protocol: str, method: str, status: int, seconds: float, note: Note | None) -> None:
         """Record a request. `method`: a route, or a method of gRPC; never what a client made up."""
@@ -89,7 +92,13 @@ class RequestLog:
             metrics.tokens.labels(note.model).inc(note.tokens)
             metrics.truncated.labels(note.model).inc(note.truncated)
             metrics.queue_seconds.labels(note.model).observe(note.queue_ms / 1000)
-        if self._writer is not None:
+        if self._writes_requests:
             figures = {} if note is None else asdict(note)
             milliseconds = round(seconds * 1000, 3)
-            self._writer.event("request", protocol=protocol, method=method, status=status, ms=milliseconds, **figures)
+            self._events.event("request", protocol=protocol, method=method, status=status, ms=milliseconds, **figures)
+
+    def fault(self, method: str, error: Exception) -> None:
+        """Record an error of ours: its type and its place, not its message, which may quote a text."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames[: -FRAMES - 1 : -1])
+        self._events.event("fault", method=method, error=type(error).__name__, place=place)

@@ -49,11 +49,11 @@ class Gateway:
         try:
             refused = self._refused(scope)
             await (self._routes if refused is None else refusal(refused))(scope, receive, send_and_note)
+        except Exception as error:  # the routes have sent a response
+            self._log.fault(_method_of(scope), error)
         finally:
             state.num_open -= 1
-            route = scope.get("route")
-            method = f"{scope['method']} {route.path}" if route is not None else UNKNOWN
-            self._log.request("http", method, status, time.perf_counter() - begin, scope.get(NOTE))
+            self._log.request("http", _method_of(scope), status, time.perf_counter() - begin, scope.get(NOTE))
 
     def _refused(self, scope: Scope) -> RefusedError | None:
         if scope["path"] in OPEN_PATHS:
@@ -65,3 +65,8 @@ class Gateway:
         if self._state.num_open > self._state.limits.requests:
             return overloaded(f"{self._state.limits.requests} requests are being answered already")
         return None
+
+
+def _method_of(scope: Scope) -> str:
+    route = scope.get("route")
+    return UNKNOWN if route is None else f"{scope['method']} {route.path}"

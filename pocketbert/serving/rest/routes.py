@@ -20,7 +20,7 @@ from compress.common.errors import UserError
 from export.bundle.runtime import most_probable
 from pocketbert import __version__
 from pocketbert.serving.core import tensors
-from pocketbert.serving.core.limits import Limits, RefusedError
+from pocketbert.serving.core.limits import Limits, RefusedError, fault
 from pocketbert.serving.core.request_log import Note
 from pocketbert.serving.core.served_bundle import ServedBundle
 from pocketbert.serving.core.server_state import EXTENSIONS, MODEL_VERSION, PLATFORM, ServerState
@@ -222,7 +222,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "a fault of the server", "error_type": "backend"}, 500)
+    return refusal(fault())
 
 
 def _bundle(state: ServerState, request: Request) -> ServedBundle:

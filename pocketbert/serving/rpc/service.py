@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
 from compress.common.errors import UserError
 from pocketbert import __version__
 from pocketbert.serving.core import tensors
-from pocketbert.serving.core.limits import RefusedError
+from pocketbert.serving.core.limits import RefusedError, fault
 from pocketbert.serving.core.request_log import Note, RequestLog
 from pocketbert.serving.core.server_state import EXTENSIONS, MODEL_VERSION, PLATFORM, ServerState
 from pocketbert.serving.rpc import wire
@@ -139,11 +140,10 @@ def grpc_server(state: ServerState, log: RequestLog, api_key: str | None) -> tup
     service = Service(state)
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
-            _handler(name, getattr(service, _snake_case(name)), state, log, api_key),
-            request_deserializer=request.FromString,
+            _handler(name, getattr(service, _snake_case(name)), log, api_key),
             response_serializer=response.SerializeToString,
         )
-        for name, (request, response) in wire.methods().items()
+        for name, (_, response) in wire.methods().items()
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(wire.SERVICE, handlers),))
     health = health_aio.HealthServicer()
@@ -157,18 +157,30 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 def _handler(
     name: str,
     method: Callable[[Any], Awaitable[Call]],
-    state: ServerState,
     log: RequestLog,
     api_key: str | None,
-) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def handle(request: Any, context: Any) -> Any:
+) -> Callable[[bytes, Any], Awaitable[Any]]:
+    """A method of gRPC, from the bytes of a request to a response."""
+    request_class, _ = wire.methods()[name]
+
+    async def answer(content: bytes, context: Any) -> Call:
+        if api_key is not None and name not in OPEN and not _has_key(context, api_key):
+            raise RefusedError(401, "expected the metadata `authorization: Bearer KEY`", kind="unauthorized")
+        try:
+            request = request_class.FromString(content)
+        except DecodeError as error:
+            raise RefusedError(400, str(error)) from error
+        return await method(request)
+
+    async def handle(content: bytes, context: Any) -> Any:
         begin, refused, note = time.perf_counter(), None, None
         try:
-            if api_key is not None and name not in OPEN and not _has_key(context, api_key):
-                raise RefusedError(401, "expected the metadata `authorization: Bearer KEY`", kind="unauthorized")
-            response, note = await method(request)
+            response, note = await answer(content, context)
         except RefusedError as error:
             refused = error
+        except Exception as error:
+            log.fault(name, error)
+            refused = fault()
         log.request("grpc", name, 200 if refused is None else refused.status, time.perf_counter() - begin, note)
         if refused is None:
             return response
