@@ -25,8 +25,7 @@ commands = typer.Typer()
     epilog=examples(
         "pocketbert serve runs/reviews/bundles/int8-static",
         "pocketbert serve reviews=runs/reviews/bundles/int8-static topics=bundles/topics --port 9000",
-        "POCKETBERT_API_KEY=secret pocketbert serve runs/reviews/bundles/int8-static --host 0.0.0.0",
-        """curl -s localhost:8080/predict -d '{"inputs": "a warm and lovely film"}'""",
+        "pocketbert serve runs/reviews/bundles/int8-static --host 0.0.0.0 --api-key-file key.txt",
     ),
 )
 def serve(

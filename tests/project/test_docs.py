@@ -37,7 +37,8 @@ def code_in(text: str) -> list[str]:
 
 
 def options_of(command: typer.core.TyperCommand) -> set[str]:
-    return {"--help", "--debug", *(option for parameter in command.params for option in parameter.opts)}
+    names = (name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts))
+    return {"--help", "--debug", *names}
 
 
 def named_command(code: str) -> str | None:

@@ -43,7 +43,7 @@ WRITING: dict[str, Callable[[Path], list[object]]] = {
 }
 OTHERS = {  # they write nothing; `cache prune` has tests of its own
     "", "bench", "cache", "cache prune", "check", "compare", "doctor", "explain", "predict", "recipes", "schema",
-    "verify",
+    "serve", "verify",
 }  # fmt: skip
 
 
