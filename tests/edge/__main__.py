@@ -91,7 +91,7 @@ def _measured(machine: Machine, install_s: float, output: str) -> dict[str, Any]
         return {"failure": calls[0].output}
     return {
         "golden": next(line for line in output.splitlines() if "golden examples repeated" in line),
-        "answer": json.loads(calls[0].output),
+        "answer": json.loads(calls[0].output.splitlines()[-1]),
         "install_s": round(install_s, 2),
         "installed_bytes": size,
         "one_call_s": [round(call.seconds, 2) for call in calls],

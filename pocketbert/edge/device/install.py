@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 EXIT_BAD_INPUT = 2
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # the wheels of onnxruntime 1.29 and newer send usage data unless it is set
 HERE = Path(__file__).absolute().parent
 
 
@@ -175,8 +176,9 @@ def repeat_golden_examples(partial: Path) -> None:
     """End unless the unpacked files give the stored outputs. The check also compiles what is imported."""
     say("repeating the golden examples")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment |= {"PYTHONPATH": str(partial / "site-packages"), NO_TELEMETRY: os.environ.get(NO_TELEMETRY, "1")}
     command = [sys.executable, "-s", str(HERE / "golden.py"), str(partial / "bundle")]
-    status = subprocess.run(command, env={**environment, "PYTHONPATH": str(partial / "site-packages")}).returncode
+    status = subprocess.run(command, env=environment).returncode
     if status < 0:
         reason = signal.strsignal(-status) or f"signal {-status}"
         fail(
@@ -192,7 +194,13 @@ def write_launcher(path: Path, target: Path) -> None:
     site_packages, python, predict = (
         shlex.quote(str(part)) for part in (target / "site-packages", sys.executable, target / "bundle" / "predict.py")
     )
-    lines = ["#!/bin/sh", f"PYTHONPATH={site_packages}", "export PYTHONPATH", f'exec {python} -s {predict} "$@"']
+    lines = [
+        "#!/bin/sh",
+        f"PYTHONPATH={site_packages}",
+        f"{NO_TELEMETRY}=${{{NO_TELEMETRY}-1}}",
+        f"export PYTHONPATH {NO_TELEMETRY}",
+        f'exec {python} -s {predict} "$@"',
+    ]
     path.write_bytes(os.fsencode("\n".join([*lines, ""])))
     path.chmod(path.stat().st_mode | 0o111 & ~current_umask())
 
