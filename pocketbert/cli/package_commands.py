@@ -54,7 +54,9 @@ def _print_packaged(packaged: "Packaged") -> None:
 
     versions = ", ".join(f"{name} {version}" for name, version in packaged.packages.items())
     printing.path("archive", Path(packaged.archive))
-    printing.print_line(f"{'for':<11}{packaged.target} Linux, glibc {packaged.glibc} or newer, CPython {packaged.python}")
+    printing.print_line(
+        f"{'for':<11}{packaged.target} Linux, glibc {packaged.glibc} or newer, CPython {packaged.python}"
+    )
     printing.print_line(f"{'contains':<11}{versions}")
     printing.print_line(
         f"{'size':<11}{packaged.size_bytes / 1e6:.1f} MB; installed: {packaged.installed_bytes / 1e6:.0f} MB"

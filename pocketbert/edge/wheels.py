@@ -68,7 +68,9 @@ def download_wheels(
         raise UserError(_reason(lines, target, python))
     wheels = {wheel.package: wheel for wheel in map(wheel_at, sorted(folder.iterdir()))}
     if set(wheels) != set(PACKAGES):
-        raise UserError(f"pip downloaded {', '.join(sorted(wheels))}; expected {', '.join(PACKAGES)}; check its settings")
+        raise UserError(
+            f"pip downloaded {', '.join(sorted(wheels))}; expected {', '.join(PACKAGES)}; check its settings"
+        )
     return [wheels[package] for package in PACKAGES]
 
 
@@ -121,8 +123,8 @@ def _reason(lines: list[str], target: Target, python: str) -> str:
     missing = re.search(r"No matching distribution found for (\S+)", output)
     if missing is not None:
         return (
-            f"pip finds no wheel of {missing[1]} for CPython {python} on {target} Linux with glibc 2.28; choose another "
-            "--python"
+            f"pip finds no wheel of {missing[1]} for CPython {python} on {target} Linux with glibc 2.28; package for "
+            "another version of Python"
         )
     errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no output"]
     return f"pip cannot download the wheels: {errors[-1]}"

@@ -99,9 +99,7 @@ class Machine:
             process.returncode = os.waitstatus_to_exitcode(status)
             output.seek(0)
             text = output.read().decode(errors="replace")
-        return Ended(
-            returncode=process.returncode, output=text, seconds=seconds, peak_rss_bytes=usage.ru_maxrss * 1024
-        )
+        return Ended(returncode=process.returncode, output=text, seconds=seconds, peak_rss_bytes=usage.ru_maxrss * 1024)
 
 
 def start(device: Device, environments: Path, folder: Path) -> Machine:

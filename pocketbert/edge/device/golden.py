@@ -15,7 +15,10 @@ def main() -> int:
         import onnxruntime
         import tokenizers  # noqa: F401  (the reason, if it cannot be loaded)
     except Exception as error:  # numpy raises RuntimeError on processors that are too old
-        reason = " ".join(str(error).split())
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # numpy puts pages of advice before it
+            cause = cause.__cause__
+        reason = " ".join(str(cause).split())
         return complain(f"a library cannot be loaded here ({reason[:300]}); install what it needs (Debian: libstdc++6)")
     sys.dont_write_bytecode = True  # a bundle holds only its own files
     sys.path.insert(0, str(folder))

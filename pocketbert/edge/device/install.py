@@ -108,6 +108,8 @@ def check_folder(target: Path, manifest: dict[str, Any]) -> None:
         fail(f"{target.parent}: on a read-only file system; choose another folder")
     if flags & os.ST_NOEXEC:
         fail(f"{target.parent}: on a file system mounted with noexec, which loads no libraries; choose another folder")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        fail(f"{target.parent}: no permission to write; choose another folder")
     free, needed = shutil.disk_usage(target.parent).free, manifest["installed_bytes"]
     if free < needed:
         fail(f"{target.parent}: got {free // 10**6} MB of free space; expected {needed // 10**6} MB or more")

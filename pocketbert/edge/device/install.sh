@@ -28,8 +28,8 @@ esac
 [ "$machine" = @TARGET@ ] ||
     fail "got a processor of type $machine; this archive is for @TARGET@; make one with --target $machine"
 
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) && [ -f "$here/install.py" ] ||
-    fail "install.py is missing; unpack the whole archive, and start install.sh in its folder"
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 2
+[ -f "$here/install.py" ] || fail "install.py is missing; unpack the whole archive, and start its own install.sh"
 
 is_right='import sys; sys.exit((sys.implementation.name, sys.version_info[:2]) != ("cpython", (@PYTHON_TUPLE@)))'
 version='import platform; print(platform.python_implementation(), platform.python_version())'
@@ -39,7 +39,7 @@ for python in ${PYTHON:+"$PYTHON"} python@PYTHON@ python3 python; do
         exec "$python" -I -B "$here/install.py" "$1"
     fi
     if got=$("$python" -I -c "$version" 2>/dev/null); then
-        others="$others $got,"
+        others="$others $got ($python),"
     fi
     [ -z "${PYTHON-}" ] || fail "PYTHON=$PYTHON: got${others:- no interpreter,} expected CPython @PYTHON@"
 done
