@@ -32,8 +32,11 @@ IN_PLACE_OF = {  # a run that is finished; a run without its benchmark
     "pocketbert run reviews.yaml": "pocketbert run reviews.yaml --output runs/reviews",
     TRAINS: f"{TRAINS} --until export",
 }
+DOWNLOADS = "downloads wheels"
 ONLY_PARSED = {
     "pocketbert run quickstart": "downloads its data",
+    "pocketbert package runs/reviews/bundles/fp32 --target aarch64": DOWNLOADS,
+    ("pocketbert package runs/reviews/bundles/fp32 --target x86_64 --python 3.12 --output reviews.tar.gz"): DOWNLOADS,
     (
         "pocketbert bench peers models/my-bert runs/reviews/bundles/fp32 --calibration train.csv --data dev.csv "
         "--output results"
