@@ -33,11 +33,14 @@ IN_PLACE_OF = {  # a run that is finished; a run without its benchmark
     TRAINS: f"{TRAINS} --until export",
 }
 SERVES = "serves until a signal; other tests start it"
+DOWNLOADS = "downloads wheels"
 ONLY_PARSED = {
     "pocketbert serve runs/reviews/bundles/int8-static": SERVES,
     "pocketbert serve reviews=runs/reviews/bundles/int8-static topics=bundles/topics --port 9000": SERVES,
     "pocketbert serve runs/reviews/bundles/int8-static --host 0.0.0.0 --api-key-file key.txt": SERVES,
     "pocketbert run quickstart": "downloads its data",
+    "pocketbert package runs/reviews/bundles/fp32 --target aarch64": DOWNLOADS,
+    ("pocketbert package runs/reviews/bundles/fp32 --target x86_64 --python 3.12 --output reviews.tar.gz"): DOWNLOADS,
     (
         "pocketbert bench peers models/my-bert runs/reviews/bundles/fp32 --calibration train.csv --data dev.csv "
         "--output results"

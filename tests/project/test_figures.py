@@ -49,6 +49,7 @@ ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a 
     "quickstart/results.json": ("stages", "bench", "rows", 0, "latency", "median_ms"),
     "serving/overload.json": ("memory_mib", 1),
     "serving/rates.json": ("highest_rate", "pocketbert serve", 0),
+    "serving/edge.json": ("devices", 0, "peak_rss_mb"),
     "students/quality.json": ("rows", 0, "accuracy"),
     "students/speed.json": ("median_ms", "fast3", "1x16"),
     "training/training.json": ("stages", "prediction", "rows", 0, "examples_per_s"),

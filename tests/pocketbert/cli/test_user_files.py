@@ -31,6 +31,7 @@ WRITING: dict[str, Callable[[Path], list[object]]] = {
     "augment": lambda output: ["tiny.yaml", "--output", output],
     "export": lambda output: ["model", "--data", "reviews.csv", "--variant", "fp32", "--output", output],
     "design": lambda output: ["--latency-ms", 1, "--output", output],
+    "package": lambda output: ["model", "--target", "aarch64", "--output", output / "results.json"],
     "report": lambda output: [output],
     "curves": lambda output: ["finished", "finished", "--stage", "teacher", "--output", output],
     "new": lambda output: ["reviews.csv", "--output", output / "recipe.yaml"],

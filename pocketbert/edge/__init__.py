@@ -1,0 +1,1 @@
+"""Archives that install a bundle on another machine, without network."""
