@@ -14,6 +14,7 @@ from export.bundle.golden_check import advice, golden_failure, processor_name
 from export.bundle.listed_files import COPY_AGAIN, BundleError, check_files, one_line, read_sums, require_content
 from export.bundle.settings import Settings, check_length, checked_text, read_settings
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # the wheels of onnxruntime 1.29 and newer send usage data
 try:
     with redirect_stderr(StringIO()):  # a numpy that does not fit the others prints pages before it raises
         import numpy as np

@@ -176,3 +176,17 @@ def regressor_folder(tmp_path_factory, teacher_folder) -> Path:
     return build_fp32_bundle(
         folder / "bundles", folder / "model", folder / "table.csv", ["text"], task_type="regression"
     )
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")])
+@pytest.mark.parametrize("module", ["predict", "export", "pocketbert.shape_design.shape_timing"])
+def test_onnxruntime_sends_no_usage_data(original, module, given, expected):
+    code = (
+        f"import os, sys; sys.path.insert(0, sys.argv[1]); import {module}; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | given
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    command = [sys.executable, "-c", code, str(original)]
+    assert (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout == f"{expected}\n"
+    )
