@@ -140,10 +140,13 @@ async function violationsOf(page) {
   return [...violations, ...incomplete].map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`);
 }
 
-// The hosts of all requests of the browser, from its own log, with their numbers.
+// The hosts that the page and its workers ask, from the browser's own log. The services of the browser have no origin.
 function hostsIn(file) {
   const counts = {};
-  for (const [, address] of fs.readFileSync(file, 'utf-8').matchAll(/"url":"((?:https?|wss?):\/\/[^"]+)"/g)) {
+  for (const line of fs.readFileSync(file, 'utf-8').split('\n')) {
+    const [, initiator] = line.match(/"initiator":"(\w+:[^"]*)"/) ?? [];
+    const [, address] = line.match(/"url":"([^"]+)"/) ?? [];
+    if (!initiator || !address) continue;
     const { hostname } = new URL(address);
     counts[hostname] = (counts[hostname] ?? 0) + 1;
   }

@@ -1,5 +1,5 @@
 // The page: loads the bundles, repeats their golden examples, and classifies what is typed.
-import { Card, megabytes, median, percent } from './card.js';
+import { Card, megabytes, median, percent, small } from './card.js';
 import { best, repeatGolden } from './golden.js';
 import { Model } from './model.js';
 import { keepCopy } from './offline.js';
@@ -72,17 +72,16 @@ function librariesOf({ paths }) {
 
 function goldenLine({ total, changedLabels, overTolerance, largestLogit, largestAnswer }, bundle) {
   if (!total) return 'The bundle has no golden examples.';
-  const limit = bundle.logitTolerance === null
-    ? '; this bundle states no tolerance'
-    : `; a logit by ${largestLogit.toPrecision(2)}, of ${bundle.logitTolerance.toPrecision(2)} that rounding explains`;
   const isRegression = bundle.taskType === 'regression';
   const failures = [
-    changedLabels ? `${changedLabels} with another label` : '',
-    overTolerance ? `${overTolerance} beyond the tolerance` : '',
-  ].filter(Boolean).join(', ');
-  const outcome = failures || (isRegression ? 'all as stored' : 'all with the same label');
-  const what = isRegression ? 'The value' : 'A probability';
-  return `${total} golden examples: ${outcome}. ${what} differs by at most ${largestAnswer.toPrecision(2)}${limit}.`;
+    changedLabels ? `${changedLabels} of ${total} golden examples have another label` : '',
+    overTolerance ? `${overTolerance} of ${total} golden examples differ by more than the tolerance` : '',
+  ].filter(Boolean);
+  const outcome = failures.join(', and ') || `${total} golden examples repeated${isRegression ? '' : ', all with the same label'}`;
+  const limit = bundle.logitTolerance === null
+    ? 'This bundle states no tolerance'
+    : `logits: ${small(largestLogit)}, tolerance ${small(bundle.logitTolerance)}`;
+  return `${outcome}. Largest difference of ${isRegression ? 'values' : 'probabilities'}: ${small(largestAnswer)}; ${limit}.`;
 }
 
 function fields() {
@@ -144,7 +143,7 @@ function agreement(one, other) {
   const [labels, otherLabels] = [one.bundle.labels, other.bundle.labels];
   if (JSON.stringify(labels) !== JSON.stringify(otherLabels)) return 'The bundles have different labels.';
   const difference = Math.max(...one.output.answers.map((value, label) => Math.abs(value - other.output.answers[label])));
-  if (one.bundle.taskType === 'regression') return `The values differ by ${difference.toPrecision(2)}.`;
+  if (one.bundle.taskType === 'regression') return `The values differ by ${small(difference)}.`;
   const isSame = best(one.output.answers) === best(other.output.answers);
   return `${isSame ? 'The same label.' : 'Different labels.'} Probabilities differ by at most ${percent(difference)}.`;
 }

@@ -7,6 +7,7 @@ const template = document.getElementById('card');
 
 export const percent = (share) => `${(100 * share).toFixed(1)}%`;
 export const milliseconds = (time) => `${time.toPrecision(3)} ms`;
+export const small = (value) => (value < 0.0001 ? 'under 0.0001' : String(Number(value.toPrecision(2))));
 export const megabytes = (bytes) => `${Math.round(bytes / 1e6).toLocaleString('en')} MB`;
 
 export function median(values) {
