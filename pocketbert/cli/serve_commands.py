@@ -21,14 +21,14 @@ commands = typer.Typer()
     ),
 )
 def demo(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder", autocompletion=completion.bundles)],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="A bundle folder", autocompletion=completion.bundles)
+    ],
     other: Annotated[
         Path | None,
         typer.Argument(metavar="BUNDLE2", help="A second bundle to compare it with", autocompletion=completion.bundles),
     ] = None,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for any free one")
-    ] = DEMO_PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for any free one")] = DEMO_PORT,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser")] = False,
 ) -> None:
     """Serve a page on this machine in which one or two bundles run in the browser.

@@ -8,6 +8,7 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 
 from compress.common.errors import UserError, first_line
+from compress.common.escaping import one_line
 from export.bundle.bundle_json import BundleInfo, read_bundle_info
 from export.bundle.folder import bundle_errors
 from export.bundle.listed_files import COPY_AGAIN, check_files, read_sums
@@ -30,11 +31,11 @@ class DemoBundle:
         """What the page reads, as JSON values. No path of this machine is part of it."""
         info = self.info
         return {
-            "name": info.name,
-            "variant": info.variant,
-            "folder": self.folder.absolute().name,
+            "name": one_line(info.name),
+            "variant": one_line(info.variant),
+            "folder": one_line(self.folder.absolute().name),
             "taskType": info.task_type,
-            "labels": info.labels,
+            "labels": [one_line(label) for label in info.labels],
             "takesPairs": info.takes_pairs,
             "maxLength": info.max_length,
             "truncationSide": info.truncation_side,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pocketbert import __version__
 from pocketbert.demo.bundles import MODEL, TOKENIZER, DemoBundle
-from pocketbert.demo.libraries import LIBRARIES, Library
+from pocketbert.demo.libraries import Library
 
 ROOT = "/pocketbert/"  # the scope of the service worker: another program on this port, later, keeps its own pages
 TYPES = {  # not those of the system: a registry of Windows may say that .js is plain text
@@ -49,7 +49,7 @@ def resources_of(
             found[f"{ROOT}files/{bundle.hashes[name]}"] = _resource(name, bundle.folder / name)
     listing = {
         "bundles": [bundle.for_page() for bundle in bundles],
-        "versions": {"PocketBERT": __version__, **{library.name: library.version for library in LIBRARIES}},
+        "versions": {"PocketBERT": __version__, **{library.name: library.version for library in libraries}},
         "paths": [*found, f"{ROOT}bundles.json"],
     }
     found[f"{ROOT}bundles.json"] = _resource("bundles.json", json.dumps(listing).encode())

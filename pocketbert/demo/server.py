@@ -46,7 +46,9 @@ class DemoServer(ThreadingHTTPServer):
             super().__init__((ADDRESS, port), Handler)
         except OSError as error:
             reason = "in use" if error.errno == errno.EADDRINUSE else f"not available ({error.strerror or error})"
-            raise UserError(f"port {port} of {ADDRESS}: {reason}; choose another port, or 0 for any free one") from error
+            raise UserError(
+                f"port {port} of {ADDRESS}: {reason}; choose another port, or 0 for any free one"
+            ) from error
 
     def server_bind(self) -> None:
         """Bind without the name of the host, whose look-up can take half a minute."""

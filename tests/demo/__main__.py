@@ -110,7 +110,9 @@ def compared(
         "texts": len(rows),
         "chromium": result["chromium"],
         "axe_violations": [
-            f"{each['width']} {each['colorScheme']}: {line}" for each in result["accessibility"] for line in each["violations"]
+            f"{each['width']} {each['colorScheme']}: {line}"
+            for each in result["accessibility"]
+            for line in each["violations"]
         ],
         "axe_runs": len(result["accessibility"]),
         "wider_than_the_window": result["isTooWide"],
@@ -133,7 +135,11 @@ def compared_bundle(
     awkward = awkward_rows(classifier)
     encodings = classifier.encode(*([row[column] for row in awkward] for column in range(1 + classifier.takes_pairs)))
     outputs = result["outputs"][index]
-    differences = [abs(one - other) for row, given in zip(answers, outputs, strict=True) for one, other in zip(row, given, strict=True)]
+    differences = [
+        abs(one - other)
+        for row, given in zip(answers, outputs, strict=True)
+        for one, other in zip(row, given, strict=True)
+    ]
     if classifier.task_type == "regression":
         expected = [f"{classifier.labels[0]}: {row[0]:.3f}" for row in outputs]
     else:

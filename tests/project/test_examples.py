@@ -34,6 +34,8 @@ IN_PLACE_OF = {  # a run that is finished; a run without its benchmark
 }
 ONLY_PARSED = {
     "pocketbert run quickstart": "downloads its data",
+    "pocketbert demo runs/reviews/bundles/fp32 --open": "serves until it is stopped",
+    "pocketbert demo runs/reviews/bundles/fp32 runs/reviews/bundles/int8-static": "serves until it is stopped",
     (
         "pocketbert bench peers models/my-bert runs/reviews/bundles/fp32 --calibration train.csv --data dev.csv "
         "--output results"

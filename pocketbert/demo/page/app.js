@@ -26,7 +26,7 @@ function setUp({ bundles, versions }) {
     bundle.title = titles[index];
     entries.push({ bundle, model: new Model(bundle), card: new Card(bundle, element('cards')) });
   }
-  element('title').textContent = bundles[0].name;
+  if (new Set(bundles.map(({ name }) => name)).size === 1) element('title').textContent = bundles[0].name;
   document.title = `${titles.join(' and ')} – PocketBERT demo`;
   element('versions').textContent = Object.entries(versions).map((pair) => pair.join(' ')).join(', ');
   element('second-field').hidden = !bundles[0].takesPairs;
@@ -135,8 +135,11 @@ function showComparison() {
   if (line.hidden) return;
   const times = entries.map(({ card }) => median(card.latencies));
   const [slow, fast] = times[0] >= times[1] ? [0, 1] : [1, 0];
-  const ratio = (times[slow] / times[fast]).toPrecision(2);
-  line.textContent = `${agreement(one, other)} ${entries[slow].bundle.title} takes ${ratio} times as long as ${entries[fast].bundle.title}.`;
+  const ratio = times[slow] / times[fast];
+  const speed = ratio < 1.05
+    ? 'Both take the same time.'
+    : `${entries[slow].bundle.title} takes ${ratio.toPrecision(2)} times as long as ${entries[fast].bundle.title}.`;
+  line.textContent = `${agreement(one, other)} ${speed}`;
 }
 
 function agreement(one, other) {

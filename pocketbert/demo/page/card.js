@@ -6,7 +6,7 @@ const MOST_LATENCIES = 20;
 const template = document.getElementById('card');
 
 export const percent = (share) => `${(100 * share).toFixed(1)}%`;
-export const milliseconds = (time) => `${time.toPrecision(3)} ms`;
+export const milliseconds = (time) => `${Number(time.toPrecision(3)).toLocaleString('en')} ms`;
 export const small = (value) => (value < 0.0001 ? 'under 0.0001' : String(Number(value.toPrecision(2))));
 export const megabytes = (bytes) => `${Math.round(bytes / 1e6).toLocaleString('en')} MB`;
 
@@ -44,19 +44,21 @@ export class Card {
   }
 
   showProblem(text) {
+    this.setVisible(null);
+    this.find('.truncated').hidden = true;
     this.find('.problem').textContent = text;
     this.find('.problem').hidden = !text;
   }
 
   showNothing() {
-    this.showProblem('');
-    this.setVisible('.hint');
+    this.find('.problem').hidden = true;
     this.find('.truncated').hidden = true;
+    this.setVisible('.hint');
     for (const name of ['.last', '.tokens']) this.find(name).textContent = '–';
   }
 
   showOutput(output) {
-    this.showProblem('');
+    this.find('.problem').hidden = true;
     if (this.bundle.taskType === 'regression') {
       this.setVisible('.value');
       this.find('.value').textContent = `${this.bundle.labels[0]}: ${output.answers[0].toFixed(3)}`;

@@ -47,6 +47,9 @@ async function classify(texts) {
   const { logits } = await session.run(feeds, ['logits']);
   const row = Array.from(logits.data, Number);
   const milliseconds = performance.now() - start;
+  if (row.length !== settings.labels.length) {
+    throw new Error(`the model has ${row.length} outputs; bundle.json names ${settings.labels.length}`);
+  }
   if (!row.every(Number.isFinite)) throw new Error('the model computes no finite numbers for this text');
   return {
     logits: row,
