@@ -14,13 +14,14 @@ commands = typer.Typer()
 
 
 @commands.command(
+    "demo",
     rich_help_panel=PANEL,
     epilog=examples(
         "pocketbert demo runs/reviews/bundles/fp32 --open",
         "pocketbert demo runs/reviews/bundles/fp32 runs/reviews/bundles/int8-static",
     ),
 )
-def demo(
+def serve_demo(
     bundle: Annotated[
         Path, typer.Argument(metavar="BUNDLE", help="A bundle folder", autocompletion=completion.bundles)
     ],
@@ -38,6 +39,7 @@ def demo(
     """
     import threading
     import webbrowser
+    from contextlib import suppress
 
     from compress.common.console import notice
     from pocketbert import shell
@@ -55,7 +57,5 @@ def demo(
         print(f"{server.url}  (Ctrl-C ends)", flush=True)
         if open_page:  # a browser in the terminal would block
             threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
-        try:
+        with suppress(KeyboardInterrupt, shell.Stopped):  # the only ways to end it
             server.serve_forever()
-        except (KeyboardInterrupt, shell.Stopped):
-            pass  # the only ways to end it

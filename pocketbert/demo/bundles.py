@@ -10,8 +10,7 @@ from tokenizers import Encoding, Tokenizer
 from compress.common.errors import UserError, first_line
 from compress.common.escaping import one_line
 from export.bundle.bundle_json import BundleInfo, read_bundle_info
-from export.bundle.folder import bundle_errors
-from export.bundle.listed_files import COPY_AGAIN, check_files, read_sums
+from export.bundle.listed_files import COPY_AGAIN, BundleError, check_files, read_sums
 
 MODEL, TOKENIZER = "onnx/model.onnx", "tokenizer.json"
 TEXTS = ("a", "0", "the")  # of at least one, a tokenizer makes a token
@@ -61,9 +60,10 @@ def load_bundles(folders: Sequence[Path]) -> list[DemoBundle]:
 def load_bundle(folder: Path) -> DemoBundle:
     """Check the files of a bundle, and read what the page needs. Raises UserError."""
     info = read_bundle_info(folder)
-    with bundle_errors():
-        remarks = check_files(folder)
-        hashes = read_sums(folder)
+    try:
+        remarks, hashes = check_files(folder), read_sums(folder)
+    except BundleError as error:
+        raise UserError(str(error)) from error
     missing = [name for name in (MODEL, TOKENIZER) if name not in hashes]
     if missing:
         raise UserError(f"{folder}: SHA256SUMS does not list {missing[0]}; {COPY_AGAIN}")

@@ -32,7 +32,7 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Library:
-    """A package of npm. `sha512`: of its archive, in base64, as npm's lock files have it. `files`: what a page needs."""
+    """A package of npm. `sha512`: of its archive, in base64, as in npm's lock files. `files`: what a page needs."""
 
     name: str
     version: str
@@ -71,7 +71,7 @@ LIBRARIES = (RUNTIME, TOKENIZERS)
 
 
 def files_of(library: Library, console: Console) -> dict[str, bytes]:
-    """The content of each file in `library.files`. Downloads the archive unless it is in the cache. Raises UserError."""
+    """The content of each of `library.files`. Downloads the archive unless it is in the cache. Raises UserError."""
     path = cache_folder() / FOLDER / library.archive
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # another process may need the same archive

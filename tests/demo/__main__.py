@@ -167,6 +167,7 @@ def failures_of(record: dict[str, Any]) -> list[str]:
     checks = {
         "axe-core finds something": not record["axe_violations"],
         "wider than the window": not record["wider_than_the_window"],
+        "a control that Tab does not reach": {"first", "example", "clear"} <= set(record["keyboard"]["order"]),
         "messages in the console": not record["console_messages"],
         "requests to other hosts": set(record["requests_by_host"]) == {LOOPBACK},
         "the server did not end with 0": record["server_exit"] == 0,

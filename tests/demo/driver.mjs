@@ -11,6 +11,7 @@ const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/go
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync', '--disable-quic', '--disable-domain-reliability'];
 const LOADING_MS = 120_000;
+const SETTLED_MS = 1500;
 
 const job = await readJob();
 const require = createRequire(path.join(job.environment, 'package.json'));
@@ -128,6 +129,8 @@ async function keyboard(page) {
     await page.keyboard.press('Tab');
   }
   await page.locator('#example').focus();
+  await page.waitForTimeout(SETTLED_MS); // of the announcement for the text before
+  await page.evaluate(() => { document.getElementById('announcement').textContent = ''; });
   await page.keyboard.press('Enter');
   await page.waitForFunction(() => document.getElementById('cards').getAttribute('aria-busy') === 'false');
   await page.waitForFunction(() => document.getElementById('announcement').textContent);

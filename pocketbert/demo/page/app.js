@@ -16,7 +16,9 @@ async function start() {
   const listing = await (await fetch('bundles.json')).json();
   setUp(listing);
   for (const entry of entries) await prepare(entry, librariesOf(listing));
-  element('offline').textContent = await keepCopy(listing.paths);
+  element('offline').textContent = entries.every(({ isLoaded }) => isLoaded)
+    ? await keepCopy(listing.paths)
+    : 'This page needs its server, because a bundle could not be loaded.';
   showPageMemory();
 }
 
@@ -57,8 +59,9 @@ async function prepare(entry, libraries) {
     classify();
     const result = await repeatGolden(model, (done, total) =>
       card.showGolden('waiting', `Repeating golden example ${done + 1} of ${total}`));
-    card.showGolden(result.hasPassed ? 'passed' : 'failed', goldenLine(result, bundle));
-    entry.golden = result;
+    const line = goldenLine(result, bundle);
+    card.showGolden(result.hasPassed ? 'passed' : 'failed', line);
+    element('announcement').textContent = `${bundle.title}: ${line}`;
   } catch (error) {
     card.showGolden('failed', 'The golden examples could not be repeated.');
     card.showProblem(error.message);
@@ -74,10 +77,10 @@ function goldenLine({ total, changedLabels, overTolerance, largestLogit, largest
   if (!total) return 'The bundle has no golden examples.';
   const isRegression = bundle.taskType === 'regression';
   const failures = [
-    changedLabels ? `${changedLabels} of ${total} golden examples have another label` : '',
-    overTolerance ? `${overTolerance} of ${total} golden examples differ by more than the tolerance` : '',
+    changedLabels ? `Another label in ${changedLabels} of ${total} golden examples` : '',
+    overTolerance ? `More than the tolerance in ${overTolerance} of ${total} golden examples` : '',
   ].filter(Boolean);
-  const outcome = failures.join(', and ') || `${total} golden examples repeated${isRegression ? '' : ', all with the same label'}`;
+  const outcome = failures.join('. ') || `${total} golden examples repeated${isRegression ? '' : ', all with the same label'}`;
   const limit = bundle.logitTolerance === null
     ? 'This bundle states no tolerance'
     : `logits: ${small(largestLogit)}, tolerance ${small(bundle.logitTolerance)}`;
@@ -159,7 +162,7 @@ function announce() {
     return `${bundle.title}: ${bundle.labels[label]}, ${percent(output.answers[label])}`;
   });
   if (entries.some(({ output }) => output?.isTruncated)) sentences.push('The text is truncated');
-  element('announcement').textContent = sentences.length ? `${sentences.join('. ')}.` : '';
+  if (sentences.length) element('announcement').textContent = `${sentences.join('. ')}.`;
 }
 
 function examples() {

@@ -8,7 +8,7 @@ const template = document.getElementById('card');
 export const percent = (share) => `${(100 * share).toFixed(1)}%`;
 export const milliseconds = (time) => `${Number(time.toPrecision(3)).toLocaleString('en')} ms`;
 export const small = (value) => (value < 0.0001 ? 'under 0.0001' : String(Number(value.toPrecision(2))));
-export const megabytes = (bytes) => `${Math.round(bytes / 1e6).toLocaleString('en')} MB`;
+export const megabytes = (bytes) => `${Number((bytes / 1e6).toPrecision(bytes < 1e8 ? 2 : 3)).toLocaleString('en')} MB`;
 
 export function median(values) {
   const sorted = values.toSorted((one, other) => one - other);

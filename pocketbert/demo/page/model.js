@@ -16,7 +16,8 @@ export class Model {
       else reject(new Error(error));
     });
     this.worker.addEventListener('error', (event) => {
-      for (const { reject } of this.waiting.values()) reject(new Error(event.message || 'the worker could not be loaded'));
+      this.failure = new Error(event.message || 'worker.js could not be loaded');
+      for (const { reject } of this.waiting.values()) reject(this.failure);
       this.waiting.clear();
     });
   }
@@ -31,6 +32,7 @@ export class Model {
 
   ask(action, payload) {
     const answer = queue.then(() => new Promise((resolve, reject) => {
+      if (this.failure) throw this.failure;
       const id = this.nextId++;
       this.waiting.set(id, { resolve, reject });
       this.worker.postMessage({ id, action, payload });

@@ -1,6 +1,7 @@
 // A bundle, in a thread of its own: loads it once, then answers each message with the output for a text, or two.
 // Its WASM memory is that of this bundle alone.
 import { makeEncoder } from './encoding.js';
+import { keepFile } from './offline.js';
 
 const MOST_CHARACTERS = 2_000_000; // as in predict.py
 const memories = new Set();
@@ -63,13 +64,15 @@ async function classify(texts) {
 
 // A file that is exactly the one of the bundle, also if it comes from the browser's own copy.
 async function checkedFile(sha256) {
-  const answer = await fetch(`files/${sha256}`);
+  const path = `files/${sha256}`;
+  const answer = await fetch(path);
   if (!answer.ok) throw new Error(`a file of the bundle could not be loaded (${answer.status})`);
   const content = await answer.arrayBuffer();
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', content));
   if (Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('') !== sha256) {
     throw new Error('a file of the bundle has changed since the server was started; start it again');
   }
+  await keepFile(path, content);
   return content;
 }
 
