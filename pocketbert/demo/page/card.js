@@ -46,8 +46,8 @@ export class Card {
   showProblem(text) {
     this.setVisible(null);
     this.find('.truncated').hidden = true;
-    this.find('.problem').textContent = text;
-    this.find('.problem').hidden = !text;
+    this.find('.problem').textContent = `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+    this.find('.problem').hidden = false;
   }
 
   showNothing() {
