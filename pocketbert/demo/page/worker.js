@@ -46,6 +46,7 @@ async function classify(texts) {
   const values = { input_ids: inputs.ids, attention_mask: inputs.ids.map(() => 1), token_type_ids: inputs.types };
   const feeds = Object.fromEntries(session.inputNames.map((name) => [name, tensorOf(values[name])]));
   const { logits } = await session.run(feeds, ['logits']);
+  if (logits.data instanceof Uint16Array) throw new Error('this browser reads no half precision; use the variant fp32');
   const row = Array.from(logits.data, Number);
   const milliseconds = performance.now() - start;
   if (row.length !== settings.labels.length) {
