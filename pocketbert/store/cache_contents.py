@@ -17,7 +17,7 @@ from pocketbert.store.stage_cache import ENTRY, STAGES, CacheEntry
 from pocketbert.store.working_folder import FINGERPRINT, discard
 
 DAY_S = 86400.0
-FILES = ("data", "vectors")  # folders of single files, each with a seal
+FILES = ("data", "demo", "vectors")  # folders of single files, each with a seal
 PEERS = "peers"
 
 

@@ -41,6 +41,8 @@ ONLY_PARSED = {
     "pocketbert run quickstart": "downloads its data",
     "pocketbert package runs/reviews/bundles/fp32 --target aarch64": DOWNLOADS,
     ("pocketbert package runs/reviews/bundles/fp32 --target x86_64 --python 3.12 --output reviews.tar.gz"): DOWNLOADS,
+    "pocketbert demo runs/reviews/bundles/fp32 --open": "serves until it is stopped",
+    "pocketbert demo runs/reviews/bundles/fp32 runs/reviews/bundles/int8-static": "serves until it is stopped",
     (
         "pocketbert bench peers models/my-bert runs/reviews/bundles/fp32 --calibration train.csv --data dev.csv "
         "--output results"

@@ -50,6 +50,7 @@ ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a 
     "serving/overload.json": ("memory_mib", 1),
     "serving/rates.json": ("highest_rate", "pocketbert serve", 0),
     "serving/edge.json": ("devices", 0, "peak_rss_mb"),
+    "serving/demo.json": ("pages", 0, "texts"),
     "students/quality.json": ("rows", 0, "accuracy"),
     "students/speed.json": ("median_ms", "fast3", "1x16"),
     "training/training.json": ("stages", "prediction", "rows", 0, "examples_per_s"),

@@ -73,7 +73,9 @@ def test_the_wheel_is_the_four_packages_and_nothing_else(built):
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert shipped == on_disk
-    assert {Path(name).suffix for name in shipped} == {".py", ".yaml", ".j2", ".typed", ".proto", ".binpb", ".sh"}
+    page = {".html", ".css", ".js", ".svg"}
+    suffixes = {".py", ".yaml", ".j2", ".typed", ".proto", ".binpb", ".sh"} | page
+    assert {Path(name).suffix for name in shipped} == suffixes
 
 
 def test_the_sdist_gives_the_same_wheel(built, tmp_path):

@@ -43,8 +43,8 @@ WRITING: dict[str, Callable[[Path], list[object]]] = {
     "bench augmentation": lambda output: ["tiny.yaml", "--output", output],
 }
 OTHERS = {  # they write nothing; `cache prune` has tests of its own
-    "", "bench", "cache", "cache prune", "check", "compare", "doctor", "explain", "predict", "recipes", "schema",
-    "serve", "verify",
+    "", "bench", "cache", "cache prune", "check", "compare", "demo", "doctor", "explain", "predict", "recipes",
+    "schema", "serve", "verify",
 }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Serves a page in which bundles run in the browser."""
