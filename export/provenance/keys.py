@@ -25,7 +25,7 @@ def require_private_key(path: Path, password: bytes | None) -> "EllipticCurvePri
         key = serialization.load_pem_private_key(content, password)
     except TypeError as error:  # of the password
         if password is None:
-            raise UserError(f"{path}: the key is encrypted, and no password was given") from error
+            raise UserError(f"{path}: the key is encrypted, and no password was given", option="password") from error
         return require_private_key(path, None)  # the key is not encrypted, and needs none
     except Exception as error:
         reason = "; is the password right?" if password is not None else ""

@@ -4,7 +4,9 @@ A signature covers the names and hashes of all files of a bundle: the listed one
 a file of its own: `.model.sig` in the bundle, which check_files knows, or any file outside.
 """
 
+import base64
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from compress.common.errors import UserError, library_errors
-from compress.common.files import replacing
+from compress.common.files import replacing, sha256
 from compress.reading.regular_files import problem_of
 from export.bundle.bundle_json import bundle_errors
 from export.bundle.listed_files import CARD, SIGNATURE, SUMS_FILE, check_files, read_sums
@@ -68,7 +70,7 @@ def sign_bundle(folder: Path, signer: PrivateKey | Keyless, signature: Path | No
 
     Overwrites no file. Raises UserError if the bundle is damaged, or if it cannot be signed.
     """
-    names = _signed_files(folder)
+    names = signed_files(folder)
     path = folder / SIGNATURE if signature is None else signature
     root, place = Path(os.path.realpath(folder)), Path(os.path.realpath(path.parent))
     if place.is_relative_to(root) and place / path.name != root / SIGNATURE:
@@ -98,7 +100,7 @@ def verify_signature(
 
     The card counts too. Compiled Python is refused, because Python runs it in place of predict.py. Raises UserError.
     """
-    names = _signed_files(folder)
+    names = signed_files(folder)
     path = signature_of(folder) if signature is None else signature
     content = read_pem(path)
     config = _verifying_config(trusted)
@@ -114,15 +116,7 @@ def verify_signature(
     return path
 
 
-def signature_of(folder: Path) -> Path:
-    """The path of a bundle's own signature. Raises UserError if it has none."""
-    path = folder / SIGNATURE
-    if not os.path.lexists(path):
-        raise UserError(f"{folder}: the bundle has no signature ({SIGNATURE}); name the file if it is elsewhere")
-    return path
-
-
-def _signed_files(folder: Path) -> list[str]:
+def signed_files(folder: Path) -> list[str]:
     """The names of all files of a bundle. Raises UserError if there are other files that a program would read."""
     with bundle_errors():
         check_files(folder)
@@ -132,6 +126,25 @@ def _signed_files(folder: Path) -> list[str]:
     if problem_of(folder / CARD) is not None:
         raise UserError(f"{folder / CARD}: the model card is missing; copy or export the bundle again")
     return sorted({*names, CARD})
+
+
+def require_current(folder: Path) -> None:
+    """Raise UserError if a bundle's own signature is not of its present files. This does not show who signed."""
+    path = folder / SIGNATURE
+    content = read_pem(path)
+    with library_errors(f"{path}: not a signature"):
+        payload = json.loads(base64.b64decode(json.loads(content)["dsseEnvelope"]["payload"]))
+        signed = {each["name"]: each["digest"] for each in payload["predicate"]["resources"]}
+    if signed != {name: sha256(folder / name) for name in signed_files(folder)}:
+        raise UserError(f"{path}: the signature of other files, or of another bundle; remove it, and sign again")
+
+
+def signature_of(folder: Path) -> Path:
+    """The path of a bundle's own signature. Raises UserError if it has none."""
+    path = folder / SIGNATURE
+    if not os.path.lexists(path):
+        raise UserError(f"{folder}: the bundle has no signature, {SIGNATURE}", option="signature")
+    return path
 
 
 def _signing_config(signer: PrivateKey | Keyless) -> Any:
