@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 LOG_IN = "`hf auth login` stores a token; so does the environment variable HF_TOKEN"
-ADVICE = {401: f"is the token right? {LOG_IN}", 403: "may this token write there?", 412: "try again"}
+ADVICE = {401: LOG_IN, 403: "may this token write there?", 412: "try again"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def push_bundle(
             api.create_branch(name, branch=revision, exist_ok=True)
         remote = _read(api, name, branch)
     if private and not remote.is_private:
-        raise UserError(f"{name}: the repository exists and is public; make it private first, or push without")
+        raise UserError(f"{name}: the repository exists and is public; make it private on the Hub first")
     others = [path for path in remote.digests if path not in files and not path.startswith(".")]
     changed = [path for path in files if path in remote.digests and not _is_same(files[path], remote.digests[path])]
     if (others or changed) and not replace:

@@ -1,21 +1,17 @@
 """Reads the keys and certificates of signatures, so that each unusable file is an error of one line."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from compress.common.errors import UserError
 from compress.reading.regular_files import read_bytes
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 MAX_PEM_BYTES = 2**20  # of a key, a certificate or a signature
 CURVES = ("secp256r1", "secp384r1", "secp521r1")  # those of model-signing
 EXPECTED = "an EC key on the curve P-256, P-384 or P-521"
 
 
-def require_private_key(path: Path, password: bytes | None) -> "EllipticCurvePrivateKey":
-    """A private key that can sign. Raises UserError."""
+def require_private_key(path: Path, password: bytes | None) -> bytes | None:
+    """Raise UserError if a file holds no private key that can sign. Returns the password if the key needs it."""
     from cryptography.hazmat.primitives import serialization
 
     content = read_pem(path)
@@ -26,14 +22,14 @@ def require_private_key(path: Path, password: bytes | None) -> "EllipticCurvePri
     except TypeError as error:  # of the password
         if password is None:
             raise UserError(f"{path}: the key is encrypted, and no password was given", option="password") from error
-        return require_private_key(path, None)  # the key is not encrypted, and needs none
+        return require_private_key(path, None)
     except Exception as error:
         reason = "; is the password right?" if password is not None else ""
         raise UserError(
             f"{path}: the private key cannot be read{reason}; expected {EXPECTED}, as a PEM file"
         ) from error
     _require_curve(path, key)
-    return key  # type: ignore[return-value]  # checked above
+    return password
 
 
 def require_public_key(path: Path) -> None:

@@ -6,7 +6,9 @@ a file of its own: `.model.sig` in the bundle, which check_files knows, or any f
 
 import base64
 import contextlib
+import io
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -107,7 +109,7 @@ def verify_signature(
     with (
         TemporaryDirectory() as place,
         library_errors(f"{path}: not a valid signature of {folder} by this signer"),
-        contextlib.redirect_stdout(sys.stderr),
+        contextlib.redirect_stdout(io.StringIO()),  # a remark on signatures of old versions
     ):
         copy = Path(place) / "signature"  # the same bytes, whatever happens to the file meanwhile
         copy.write_bytes(content)
@@ -153,18 +155,19 @@ def _signing_config(signer: PrivateKey | Keyless) -> Any:
     config = signing.Config()
     if isinstance(signer, Keyless):
         return _keyless_config(config, signer)
-    require_private_key(signer.key, signer.password)
+    password: Any = require_private_key(signer.key, signer.password)  # annotated as str there, but has to be bytes
     if signer.certificate is None:
         with library_errors(f"{signer.key}: cannot sign"):
-            password: Any = signer.password  # annotated as str, but handed on to cryptography, which takes bytes
             return config.use_elliptic_key_signer(private_key=signer.key, password=password)
-    if signer.password is not None:
-        require_private_key(signer.key, None)  # model-signing takes no password here
+    if password is not None:
+        raise UserError(f"{signer.key}: the key is encrypted; a key with a certificate must not be")
     for file in (signer.certificate, *signer.chain):
         require_certificates(file)
     with library_errors(f"{signer.certificate}: cannot sign with {signer.key}"):
         return config.use_certificate_signer(
-            private_key=signer.key, signing_certificate=signer.certificate, certificate_chain=signer.chain
+            private_key=signer.key,
+            signing_certificate=signer.certificate,
+            certificate_chain=signer.chain or [signer.certificate],  # an empty chain would be an error
         )
 
 
@@ -185,6 +188,7 @@ def _keyless_config(config: Any, signer: Keyless) -> Any:
 def _verifying_config(trusted: PublicKey | RootCertificates | Identity) -> Any:
     from model_signing import verifying
 
+    logging.getLogger("model_signing").setLevel(logging.ERROR)  # its warnings precede errors that say the same
     config = verifying.Config()
     match trusted:
         case PublicKey():
