@@ -22,6 +22,7 @@ METRICS_OF_THE_HUB: Mapping[Metric, str] = {
     "macro_f1": "f1",
     "matthews": "matthews_correlation",
 }
+ON_THE_HUB = re.compile(r"([\w.-]+/[\w.-]+)(?: (\S+))?")  # a data set, and its subset
 NOT_IN_A_TYPE = re.compile(r"[^\w./-]+")
 ENDLESS = 2**30  # columns: a folded text would be hard to read
 
@@ -44,10 +45,12 @@ def card_metadata(
     Nothing is guessed: there is no licence and no language, and without a data set there are no results. NaN and
     infinity, which no JSON has, are left out.
     """
+    name_on_hub = ON_THE_HUB.fullmatch(dataset or "")
     results = [
         EvalResult(
             task_type=TASK,
-            dataset_type=NOT_IN_A_TYPE.sub("-", dataset).strip("-") or "data",
+            dataset_type=name_on_hub[1] if name_on_hub else NOT_IN_A_TYPE.sub("-", dataset).strip("-") or "data",
+            dataset_config=name_on_hub[2] if name_on_hub else None,
             dataset_name=one_line(dataset),
             dataset_split=score.split,
             metric_type=METRICS_OF_THE_HUB.get(score.metric, score.metric),

@@ -22,9 +22,9 @@ READ_AS_OTHER_TYPES = (  # by YAML 1.1, by YAML 1.2, or by one of them only
     "2024-01-01", "=", "<<", "true", "y", "N",
 )  # fmt: skip
 HOSTILE = (
-    *READ_AS_OTHER_TYPES, "a: b", "- a", "# a", "'", '"', "\\", "---", "a\n---\nlicense: mit\n", "[a", "{a", "!!python/a",
-    "*a", "&a", "%TAG", "@a", "`a`", "a\x00b", "\x1b[31m", "\u202eabc", "\u2028", "\ufeff", "😀 中文", "\ud800", "a" * 5000,
-    "<script>", "{{ a }}", "${HOME}",
+    *READ_AS_OTHER_TYPES, "a: b", "- a", "# a", "'", '"', "\\", "---", "a\n---\nlicense: mit\n", "[a", "{a",
+    "!!python/a", "*a", "&a", "%TAG", "@a", "`a`", "a\x00b", "\x1b[31m", "\u202eabc", "\u2028", "\ufeff", "😀 中文",
+    "\ud800", "a" * 5000, "<script>", "{{ a }}", "${HOME}",
 )  # fmt: skip
 
 
@@ -58,6 +58,23 @@ def test_any_text_stays_a_text_and_no_key_comes_in(text):
     if text in READ_AS_OTHER_TYPES:
         assert (model["name"], data["tags"], result["dataset"]["name"]) == (text, [text], text)
     assert result["dataset"]["type"] and card.data.eval_results[0].metric_value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "identity"),
+    [
+        ("nyu-mll/glue sst2", {"type": "nyu-mll/glue", "config": "sst2"}),
+        ("stanfordnlp/imdb", {"type": "stanfordnlp/imdb"}),
+        ("my reviews (new).csv", {"type": "my-reviews-new-.csv"}),
+        ("...", {"type": "..."}),
+        ("(!)", {"type": "data"}),
+    ],
+)
+def test_a_data_set_of_the_hub_is_named_by_its_repository(name, identity):
+    scores = [Score(split="dev", metric="matthews", name="matthews", value=0.5)]
+    block = card_metadata("a", tags=[], base_models=[], dataset=name, scores=scores)
+    (result,) = fields(block)["model-index"][0]["results"]
+    assert result["dataset"] == {"name": name, "split": "dev", **identity}
 
 
 def test_nothing_is_invented():

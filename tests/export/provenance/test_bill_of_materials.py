@@ -24,6 +24,7 @@ from signing_keys import write_key_pair
 from tiny_bundles import build_fp32_bundle
 
 FILE = "sbom.cdx.json"
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +86,8 @@ def test_it_depends_on_the_bundle_alone(bundle, tmp_path):
     copy = shutil.copytree(bundle, tmp_path / "copy")
     texts = {
         subprocess.run(
-            [sys.executable, "-c", line, folder], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3],
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[3]), "TZ": zone},
+            [sys.executable, "-c", line, folder], capture_output=True, text=True, check=True,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT), "TZ": zone},
         ).stdout
         for folder, seed, zone in ((bundle, "1", "UTC"), (copy, "2", "Asia/Tokyo"))
     }  # fmt: skip
