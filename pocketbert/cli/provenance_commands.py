@@ -22,8 +22,8 @@ commands = typer.Typer()
 @commands.command(
     rich_help_panel=PANEL,
     epilog=examples(
-        "pocketbert sign runs/reviews/bundles/fp32 --key key.pem",
-        "pocketbert sign runs/reviews/bundles/fp32 --key key.pem --signature fp32.sig",
+        "pocketbert sign bundles/fp32 --key key.pem",
+        "pocketbert sign bundles/fp32 --key key.pem --signature fp32.sig",
     ),
 )
 def sign(
@@ -98,7 +98,7 @@ def sbom(
 
 @commands.command(
     rich_help_panel=PANEL,
-    epilog=examples("pocketbert push runs/reviews/bundles/fp32 USER/reviews-fp32 --private"),
+    epilog=examples("pocketbert push bundles/signed USER/reviews-fp32 --private"),
 )
 def push(
     bundle: BundleFolder,
