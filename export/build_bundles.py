@@ -48,8 +48,8 @@ FP32 = VARIANTS["fp32"]
 class Origin:
     """Metadata of the model for its bundle.
 
-    `origin`: facts for the model card. `digests`, `dataset`, `base_models`: as in `BundleInfo`. `measured`: figures
-    measured before the export. `machine`: the machine on which parity is measured.
+    `origin`: facts for the model card. `digests`, `dataset`, `dataset_splits`, `base_models`: as in `BundleInfo`.
+    `measured`: figures measured before the export. `machine`: the machine on which parity is measured.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Origin:
     measured: Mapping[str, int | float]
     digests: Mapping[str, str] = field(default_factory=dict)
     dataset: str | None = None
+    dataset_splits: Sequence[str] = ("dev",)
     base_models: Sequence[str] = ()
     machine: Machine | None = None
 
@@ -243,6 +244,7 @@ def _write(source: _Source, model_file: Path, folder: Path, variant: str) -> Non
         origin=dict(source.origin.origin),
         digests=dict(source.origin.digests),
         dataset=source.origin.dataset,
+        dataset_splits=list(source.origin.dataset_splits),
         base_models=list(source.origin.base_models),
         versions=dict(source.origin.versions),
         vocabulary_size=source.model.config.vocab_size,

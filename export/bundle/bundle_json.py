@@ -88,10 +88,10 @@ class BundleInfo:
     a time. `requires`: the oldest versions of packages that can load the bundle. The model card lists `origin`,
     `versions` (of packages) and `measured`. `digests`: the SHA-256 of what the bundle was made from, by its name:
     "recipe" (recipe.yaml of the run), "rows" (all texts and labels) and "train: FILE", a table. `dataset`: the name of
-    the data on which it was measured. `base_models`: names on the Hub. Bundles of version 0.8.0 or older have
-    none of the three. `golden_terms`: None in a bundle of version 0.5.0 or older. `recommended`: whether this is the
-    recommended variant of its run. `vocabulary_size`: the number of embeddings, and so of token ids; None in a bundle
-    of version 0.5.0 or older.
+    the data on which it was measured. `dataset_splits`: dev, and test if it has rows of its own. `base_models`: names
+    on the Hub. Bundles of version 0.8.0 or older have none of the four. `golden_terms`: None in a bundle of version
+    0.5.0 or older. `recommended`: whether this is the recommended variant of its run. `vocabulary_size`: the number of
+    embeddings, and so of token ids; None in a bundle of version 0.5.0 or older.
     """
 
     name: str
@@ -109,6 +109,7 @@ class BundleInfo:
     origin: dict[str, str] = field(default_factory=dict)
     digests: dict[str, Sha256] = field(default_factory=dict)
     dataset: str | None = None
+    dataset_splits: list[str] = field(default_factory=list)
     base_models: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     measured: dict[str, int | float] = field(default_factory=dict)

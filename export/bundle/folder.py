@@ -161,7 +161,7 @@ def _metadata(info: BundleInfo) -> str:
         name = metric_name(metric, info.proof.positive)
         scores = [
             Score(split=split, metric=metric, name=name, value=info.measured[f"{split} {name}"])
-            for split in ("dev", "test")
+            for split in info.dataset_splits
             if f"{split} {name}" in info.measured
         ]
     return card_metadata(

@@ -62,6 +62,7 @@ def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
                 measured={f"teacher's test {context.metric_name}": teacher_score},
                 digests={"rows": task.fingerprint()},
                 dataset=data_name(recipe.task),
+                dataset_splits=["dev"] if task.selected_on_test else ["dev", "test"],
                 base_models=sources.hub_names([recipe.student.checkpoint, recipe.teacher.model, recipe.teacher.base]),
                 machine=machine.describe(),
             ),

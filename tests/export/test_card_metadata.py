@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from huggingface_hub.repocard import metadata_load
 from ruamel.yaml import YAML
 
 from compress.common.files import sha256
-from export.bundle.bundle_json import read_bundle_info
-from export.bundle.folder import record_verdict
+from export.bundle.bundle_json import read_bundle_info, write_bundle_info
+from export.bundle.folder import record_verdict, seal
 from export.card_metadata import Score, card_metadata
 from pocketbert.cli import app
 from tiny_bundles import build_fp32_bundle
@@ -118,13 +119,18 @@ def test_the_verdict_adds_latency_retention_and_digests(original, tmp_path):
     assert set(read_bundle_info(folder).digests) == {"data: 1e3.csv", "recipe"}
     card = ModelCard.load(folder / "README.md")
     assert "| share of the teacher's test accuracy | 93.8% |" in card.text and "| median ms | 1.5 |" in card.text
-    assert [result.dataset_split for result in card.data.eval_results] == ["dev", "test"]
+    assert [result.dataset_split for result in card.data.eval_results] == ["dev"]
+    write_bundle_info(replace(read_bundle_info(folder), dataset_splits=["dev", "test"]), folder)
+    seal(folder)
+    record_verdict(folder, recommended=True, measured={})
+    results = ModelCard.load(folder / "README.md").data.eval_results
+    assert [(result.dataset_split, result.metric_value) for result in results][1:] == [("test", 0.9)]
 
 
 def test_a_bundle_without_the_new_keys_is_still_read(original, tmp_path):
     folder = shutil.copytree(original, tmp_path / "old")
     content = json.loads((folder / "bundle.json").read_text())
-    for key in ("digests", "dataset", "base_models"):
+    for key in ("digests", "dataset", "dataset_splits", "base_models"):
         del content[key]
     (folder / "bundle.json").write_text(json.dumps(content))
     info = read_bundle_info(folder)
