@@ -34,6 +34,8 @@ def bill_of_materials(folder: Path) -> str:
         check_files(folder)
         hashes = {name: digest for name, digest in read_sums(folder).items() if name not in (FILE, CARD)}
         model_type = str(read_json_object(folder / "config.json").get("model_type", "transformer"))
+    import cyclonedx  # noqa: F401  # a missing package is no fault of the bundle
+
     if (folder / CARD).is_file():  # it may be edited
         hashes[CARD] = sha256(folder / CARD)
     with library_errors(f"{folder}: the bill of materials cannot be made"):

@@ -124,7 +124,6 @@ def _export_teacher(context: StageContext, folder: Path, calibration: Split) -> 
                     versions=machine.package_versions(),
                     measured={},
                     digests={"rows": task.fingerprint()},
-                    dataset=data_name(recipe.task),
                     base_models=sources.hub_names([recipe.teacher.model, recipe.teacher.base]),
                     machine=machine.describe(),
                 ),

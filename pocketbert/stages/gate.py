@@ -110,7 +110,10 @@ def _latency_ms(rows: Sequence[BenchmarkRow], variant: str) -> float | None:
 
 
 def _digests(context: StageContext) -> dict[str, str]:
-    """The digests of the run's recipe and of its local tables. A recipe key that no stage depends on changes one."""
+    """The digests of the run's recipe and of its local tables.
+
+    Not in the export stage, whose result other recipes and other tables with the same rows share.
+    """
     section = context.recipe.task
     location = Path(section.data).expanduser()
     is_local = section.subset is None and location.exists()

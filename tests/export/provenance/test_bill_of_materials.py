@@ -58,6 +58,8 @@ def test_it_is_valid_and_has_files_packages_recipe_and_data(bundle, reviews):
     document = json.loads(bill_of_materials(bundle))
     assert problems(document) is None
     assert problems({**document, "metadata": {"component": {"type": "model"}}}) is not None
+    references = re.findall('"bom-ref": "([^"]+)"', json.dumps(document))
+    assert len(references) == len(set(references)) > 20
     model = document["metadata"]["component"]
     files = {each["name"]: each["hashes"][0]["content"] for each in model["components"]}
     assert files == read_sums(bundle) and model["type"] == "machine-learning-model"
@@ -131,7 +133,7 @@ def test_outside_it_leaves_the_bundle_and_other_files_alone(bundle, tmp_path, ca
     [
         {"digests": {}, "versions": {}, "base_models": [], "origin": {}, "requires": {}},
         {"versions": {"onnxruntime-gpu": "1.30.0"}},
-        {"name": "a\nb\x00\u202e", "base_models": ["a b/c?d#e"], "digests": {"data: ../\n": "0" * 64}},
+        {"name": "a\nb\x00\u202e", "base_models": ["a b/c?d#e", "x", "x"], "digests": {"data: ../\n": "0" * 64}},
         {"measured": {"dev accuracy": float("nan"), "rows": 10**30}},
         {"versions": {"": "1", "a b": "", "numpy": "no version"}},
     ],

@@ -329,6 +329,28 @@ def test_options_that_do_not_fit_each_other_are_refused(bundle, refused, command
     assert "--" in refused(command, bundle, *words)
 
 
+# -- an installation without the packages
+
+
+@pytest.mark.parametrize("package", ["model_signing", "cyclonedx", "OpenSSL"])
+def test_a_missing_package_is_named_with_its_extra(bundle, keys, refused, monkeypatch, package):
+    for name in [name for name in sys.modules if name.startswith(("model_signing", "cyclonedx", "OpenSSL"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    words = ["sbom", bundle] if package == "cyclonedx" else ["sign", bundle, "--key", keys[0]]
+    assert f"{package} is not installed" in (error := refused(*words)) and "pocketbert[sign]" in error
+
+
+def test_signing_needs_neither_onnxruntime_nor_torch(bundle, keys):
+    program = (
+        "import sys; sys.modules |= dict.fromkeys(('onnxruntime', 'torch', 'transformers')); "
+        "from pocketbert.cli import app; sys.exit(app.main(sys.argv[1:]))"
+    )
+    for words in (["sbom", bundle], ["sign", bundle, "--key", keys[0]]):
+        done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
 # -- Sigstore
 
 
