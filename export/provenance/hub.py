@@ -63,7 +63,7 @@ def push_bundle(
         remote = _read(api, name, branch)
     if private and not remote.is_private:
         raise UserError(f"{name}: the repository exists and is public; make it private on the Hub first")
-    others = [path for path in remote.digests if path not in files and not path.startswith(".")]
+    others = [path for path in remote.digests if path not in files and not _begins_with_a_dot(path)]
     changed = [path for path in files if path in remote.digests and not _is_same(files[path], remote.digests[path])]
     if (others or changed) and not replace:
         raise UserError(
@@ -71,8 +71,8 @@ def push_bundle(
             "another repository",
             option="other_files",
         )
-    gone = [SIGNATURE] if SIGNATURE in remote.digests and SIGNATURE not in files else []
-    deleted = [*others, *gone]
+    has_old_signature = replace and SIGNATURE in remote.digests and SIGNATURE not in files
+    deleted = [*others, *([SIGNATURE] if has_old_signature else [])]
     operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
         *(CommitOperationDelete(path) for path in deleted),
         *(CommitOperationAdd(path, files[path].resolve()) for path in files),
@@ -122,6 +122,11 @@ def _read(api: "HfApi", name: str, revision: str) -> _Remote:
         if isinstance(entry, RepoFile)
     }
     return _Remote(commit=info.sha or "", is_private=bool(info.private), digests=digests)
+
+
+def _begins_with_a_dot(path: str) -> bool:
+    """Whether a file or a folder above it does; a bundle may have such names besides its own."""
+    return any(part.startswith(".") for part in path.split("/"))
 
 
 def _is_same(path: Path, digest: str) -> bool:

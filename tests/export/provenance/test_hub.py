@@ -109,6 +109,17 @@ def test_the_files_of_another_model_stay_unless_they_are_to_be_replaced(bundle, 
     assert set(hub.files("user/tiny")) == {".gitattributes", *contents(bundle)}
 
 
+def test_a_signature_can_follow_and_stays_with_the_same_files(bundle, hub, run, tmp_path):
+    assert run(bundle, "user/tiny").returncode == 0
+    hub.add("user/tiny", {**hub.files("user/tiny"), "onnx/.gitkeep": b""})
+    sign_bundle(bundle, PrivateKey(key=write_key_pair(tmp_path)[0]))
+    assert run(bundle, "user/tiny").returncode == 0
+    signature = hub.files("user/tiny")[".model.sig"]
+    assert signature == (bundle / ".model.sig").read_bytes()
+    (bundle / ".model.sig").unlink()
+    assert run(bundle, "user/tiny").returncode == 0 and hub.files("user/tiny")[".model.sig"] == signature
+
+
 def test_a_public_repository_gets_no_private_bundle(bundle, hub, run):
     hub.add("user/tiny", {})
     assert "is public" in error_of(run(bundle, "user/tiny", "--private"))
