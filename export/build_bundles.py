@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,8 @@ from compress.data.task_types import TaskType, TaskTypeName
 from compress.data.tokenization import encode_split
 from compress.models import loading
 from compress.models.inference import predict_logits
-from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample, GoldenTerms
-from export.bundle.folder import bundle_errors, finish_bundle, seal, write_bundle
+from export.bundle.bundle_json import BundleInfo, BundleProof, GoldenExample, GoldenTerms, bundle_errors
+from export.bundle.folder import finish_bundle, seal, write_bundle
 from export.bundle.golden import golden_examples, golden_terms, golden_texts
 from export.bundle.runtime import Classifier
 from export.graph.fusion import EncoderShape, fuse
@@ -48,14 +48,18 @@ FP32 = VARIANTS["fp32"]
 class Origin:
     """Metadata of the model for its bundle.
 
-    `origin`: facts for the model card. `measured`: figures measured before the export. `machine`: the machine on which
-    parity is measured.
+    `origin`: facts for the model card. `digests`, `dataset`, `dataset_splits`, `base_models`: as in `BundleInfo`.
+    `measured`: figures measured before the export. `machine`: the machine on which parity is measured.
     """
 
     name: str
     origin: Mapping[str, str]
     versions: Mapping[str, str]
     measured: Mapping[str, int | float]
+    digests: Mapping[str, str] = field(default_factory=dict)
+    dataset: str | None = None
+    dataset_splits: Sequence[str] = ("dev",)
+    base_models: Sequence[str] = ()
     machine: Machine | None = None
 
 
@@ -238,6 +242,10 @@ def _write(source: _Source, model_file: Path, folder: Path, variant: str) -> Non
         requires={"onnxruntime": oldest_onnxruntime(model_file)},
         saturates=can_saturate(model_file),
         origin=dict(source.origin.origin),
+        digests=dict(source.origin.digests),
+        dataset=source.origin.dataset,
+        dataset_splits=list(source.origin.dataset_splits),
+        base_models=list(source.origin.base_models),
         versions=dict(source.origin.versions),
         vocabulary_size=source.model.config.vocab_size,
     )

@@ -7,12 +7,13 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from compress.common.errors import FULL, UserError
+from compress.common.escaping import one_line
 
 MIN_FREE_BYTES = 2**26  # below it, the disk counts as full
 UNNAMED_FAILURES = ("inline_container", " requested and ")  # in messages of torch and numpy about a failed write
@@ -23,6 +24,11 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests_of(files: Mapping[str, Path]) -> dict[str, str]:
+    """The SHA-256 of each regular file, by "ROLE: NAME", where `files` has its role."""
+    return {f"{role}: {one_line(path.name)}": sha256(path) for role, path in files.items() if path.is_file()}
 
 
 def sha256_of_all(paths: Iterable[Path]) -> str:

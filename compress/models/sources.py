@@ -2,12 +2,14 @@
 
 import importlib.util
 import math
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from compress.common.errors import UserError, library_errors
 from compress.common.files import files_in, sha256_of_all
@@ -47,6 +49,21 @@ def locate(name: str) -> str:
     if not path.is_dir():
         raise UserError(f"{name}: the package {package!r} contains no folder {folder!r}")
     return str(path)
+
+
+def hub_names(names: Iterable[str | None]) -> list[str]:
+    """Those of the names that are of models on the Hub, not of folders or of folders in Python packages."""
+    return [name for name in dict.fromkeys(names) if name is not None and _is_on_hub(name)]
+
+
+def _is_on_hub(name: str) -> bool:
+    if name.startswith(PACKAGE_PREFIX) or Path(locate(name)).exists():
+        return False
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def identity(name: str) -> str:

@@ -31,6 +31,14 @@ def read_local(
                 f"{location} is a single file, so it has no named splits; expected a folder", option="splits"
             )
         return {"train": read_table(location, encoding=encoding, columns=columns)}
+    files = files_of_splits(location, splits)
+    return {split: read_table(files[split], encoding=encoding, columns=columns) for split in ALIASES if split in files}
+
+
+def files_of_splits(location: Path, splits: Mapping[str, str]) -> dict[str, Path]:
+    """The file of each split at `location`, as `read_local` reads them. Raises UserError."""
+    if location.is_file():
+        return {"train": location}
     if not location.is_dir():
         raise UserError(f"{location} is neither a file nor a folder, relative to {Path.cwd()}", option="data")
     files = {split: location / name for split, name in splits.items()}
@@ -39,7 +47,7 @@ def read_local(
         is_repository = any(SHARD.fullmatch(path.stem) for path in location.rglob("*.parquet"))
         hint = "; to read it as a copy of a Hub data set, set task.subset: default" if is_repository else ""
         raise UserError(f"{location} contains no train file; expected train{'|'.join(SUFFIXES)}{hint}", option="data")
-    return {split: read_table(files[split], encoding=encoding, columns=columns) for split in ALIASES if split in files}
+    return files
 
 
 def split_named_by(path: Path) -> str | None:

@@ -1,7 +1,8 @@
 """Reads and writes bundle.json as typed records, without torch or onnxruntime."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,7 @@ WITH_TOKENIZER_SETTINGS: Final = 2
 
 TruncationSide = Literal["right", "left"]
 FiniteNumber = Annotated[float, Field(allow_inf_nan=False)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 StrictBool = Annotated[bool, Field(strict=True)]
 MaxLength = Annotated[int, Field(strict=True, ge=1, le=MAX_LENGTH, validation_alias=AliasPath("limits", "max_length"))]
 
@@ -84,9 +86,12 @@ class BundleInfo:
     split like other words. `saturates`: whether int8 products saturate on x86-64 processors without VNNI.
     `batch_invariant`: whether the output for a text is independent of its batch; if not, `predict.py` runs texts one at
     a time. `requires`: the oldest versions of packages that can load the bundle. The model card lists `origin`,
-    `versions` (of packages) and `measured`. `golden_terms`: None in a bundle of version 0.5.0 or older. `recommended`:
-    whether this is the recommended variant of its run. `vocabulary_size`: the number of embeddings, and so of token
-    ids; None in a bundle of version 0.5.0 or older.
+    `versions` (of packages) and `measured`. `digests`: the SHA-256 of what the bundle was made from, by its name:
+    "recipe" (recipe.yaml of the run), "rows" (all texts and labels) and "train: FILE", a table. `dataset`: the name of
+    the data on which it was measured. `dataset_splits`: dev, and test if it has rows of its own. `base_models`: names
+    on the Hub. Bundles of version 0.8.0 or older have none of the four. `golden_terms`: None in a bundle of version
+    0.5.0 or older. `recommended`: whether this is the recommended variant of its run. `vocabulary_size`: the number of
+    embeddings, and so of token ids; None in a bundle of version 0.5.0 or older.
     """
 
     name: str
@@ -102,6 +107,10 @@ class BundleInfo:
     requires: dict[str, str] = field(default_factory=dict)
     batch_invariant: StrictBool = False
     origin: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, Sha256] = field(default_factory=dict)
+    dataset: str | None = None
+    dataset_splits: list[str] = field(default_factory=list)
+    base_models: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     measured: dict[str, int | float] = field(default_factory=dict)
     golden: list[GoldenExample] = field(default_factory=list)
@@ -109,6 +118,15 @@ class BundleInfo:
     proof: BundleProof | None = None
     recommended: bool = False
     vocabulary_size: Annotated[int, Field(strict=True, ge=1, le=MAX_TOKEN_ID)] | None = None
+
+
+@contextmanager
+def bundle_errors() -> Iterator[None]:
+    """Report errors of the runtime about a bundle as UserError. The runtime imports nothing of ours."""
+    try:
+        yield
+    except BundleError as error:
+        raise UserError(str(error)) from error
 
 
 @cache

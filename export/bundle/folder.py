@@ -2,33 +2,38 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
 from tokenizers import Tokenizer
 
 from compress.common import escaping
-from compress.common.errors import UserError, library_errors
+from compress.common.errors import library_errors
 from compress.common.files import files_in, sha256, write_json
 from compress.common.wording import brief_list
+from compress.data.metrics import metric_name
 from export.bundle.bundle_json import (
     BundleInfo,
     BundleProof,
     GoldenExample,
     GoldenTerms,
+    bundle_errors,
     read_bundle_info,
     write_bundle_info,
 )
 from export.bundle.consumer_files import other_programs, write_consumer_files
-from export.bundle.listed_files import CARD, SUMS_FILE, BundleError, check_files
+from export.bundle.listed_files import CARD, SIGNATURE, SUMS_FILE, check_files
 from export.bundle.predict_file import predict_source
+from export.card_metadata import Score, card_metadata
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+TEACHERS = "teacher's "  # begins the names of the teacher's figures
 
 
 def write_bundle(
@@ -78,10 +83,19 @@ def finish_bundle(
     _write_info(folder, info)
 
 
-def record_verdict(folder: Path, *, recommended: bool, measured: Mapping[str, int | float]) -> None:
-    """Add the results of the benchmark to a bundle: whether it is recommended, and further figures."""
-    info = _checked_info(folder)
-    _write_info(folder, replace(info, recommended=recommended, measured={**info.measured, **measured}))
+def record_verdict(
+    folder: Path,
+    *,
+    recommended: bool,
+    measured: Mapping[str, int | float],
+    digests: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Add the results of the benchmark to a bundle: whether it is recommended, and further figures.
+
+    `digests`: of what the run was made from, in addition to those of the export.
+    """
+    info = replace(_checked_info(folder), recommended=recommended)
+    _write_info(folder, replace(info, measured={**info.measured, **measured}, digests={**info.digests, **digests}))
 
 
 def _checked_info(folder: Path) -> BundleInfo:
@@ -94,7 +108,8 @@ def _checked_info(folder: Path) -> BundleInfo:
 def _write_info(folder: Path, info: BundleInfo) -> None:
     """Write bundle.json, the model card, and the checksums."""
     write_bundle_info(info, folder)
-    (folder / CARD).write_text(_model_card(info), encoding="utf-8")
+    model_bytes = (folder / "onnx" / "model.onnx").stat().st_size
+    (folder / CARD).write_text(_model_card(info, model_bytes), encoding="utf-8", newline="\n")
     seal(folder)
 
 
@@ -103,15 +118,6 @@ def seal(folder: Path) -> None:
     (folder / SUMS_FILE).unlink(missing_ok=True)
     lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files_in(folder)]
     (folder / SUMS_FILE).write_text("".join(lines), encoding="utf-8", newline="\n")
-
-
-@contextmanager
-def bundle_errors() -> Iterator[None]:
-    """Report errors of the runtime about a bundle as UserError. The runtime imports nothing of ours."""
-    try:
-        yield
-    except BundleError as error:
-        raise UserError(str(error)) from error
 
 
 def _write_tokenizer(folder: Path, tokenizer: "PreTrainedTokenizerBase", info: BundleInfo) -> None:
@@ -147,11 +153,40 @@ def _figure(value: float) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _model_card(info: BundleInfo) -> str:
-    figures = "\n".join(
-        f"| {escaping.markdown(name, in_cell=True)} | {_figure(value)} |" for name, value in info.measured.items()
+def _metadata(info: BundleInfo) -> str:
+    """The metadata of the model card, with the metric on each split that was scored."""
+    scores = []
+    if info.proof is not None:
+        metric = info.proof.metric
+        name = metric_name(metric, info.proof.positive)
+        scores = [
+            Score(split=split, metric=metric, name=name, value=info.measured[f"{split} {name}"])
+            for split in info.dataset_splits
+            if f"{split} {name}" in info.measured
+        ]
+    return card_metadata(
+        info.name,
+        tags=["pocketbert", "onnx", "onnxruntime", info.variant],
+        base_models=info.base_models,
+        dataset=info.dataset,
+        scores=scores,
     )
-    origin = "\n".join(f"- {escaping.markdown(f'{name}: {value}')}" for name, value in info.origin.items())
+
+
+def _rows_of_figures(info: BundleInfo, model_bytes: int) -> str:
+    """The lines of the table: what was measured, the share of the teacher's score that is kept, and the size."""
+    figures = {name: _figure(value) for name, value in info.measured.items()}
+    for name, teacher_score in info.measured.items():
+        score = info.measured.get(name.removeprefix(TEACHERS)) if name.startswith(TEACHERS) else None
+        if score is not None and teacher_score > 0:
+            figures[f"share of the {name}"] = f"{score / teacher_score:.1%}"
+    figures["size of onnx/model.onnx"] = f"{model_bytes / 1e6:.1f} MB"
+    return "\n".join(f"| {escaping.markdown(name, in_cell=True)} | {value} |" for name, value in figures.items())
+
+
+def _model_card(info: BundleInfo, model_bytes: int) -> str:
+    facts = [*info.origin.items(), *((f"sha256 of {name}", digest) for name, digest in info.digests.items())]
+    origin = "\n".join(f"- {escaping.markdown(f'{name}: {value}')}" for name, value in facts)
     batches = (
         "The output for a text does not depend on the other texts in its batch."
         if info.batch_invariant
@@ -175,7 +210,8 @@ def _model_card(info: BundleInfo) -> str:
     example = (
         'python predict.py "first text" --pair "second text"' if info.takes_pairs else 'python predict.py "some text"'
     )
-    return f"""# {escaping.markdown(f"{info.name} ({info.variant})")}
+    return f"""{_metadata(info)}
+# {escaping.markdown(f"{info.name} ({info.variant})")}
 
 {advice}{escaping.markdown(_description(info))}, distilled and exported by PocketBERT.
 Texts are truncated to {info.max_length} tokens.{cut} {batches}
@@ -197,7 +233,7 @@ From Python, with this folder on `sys.path`: `from predict import Classifier; Cl
 
 | metric | value |
 |---|---|
-{figures}
+{_rows_of_figures(info, model_bytes)}
 
 {measured_on}{saturation}
 `pocketbert explain .` prints all measurements.
@@ -208,6 +244,6 @@ From Python, with this folder on `sys.path`: `from predict import Classifier; Cl
 
 `sha256sum -c SHA256SUMS` detects damaged files. `predict.py` does the same, and refuses files that SHA256SUMS does not
 list. It also repeats some of the golden examples of bundle.json, and `pocketbert verify` repeats all. None of this
-proves who made the bundle: whoever changes a file can write new checksums. Only a signature could prove that, and this
-bundle has none.
+proves who made the bundle: whoever changes a file can write new checksums. Only a signature proves that. If the bundle
+has one, it is in `{SIGNATURE}`, and `pocketbert verify . --key public.pem` checks it with the key of the signer.
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 
 SUMS_FILE = "SHA256SUMS"
 CARD = "README.md"  # may be edited; no runtime reads it
+SIGNATURE = ".model.sig"  # not listed: it is made later. Older versions ignore it, because of the dot
 GIT_LFS_POINTER = b"version https://git-lfs"
 COPY_AGAIN = "copy or export the bundle again"
 MAX_SUMS_BYTES = 2**20
@@ -28,11 +29,13 @@ def check_files(folder: Path) -> list[str]:
     """Check that a bundle consists of exactly the files in SHA256SUMS, with the listed hashes.
 
     Returns one line per deviation that no runtime reads: an edited README.md, `__pycache__`, and names that begin with
-    a dot, such as `.gitattributes` and `.cache`. Raises BundleError for the first other deviation.
+    a dot, such as `.gitattributes` and `.cache`. A signature is none. Raises BundleError for the first other deviation.
     """
     hashes = read_sums(folder)
     remarks = []
     for name in _entries(folder, {name.rpartition("/")[0] for name in hashes}):
+        if name == SIGNATURE:
+            continue
         if _is_ignored(name):
             remarks.append(f"{folder / name}: not listed in {SUMS_FILE}, and not checked{_advice_on(name)}")
         elif name not in hashes and name not in (SUMS_FILE, CARD):

@@ -10,8 +10,14 @@ import onnxruntime
 
 from compress.common.wording import short_name
 from compress.data.task_types import task_type
-from export.bundle.bundle_json import NUM_GOLDEN, BundleInfo, GoldenExample, GoldenTerms, read_bundle_info
-from export.bundle.folder import bundle_errors
+from export.bundle.bundle_json import (
+    NUM_GOLDEN,
+    BundleInfo,
+    GoldenExample,
+    GoldenTerms,
+    bundle_errors,
+    read_bundle_info,
+)
 from export.bundle.listed_files import COPY_AGAIN, BundleError, check_files, read_sums
 from export.bundle.runtime import Classifier
 from export.bundle.settings import read_json_object

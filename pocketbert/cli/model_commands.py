@@ -25,6 +25,14 @@ from pocketbert.cli_parts.options import (
     split_labels,
     stderr_console,
 )
+from pocketbert.cli_parts.trusted_signers import (
+    IdentityIssuer,
+    RootFiles,
+    SignatureFile,
+    SignersIdentity,
+    SignersKey,
+    trusted_signer,
+)
 
 if TYPE_CHECKING:
     from export.bundle.runtime import Classifier
@@ -288,20 +296,43 @@ def _print_truncated(classifier: "Classifier", num_rows: int) -> None:
         print(truncation_remark(classifier, num_rows), file=sys.stderr)
 
 
-@commands.command(rich_help_panel=PANEL, epilog=examples("pocketbert verify runs/reviews/bundles/fp32"))
-def verify(bundle: BundleFolder, as_json: AsJson = False) -> None:
+@commands.command(
+    rich_help_panel=PANEL,
+    epilog=examples("pocketbert verify runs/reviews/bundles/fp32", "pocketbert verify bundles/signed --key public.pem"),
+)
+def verify(
+    bundle: BundleFolder,
+    key: SignersKey = None,
+    certificate_chain: RootFiles = None,
+    identity: SignersIdentity = None,
+    identity_issuer: IdentityIssuer = None,
+    signature: SignatureFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Check that a bundle has exactly its files, unchanged, and repeat its golden examples.
 
-    This detects damage. It does not prove who made the bundle: whoever changes a file can write new checksums.
+    This detects damage. Only a signature proves who made the bundle, because whoever changes a file can write new
+    checksums. With --key, the signature is checked first, before anything is loaded.
     """
+    trusted = trusted_signer(key, certificate_chain, identity, identity_issuer)
+    if trusted is None and signature is not None:
+        raise UserError(f"--signature {signature}: name the signer too, with --key, --certificate-chain or --identity")
+    checked = None
+    if trusted is not None:
+        from export.provenance.signatures import verify_signature
+
+        checked = verify_signature(bundle, trusted, signature)
+    from export.bundle.listed_files import SIGNATURE
     from export.bundle.verification import verify_bundle
     from pocketbert.cli_parts import printing
 
     verified = verify_bundle(bundle)
+    if checked is None and os.path.lexists(bundle / SIGNATURE):
+        verified.warnings.append(f"{bundle / SIGNATURE}: not checked; name the signer's public key with --key")
     if as_json:
-        print(json.dumps(vars(verified)))
+        print(json.dumps({**vars(verified), "signature": None if checked is None else str(checked)}))
     else:
-        printing.verified(bundle, verified)
+        printing.verified(bundle, verified, signature=checked)
     if verified.failures:
         raise UserError("\n".join(verified.failures))
 

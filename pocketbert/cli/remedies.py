@@ -70,8 +70,11 @@ BY_FLAGS: Mapping[Option, Remedy] = {
         advice="name the table's label for each output of the model, in the order of its outputs, with --labels A,B,C"
     ),
     "model": Remedy(advice="name one that is, such as the folder teacher/model or prediction/model of a run"),
+    "other_files": Remedy(advice="--replace deletes and overwrites them in one commit"),
     "other_machine": Remedy(advice="--other-machine compares them anyway"),
+    "password": Remedy(advice="put it into the environment variable POCKETBERT_KEY_PASSWORD"),
     "positive": Remedy(key="--positive"),
+    "signature": Remedy(advice="name a signature outside of the bundle with --signature"),
 }
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # some of them load torch
     from bench.self_check import SelfCheck
     from bench.training_speed.ladder import LadderRow, TrainingLadder
     from export.bundle.verification import Verification
+    from export.provenance.hub import Pushed
     from export.results import ExportResult
     from pocketbert.pipeline.flow import RunResult
     from pocketbert.pipeline.forecast import RunForecast
@@ -311,8 +312,15 @@ def machine(report: "DoctorReport") -> None:
         print_line("no problems")
 
 
-def verified(bundle: Path, result: "Verification") -> None:
-    """The hashed files and the replayed golden examples of a bundle."""
+def pushed(result: "Pushed") -> None:
+    """Where a bundle is on the Hub."""
+    deleted = f", {len(result.deleted)} others deleted" if result.deleted else ""
+    signed = "with" if result.signed else "without"
+    print_line(f"{result.url}: {len(result.files)} files, {signed} a signature{deleted}")
+
+
+def verified(bundle: Path, result: "Verification", *, signature: Path | None = None) -> None:
+    """The hashed files and the replayed golden examples of a bundle. `signature`: the one that is valid."""
     changed = f"{result.num_changed} PREDICTIONS CHANGED" if result.num_changed else "no prediction changed"
     print_line(
         f"{bundle}: {result.num_files} files unchanged; {result.num_golden} golden examples replayed, {changed}, "
@@ -320,7 +328,10 @@ def verified(bundle: Path, result: "Verification") -> None:
     )
     for warning in result.warnings:
         print_line(f"warning: {warning}")
-    print_line("checksums detect damage; they do not prove who made the bundle")
+    if signature is None:
+        print_line("checksums detect damage; they do not prove who made the bundle")
+    else:
+        print_line(f"{signature}: valid; the signer has signed exactly these files")
 
 
 def cache_contents(contents: "CacheContents") -> None:

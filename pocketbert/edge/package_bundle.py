@@ -14,8 +14,7 @@ from rich.console import Console
 from compress.common.console import remark
 from compress.common.errors import UserError
 from compress.common.files import replacing, sha256
-from export.bundle.bundle_json import read_bundle_info
-from export.bundle.folder import bundle_errors
+from export.bundle.bundle_json import bundle_errors, read_bundle_info
 from export.bundle.listed_files import CARD, SUMS_FILE, check_files, read_sums
 from pocketbert import __version__
 from pocketbert.edge.archive import write_archive

@@ -13,7 +13,7 @@ from compress.common.escaping import one_line
 from compress.common.progress import ProgressBar
 from compress.data.columns import Split
 from compress.data.token_lengths import count_tokens, counter_of
-from compress.models import loading
+from compress.models import loading, sources
 from compress.results import TeacherResult
 from export.build_bundles import EvaluationSplits, ExportOptions, Origin, build_bundles, cuda_provider
 from export.graph.fusion import FusionError
@@ -60,6 +60,10 @@ def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
                 },
                 versions=machine.package_versions(),
                 measured={f"teacher's test {context.metric_name}": teacher_score},
+                digests={"rows": task.fingerprint()},
+                dataset=data_name(recipe.task),
+                dataset_splits=["dev"] if task.selected_on_test else ["dev", "test"],
+                base_models=sources.hub_names([recipe.student.checkpoint, recipe.teacher.model, recipe.teacher.base]),
                 machine=machine.describe(),
             ),
             on_progress=bar.update,
@@ -119,6 +123,8 @@ def _export_teacher(context: StageContext, folder: Path, calibration: Split) -> 
                     origin={"model": _teacher_name(recipe)},
                     versions=machine.package_versions(),
                     measured={},
+                    digests={"rows": task.fingerprint()},
+                    base_models=sources.hub_names([recipe.teacher.model, recipe.teacher.base]),
                     machine=machine.describe(),
                 ),
                 on_progress=bar.update,

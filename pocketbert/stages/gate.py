@@ -3,13 +3,15 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from bench.results.benchmark import BenchmarkRow, BenchResult
-from compress.common.files import sha256
+from compress.common.files import digests_of, sha256
 from compress.common.owned_files import OwnedFolder, is_regular, regular_files
 from compress.results import BaselineResult, TeacherResult
+from compress.tables.splits import files_of_splits
 from export import gate
 from export.results import ExportResult, VariantResult
 from pocketbert.recipe.sections import Recipe
@@ -45,7 +47,7 @@ def apply_gate(context: StageContext, owned: OwnedFolder) -> GateResult:
         baseline_score=context.result("baseline", BaselineResult).scores.dev,
     )
     passed = [name for name, variant in judged.variants.items() if not variant.failures]
-    _ship(judged, passed, owned, context.records["export"].files)
+    _ship(judged, passed, owned, context.records["export"].files, _digests(context))
     lists_all = judged.recommended is None and not recipe.smoke
     must_pass = list(judged.variants) if lists_all else recipe.gate.require
     failed = [name for name in must_pass if name not in passed]
@@ -107,10 +109,29 @@ def _latency_ms(rows: Sequence[BenchmarkRow], variant: str) -> float | None:
     return next((row.latency.median_ms for row in on_cpu if row.latency is not None), None)
 
 
-def _ship(judged: ExportResult, passed: Sequence[str], owned: OwnedFolder, candidates: Mapping[str, str]) -> None:
+def _digests(context: StageContext) -> dict[str, str]:
+    """The digests of the run's recipe and of its local tables.
+
+    Not in the export stage, whose result other recipes and other tables with the same rows share.
+    """
+    section = context.recipe.task
+    location = Path(section.data).expanduser()
+    is_local = section.subset is None and location.exists()
+    tables = files_of_splits(location, {str(split): name for split, name in section.splits.items()}) if is_local else {}
+    return {"recipe": sha256(context.folder / "recipe.yaml"), **digests_of(tables)}
+
+
+def _ship(
+    judged: ExportResult,
+    passed: Sequence[str],
+    owned: OwnedFolder,
+    candidates: Mapping[str, str],
+    digests: Mapping[str, str],
+) -> None:
     """Copy the bundles that passed, and record the verdict in them. Remove our bundles that no longer pass.
 
-    `candidates`: the files of the export stage. Others in its folder are not copied.
+    `candidates`: the files of the export stage. Others in its folder are not copied. `digests`: of what the run was
+    made from.
     """
     from export.bundle.folder import record_verdict  # loads transformers
 
@@ -130,18 +151,18 @@ def _ship(judged: ExportResult, passed: Sequence[str], owned: OwnedFolder, candi
                 shutil.copyfile(owned.folder / "export" / file, copy)
         latency_ms = judged.variants[name].latency_ms
         timed = {} if latency_ms is None else {"median ms from text to label, batch 1": round(latency_ms, 3)}
-        record_verdict(partial, recommended=name == judged.recommended, measured=timed)
-        digests = {path.relative_to(partial).as_posix(): sha256(path) for path in regular_files(partial)}
+        record_verdict(partial, recommended=name == judged.recommended, measured=timed, digests=digests)
+        hashes = {path.relative_to(partial).as_posix(): sha256(path) for path in regular_files(partial)}
         has_others = any(
-            listed.startswith(f"{BUNDLES}/{name}/") and listed.removeprefix(f"{BUNDLES}/{name}/") not in digests
+            listed.startswith(f"{BUNDLES}/{name}/") and listed.removeprefix(f"{BUNDLES}/{name}/") not in hashes
             for listed in owned.files
         )
         if has_others or not all(
-            is_regular(target / file) and sha256(target / file) == digest for file, digest in digests.items()
+            is_regular(target / file) and sha256(target / file) == digest for file, digest in hashes.items()
         ):
             owned.make_way(f"{BUNDLES}/{name}")
             partial.rename(target)
         owned.forget(f"{BUNDLES}/{name}")
-        owned.files |= {f"{BUNDLES}/{name}/{file}": digest for file, digest in digests.items()}
+        owned.files |= {f"{BUNDLES}/{name}/{file}": digest for file, digest in hashes.items()}
         owned.save()
         discard(owned, WORK)

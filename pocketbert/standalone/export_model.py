@@ -11,7 +11,8 @@ from rich.console import Console
 
 from bench.measurement import machine
 from compress.common.errors import UserError
-from compress.common.files import disk_errors
+from compress.common.escaping import one_line
+from compress.common.files import digests_of, disk_errors
 from compress.common.owned_files import open_output, require_writable
 from compress.common.progress import ProgressBar
 from compress.data.columns import Split
@@ -116,6 +117,7 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
     classifier = loading.load_classifier(model)
     if request.labels is not None and has_default_names(names):
         loading.name_outputs(classifier, request.labels)
+    tables = {"data": request.data} | ({"calibration": request.calibration} if request.calibration is not None else {})
     owned = open_output(output, [EXPORT_FILE])
     with (
         disk_errors(output),
@@ -142,6 +144,9 @@ def export_model(model: str, request: ExportRequest, *, output: Path, console: C
                 origin={"model": model, "data": str(request.data)},
                 versions=machine.package_versions(),
                 measured={},
+                digests=digests_of(tables),
+                dataset=one_line(request.data.name),
+                base_models=sources.hub_names([model]),
                 machine=machine.describe(),
             ),
             on_progress=bar.update,

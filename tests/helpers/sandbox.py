@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+from export.provenance.signatures import PrivateKey, sign_bundle
 from pocketbert.cli import app
+from signing_keys import write_key_pair
 from tiny_bert import rows
 
 SHELL_OPERATORS = {"|", "<", ">", "&&", ";"}
@@ -84,7 +86,7 @@ class Sandbox:
 
 
 def build_sandbox(root: Path, *, base: Path, teacher: Path, reviews: Path) -> Sandbox:
-    """Fill a folder: tables, recipes, a model, a finished run, a copy of it, and a bundle.
+    """Fill a folder: tables, recipes, a model, a finished run, a copy of it, bundles, and keys.
 
     `base`: an encoder; `teacher`: a classifier, both Hugging Face folders. `reviews`: a table.
     """
@@ -108,4 +110,8 @@ def build_sandbox(root: Path, *, base: Path, teacher: Path, reviews: Path) -> Sa
     assert finished.returncode == 0, finished.stderr
     shutil.copytree(root / "runs" / "reviews", root / "runs" / "second-try", symlinks=True)
     shutil.copytree(root / "runs" / "reviews" / "bundles", root / "bundles")
+    private, public = write_key_pair(root)
+    public.rename(root / "public.pem")
+    shutil.copytree(root / "bundles" / "fp32", root / "bundles" / "signed")
+    sign_bundle(root / "bundles" / "signed", PrivateKey(key=private))
     return sandbox

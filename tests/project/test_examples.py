@@ -47,6 +47,7 @@ ONLY_PARSED = {
         "pocketbert bench peers models/my-bert runs/reviews/bundles/fp32 --calibration train.csv --data dev.csv "
         "--output results"
     ): "builds environments from the package index",
+    "pocketbert push bundles/signed USER/reviews-fp32 --private": "writes to the Hub",
 }
 
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.bundle.bundle_json import read_bundle_info
-from export.bundle.folder import bundle_errors
+from export.bundle.bundle_json import bundle_errors, read_bundle_info
 from export.bundle.listed_files import BundleError, read_sums
 from export.bundle.runtime import Classifier, checked_texts
 from pocketbert.serving.core.limits import Limits, RefusedError

@@ -139,3 +139,11 @@ def test_wrong_label_names_of_an_encoder_do_not_matter(models):
     folder = change_json(models.copy("base"), "config.json", id2label={"5": "x"})
     assert read_config(str(folder))["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"}
     assert loading.check_model(str(folder), head="new classifier", labels=LABELS) == []
+
+
+def test_names_on_the_hub_are_those_of_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    given = ["gpt2", "google-bert/bert-base-uncased", "models/mine", str(tmp_path), "package:numpy/linalg", None,
+             "gpt2", "no/such/folder", "a b", "../up", "~/mine"]  # fmt: skip
+    assert sources.hub_names(given) == ["gpt2", "google-bert/bert-base-uncased"]

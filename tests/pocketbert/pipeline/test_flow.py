@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from bench.results.document import read_results
+from compress.common.files import sha256
 from compress.results import PredictionResult
 from export.bundle.verification import verify_bundle
 from export.parity.predictors import TorchPredictor
@@ -239,6 +240,15 @@ def test_the_recommended_variant_is_one_that_passed_and_its_bundle_says_so(finis
         assert manifest["measured"]["median ms from text to label, batch 1"] == round(latencies[name], 3)
         assert verify_bundle(folder / "bundles" / name).num_changed == 0
     assert f"{chosen}: recommended" in (folder / "report.html").read_text()
+
+
+def test_each_bundle_has_the_digests_of_the_recipe_and_the_table(finished, reviews):
+    folder = finished[0]
+    for name in VARIANTS:
+        digests = json.loads((folder / "bundles" / name / "bundle.json").read_text())["digests"]
+        assert set(digests) == {"recipe", "rows", f"train: {reviews.name}"}
+        assert digests["recipe"] == sha256(folder / "recipe.yaml")
+        assert digests[f"train: {reviews.name}"] == sha256(reviews)
 
 
 def test_the_parity_table_of_a_run_and_of_a_bundle_is_printed(finished, capsys):

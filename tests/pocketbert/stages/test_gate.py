@@ -15,7 +15,8 @@ from pocketbert.stages import gate
 def owned(tmp_path, monkeypatch) -> OwnedFolder:
     """A run folder with two candidates. A sealed bundle has one file more."""
 
-    def record_verdict(folder: Path, *, recommended: bool, measured: dict[str, float]) -> None:
+    def record_verdict(folder: Path, *, recommended: bool, measured: dict[str, float], digests: dict[str, str]) -> None:
+        assert digests == {"recipe": "0"}
         (folder / "README.md").write_text(f"recommended {recommended}, measured {measured}")
 
     monkeypatch.setattr("export.bundle.folder.record_verdict", record_verdict)
@@ -37,7 +38,7 @@ def ship(owned: OwnedFolder, *passed: str) -> list[str]:
     exported = RESULTS.stages.export
     variant = next(iter(exported.variants.values()))
     judged = replace(exported, variants=dict.fromkeys(("fp32", "int8-static"), variant), recommended=None)
-    gate._ship(judged, passed, owned, listed)
+    gate._ship(judged, passed, owned, listed, {"recipe": "0"})
     return sorted(path.name for path in (owned.folder / "bundles").iterdir())
 
 

@@ -1,0 +1,1 @@
+"""Who made a bundle, and of what: signatures, bills of materials, repositories on the Hub."""
