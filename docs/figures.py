@@ -28,6 +28,7 @@ from regions import (
     recipe_keys,
     students,
     training,
+    triton,
     variants,
 )
 
@@ -47,6 +48,7 @@ REGIONS: Mapping[str, Callable[[Path], str]] = {
     **training.REGIONS,
     **recipe_keys.REGIONS,
     **attacks.REGIONS,
+    **triton.REGIONS,
 }
 
 

@@ -7,6 +7,7 @@ predict.py then forms the batches of the model, from texts of similar length.
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,18 @@ import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 
 from export.bundle.listed_files import BundleError
 from export.bundle.runtime import Classifier, most_probable
+from export.bundle.settings import MAX_TEXT_CHARACTERS
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the model needs of an `Encoding`, which would keep all that truncation removed from a long text."""
+
+    ids: list[int]
+    type_ids: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class RemoteClassifier(Classifier):
@@ -67,7 +80,7 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One response per request. A text that cannot be answered fails its own request only."""
-        encoded = [self._encodings(request) for request in requests]
+        encoded = [self._tokens(request) for request in requests]
         return [
             triton.InferenceResponse(error=answer)
             if isinstance(answer, triton.TritonError)
@@ -75,19 +88,20 @@ class TritonPythonModel:
             for answer in self._logits(encoded)
         ]
 
-    def _encodings(self, request: Any) -> Any:
+    def _tokens(self, request: Any) -> Any:
         """The tokens of the texts of a request, or an error."""
         try:
             pairs = _texts(request, "PAIR") if self.classifier.takes_pairs else None
-            return self.classifier.encode(_texts(request, "TEXT"), pairs)
+            encodings = self.classifier.encode(_texts(request, "TEXT"), pairs)
         except BundleError as error:
             return triton.TritonError(str(error), triton.TritonError.INVALID_ARG)
+        return [Tokens(encoding.ids, encoding.type_ids) for encoding in encodings]
 
     def _logits(self, encoded: Sequence[Any]) -> list[Any]:
         """The logits of each request, or an error: from batches over all of them; if one fails, request by request."""
         valid = [each for each in encoded if not isinstance(each, triton.TritonError)]
         try:
-            logits = self.classifier.logits_of([encoding for each in valid for encoding in each])
+            logits = self.classifier.logits_of([tokens for each in valid for tokens in each])
         except BundleError as error:
             if len(valid) > 1:
                 return [each if isinstance(each, triton.TritonError) else self._logits([each])[0] for each in encoded]
@@ -110,7 +124,7 @@ class TritonPythonModel:
 
 
 def _texts(request: Any, name: str) -> list[str]:
-    """The texts of an input. Raises BundleError for bytes that are no text."""
+    """The texts of an input. Raises BundleError for bytes that are no text, and for more than memory can hold."""
     texts = []
     for index, cell in enumerate(triton.get_input_tensor_by_name(request, name).as_numpy().reshape(-1)):
         try:
@@ -119,4 +133,10 @@ def _texts(request: Any, name: str) -> list[str]:
             raise BundleError(
                 f"{name}[{index}]: got a byte that is no UTF-8, at position {error.start}; encode texts as UTF-8"
             ) from None
+    num_characters = sum(map(len, texts))
+    if num_characters > MAX_TEXT_CHARACTERS:
+        raise BundleError(
+            f"{name}: got {num_characters:,} characters in one request; expected at most {MAX_TEXT_CHARACTERS:,}; "
+            "shorten the texts, or send fewer at once"
+        )
     return texts

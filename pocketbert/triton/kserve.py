@@ -14,9 +14,9 @@ SCHEMES = (
 )  # fmt: skip
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 MEBIBYTES = 2**20
-# mebibytes: of the server, of a Python process with its libraries, per mebibyte of a model, and of CUDA
+# mebibytes: of the server, of a Python process with its longest texts, per mebibyte of a model, and of CUDA
 OF_SERVER = 256
-PER_INSTANCE = 192
+PER_INSTANCE = 768
 PER_MODEL_SIZE = 2
 OF_CUDA = 1024
 TEMPLATE = """\

@@ -47,6 +47,7 @@ ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a 
     "general/curves.json": ("lines", 0, "first"),
     "interop/interop.json": ("cells", 0, "difference"),
     "quickstart/results.json": ("stages", "bench", "rows", 0, "latency", "median_ms"),
+    "serving/triton.json": ("parts", "cpu", "fp32", "http", "alone", "changed_labels"),
     "students/quality.json": ("rows", 0, "accuracy"),
     "students/speed.json": ("median_ms", "fast3", "1x16"),
     "training/training.json": ("stages", "prediction", "rows", 0, "examples_per_s"),

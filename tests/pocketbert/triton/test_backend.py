@@ -166,11 +166,13 @@ def test_the_answers_are_those_of_predict_alone_and_together(bundle, server):
 
 def test_a_wrong_text_fails_its_own_request_only(server):
     good, invalid, too_long, mixed, last = server.ask(
-        [TEXTS[0]], [b"caf\xe9"], ["x" * 2_000_001], [TEXTS[1], b"\xff"], TEXTS[2:5]
+        [TEXTS[0]], [b"caf\xe9"], ["x" * 1_000_000] * 3, [TEXTS[1], b"\xff"], TEXTS[2:5]
     )
     assert good["LABEL"].shape == (1, 1) and last["LABEL"].shape == (3, 1)
     assert invalid.text == "TEXT[0]: got a byte that is no UTF-8, at position 3; encode texts as UTF-8"
-    assert "got 2,000,001 characters" in too_long.text and mixed.text.startswith("TEXT[1]: ")
+    assert too_long.text.startswith(
+        "TEXT: got 3,000,000 characters in one request; expected at most 2,000,000"
+    ) and mixed.text.startswith("TEXT[1]: ")
     assert {each.code for each in (invalid, too_long, mixed)} == {TritonError.INVALID_ARG}
     (error,) = server.ask([b"\xff"])  # without any valid request
     assert error.text.startswith("TEXT[0]: ")
