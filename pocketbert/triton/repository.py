@@ -69,6 +69,9 @@ def write_repository(bundles: Sequence[Path], request: TritonRequest, *, output:
     """
     require_writable(output, OUTPUTS)
     infos = [read_bundle_info(folder) for folder in bundles]
+    for folder in bundles:
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{output}: inside the bundle {folder}; choose another output folder")
     names = model_names(list(zip(bundles, infos, strict=True)), request.names)
     if request.gpu:
         _require_for_gpu(bundles, infos)
@@ -101,6 +104,7 @@ def write_repository(bundles: Sequence[Path], request: TritonRequest, *, output:
         write_text(work / REQUIREMENTS, image.requirements(infos))
         write_text(work / SERVICE_FILE, service)
         files = sorted(path.relative_to(work).as_posix() for path in files_in(work))
+        owned.make_folders(f"{MODELS}/x")  # moves a link or a file in the place of the folder
         for model in {
             "/".join(name.split("/")[:2]) for name in [*owned.files, *files] if name.startswith(f"{MODELS}/")
         }:
@@ -120,7 +124,8 @@ def _clear_model(owned: OwnedFolder, name: str) -> None:
     """Remove a model that we wrote; move it aside if something in it is not ours. Triton loads every folder."""
     folder = owned.folder / name
     entries = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    if folder.is_dir() and all(
+    is_folder = folder.is_dir() and not folder.is_symlink()
+    if is_folder and all(
         path.parent.name == BYTECODE or owned.is_unchanged(path.relative_to(owned.folder).as_posix())
         for path in entries
     ):

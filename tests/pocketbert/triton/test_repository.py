@@ -238,6 +238,27 @@ def test_files_of_the_user_stay(triton, bundle, tmp_path):
     assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "models"]
 
 
+@pytest.mark.parametrize("name", ["models", "models/tiny-fp32"])
+def test_a_link_in_the_place_of_a_folder_is_moved_and_not_followed(triton, bundle, tmp_path, name):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    assert triton(bundle, "--output", out).returncode == 0
+    (out / name).rename(elsewhere)
+    (out / name).symlink_to(elsewhere)
+    before = sorted(elsewhere.rglob("*"))
+    done = triton(bundle, "--output", out)
+    assert done.returncode == 0 and "moved to" in done.stderr, done.stderr
+    assert sorted(elsewhere.rglob("*")) == before and not (out / name).is_symlink()
+    assert (out / "models" / "tiny-fp32" / "config.pbtxt").is_file()
+
+
+@pytest.mark.parametrize("inside", ["", "out"])
+def test_an_output_inside_of_a_bundle_is_refused(triton, bundle, tmp_path, inside):
+    own = shutil.copytree(bundle, tmp_path / "own")
+    done = triton(own, "--output", own / inside)
+    assert done.returncode == 2 and f"inside the bundle {own}" in done.stderr
+    Classifier(own)
+
+
 def test_labels_are_one_per_line():
     assert config_text.labels_text(["a\nb", "c:d", " é\t"]) == "a b\nc:d\né\n"
 
