@@ -31,6 +31,7 @@ from regions import (
     serving,
     students,
     training,
+    triton,
     variants,
 )
 
@@ -53,6 +54,7 @@ REGIONS: Mapping[str, Callable[[Path], str]] = {
     **training.REGIONS,
     **recipe_keys.REGIONS,
     **attacks.REGIONS,
+    **triton.REGIONS,
 }
 
 

@@ -12,7 +12,7 @@ from bench.report import parity_table
 from bench.report import table as bench_table
 from bench.results.phrases import phrases_for
 from compress.common.console import new_console
-from compress.common.escaping import one_line
+from compress.common.escaping import one_line, shell_path, shell_word
 
 if TYPE_CHECKING:  # some of them load torch
     from bench.augmentation_speed.ladder import AugmentationLadder
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # some of them load torch
     from pocketbert.standalone.augmentation_preview import AugmentationPreview, AugmentedExample
     from pocketbert.standalone.doctor import DoctorReport
     from pocketbert.store.cache_contents import CacheContents, CachedItem
+    from pocketbert.triton.repository import Written
 
 PIPE_WIDTH = 1000  # columns; a pipe cuts no name
 PROSE_WIDTH = 100  # of sentences in a terminal
@@ -332,6 +333,16 @@ def verified(bundle: Path, result: "Verification", *, signature: Path | None = N
         print_line("checksums detect damage; they do not prove who made the bundle")
     else:
         print_line(f"{signature}: valid; the signer has signed exactly these files")
+
+
+def triton_models(written: "Written") -> None:
+    """The models of a repository, and how to start a server on it."""
+    _table(("model", "bundle"), list(written.models.items()))
+    folder, image = shell_path(written.folder), shell_word(written.image)
+    gpus = " --gpus 1" if written.gpu else ""
+    print_line(f"build:  docker build -t {image} {folder}")
+    print_line(f"start:  docker run --rm{gpus} --shm-size 1g -p 8000:8000 -p 8001:8001 {image}")
+    print_line(f"KServe: kubectl apply -f {shell_path(f'{written.folder}/{written.service_file}')}")
 
 
 def cache_contents(contents: "CacheContents") -> None:

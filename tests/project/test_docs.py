@@ -62,6 +62,7 @@ AT_LEAST = {  # how much of each kind a document names: a loop below that sees l
     "docs/edge.md": {"commands": 3, "options": 4, "links": 6},
     "docs/interop.md": {"targets": 1, "links": 4},
     "docs/demo.md": {"commands": 2, "options": 2, "paths": 2, "links": 5},
+    "docs/triton.md": {"commands": 3, "options": 8, "links": 6},
     "docs/method.md": {"paths": 3, "links": 1},
     "docs/attacks.md": {"targets": 2, "paths": 3, "links": 5},
     "docs/benchmark.md": {"commands": 8, "options": 6},

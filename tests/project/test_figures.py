@@ -51,6 +51,7 @@ ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a 
     "serving/rates.json": ("highest_rate", "pocketbert serve", 0),
     "serving/edge.json": ("devices", 0, "peak_rss_mb"),
     "serving/demo.json": ("pages", 0, "texts"),
+    "serving/triton.json": ("parts", "cpu", "fp32", "http", "alone", "changed_labels"),
     "students/quality.json": ("rows", 0, "accuracy"),
     "students/speed.json": ("median_ms", "fast3", "1x16"),
     "training/training.json": ("stages", "prediction", "rows", 0, "examples_per_s"),

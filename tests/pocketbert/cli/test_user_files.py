@@ -22,7 +22,7 @@ NAMES = (  # that commands write into an output folder
     "recipe.yaml", "bundles/fp32/bundle.json", "bundles/fp32/.git/HEAD", "results.json", "samples.json", "report.html",
     "report.md", "training.json", "augmentation.json", "self-check.json", "curves.svg", "curves.json", "export.json",
     "design.svg", "design.json", "peers/calibration.json", "fp32/model.onnx", "set-aside-1/x", "report.html.partial",
-    ".git/HEAD",
+    ".git/HEAD", "models/mine/config.pbtxt", "Dockerfile",
     *(f"{stage}/notes.txt" for stage in STAGES),
 )  # fmt: skip
 WRITING: dict[str, Callable[[Path], list[object]]] = {
@@ -35,6 +35,7 @@ WRITING: dict[str, Callable[[Path], list[object]]] = {
     "report": lambda output: [output],
     "curves": lambda output: ["finished", "finished", "--stage", "teacher", "--output", output],
     "new": lambda output: ["reviews.csv", "--output", output / "recipe.yaml"],
+    "triton": lambda output: ["bundle", "--output", output],
     "bench models": lambda output: ["model", "--output", output],
     "bench self-check": lambda output: ["model", "--output", output],
     "bench peers": lambda output: ["model", "model", "--calibration", "reviews.csv", "--output", output],
