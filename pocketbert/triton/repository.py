@@ -15,8 +15,7 @@ from compress.common.escaping import one_line
 from compress.common.files import disk_errors, files_in, write_text
 from compress.common.owned_files import OwnedFolder, open_output, require_writable
 from compress.common.progress import ProgressBar
-from export.bundle.bundle_json import BundleInfo, read_bundle_info
-from export.bundle.folder import bundle_errors
+from export.bundle.bundle_json import BundleInfo, bundle_errors, read_bundle_info
 from export.bundle.listed_files import SUMS_FILE, check_files, read_sums
 from export.bundle.predict_file import with_runtime
 from export.bundle.runtime import Classifier

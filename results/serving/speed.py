@@ -35,6 +35,7 @@ Result = TypeVar("Result")
 P99_MS = 50.0
 STEP = 1.12  # between the rates that are tried
 PROBE_S = 4.0
+TRIES = 2  # of each rate
 START_S = 60.0
 ROUNDS = 3
 CHECKED_ANSWERS = 100_000
@@ -125,19 +126,21 @@ def rates(bundle: Path, texts: list[str], mlserver: Path) -> dict[str, object]:
 async def _highest_rate(exchanges: list[Exchange], begin: float, probes: list[dict[str, object]], name: str) -> float:
     """The highest rate whose 99th percentile is under the limit, all answers right and none refused."""
     await send_load("127.0.0.1", PORT, exchanges, rate=begin / 2, seconds=2.0)  # warms up
-    rate, highest, lowest_failed = begin, 0.0, float("inf")
-    while rate < lowest_failed and rate >= 1:
-        result = await send_load("127.0.0.1", PORT, exchanges, rate=rate, seconds=PROBE_S, seed=len(probes))
-        probes.append({"name": name} | summary(result))
-        is_good = result.statuses[200] == result.num_sent and not result.num_wrong
-        if is_good and result.percentile_ms(99) <= P99_MS:
-            highest = max(highest, rate)
-            rate *= STEP
-        else:
-            lowest_failed = rate
-            rate = rate if highest else rate / STEP
-            if not highest:
-                lowest_failed = float("inf")
+    rate, highest = begin, 0.0
+    while rate >= 1:
+        is_good = False
+        for _ in range(TRIES):  # other programs may disturb one
+            result = await send_load("127.0.0.1", PORT, exchanges, rate=rate, seconds=PROBE_S, seed=len(probes))
+            probes.append({"name": name} | summary(result))
+            is_complete = result.statuses[200] == result.num_sent and not result.num_wrong
+            is_good = is_complete and result.percentile_ms(99) <= P99_MS
+            if is_good:
+                break
+        if is_good:
+            highest = rate
+        elif highest:
+            break
+        rate = rate * STEP if is_good else rate / STEP
     return highest
 
 
