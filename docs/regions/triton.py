@@ -48,8 +48,8 @@ def triton_facts(results: Path) -> str:
     refused = sum(map(len, kserve["refused"].values()))
     return "\n" + textwrap.fill(
         f"{content['num_texts']} texts per model; Triton {versions['tritonserver']}, onnxruntime "
-        f"{versions['onnxruntime']}, Python {versions['python']}. Triton's own reader parsed "
-        f"{content['parsed_configurations']} files config.pbtxt. The schema of KServe {kserve['version']} refused "
+        f"{versions['onnxruntime']}, Python {versions['python']}. tritonclient parsed "
+        f"{content['parsed_configurations']} config.pbtxt files. The schema of KServe {kserve['version']} refused "
         f"{refused} fields of {len(kserve['refused'])} services.",
         120,
     )

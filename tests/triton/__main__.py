@@ -109,7 +109,7 @@ def _run(
         console=Console(stderr=True),
     )
     models = output / "models"
-    configs = sorted(str(path) for path in models.glob("*/config.pbtxt"))
+    configs = {path.parent.name: path.read_text(encoding="utf-8") for path in models.glob("*/config.pbtxt")}
     job: dict[str, Any] = {"configs": configs, "models": []}
     for name, (folder, texts) in entries.items():
         pairs = [" ".join(text.split()[::-1]) for text in texts] if read_bundle_info(folder).takes_pairs else None

@@ -147,9 +147,8 @@ def most_probable_agrees(model, texts, pairs):
 def main():
     """Answer the job on stdin."""
     job = json.load(sys.stdin)
-    for path in job["configs"]:
-        config = text_format.Parse(Path(path).read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
-        assert config.name == Path(path).parent.name
+    for name, text in job["configs"].items():
+        assert text_format.Parse(text, model_config_pb2.ModelConfig()).name == name
     models = {}
     for each in job["models"]:
         texts, pairs = each["texts"], each["pairs"]
