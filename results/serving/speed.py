@@ -35,6 +35,7 @@ Result = TypeVar("Result")
 P99_MS = 50.0
 STEP = 1.12  # between the rates that are tried
 PROBE_S = 4.0
+LEAST_RATE = 20.0  # requests/s; a server that answers fewer answers none
 TRIES = 2  # of each rate
 START_S = 60.0
 ROUNDS = 3
@@ -45,6 +46,7 @@ import sys
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, StringCodec
 from mlserver.types import InferenceResponse
+import numpy as np
 
 class Runtime(MLModel):
     async def load(self):
@@ -127,7 +129,9 @@ async def _highest_rate(exchanges: list[Exchange], begin: float, probes: list[di
     """The highest rate whose 99th percentile is under the limit, all answers right and none refused."""
     await send_load("127.0.0.1", PORT, exchanges, rate=begin / 2, seconds=2.0)  # warms up
     rate, highest = begin, 0.0
-    while rate >= 1:
+    while True:
+        if rate < LEAST_RATE:
+            raise RuntimeError(f"{name}: {probes[-1]}")
         is_good = False
         for _ in range(TRIES):  # other programs may disturb one
             result = await send_load("127.0.0.1", PORT, exchanges, rate=rate, seconds=PROBE_S, seed=len(probes))
@@ -139,9 +143,8 @@ async def _highest_rate(exchanges: list[Exchange], begin: float, probes: list[di
         if is_good:
             highest = rate
         elif highest:
-            break
+            return highest
         rate = rate * STEP if is_good else rate / STEP
-    return highest
 
 
 def overload(bundle: Path, texts: list[str], rate: float, minutes: float) -> dict[str, object]:

@@ -17,6 +17,7 @@ from pocketbert.serving.core.limits import Limits, RefusedError, overloaded
 
 ROUND_SHARE = 0.25  # of the latency budget; a text waits for the rest of one round, and then for its own
 QUEUE_SHARE = 0.5  # of the latency budget: the rounds in the queue; the rest is for the network and the protocol
+TOKENISATION_SHARE = 0.1  # of the time per token
 SPECIAL_TOKENS = 2  # of each text, in the estimate
 SMOOTHING = 0.1  # weight of the newest round in averages
 
@@ -165,7 +166,9 @@ class WaitingTexts:
         return self.speed.tokens_per_s * self._limits.latency_ms / 1000 * ROUND_SHARE
 
     def _tokens_of(self, job: Job, index: int) -> float:
-        return min(SPECIAL_TOKENS + job.characters(index) * self.speed.tokens_per_character, self.max_tokens)
+        """What a text costs: the tokens that the model reads, and the tokenisation of those that truncation removes."""
+        tokens = SPECIAL_TOKENS + job.characters(index) * self.speed.tokens_per_character
+        return min(tokens, self.max_tokens) + TOKENISATION_SHARE * max(0.0, tokens - self.max_tokens)
 
 
 def too_long(index: int, most: int) -> RefusedError:

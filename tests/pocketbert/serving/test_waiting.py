@@ -48,6 +48,14 @@ def test_a_text_that_is_larger_than_a_round_is_taken_alone(loop):
     assert len(waiting.take()) == 1
 
 
+def test_a_text_that_truncation_cuts_still_has_to_be_tokenised(loop):
+    waiting = queue(max_tokens=5)
+    for characters in (3, 3, 1000, 3):
+        waiting.add(job(loop, characters=characters))
+    assert len(waiting.take()) == 3, "5 tokens each, and a tenth of 1,002 for the long text"
+    assert len(waiting.take()) == 1
+
+
 def test_a_large_request_delays_others_by_one_round(loop):
     waiting = queue()
     large, small = job(loop, 30), job(loop)
