@@ -53,7 +53,7 @@ def serve(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, max=MOST_THREADS, help="Threads that run the model, per bundle [default: all usable cores but one]"
+            min=1, max=MOST_THREADS, help="Threads that run the model, per bundle [default: one per usable core]"
         ),
     ] = None,
     batching: Annotated[bool, typer.Option(help="Answer texts of several requests together")] = True,
@@ -87,7 +87,7 @@ def serve(
             grpc_port=grpc_port,
             metrics_port=metrics_port,
             limits=Limits(latency_ms=latency_ms, texts=max_texts, body_bytes=max_body_kb * 1024),
-            workers=workers or max(1, len(os.sched_getaffinity(0)) - 1),
+            workers=workers or len(os.sched_getaffinity(0)),
             batching=batching,
             api_key=api_key,
             drain_s=drain_seconds,

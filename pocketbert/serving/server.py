@@ -118,6 +118,7 @@ async def serve(options: ServerOptions) -> None:
             access_log=False,
             log_level="critical",
             server_header=False,
+            proxy_headers=False,  # no address of a client is used
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=int(STOP_S),

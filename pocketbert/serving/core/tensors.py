@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from export.bundle.runtime import Classifier, most_probable
+from export.bundle.runtime import Classifier
 from pocketbert.serving.core.limits import RefusedError
 
 LENGTH = struct.Struct("<I")  # precedes each element of a BYTES tensor
@@ -70,15 +70,14 @@ def output_tensors(classifier: Classifier, logits: np.ndarray, names: Sequence[s
     for name in names:
         if name not in known:
             raise RefusedError(422, f"output {name!r:.60}: expected one of {', '.join(known)}")
-    return [_output(classifier, logits, name) for name in names or known]
-
-
-def _output(classifier: Classifier, logits: np.ndarray, name: str) -> OutputTensor:
     answers = classifier.answers(logits).astype(np.float32)
+    return [_output(classifier, logits, answers, name) for name in names or known]
+
+
+def _output(classifier: Classifier, logits: np.ndarray, answers: np.ndarray, name: str) -> OutputTensor:
     match name:
         case "label":
-            best = most_probable(answers, 1)[:, 0]
-            return OutputTensor(name, "BYTES", (len(logits),), [classifier.labels[index] for index in best])
+            return OutputTensor(name, "BYTES", (len(logits),), [classifier.labels[best] for best in answers.argmax(1)])
         case "value":
             return OutputTensor(name, "FP32", (len(logits),), answers[:, 0])
         case "logits":

@@ -16,7 +16,7 @@ import numpy as np
 from pocketbert.serving.core.limits import Limits, RefusedError, overloaded
 
 ROUND_SHARE = 0.25  # of the latency budget; a text waits for the rest of one round, and then for its own
-QUEUE_SHARE = 0.5  # of the latency budget: the rounds in the queue; the rest is for the network and the protocol
+QUEUE_SHARE = 0.75  # of the latency budget: the rounds in the queue; the rest is for the text itself and the network
 TOKENISATION_SHARE = 0.1  # of the time per token
 SPECIAL_TOKENS = 2  # of each text, in the estimate
 SMOOTHING = 0.1  # weight of the newest round in averages
