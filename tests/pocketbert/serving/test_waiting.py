@@ -74,7 +74,7 @@ def test_the_queue_holds_a_share_of_the_latency_budget(loop):
     with pytest.raises(RefusedError) as refused:
         for accepted in range(1000):  # noqa: B007 (used below)
             waiting.add(job(loop))
-    assert accepted == round(QUEUE_SHARE * 0.1 * TOKENS_PER_S / 10) + 1
+    assert accepted == int(QUEUE_SHARE * 0.1 * TOKENS_PER_S / 10) + 1
     assert refused.value.status == 503 and refused.value.retry_s == 1
     waiting.take()
     waiting.add(job(loop))
