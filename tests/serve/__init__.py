@@ -1,0 +1,1 @@
+"""Clients of other projects at `pocketbert serve`, by hand."""
