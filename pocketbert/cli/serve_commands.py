@@ -72,6 +72,7 @@ def serve(
     request_log: Annotated[bool, typer.Option(help="Log a line of JSON per request, without texts")] = True,
 ) -> None:
     """Answer requests over HTTP and gRPC, in the Open Inference Protocol and that of text-embeddings-inference."""
+    from bench.measurement.machine import usable_cores
     from pocketbert.serving.core.limits import Limits
     from pocketbert.serving.server import ServerOptions, run
 
@@ -87,7 +88,7 @@ def serve(
             grpc_port=grpc_port,
             metrics_port=metrics_port,
             limits=Limits(latency_ms=latency_ms, texts=max_texts, body_bytes=max_body_kb * 1024),
-            workers=workers or len(os.sched_getaffinity(0)),
+            workers=workers or usable_cores(),
             batching=batching,
             api_key=api_key,
             drain_s=drain_seconds,

@@ -48,7 +48,6 @@ class Scheduler:
             limits,
             Speed(_tokens_per_s(classifier)),
             num_workers=num_workers,
-            max_tokens=classifier.max_length,
             rounds_of_one=not batching,
         )
         self._lock = threading.Condition()
@@ -58,10 +57,8 @@ class Scheduler:
             worker.start()
 
     def replace(self, classifier: Classifier) -> None:
-        """Let the next rounds use another model."""
-        with self._lock:
-            self.classifier = classifier
-            self._waiting.max_tokens = classifier.max_length
+        """Let another model answer the next requests. Those in the queue get the model that they came for."""
+        self.classifier = classifier
 
     @property
     def num_waiting(self) -> int:
@@ -76,7 +73,7 @@ class Scheduler:
         Raises RefusedError if the queue is full, if a text is too long although `may_truncate` is False, if the
         tokenizer cannot encode a text, and if the model fails.
         """
-        job = Job(texts, pairs, may_truncate, asyncio.get_running_loop().create_future())
+        job = Job(texts, pairs, may_truncate, self.classifier, asyncio.get_running_loop().create_future())
         with self._lock:
             if self._is_stopping:
                 raise overloaded("the server is stopping")
@@ -100,11 +97,14 @@ class Scheduler:
                 if not self._waiting:
                     return
                 taken = self._waiting.take()
-            if taken:
-                self._run(taken)
+            by_classifier: dict[Classifier, Texts] = {}
+            for job, index in taken:
+                by_classifier.setdefault(job.classifier, []).append((job, index))
+            for classifier, texts in by_classifier.items():
+                self._run(classifier, texts)
 
-    def _run(self, taken: Texts) -> None:
-        classifier, begin = self.classifier, time.perf_counter()
+    def _run(self, classifier: Classifier, taken: Texts) -> None:
+        begin = time.perf_counter()
         encodings, kept = self._encode(classifier, taken)
         num_calls = 0
         for batch in classifier.batches(encodings) if encodings else ():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from export.bundle.runtime import Classifier
 from pocketbert.serving.core.limits import Limits, RefusedError, overloaded
 
 ROUND_SHARE = 0.25  # of the latency budget; a text waits for the rest of one round, and then for its own
@@ -26,11 +27,13 @@ SMOOTHING = 0.1  # weight of the newest round in averages
 class Answer:
     """The result of a request.
 
-    `logits`: (texts, labels). `tokens`: of all texts, without padding. `truncated`: texts that were cut. `queue_s`:
-    seconds until the first text was taken. `model_s`: seconds from then to the end.
+    `logits`: (texts, labels). `classifier`: the model that has computed them; another may be loaded meanwhile.
+    `tokens`: of all texts, without padding. `truncated`: texts that were cut. `queue_s`: seconds until the first text
+    was taken. `model_s`: seconds from then to the end.
     """
 
     logits: np.ndarray
+    classifier: Classifier
     tokens: int
     truncated: int
     queue_s: float
@@ -41,13 +44,15 @@ class Answer:
 class Job:
     """A request in the queue.
 
-    `rows`: the logits of each text, when they are known. `next_text`: the first text that no round has taken.
-    `num_open`: texts that rounds have taken and not answered yet. `error`: why the request gets no answer.
+    `classifier`: answers all texts of the request. `rows`: the logits of each text, when they are known. `next_text`:
+    the first text that no round has taken. `num_open`: texts that rounds have taken and not answered yet. `error`: why
+    the request gets no answer.
     """
 
     texts: Sequence[str]
     pairs: Sequence[str] | None
     may_truncate: bool
+    classifier: Classifier
     future: "asyncio.Future[Answer]"
     arrived: float = field(default_factory=time.perf_counter)
     begun: float = 0.0
@@ -78,7 +83,8 @@ class Job:
     def answer(self, end: float) -> Answer:
         """The answer to a request whose rows are all known. `end`: the time of `time.perf_counter`."""
         logits = np.stack([row for row in self.rows if row is not None])
-        return Answer(logits, self.tokens, self.truncated, self.begun - self.arrived, end - self.begun)
+        times = self.begun - self.arrived, end - self.begun
+        return Answer(logits, self.classifier, self.tokens, self.truncated, *times)
 
 
 @dataclass
@@ -100,14 +106,11 @@ class Speed:
 class WaitingTexts:
     """The jobs of one bundle in the order of their arrival. The caller holds a lock.
 
-    `num_workers`: rounds that run at the same time. `max_tokens`: the longest text of the model. `rounds_of_one`: each
-    round takes a single text.
+    `num_workers`: rounds that run at the same time. `rounds_of_one`: each round takes a single text.
     """
 
-    def __init__(
-        self, limits: Limits, speed: Speed, *, num_workers: int, max_tokens: int, rounds_of_one: bool = False
-    ) -> None:
-        self.speed, self.max_tokens = speed, max_tokens
+    def __init__(self, limits: Limits, speed: Speed, *, num_workers: int, rounds_of_one: bool = False) -> None:
+        self.speed = speed
         self._limits, self._num_workers, self._rounds_of_one = limits, num_workers, rounds_of_one
         self._jobs: deque[tuple[Job, int, float]] = deque()  # with their texts, and the tokens that others wait for
         self._tokens = 0.0
@@ -168,7 +171,8 @@ class WaitingTexts:
     def _tokens_of(self, job: Job, index: int) -> float:
         """What a text costs: the tokens that the model reads, and the tokenisation of those that truncation removes."""
         tokens = SPECIAL_TOKENS + job.characters(index) * self.speed.tokens_per_character
-        return min(tokens, self.max_tokens) + TOKENISATION_SHARE * max(0.0, tokens - self.max_tokens)
+        most = job.classifier.max_length
+        return min(tokens, most) + TOKENISATION_SHARE * max(0.0, tokens - most)
 
 
 def too_long(index: int, most: int) -> RefusedError:

@@ -82,7 +82,7 @@ async def infer(state: ServerState, request: Request) -> Response:
     answer = await bundle.answer(texts, pairs, may_truncate=(message.parameters or {}).get("truncate") is not False)
     request.scope[NOTE] = Note.of(bundle, answer)
     wanted = {output.name: output.parameters or {} for output in message.outputs or ()}
-    outputs = tensors.output_tensors(bundle.classifier, answer.logits, list(wanted))
+    outputs = tensors.output_tensors(answer.classifier, answer.logits, list(wanted))
     all_binary = (message.parameters or {}).get("binary_data_output") is True
     blobs, described = [], []
     for output in outputs:
@@ -126,8 +126,8 @@ async def predict(state: ServerState, request: Request) -> Response:
         may_truncate=message.truncate is not False,
     )
     request.scope[NOTE] = Note.of(bundle, answer)
-    labels = bundle.classifier.labels
-    scores = answer.logits if message.raw_scores else bundle.classifier.answers(answer.logits)
+    labels = answer.classifier.labels
+    scores = answer.logits if message.raw_scores else answer.classifier.answers(answer.logits)
     ranked = most_probable(scores, len(labels)).tolist()
     predictions = [
         [{"score": round(float(row[index]), 6), "label": labels[index]} for index in order]

@@ -77,7 +77,7 @@ class Service:
         answer = await bundle.answer(texts, pairs, may_truncate=may_truncate)
         response = self._messages["ModelInfer"](model_name=bundle.name, model_version=MODEL_VERSION, id=request.id)
         response.parameters["truncated"].int64_param = answer.truncated
-        for output in tensors.output_tensors(bundle.classifier, answer.logits, names):
+        for output in tensors.output_tensors(answer.classifier, answer.logits, names):
             described = response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
             if request.raw_input_contents:
                 response.raw_output_contents.append(output.content())

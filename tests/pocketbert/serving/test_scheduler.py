@@ -96,14 +96,30 @@ def test_long_texts_are_refused_only_on_demand(classifier):
     assert (first.truncated, second.truncated) == (1, 0)
 
 
-def test_another_model_answers_the_next_rounds(classifier, bundle):
-    scheduler = Scheduler(classifier, PATIENT)
+def test_another_model_answers_the_next_requests_and_not_the_rest_of_this_one(classifier, bundle):
+    """The new model reverses its logits. A large request needs many rounds, and gets one model for all of them."""
     other = pocketbert.load(bundle, num_threads=1)
-    calls, run = [], other.run
-    other.run = lambda encodings: calls.append(len(encodings)) or run(encodings)
-    scheduler.replace(other)
-    answers_of(scheduler, [["film"]])
-    assert calls == [1]
+    run, replaced = other.run, []
+    other.run = lambda encodings: run(encodings)[:, ::-1]
+    scheduler = Scheduler(classifier, Limits(latency_ms=1))
+
+    def replace_once(done):
+        if not replaced:
+            replaced.append(done.texts)
+            scheduler.replace(other)
+
+    scheduler._on_round = replace_once
+    expected = classifier.logits(TEXTS)
+
+    async def both():
+        large = await scheduler.answer(TEXTS)
+        return large, await scheduler.answer(TEXTS[:1])
+
+    large, small = asyncio.run(both())
+    scheduler.stop()
+    assert replaced[0] < len(TEXTS) and large.classifier is classifier and small.classifier is other
+    np.testing.assert_allclose(large.logits, expected, atol=1e-5)
+    np.testing.assert_allclose(small.logits, expected[:1, ::-1], atol=1e-5)
 
 
 def test_after_the_stop_no_request_is_accepted(classifier):

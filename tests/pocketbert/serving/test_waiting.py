@@ -1,6 +1,7 @@
 """The queue: what it accepts, and what a round takes."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,11 +22,12 @@ def loop():
 
 
 def queue(**options) -> WaitingTexts:
-    return WaitingTexts(LIMITS, Speed(TOKENS_PER_S, 1.0), **{"num_workers": 1, "max_tokens": 50, **options})
+    return WaitingTexts(LIMITS, Speed(TOKENS_PER_S, 1.0), **{"num_workers": 1, **options})
 
 
-def job(loop, num_texts=1, characters=CHARACTERS) -> Job:
-    return Job(["x" * characters] * num_texts, None, True, loop.create_future())
+def job(loop, num_texts=1, characters=CHARACTERS, max_length=50) -> Job:
+    classifier = SimpleNamespace(max_length=max_length)
+    return Job(["x" * characters] * num_texts, None, True, classifier, loop.create_future())
 
 
 def test_a_round_takes_the_oldest_texts_up_to_its_tokens(loop):
@@ -49,9 +51,9 @@ def test_a_text_that_is_larger_than_a_round_is_taken_alone(loop):
 
 
 def test_a_text_that_truncation_cuts_still_has_to_be_tokenised(loop):
-    waiting = queue(max_tokens=5)
+    waiting = queue()
     for characters in (3, 3, 1000, 3):
-        waiting.add(job(loop, characters=characters))
+        waiting.add(job(loop, characters=characters, max_length=5))
     assert len(waiting.take()) == 3, "5 tokens each, and a tenth of 1,002 for the long text"
     assert len(waiting.take()) == 1
 
