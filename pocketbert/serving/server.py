@@ -1,11 +1,12 @@
 """Starts the HTTP, gRPC and metrics ports of a server, and stops them without losing a request."""
 
 import asyncio
+import os
 import resource
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,17 +36,16 @@ STOP_S = 30.0  # for the requests that are being answered
 class ServerOptions:
     """Options of a server.
 
-    `bundles`: folders by name. `port`, `grpc_port`, `metrics_port`: 0 chooses a free one; None for the latter two opens
-    none. `workers`: threads that run the model, per bundle. `api_key`: that requests must carry. `drain_s`: seconds
-    between SIGTERM and the end of listening, in which load balancers see that the server is not ready. `writes_log`:
-    whether each request gets a line.
+    `bundles`: folders by name. `port`, `grpc_port`, `metrics_port`: 0 chooses a free one. `workers`: threads that run
+    the model, per bundle. `api_key`: that requests must carry. `drain_s`: seconds between SIGTERM and the end of
+    listening, in which load balancers see that the server is not ready. `writes_log`: whether each request gets a line.
     """
 
     bundles: dict[str, Path]
     host: str = "127.0.0.1"
     port: int = 8080
-    grpc_port: int | None = 8081
-    metrics_port: int | None = 8082
+    grpc_port: int = 8081
+    metrics_port: int = 8082
     limits: Limits = field(default_factory=Limits)
     workers: int = 1
     batching: bool = True
@@ -81,49 +81,19 @@ async def serve(options: ServerOptions) -> None:
     """
     metrics, events = Metrics(), LineWriter()
     log = RequestLog(metrics, events, writes_requests=options.writes_log)
-    bundles = []
-    for name, folder in options.bundles.items():
-        begin = time.perf_counter()
-        loaded = await asyncio.to_thread(load_bundle, folder)
-        bundles.append(
-            ServedBundle(
-                name,
-                loaded,
-                options.limits,
-                num_workers=options.workers,
-                batching=options.batching,
-                on_round=metrics.round,
-            )
-        )
-        events.event("loaded", model=name, variant=loaded.variant, seconds=round(time.perf_counter() - begin, 3))
-    state = ServerState(bundles, options.limits, metrics)
+    state = ServerState([bundle async for bundle in _loaded(options, metrics, events)], options.limits, metrics)
     _allow_many_connections()
-    listener = _listen(options.host, options.port)
+    listener = _listen(options.host, options.port, "--port")
+    metrics_port = _serve_metrics(metrics, options.host, options.metrics_port)
     rpc, health = grpc_server(state, log, options.api_key)
-    grpc_port = None
-    if options.grpc_port is not None:
+    try:
         grpc_port = _add_port(rpc, options.host, options.grpc_port)
-        await rpc.start()
-        await health.set("", SERVING)
-    metrics_port = None if options.metrics_port is None else _serve_metrics(metrics, options.host, options.metrics_port)
-    handlers = {(operation.method, operation.path): operation.handler for operation in openapi.OPERATIONS}
-    document = openapi.document(needs_key=options.api_key is not None)
-    gateway = Gateway(routes.application(state, document, handlers), state, log, options.api_key)
-    http = _HttpServer(
-        uvicorn.Config(
-            gateway,
-            http=_Protocol,
-            lifespan="off",
-            ws="none",
-            access_log=False,
-            log_level="critical",
-            server_header=False,
-            proxy_headers=False,  # no address of a client is used
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=int(STOP_S),
-        )
-    )
+    except UserError:
+        await rpc.stop(None)
+        raise
+    await rpc.start()
+    await health.set("", SERVING)
+    http = _http_server(options, state, log)
     stopping = _on_signals(state, events)
     serving = asyncio.create_task(http.serve([listener]))
     ports = {"http": listener.getsockname()[1], "grpc": grpc_port, "metrics": metrics_port}
@@ -136,10 +106,46 @@ async def serve(options: ServerOptions) -> None:
         await asyncio.sleep(options.drain_s)
     http.should_exit = True
     await asyncio.gather(serving, rpc.stop(STOP_S))
-    for bundle in bundles:
+    for bundle in state.bundles.values():
         bundle.scheduler.stop()
     events.event("stopped")
     events.close()
+
+
+async def _loaded(options: ServerOptions, metrics: Metrics, events: LineWriter) -> AsyncIterator[ServedBundle]:
+    """Load the bundles, one after the other."""
+    for name, folder in options.bundles.items():
+        begin = time.perf_counter()
+        loaded = await asyncio.to_thread(load_bundle, folder)
+        yield ServedBundle(
+            name,
+            loaded,
+            options.limits,
+            num_workers=options.workers,
+            batching=options.batching,
+            on_round=metrics.round,
+        )
+        events.event("loaded", model=name, variant=loaded.variant, seconds=round(time.perf_counter() - begin, 3))
+
+
+def _http_server(options: ServerOptions, state: ServerState, log: RequestLog) -> _HttpServer:
+    handlers = {(operation.method, operation.path): operation.handler for operation in openapi.OPERATIONS}
+    document = openapi.document(needs_key=options.api_key is not None)
+    return _HttpServer(
+        uvicorn.Config(
+            Gateway(routes.application(state, document, handlers), state, log, options.api_key),
+            http=_Protocol,
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_level="critical",
+            server_header=False,
+            proxy_headers=False,  # no address of a client is used
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=int(STOP_S),
+        )
+    )
 
 
 def _on_signals(state: ServerState, events: LineWriter) -> "asyncio.Future[str]":
@@ -172,32 +178,35 @@ def _on_signals(state: ServerState, events: LineWriter) -> "asyncio.Future[str]"
     return stopping
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, option: str) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise _cannot_listen(host, port, error.strerror or str(error)) from error
+        raise _cannot_listen(host, port, option, error) from error
 
 
 def _add_port(server: Any, host: str, port: int) -> int:
+    _listen(host, port, "--grpc-port").close()  # gRPC itself would print its reason
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         return int(server.add_insecure_port(address))
     except RuntimeError as error:
-        raise _cannot_listen(host, port, "the address is in use or not of this machine") from error
+        raise _cannot_listen(host, port, "--grpc-port", error) from error
 
 
 def _serve_metrics(metrics: Metrics, host: str, port: int) -> int:
     try:
         server, _ = prometheus_client.start_http_server(port, host, metrics.registry)
     except OSError as error:
-        raise _cannot_listen(host, port, error.strerror or str(error)) from error
+        raise _cannot_listen(host, port, "--metrics-port", error) from error
     return int(server.server_port)
 
 
-def _cannot_listen(host: str, port: int, reason: str) -> UserError:
-    return UserError(f"{host} port {port}: cannot listen ({reason}); choose another port")
+def _cannot_listen(host: str, port: int, option: str, error: Exception) -> UserError:
+    number = getattr(error, "errno", None)
+    reason = os.strerror(number) if number and number > 0 else "the address is in use, or not of this machine"
+    return UserError(f"{host}, port {port}: {reason.lower()}; choose another {option} or --host")
 
 
 def _allow_many_connections() -> None:

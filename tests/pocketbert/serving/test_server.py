@@ -402,3 +402,29 @@ def test_overload_is_refused_at_once(bundle):
         assert {status for status, _, _ in answers} == {200, 503}
         assert all(headers["Retry-After"] == "1" for headers in refused)
         assert running.infer(["a"], "fp32")[0] == 200
+
+
+@pytest.mark.parametrize("option", ["--port", "--grpc-port", "--metrics-port"])
+def test_a_port_that_is_taken_is_one_line(bundle, option, command):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = {"--port": 0, "--grpc-port": 0, "--metrics-port": 0, option: taken.getsockname()[1]}
+        finished = command("serve", bundle, *(part for pair in ports.items() for part in pair))
+    lines = [line for line in finished.stderr.splitlines() if '"event"' not in line]
+    assert finished.returncode == 2
+    assert lines == [
+        f"error: 127.0.0.1, port {ports[option]}: address already in use; choose another {option} or --host"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing"], "missing: no such folder; expected a bundle"),
+        (["{bundle}", "{bundle}"], "another bundle has the name fp32; use NAME=FOLDER"),
+        (["a b={bundle}"], "got the name 'a b'; expected letters, digits, -, _ and .; use NAME=FOLDER"),
+        (["{bundle}", "--api-key-file", "missing"], "missing: cannot be read (No such file or directory)"),
+    ],
+)
+def test_bad_arguments_are_one_line(bundle, command, arguments, message):
+    finished = command("serve", *(argument.format(bundle=bundle) for argument in arguments))
+    assert finished.returncode == 2 and finished.stderr.count("\n") == 1 and message in finished.stderr
