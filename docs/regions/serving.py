@@ -59,7 +59,31 @@ def serving_overload(results: Path) -> str:
     )
 
 
+def serving_clients(results: Path) -> str:
+    """The answers that clients of other projects got, and what schemathesis found."""
+    content = _read(results, "clients")
+    rows = [
+        (
+            name,
+            f"{each['answers']:,}",
+            str(each["changed_labels"]),
+            f"{each['largest_difference']:.1g}" if "largest_difference" in each else "-",
+        )
+        for name, each in content["clients"].items()
+    ]
+    found = content["schemathesis"]
+    verdict = "no status 5xx and no wrong content" if not found["exit_code"] else "failures"
+    return "\n".join(
+        [
+            table(("client", "answers", "other labels", "largest difference"), rows),
+            "",
+            *bullets([f"schemathesis on `/openapi.json`: {found['summary']}; {verdict}."]).splitlines(),
+        ]
+    )
+
+
 REGIONS = {
+    "serving-clients": serving_clients,
     "serving-machine": serving_machine,
     "serving-rates": serving_rates,
     "serving-overload": serving_overload,

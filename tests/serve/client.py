@@ -5,9 +5,9 @@ Runs in an environment of its own. Reads a job and prints a result, both JSON.
 
 import json
 import sys
+from importlib.metadata import version
 
 import numpy as np
-import tritonclient
 import tritonclient.grpc as grpc_client
 import tritonclient.http as http_client
 from huggingface_hub import InferenceClient
@@ -81,7 +81,7 @@ def main():
         "tritonclient, gRPC": through_triton(grpc_client, job["grpc"], job, as_bytes=True),
         "huggingface_hub InferenceClient": through_inference_client(job["http"], job),
     }
-    json.dump({"clients": result, "tritonclient": tritonclient.__version__}, sys.stdout)
+    json.dump({"clients": result, "tritonclient": version("tritonclient")}, sys.stdout)
 
 
 if __name__ == "__main__":
