@@ -81,7 +81,7 @@ async def serve(options: ServerOptions) -> None:
     """
     metrics, events = Metrics(), LineWriter()
     log = RequestLog(metrics, events, writes_requests=options.writes_log)
-    state = ServerState([bundle async for bundle in _loaded(options, metrics, events)], options.limits, metrics)
+    state = ServerState([bundle async for bundle in _loaded(options, events, log)], options.limits, metrics)
     _allow_many_connections()
     listener = _listen(options.host, options.port, "--port")
     metrics_port = _serve_metrics(metrics, options.host, options.metrics_port)
@@ -112,7 +112,7 @@ async def serve(options: ServerOptions) -> None:
     events.close()
 
 
-async def _loaded(options: ServerOptions, metrics: Metrics, events: LineWriter) -> AsyncIterator[ServedBundle]:
+async def _loaded(options: ServerOptions, events: LineWriter, log: RequestLog) -> AsyncIterator[ServedBundle]:
     """Load the bundles, one after the other."""
     for name, folder in options.bundles.items():
         begin = time.perf_counter()
@@ -123,7 +123,8 @@ async def _loaded(options: ServerOptions, metrics: Metrics, events: LineWriter) 
             options.limits,
             num_workers=options.workers,
             batching=options.batching,
-            on_round=metrics.round,
+            on_round=log.round,
+            on_fault=log.fault,
         )
         events.event("loaded", model=name, variant=loaded.variant, seconds=round(time.perf_counter() - begin, 3))
 

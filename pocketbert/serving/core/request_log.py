@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pocketbert.serving.core.metrics import Metrics
+from pocketbert.serving.core.scheduler import Round
 from pocketbert.serving.core.served_bundle import ServedBundle
 from pocketbert.serving.core.waiting import Answer
 
@@ -96,6 +97,10 @@ class RequestLog:
             figures = {} if note is None else asdict(note)
             milliseconds = round(seconds * 1000, 3)
             self._events.event("request", protocol=protocol, method=method, status=status, ms=milliseconds, **figures)
+
+    def round(self, model: str, done: Round) -> None:
+        """Count a round of a worker."""
+        self._metrics.round(model, done)
 
     def fault(self, method: str, error: Exception) -> None:
         """Record an error of ours: its type and its place, not its message, which may quote a text."""

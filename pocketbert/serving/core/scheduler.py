@@ -11,7 +11,7 @@ from tokenizers import Encoding
 
 from export.bundle.listed_files import BundleError
 from export.bundle.runtime import BATCH_SIZE, Classifier
-from pocketbert.serving.core.limits import Limits, RefusedError, overloaded
+from pocketbert.serving.core.limits import Limits, RefusedError, fault, overloaded
 from pocketbert.serving.core.waiting import Answer, Job, Speed, WaitingTexts, too_long
 
 Texts = list[tuple[Job, int]]  # of a round: each a job and the number of one of its texts
@@ -30,7 +30,8 @@ class Round:
 class Scheduler:
     """The queue and the worker threads of one bundle.
 
-    `batching`: False gives each text a round of its own. `on_round`: called by the worker after each round.
+    `batching`: False gives each text a round of its own. `on_round`, `on_fault`: called by a worker, after each
+    round and after an error of ours.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class Scheduler:
         num_workers: int = 1,
         batching: bool = True,
         on_round: Callable[[Round], None] = lambda done: None,
+        on_fault: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         self.classifier = classifier
-        self._on_round = on_round
+        self._on_round, self._on_fault = on_round, on_fault
         self._waiting = WaitingTexts(
             limits,
             Speed(_tokens_per_s(classifier)),
@@ -101,7 +103,19 @@ class Scheduler:
             for job, index in taken:
                 by_classifier.setdefault(job.classifier, []).append((job, index))
             for classifier, texts in by_classifier.items():
-                self._run(classifier, texts)
+                try:
+                    self._run(classifier, texts)
+                except Exception as error:  # a fault of ours must not end the worker
+                    self._fail(texts, error)
+
+    def _fail(self, taken: Texts, error: Exception) -> None:
+        """Answer the requests of a round with an error that nobody expected."""
+        jobs = list({job for job, _ in taken})
+        with self._lock:
+            for job in jobs:
+                job.fail(fault())
+        jobs[0].future.get_loop().call_soon_threadsafe(_answer_all, jobs, time.perf_counter())
+        self._on_fault(error)
 
     def _run(self, classifier: Classifier, taken: Texts) -> None:
         begin = time.perf_counter()

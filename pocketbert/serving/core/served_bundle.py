@@ -35,7 +35,7 @@ class ServedBundle:
     """A named bundle and its scheduler.
 
     `name`: in addresses. `num_workers`: rounds that run at the same time. `batching`: False answers each text alone.
-    `on_round`: called after each round with the name.
+    `on_round`, `on_fault`: called by a worker with the name, after each round and after an error of ours.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class ServedBundle:
         num_workers: int,
         batching: bool = True,
         on_round: Callable[[str, Round], None] = lambda name, done: None,
+        on_fault: Callable[[str, Exception], None] = lambda name, error: None,
     ) -> None:
         self.name, self.loaded, self._limits = name, loaded, limits
         self.scheduler = Scheduler(
@@ -55,6 +56,7 @@ class ServedBundle:
             num_workers=num_workers,
             batching=batching,
             on_round=lambda done: on_round(name, done),
+            on_fault=lambda error: on_fault(name, error),
         )
         self._reloading = asyncio.Lock()
 

@@ -87,6 +87,21 @@ def test_a_text_that_fails_harms_no_other_request(classifier, monkeypatch):
     assert scheduler.num_waiting == 0
 
 
+def test_an_error_of_ours_ends_its_requests_and_not_the_worker(classifier, monkeypatch):
+    faults, run = [], classifier.run
+
+    def failing_run(encodings):
+        if any(len(encoding) == 7 for encoding in encodings):
+            raise KeyError("a secret text")
+        return run(encodings)
+
+    scheduler = Scheduler(classifier, PATIENT, batching=False, on_fault=faults.append)
+    monkeypatch.setattr(classifier, "run", failing_run)
+    first, second, third = answers_of(scheduler, [["film " * 5, "film"], ["film"], ["film " * 5]])
+    assert (first.status, third.status) == (500, 500) and "secret" not in str(first)
+    assert len(second.logits) == 1 and [type(error) for error in faults] == [KeyError, KeyError]
+
+
 def test_long_texts_are_refused_only_on_demand(classifier):
     requests = [["film " * 100, "film"], ["film"]]
     first, second = answers_of(Scheduler(classifier, PATIENT), requests, may_truncate=False)
