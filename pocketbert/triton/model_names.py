@@ -40,8 +40,9 @@ def model_names(bundles: Sequence[tuple[Path, BundleInfo]], given: Sequence[str]
 
 def service_name(names: Sequence[str]) -> str:
     """The name of a Kubernetes service: that of the only model if a label can have it."""
-    label = re.sub(r"[^a-z0-9]+", "-", names[0].lower())[:40].strip("-")
-    return label if len(names) == 1 and re.match(r"[a-z]", label) else SERVICE
+    first, *others = names
+    label = re.sub(r"[^a-z0-9]+", "-", first.lower())[:40].strip("-")
+    return label if not others and re.match(r"[a-z]", label) else SERVICE
 
 
 def _name_of(folder: Path, info: BundleInfo) -> str:

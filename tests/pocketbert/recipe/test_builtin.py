@@ -76,6 +76,7 @@ def test_there_are_ten_with_all_glue_tasks():
 BRIEF = ["bench.threads=1", "bench.warm_up_s=0.05", "bench.fixed_batches=[2]"]  # the figures are not what this tests
 # a task of pairs and a regression; recipes that are not GLUE build all variants
 VARIANTS = {"mnli": "[fp32, int8-static]", "stsb": "[fp32, int8-static]"}
+ONLY_PREPARED = {"mrpc", "qnli", "qqp", "rte"}  # tasks of pairs with two classes: mnli and cola take the same way
 
 
 @pytest.mark.parametrize("name", sorted(built_in()))
@@ -94,7 +95,10 @@ def test_a_built_in_recipe_resolves_and_smokes(name, glue, base, tmp_path, monke
         changes.append("distill.general.corpus=[task]")
     recipe = load_recipe(name, changes=changes, smoke=True)
     assert recipe.name == f"{name}-smoke"
-    outcome = run_recipe(recipe, prepare(recipe, Console(quiet=True)), tmp_path / "run", Console(quiet=True))
+    prepared = prepare(recipe, Console(quiet=True))
+    if name in ONLY_PREPARED:
+        return
+    outcome = run_recipe(recipe, prepared, tmp_path / "run", Console(quiet=True))
     measured = [row for row in outcome.results.stages.bench.rows if row.device == "cpu" and not row.error]
     scores = {row.name: row.score for row in measured}
     assert len(scores) == 3 + len(recipe.export.variants) and all(score is not None for score in scores.values())

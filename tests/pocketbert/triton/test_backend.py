@@ -242,7 +242,8 @@ def test_on_a_gpu_the_other_model_computes_the_logits(bundle, tmp_path, monkeypa
     server = Server(models, "tiny", monkeypatch, remote)
     (answer,) = server.ask(TEXTS)
     np.testing.assert_allclose(answer["LOGITS"], local.logits(TEXTS), atol=1e-5)
-    assert [texts for texts, _ in batches] == [32, 8] and not hasattr(server.model.classifier, "session")
+    assert sum(texts for texts, _ in batches) == len(TEXTS) and 1 < len(batches) < 5
+    assert not hasattr(server.model.classifier, "session")
     (error,) = server.ask([TEXTS[0]])
     assert error.text == "other: out of memory"
 
