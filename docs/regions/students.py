@@ -1,6 +1,7 @@
 """Students of several shapes and forms of the graph, from the JSON files in results/students."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import TypeAdapter
 from bench.results.measurements import Machine, Ratio
 from regions.cells import machine_words, megabytes, ratio, read_json, table
 
+AMX, VNNI = "speed", "speed-vnni"  # the file of each kind of processor
 FORMER = "tinybert4 former"  # the graph with attention in fp32
 RATIO = TypeAdapter(Ratio)
 
@@ -42,17 +44,17 @@ def students_quality(results: Path) -> str:
     )
 
 
-def students_latency(results: Path) -> str:
+def students_latency(results: Path, file: str = AMX) -> str:
     """Median latency of the model alone, by shape."""
-    median_ms = _read(results, "speed")["median_ms"]
+    median_ms = _read(results, file)["median_ms"]
     shapes = list(next(iter(median_ms.values())))
     rows = [(name, *(f"{by_shape[shape]:.3g}" for shape in shapes)) for name, by_shape in median_ms.items()]
     return table(("model, ms", *(shape.replace("x", " x ") for shape in shapes)), rows)
 
 
-def students_ratios(results: Path) -> str:
+def students_ratios(results: Path, file: str = AMX) -> str:
     """How many times as fast: each student as the former graph of TinyBERT4, and as other engines on the same model."""
-    ratios = _read(results, "speed")["ratios"]
+    ratios = _read(results, file)["ratios"]
     rows = []
     for name, others in ratios.items():
         for other in others:
@@ -68,9 +70,9 @@ def _cell(value: Mapping[str, float]) -> str:
     return ratio(RATIO.validate_python(value))
 
 
-def students_bound(results: Path) -> str:
+def students_bound(results: Path, file: str = AMX) -> str:
     """The share of the time that all products would take at the rate of a large int8 product."""
-    content = _read(results, "speed")
+    content = _read(results, file)
     rows = []
     for name, products in content["products"].items():
         medians = content["median_ms"][name]
@@ -80,17 +82,21 @@ def students_bound(results: Path) -> str:
     return table(("model", *(shape.replace("x", " x ") for shape in shapes)), rows)
 
 
-def students_machine(results: Path) -> str:
+def students_machine(results: Path, file: str = AMX) -> str:
     """The machine, and the rate of its int8 products with one thread."""
-    content = _read(results, "speed")
+    content = _read(results, file)
     machine = TypeAdapter(Machine).validate_python(content["machine"])
     return f"{machine_words(machine)}; one thread, {content['int8_gops']:,.0f} GOPS for int8 products of 2048 x 2048"
 
 
+SPEED = {
+    "latency": students_latency,
+    "ratios": students_ratios,
+    "bound": students_bound,
+    "machine": students_machine,
+}
 REGIONS = {
     "students-quality": students_quality,
-    "students-latency": students_latency,
-    "students-ratios": students_ratios,
-    "students-bound": students_bound,
-    "students-machine": students_machine,
+    **{f"students-{name}": partial(region, file=AMX) for name, region in SPEED.items()},
+    **{f"students-{name}-vnni": partial(region, file=VNNI) for name, region in SPEED.items()},
 }

@@ -54,6 +54,7 @@ ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a 
     "serving/demo.json": ("pages", 0, "texts"),
     "serving/triton.json": ("parts", "cpu", "fp32", "http", "alone", "changed_labels"),
     "students/quality.json": ("rows", 0, "accuracy"),
+    "students/speed-vnni.json": ("median_ms", "fast3", "1x16"),
     "students/speed.json": ("median_ms", "fast3", "1x16"),
     "training/training.json": ("stages", "prediction", "rows", 0, "examples_per_s"),
 }
