@@ -16,6 +16,7 @@ from pocketbert.cli_parts import completion
 from pocketbert.cli_parts.options import (
     EXIT_GATE,
     AsJson,
+    BundleFolder,
     Encoding,
     LabelColumn,
     TableLabels,
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from export.bundle.runtime import Classifier
 
 PANEL = "Models and bundles"
-BundleFolder = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="A bundle folder", autocompletion=completion.bundles)
-]
 commands = typer.Typer()
 
 

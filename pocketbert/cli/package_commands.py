@@ -8,7 +8,7 @@ import typer
 from bench.timing.limits import MOST_THREADS
 from compress.common.errors import UserError
 from pocketbert.cli_parts import completion
-from pocketbert.cli_parts.options import AsJson, examples, print_result, stderr_console
+from pocketbert.cli_parts.options import AsJson, BundleFolder, examples, print_result, stderr_console
 
 if TYPE_CHECKING:
     from pocketbert.edge.package_bundle import Packaged
@@ -26,9 +26,7 @@ commands = typer.Typer()
     ),
 )
 def package(
-    bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="A bundle folder", autocompletion=completion.bundles)
-    ],
+    bundle: BundleFolder,
     target: Annotated[str, typer.Option(metavar="TARGET", help="Processor of the other machine: aarch64 or x86_64")],
     python: Annotated[str, typer.Option(help="Version of CPython on the other machine, 3.10 or newer")] = "3.11",
     output: Annotated[

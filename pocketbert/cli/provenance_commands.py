@@ -8,14 +8,10 @@ from typing import Annotated
 import typer
 
 from compress.common.errors import UserError
-from pocketbert.cli_parts import completion
-from pocketbert.cli_parts.options import AsJson, examples, print_result
+from pocketbert.cli_parts.options import AsJson, BundleFolder, examples, print_result
 
 PANEL = "Deploy"
 PASSWORD = "POCKETBERT_KEY_PASSWORD"  # an environment variable: other users can see the arguments of a process
-BundleFolder = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="A bundle folder", autocompletion=completion.bundles)
-]
 commands = typer.Typer()
 
 

@@ -12,7 +12,7 @@ import typer
 from bench.timing.limits import MOST_THREADS
 from compress.common.errors import UserError
 from pocketbert.cli_parts import completion
-from pocketbert.cli_parts.options import examples, stderr_console
+from pocketbert.cli_parts.options import BundleFolder, examples, stderr_console
 
 PANEL = "Deploy"
 MOST_KEY_BYTES = 4096
@@ -106,9 +106,7 @@ def serve(
     ),
 )
 def serve_demo(
-    bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="A bundle folder", autocompletion=completion.bundles)
-    ],
+    bundle: BundleFolder,
     other: Annotated[
         Path | None,
         typer.Argument(metavar="BUNDLE2", help="A second bundle to compare it with", autocompletion=completion.bundles),

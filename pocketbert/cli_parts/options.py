@@ -27,6 +27,9 @@ RecipeName = Annotated[
         metavar="RECIPE", help="A recipe file, or the name of a built-in recipe", autocompletion=completion.recipes
     ),
 ]
+BundleFolder = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="A bundle folder", autocompletion=completion.bundles)
+]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable")
 ]

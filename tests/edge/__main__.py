@@ -75,9 +75,9 @@ def measure(device: Device, bundle: Path, environments: Path) -> dict[str, Any]:
         "archive_bytes": packaged.size_bytes,
         "failure": "",
     }
-    unpacked = machine.run("busybox", "tar", "xzf", "/work/archive.tar.gz", "-C", "/work")
+    unpacked = machine.run("busybox", "tar", "xzf", "/place/archive.tar.gz", "-C", "/place")
     folder = next((path.name for path in machine.folder.iterdir() if path.is_dir()), "")
-    installed = machine.run("sh", f"/work/{folder}/install.sh", "/work/an app")
+    installed = machine.run("sh", f"/place/{folder}/install.sh", "/place/an app")
     sys.stderr.write(unpacked.output + installed.output)
     if installed.returncode:
         return {**record, "failure": installed.output.strip().splitlines()[-1]}
@@ -86,7 +86,7 @@ def measure(device: Device, bundle: Path, environments: Path) -> dict[str, Any]:
 
 def _measured(machine: Machine, install_s: float, output: str) -> dict[str, Any]:
     size = sum(path.stat().st_size for path in (machine.folder / "an app").rglob("*") if path.is_file())
-    calls = [machine.run("/work/an app/predict", TEXT) for _ in range(CALLS)]
+    calls = [machine.run("/place/an app/predict", TEXT) for _ in range(CALLS)]
     if any(call.returncode for call in calls):
         return {"failure": calls[0].output}
     return {

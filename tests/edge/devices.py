@@ -78,7 +78,7 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A device that can run commands. `folder` is /work on it."""
+    """A device that can run commands. `folder` is /place on it."""
 
     device: Device
     root: Path
@@ -103,14 +103,14 @@ class Machine:
 
 
 def start(device: Device, environments: Path, folder: Path) -> Machine:
-    """The device with an empty /work. Raises UnavailableError if this machine cannot provide it."""
+    """The device with an empty /place. Raises UnavailableError if this machine cannot provide it."""
     root = folder_of(device.system, environments)
     emulator = ""
     environment = dict(CLEAN)
     if device.processor is not None:
         emulator = str((folder_of(QEMU, environments) / "usr" / "bin" / "qemu-aarch64").absolute())
         environment["QEMU_CPU"] = device.processor
-    for name in ("proc", "sys", "dev", "work", "tmp"):
+    for name in ("proc", "sys", "dev", "place", "tmp"):
         (root / name).mkdir(exist_ok=True)
     if not (root / "bin" / "sh").exists():
         raise UnavailableError(f"{root}: has no shell")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a command inside the system in ROOT, with FOLDER as /work: sh enter.sh ROOT FOLDER EMULATOR COMMAND...
+# Runs a command inside the system in ROOT, with FOLDER as /place: sh enter.sh ROOT FOLDER EMULATOR COMMAND...
 # Runs in user, mount and network namespaces of its own; EMULATOR is a static qemu-aarch64, or empty.
 set -e
 root=$1 folder=$2 emulator=$3
@@ -13,6 +13,6 @@ fi
 for name in proc sys dev; do
     mount --rbind "/$name" "$root/$name"
 done
-mount --bind "$folder" "$root/work"
+mount --bind "$folder" "$root/place"
 cd /
 exec chroot "$root" "$@"

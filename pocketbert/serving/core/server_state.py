@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from compress.common.errors import UserError
 from pocketbert.serving.core.limits import Limits, RefusedError
 from pocketbert.serving.core.metrics import Metrics
 from pocketbert.serving.core.served_bundle import ServedBundle
@@ -30,8 +31,10 @@ class ServerState:
         """Whether requests should be sent to this server."""
         return not self.is_stopping
 
-    def bundle(self, name: str) -> ServedBundle:
-        """The bundle of that name. Raises RefusedError."""
+    def bundle(self, name: str, version: str = "") -> ServedBundle:
+        """The bundle of that name. `version`: empty for any. Raises RefusedError."""
+        if version not in ("", MODEL_VERSION):
+            raise RefusedError(404, f"this server has version {MODEL_VERSION} of each model")
         if name not in self.bundles:
             raise RefusedError(404, f"model {name!r:.60}: expected one of {', '.join(self.bundles)}")
         return self.bundles[name]
@@ -40,3 +43,10 @@ class ServerState:
         """Load the folder of a bundle again. Raises UserError; the former model then still answers."""
         await bundle.reload()
         self.metrics.describe(bundle)
+
+    async def reload_for_client(self, name: str) -> None:
+        """Load the folder of the bundle of that name again. Raises RefusedError."""
+        try:
+            await self.reload(self.bundle(name))
+        except UserError as error:
+            raise RefusedError(422, f"{error}; the former model still answers") from error

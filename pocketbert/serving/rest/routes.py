@@ -16,7 +16,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from compress.common.errors import UserError
 from export.bundle.runtime import most_probable
 from pocketbert import __version__
 from pocketbert.serving.core import tensors
@@ -174,11 +173,7 @@ async def repository_index(state: ServerState, request: Request) -> Response:
 
 async def repository_load(state: ServerState, request: Request) -> Response:
     """Load the folder of a bundle again. The former model answers until the new one has passed its checks."""
-    bundle = _bundle(state, request)
-    try:
-        await state.reload(bundle)
-    except UserError as error:
-        raise RefusedError(422, f"{error}; the former model still answers") from error
+    await state.reload_for_client(request.path_params["name"])
     return Response(status_code=200)
 
 
@@ -226,9 +221,7 @@ async def _fault(request: Request, error: Exception) -> Response:
 
 
 def _bundle(state: ServerState, request: Request) -> ServedBundle:
-    if request.path_params.get("version", MODEL_VERSION) != MODEL_VERSION:
-        raise RefusedError(404, f"this server has version {MODEL_VERSION} of each model")
-    return state.bundle(request.path_params["name"])
+    return state.bundle(request.path_params["name"], request.path_params.get("version", MODEL_VERSION))
 
 
 async def _body(request: Request, limits: Limits) -> bytes:

@@ -10,7 +10,6 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
-from compress.common.errors import UserError
 from pocketbert import __version__
 from pocketbert.serving.core import tensors
 from pocketbert.serving.core.limits import RefusedError, fault
@@ -48,7 +47,7 @@ class Service:
 
     async def model_ready(self, request: Any) -> Call:
         """Whether a model can answer."""
-        self._bundle(request.name, request.version)
+        self._state.bundle(request.name, request.version)
         return self._messages["ModelReady"](ready=self._state.is_ready), None
 
     async def server_metadata(self, request: Any) -> Call:
@@ -57,7 +56,7 @@ class Service:
 
     async def model_metadata(self, request: Any) -> Call:
         """Inputs and outputs of a model."""
-        bundle = self._bundle(request.name, request.version)
+        bundle = self._state.bundle(request.name, request.version)
         response = self._messages["ModelMetadata"](
             name=bundle.name, versions=[MODEL_VERSION], platform=PLATFORM, properties=bundle.properties()
         )
@@ -69,7 +68,7 @@ class Service:
 
     async def model_infer(self, request: Any) -> Call:
         """Predict texts. Outputs come as bytes if the inputs did."""
-        bundle = self._bundle(request.model_name, request.model_version)
+        bundle = self._state.bundle(request.model_name, request.model_version)
         texts, pairs = tensors.texts_and_pairs(bundle.classifier, _texts_of(request))
         truncate = request.parameters.get("truncate")
         may_truncate = truncate is None or not truncate.HasField("bool_param") or truncate.bool_param
@@ -97,17 +96,8 @@ class Service:
 
     async def repository_model_load(self, request: Any) -> Call:
         """Load the folder of a bundle again."""
-        bundle = self._state.bundle(request.model_name)
-        try:
-            await self._state.reload(bundle)
-        except UserError as error:
-            raise RefusedError(422, f"{error}; the former model still answers") from error
+        await self._state.reload_for_client(request.model_name)
         return self._messages["RepositoryModelLoad"](), None
-
-    def _bundle(self, name: str, version: str) -> Any:
-        if version not in ("", MODEL_VERSION):
-            raise RefusedError(404, f"this server has version {MODEL_VERSION} of each model")
-        return self._state.bundle(name)
 
 
 def _texts_of(request: Any) -> list[tuple[str, list[str]]]:

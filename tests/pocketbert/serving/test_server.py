@@ -138,6 +138,7 @@ def test_metadata_and_health(server):
     assert server.request("POST", "/v2/repository/index")[1][0]["state"] == "READY"
     document = server.request("GET", "/openapi.json")[1]
     assert document["paths"][INFER.replace("fp32", "{name}")]["post"]["requestBody"]
+    assert server.infer(["a film"], "fp32")[0] == 200
     metrics = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics}/metrics").read().decode()
     assert 'pocketbert_texts_total{model="fp32"}' in metrics and "pocketbert_round_tokens_bucket" in metrics
 
