@@ -20,7 +20,7 @@ LAUNCHER_VARIABLES = (
 
 Value = TypeVar("Value")
 
-_has_left = False  # whether this process has called `leave`
+_has_left = False  # whether this process has left a group
 
 
 def count() -> int:
@@ -81,15 +81,14 @@ def leave() -> bool:
 
     All processes must call this. Returns whether this was the main process.
     """
-    global _has_left
     if count() == 1:
+        _destroy_group()
         return True
     was_main = is_main()
     broadcast_from_main(None)  # wait for all: no process may leave while another still communicates
     _destroy_group()
     for name in LAUNCHER_VARIABLES:
         os.environ.pop(name, None)
-    _has_left = True
     return was_main
 
 
@@ -97,8 +96,10 @@ def end(code: int) -> NoReturn:
     """Exit the program.
 
     A process that has left a group uses os._exit. Otherwise lingering torch threads can abort the shutdown of the
-    interpreter, and the launcher then kills the other processes.
+    interpreter, and the launcher then kills the other processes. This includes a group of one process, which accelerate
+    joins under `torchrun --nproc-per-node=1`.
     """
+    _destroy_group()
     if _has_left:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -117,7 +118,8 @@ def _join_group() -> None:
 
 
 def _destroy_group() -> None:
-    import torch
-
-    if torch.distributed.is_initialized():
+    global _has_left
+    torch = sys.modules.get("torch")  # without torch, there is no group
+    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+        _has_left = True

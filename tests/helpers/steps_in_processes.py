@@ -57,3 +57,4 @@ if __name__ == "__main__":
     for name in OBJECTIVES:
         take_steps(name, Path(sys.argv[1]) / f"{name}.safetensors")
     distributed.leave()
+    distributed.end(0)

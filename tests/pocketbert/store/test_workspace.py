@@ -96,6 +96,7 @@ workspace.save(lambda output: (output / f"saved by {rank}").write_text("x"))
 outcome["saved"] = sorted(path.name for path in workspace.output.iterdir())
 (folder / f"{rank}.json").write_text(json.dumps(outcome))
 distributed.leave()
+distributed.end(0)
 """
 
 
