@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from export.bundle.runtime import Classifier
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
 
 
 def load(

@@ -64,7 +64,8 @@ class UserError(ValueError):
     """Bad input. The message has one line per problem, with the location, the actual and the expected value.
 
     `option` names the setting that the user can change. The libraries do not know its recipe key or its flag;
-    `pocketbert.cli.remedies` adds them. The command line prints the error without a traceback and exits with code 2.
+    `pocketbert.cli_parts.remedies` adds them. The command line prints the error without a traceback, and
+    exits with code 2.
     `problems`: all problems of one check.
     """
 

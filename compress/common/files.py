@@ -9,6 +9,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,11 +33,21 @@ def digests_of(files: Mapping[str, Path]) -> dict[str, str]:
 
 
 def sha256_of_all(paths: Iterable[Path]) -> str:
-    """The SHA-256 of the names and contents of several files, sorted by path, in hexadecimal."""
+    """The SHA-256 of the names and contents of several files, sorted by path, in hexadecimal.
+
+    A process reads a file again only if its size or its times have changed.
+    """
     digest = hashlib.sha256()
     for path in sorted(paths):
-        digest.update(os.fsencode(path.name) + f"\0{sha256(path)}\n".encode())
+        state = path.stat()
+        content = _sha256_as_of(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        digest.update(os.fsencode(path.name) + f"\0{content}\n".encode())
     return digest.hexdigest()
+
+
+@cache
+def _sha256_as_of(path: Path, *state: int) -> str:
+    return sha256(path)
 
 
 def size_bytes(path: Path) -> int:

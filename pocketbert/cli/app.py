@@ -15,16 +15,17 @@ from compress.common.escaping import one_line
 from pocketbert import __version__, shell
 from pocketbert.cli import (
     bench_commands,
+    experiment_commands,
     model_commands,
     old_spellings,
     package_commands,
     provenance_commands,
-    remedies,
     report_commands,
     run_commands,
     serve_commands,
     setup_commands,
 )
+from pocketbert.cli_parts import remedies
 from pocketbert.cli_parts.options import EXIT_BAD_INPUT, EXIT_FAULT, EXIT_GATE, EXIT_INTERRUPTED, examples
 
 TOOLCHAIN, BUNDLES, AUGMENT = ("cpu", "gpu"), ("bundles", "bundles-gpu"), ("augment",)
@@ -73,6 +74,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 for group in (
     setup_commands,
     run_commands,
+    experiment_commands,
     model_commands,
     report_commands,
     serve_commands,

@@ -1,8 +1,6 @@
 """Commands that run a recipe, or a part of it."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,24 +8,21 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from bench.timing.limits import MOST_MB, MOST_MS, MOST_ROUNDS, MOST_TOKENS
 from compress.common.console import notice
 from compress.common.escaping import one_line
 from pocketbert.cli_parts import completion
 from pocketbert.cli_parts.options import (
     EXIT_GATE,
-    EXIT_INTERRUPTED,
     AsJson,
     Changes,
     RecipeName,
     RunFolder,
     Smoke,
-    Threads,
     examples,
+    message_when_interrupted,
     print_result,
     stderr_console,
 )
-from pocketbert.shell import Stopped
 
 if TYPE_CHECKING:
     from pocketbert.recipe.sections import Recipe
@@ -95,7 +90,7 @@ def run(
 
     console = stderr_console()
     loaded, folder = _loaded(recipe, changes, smoke, output, console)
-    with _message_when_interrupted(console):
+    with message_when_interrupted(console):
         outcome = run_recipe(loaded, prepare(loaded, console, folder), folder, console, until=until)
     if outcome is None:  # the main process continues
         return
@@ -129,7 +124,7 @@ def general(
 
     console = stderr_console()
     loaded, folder = _loaded(recipe, changes, smoke, output, console)
-    with _message_when_interrupted(console):
+    with message_when_interrupted(console):
         student = make_general(loaded, prepare(loaded, console), folder, console)
     if student is None:  # another process prints it
         return
@@ -159,7 +154,7 @@ def augment(
 
     console = stderr_console()
     loaded, folder = _loaded(recipe, changes, smoke, output, console)
-    with _message_when_interrupted(console):
+    with message_when_interrupted(console):
         augmented = make_augmented_data(loaded, prepare(loaded, console), folder, console)
     if augmented is None:  # another process prints it
         return
@@ -170,64 +165,6 @@ def augment(
         as_json,
         printing.augmentation_preview,
     )
-
-
-@commands.command(
-    rich_help_panel=PANEL,
-    epilog=examples(
-        "pocketbert design --latency-ms 1 --size-mb 6 --tokens 64 --variant int4-static",
-        "pocketbert design reviews.yaml --latency-ms 1",
-    ),
-)
-def design(
-    latency_ms: Annotated[
-        float,
-        typer.Option(metavar="MS", min=0.001, max=MOST_MS, help="Milliseconds for one text, without its tokenizer"),
-    ],
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A recipe: its teacher limits the shapes, and candidates are compared on its texts "
-            "[default: any student of BERT-base]",
-            autocompletion=completion.recipes,
-        ),
-    ] = None,
-    size_mb: Annotated[
-        float | None, typer.Option(metavar="MB", min=0.001, max=MOST_MB, help="Megabytes of model and tokenizer")
-    ] = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option(min=4, max=MOST_TOKENS, help="Tokens of the text [default: task.max_length, or 64]"),
-    ] = None,
-    threads: Threads = None,
-    variant: Annotated[str, typer.Option(help="int8-static or int4-static")] = "int8-static",
-    steps: Annotated[int, typer.Option(min=1, max=100_000, help="Training steps of each compared candidate")] = 100,
-    rounds: Annotated[int, typer.Option(min=2, max=MOST_ROUNDS, help="Interleaved rounds")] = 12,
-    changes: Changes = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for design.svg and design.json")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Propose the shape of a student for a budget of latency and size.
-
-    Times students of many shapes with random weights on this machine. With a recipe, trains the likeliest ones for a
-    few steps, and compares how near they come to the teacher.
-    """
-    from pocketbert.cli_parts import printing
-    from pocketbert.shape_design.design_shape import DesignRequest, design_shape
-
-    request = DesignRequest(
-        latency_ms=latency_ms,
-        size_mb=size_mb,
-        tokens=tokens,
-        threads=threads,
-        variant=variant,
-        steps=steps,
-        rounds=rounds,
-    )
-    console = stderr_console()
-    proposed = design_shape(recipe, changes or (), request, output=output, console=console)
-    print_result(proposed, as_json, printing.design)
 
 
 def _loaded(
@@ -241,18 +178,6 @@ def _loaded(
     if loaded.student.needs_design:
         from pocketbert.shape_design.proposal import with_shape
 
-        with _message_when_interrupted(console):
+        with message_when_interrupted(console):
             loaded = with_shape(loaded, folder, console)
     return loaded, folder
-
-
-@contextmanager
-def _message_when_interrupted(console: Console) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print("interrupted; run the same command again to continue from here")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except Stopped as stopped:
-        console.print(f"stopped by {stopped.name}; the same command resumes")
-        raise typer.Exit(stopped.exit_code) from None

@@ -32,6 +32,13 @@ def stage_names(incomplete: str) -> list[str]:
     return [name for name in get_args(StageName) if name.startswith(incomplete)]
 
 
+def ablation_tables(incomplete: str) -> list[str]:
+    """The tables of an ablation."""
+    from pocketbert.ablation.variants import TABLES
+
+    return [name for name in (*TABLES, "all") if name.startswith(incomplete)]
+
+
 def trained_stage_names(incomplete: str) -> list[str]:
     """The stages with a loss curve, in order."""
     return [name for name in TRAINED_STAGES if name.startswith(incomplete)]

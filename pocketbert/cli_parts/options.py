@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -14,6 +15,7 @@ from compress.common import distributed
 from compress.common.console import new_console, notice
 from compress.common.errors import UserError
 from pocketbert.cli_parts import completion
+from pocketbert.shell import Stopped
 
 Value = TypeVar("Value")
 EXIT_FAULT = 1
@@ -90,3 +92,16 @@ def stderr_console() -> Console:
     if machine.shadowed_onnxruntime():
         console.print(notice("warning:", "yellow", machine.SHADOWED))
     return console
+
+
+@contextmanager
+def message_when_interrupted(console: Console) -> Iterator[None]:
+    """In this context, Ctrl-C and signals end the command with a line that says how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted; run the same command again to continue from here")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except Stopped as stopped:
+        console.print(f"stopped by {stopped.name}; the same command resumes")
+        raise typer.Exit(stopped.exit_code) from None

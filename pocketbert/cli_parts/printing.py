@@ -75,7 +75,7 @@ def variants(exported: "ExportResult") -> None:
         )
         for name, variant in exported.variants.items()
     ]
-    _table(("variant", "size", "score", "torch", "label flips", "bundle"), lines)
+    table(("variant", "size", "score", "torch", "label flips", "bundle"), lines)
 
 
 def explanation(exported: "ExportResult") -> None:
@@ -94,7 +94,7 @@ def comparison(compared: "ResultsComparison") -> None:
     """Two runs compared, one line per model."""
     first, second = compared.names
     print_line(f"{first}, then {second}; times as fast: relative to the first row of the same run")
-    _table(compared.header, compared.cells)
+    table(compared.header, compared.cells)
     for remark in compared.remarks:
         print_line(remark)
 
@@ -104,7 +104,7 @@ def published_shapes(shapes: "Sequence[ShapeComparison]") -> None:
     print_line(
         "TinyBERT's Table 1 and here: operations at 128 tokens; times as fast as BERT-base (on a K80; here at 1 x 128)"
     )
-    _table(
+    table(
         ("shape", "parameters", "here", "operations", "here", "times as fast", "here"),
         [
             (
@@ -125,7 +125,7 @@ def design(proposal: "Design") -> None:
     """The timed shapes, the proposal and what it costs."""
     from pocketbert.shape_design.proposal import sentence, yaml_of
 
-    _table(
+    table(
         ("layers x width, ffn, heads", "weights", "ms (95 %)", "MB", "loss", ""),
         [
             (
@@ -170,7 +170,7 @@ def training(ladder: "TrainingLadder") -> None:
             f"{name}: {ladder.num_rows} rows, {stage.mean_tokens:.0f} tokens on average, batch size "
             f"{stage.batch_size}, {ladder.rounds} rounds"
         )
-        _table(header, [_ladder_cells(row) for row in stage.rows])
+        table(header, [_ladder_cells(row) for row in stage.rows])
 
 
 def _ladder_cells(row: "LadderRow") -> tuple[str, ...]:
@@ -207,7 +207,7 @@ def augmentation(ladder: "AugmentationLadder") -> None:
         f"{ladder.num_texts} texts in {ladder.rounds} rounds, {ladder.num_threads} threads; speedup over one word at a "
         "time (a) and over the first scripts (b)"
     )
-    _table(header, lines)
+    table(header, lines)
     for memory in ladder.memory:
         print_line(
             f"{memory.num_texts:,} texts, {memory.num_rows:,} rows written: peak memory "
@@ -228,9 +228,7 @@ def loss_curves(compared: "CurveComparison") -> None:
         )
         for line in compared.lines
     ]
-    _table(
-        (f"step of {compared.stage}", f"loss of {first}", f"loss of {second}", f"same loss in {second}, step"), lines
-    )
+    table((f"step of {compared.stage}", f"loss of {first}", f"loss of {second}", f"same loss in {second}, step"), lines)
 
 
 def augmentation_preview(preview: "AugmentationPreview") -> None:
@@ -281,7 +279,7 @@ def plan(forecast: "RunForecast") -> None:
         (stage.name, stage.state, str(stage.num_steps or "-"), duration(stage.estimated_s), at_most(stage.maximum_s))
         for stage in forecast.stages
     ]
-    _table(("stage", "state", "steps", "about", "at most"), lines)
+    table(("stage", "state", "steps", "about", "at most"), lines)
     for stage in forecast.stages:
         if stage.extrapolated is not None:
             print_line(f"{stage.name}: estimated {stage.extrapolated}")
@@ -337,7 +335,7 @@ def verified(bundle: Path, result: "Verification", *, signature: Path | None = N
 
 def triton_models(written: "Written") -> None:
     """The models of a repository, and how to start a server on it."""
-    _table(("model", "bundle"), list(written.models.items()))
+    table(("model", "bundle"), list(written.models.items()))
     folder, image = shell_path(written.folder), shell_word(written.image)
     gpus = " --gpus 1" if written.gpu else ""
     print_line(f"build:  docker build -t {image} {folder}")
@@ -352,7 +350,7 @@ def cache_contents(contents: "CacheContents") -> None:
         for item in contents.items
     ]
     if lines:
-        _table(("entry", "size", "last used", "state"), lines)
+        table(("entry", "size", "last used", "state"), lines)
     print_line(f"{contents.folder}: {total_of(contents.items)}")
 
 
@@ -367,11 +365,12 @@ def path(title: str, location: Path) -> None:
     print_line(f"{title:<11}{location}")
 
 
-def _cells(table: bench_table.Table) -> None:
-    _table(table.header, table.cells)
+def _cells(content: bench_table.Table) -> None:
+    table(content.header, content.cells)
 
 
-def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
+def table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
+    """Columns of text: the first aligned left, the others right."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(header):
         grid.add_column(_cell(name), justify="left" if index == 0 else "right", overflow="fold")

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from pocketbert.recipe.choices import Resolved
 from pocketbert.recipe.sections import Recipe, masked_lm_of
 from pocketbert.store.manifest import StagePlan
 from pocketbert.store.stage_state import TO_DO, state_of, steps_done
-from pocketbert.timing.amounts import Sizes, batch_sizes, num_stage_steps, section_of
+from pocketbert.timing.amounts import Sizes, Speeds, batch_sizes, num_stage_steps, section_of
 from pocketbert.timing.corpus_blocks import CorpusBlocks, read_blocks
 from pocketbert.timing.measure import Materials, measure_speeds
 from pocketbert.timing.stage_times import stage_time
@@ -52,36 +53,14 @@ def forecast(
     timed. Raises UserError if a corpus cannot be read.
     """
     others, recipe = OtherPrograms(), resolved.recipe
-    deadline = time.perf_counter() + limit_s
-    name = recipe.teacher.model or recipe.teacher.base or ""
-    teacher = loading.load_classifier(name, None if recipe.teacher.model else task.labels, task_type=task.type)
-    student = new_student(
-        recipe.student.shape, teacher, task.labels, task_type=task.type, architecture=recipe.student.architecture
-    )
-    tokenizer = loading.load_tokenizer(name)
-    lengths = count_tokens(task.train.rows(), counter_of(tokenizer.backend_tokenizer), seed=recipe.seed)
     plan = plan_of(recipe, task)
     states = {stage.name: state_of(stage, folder) for stage in plan}
     to_do = [stage for stage, state in states.items() if state in TO_DO]
-    corpora = _read_corpora(recipe, task, tokenizer, to_do, limit_s=CORPUS_SHARE * limit_s)
-    sizes = _sizes(recipe, task, lengths, teacher, student, corpora, _steps_done(plan, states, folder))
-    ranges: dict[StageName, TimeRange] = {}
-    timed: Mapping[str, StepCost] = {}
-    if to_do:
-        materials = Materials(
-            teacher=teacher,
-            student=student,
-            rows=_sampled_rows(task, tokenizer, seed=recipe.seed),
-            blocks={stage: corpus.sample for stage, corpus in corpora.items()},
-            num_rows=len(task.train),
-        )
-        left_s = max(LEAST_S, deadline - time.perf_counter())
-        is_busy = _contended_cores(others.busy_cores()) > BUSY_CORES
-        stopwatch = Stopwatch(is_busy=is_busy, num_threads=torch.get_num_threads())
-        with stopwatch.undisturbed():
-            speeds = measure_speeds(recipe, materials, to_do, limit_s=left_s, stopwatch=stopwatch, on_stage=on_stage)
-        ranges = {stage: slowed(stage_time(stage, recipe, sizes, speeds), speeds.slowdown) for stage in to_do}
-        timed = speeds.steps
+    done = _steps_done(plan, states, folder)
+    measured = measure(recipe, task, to_do, others, steps_done=done, limit_s=limit_s, on_stage=on_stage)
+    name, corpora, lengths = teacher_name(recipe), measured.corpora, measured.lengths
+    ranges: dict[StageName, TimeRange] = {stage: measured.time_of(stage, recipe) for stage in to_do}
+    timed: Mapping[str, StepCost] = {} if measured.speeds is None else measured.speeds.steps
     whole = total(ranges.values())
     busy_cores = _contended_cores(others.busy_cores())
     return RunForecast(
@@ -99,10 +78,11 @@ def forecast(
             share_cut=lengths.share_longer(task.max_length),
             basis=lengths.basis,
         ),
-        teacher=_summary(name, teacher),
-        student=_summary(_first_weights(recipe), student),
+        teacher=_summary(name, measured.teacher),
+        student=_summary(_first_weights(recipe), measured.student),
         stages=[
-            _stage_forecast(stage.name, states[stage.name], recipe, sizes, ranges, timed, corpora) for stage in plan
+            _stage_forecast(stage.name, states[stage.name], recipe, measured.sizes, ranges, timed, corpora)
+            for stage in plan
         ],
         estimated_s=whole.expected_s,
         maximum_s=whole.maximum_s,
@@ -113,6 +93,68 @@ def forecast(
         usable_cores=machine.usable_cores(),
         warnings=_warnings(recipe, busy_cores, to_do, corpora),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What estimates of a recipe's stages, and of variants of the recipe with the same models, are made from.
+
+    `speeds`: None if there is nothing to do.
+    """
+
+    teacher: PreTrainedModel
+    student: PreTrainedModel
+    lengths: TokenCounts
+    corpora: Mapping[StageName, CorpusBlocks]
+    sizes: Sizes
+    speeds: Speeds | None
+
+    def time_of(self, stage: StageName, recipe: Recipe) -> TimeRange:
+        """The time of a stage of a recipe without `auto`."""
+        assert self.speeds is not None
+        return slowed(stage_time(stage, recipe, self.sizes, self.speeds), self.speeds.slowdown)
+
+
+def measure(
+    recipe: Recipe,
+    task: Task,
+    to_do: Sequence[StageName],
+    others: OtherPrograms,
+    *,
+    steps_done: Mapping[str, int] | None = None,
+    limit_s: float = LIMIT_S,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Measured:
+    """Time a few steps of the stages to do. `recipe`: without `auto`. Arguments and errors are those of `forecast`."""
+    deadline, name = time.perf_counter() + limit_s, teacher_name(recipe)
+    teacher = loading.load_classifier(name, None if recipe.teacher.model else task.labels, task_type=task.type)
+    student = new_student(
+        recipe.student.shape, teacher, task.labels, task_type=task.type, architecture=recipe.student.architecture
+    )
+    tokenizer = loading.load_tokenizer(name)
+    lengths = count_tokens(task.train.rows(), counter_of(tokenizer.backend_tokenizer), seed=recipe.seed)
+    corpora = _read_corpora(recipe, task, tokenizer, to_do, limit_s=CORPUS_SHARE * limit_s)
+    sizes = _sizes(recipe, task, lengths, teacher, student, corpora, steps_done or {})
+    speeds = None
+    if to_do:
+        materials = Materials(
+            teacher=teacher,
+            student=student,
+            rows=_sampled_rows(task, tokenizer, seed=recipe.seed),
+            blocks={stage: corpus.sample for stage, corpus in corpora.items()},
+            num_rows=len(task.train),
+        )
+        left_s = max(LEAST_S, deadline - time.perf_counter())
+        is_busy = _contended_cores(others.busy_cores()) > BUSY_CORES
+        stopwatch = Stopwatch(is_busy=is_busy, num_threads=torch.get_num_threads())
+        with stopwatch.undisturbed():
+            speeds = measure_speeds(recipe, materials, to_do, limit_s=left_s, stopwatch=stopwatch, on_stage=on_stage)
+    return Measured(teacher=teacher, student=student, lengths=lengths, corpora=corpora, sizes=sizes, speeds=speeds)
+
+
+def teacher_name(recipe: Recipe) -> str:
+    """The name of the teacher, or of its base."""
+    return recipe.teacher.model or recipe.teacher.base or ""
 
 
 def time_left() -> float:

@@ -27,7 +27,15 @@ from pocketbert.data.hopeless import require_learnable
 from pocketbert.data.recipe_task import load_recipe_task
 from pocketbert.pipeline.document import write_reports
 from pocketbert.pipeline.forecast import time_phrase
-from pocketbert.pipeline.plan import Plan, StageName, augmentation_plan, general_plan, plan_of
+from pocketbert.pipeline.plan import (
+    Plan,
+    StageName,
+    augmentation_plan,
+    general_plan,
+    plan_of,
+    student_plan,
+    teacher_plan,
+)
 from pocketbert.pipeline.progress_lines import stage_line
 from pocketbert.pipeline.teacher_check import check_teacher
 from pocketbert.recipe import preflight
@@ -129,6 +137,16 @@ def make_augmented_data(recipe: Recipe, task: Task, folder: Path, console: Conso
     """
     is_main = _do_part(augmentation_plan, recipe, task, folder, console)
     return folder / "augment" if is_main else None
+
+
+def make_teacher(recipe: Recipe, task: Task, folder: Path, console: Console) -> None:
+    """Make only the teacher of a recipe, or take it from the cache."""
+    _do_part(teacher_plan, recipe, task, folder, console)
+
+
+def make_student(recipe: Recipe, task: Task, folder: Path, console: Console) -> None:
+    """Make only the student of a recipe, with what it depends on: a run without baseline, export and benchmark."""
+    _do_part(student_plan, recipe, task, folder, console)
 
 
 def _do_part(planner: Planner, recipe: Recipe, task: Task, folder: Path, console: Console) -> bool:

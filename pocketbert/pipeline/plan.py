@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ from compress.common.files import sha256
 from compress.data.tasks import Task
 from compress.models import sources
 from pocketbert.data.corpora import identities
-from pocketbert.recipe.sections import Recipe, augmentation_of, masked_lm_of
+from pocketbert.recipe.sections import Recipe, augmentation_of, masked_lm_of, task_seed_of
 from pocketbert.recipe.training import StageSection
 from pocketbert.store.manifest import StagePlan, stage_plan
 
@@ -78,6 +78,17 @@ def plan_of(recipe: Recipe, task: Task) -> Plan:
     export = _stage("export", depends.export(), after=[teacher, prediction], computes=False)
     bench = _stage("bench", depends.bench(), after=[baseline, teacher, prediction, export], computes=False)
     return [baseline, *stages, intermediate, prediction, export, bench]
+
+
+def student_plan(recipe: Recipe, task: Task) -> Plan:
+    """The stages of a run that make the student."""
+    return [stage for stage in plan_of(recipe, task) if stage.name not in ("baseline", "export", "bench")]
+
+
+def teacher_plan(recipe: Recipe, task: Task) -> Plan:
+    """The stages of a run that make the teacher."""
+    depends = _Dependencies(recipe, task)
+    return [*_search(recipe, depends), _teacher(recipe, depends)]
 
 
 def _teacher(recipe: Recipe, depends: "_Dependencies") -> StagePlan[StageName]:
@@ -155,6 +166,7 @@ def _stage(
     return stage_plan(name, inputs, after=after, shared=shared)
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -199,6 +211,10 @@ class _Dependencies:
         """The precision, with `auto` resolved if that is possible without torch: it changes the weights."""
         precision = self.recipe.compute.precision
         return (machine.auto_precision() or precision) if precision == "auto" else precision
+
+    @property
+    def _task_seed(self) -> Inputs:
+        return {"task_seed": task_seed_of(self.recipe)}
 
     def teacher(self) -> Inputs:
         teacher = self.recipe.teacher
@@ -253,7 +269,7 @@ class _Dependencies:
         }
 
     def intermediate(self) -> Inputs:
-        return {**self.data, **self.student, **self._training(self.recipe.distill.intermediate)}
+        return {**self.data, **self.student, **self._task_seed, **self._training(self.recipe.distill.intermediate)}
 
     def prediction(self) -> Inputs:
         section = self.recipe.distill.prediction
@@ -261,6 +277,7 @@ class _Dependencies:
         vocabulary = self.recipe.student.vocabulary  # the fingerprint of the general stage covers its corpus
         return {
             **self.data,
+            **self._task_seed,
             **self._training(section),
             **reduced,
             "vocabulary": None if vocabulary is None else vocabulary.model_dump(),

@@ -10,7 +10,7 @@ from pocketbert.recipe.augmentation import AugmentSection
 from pocketbert.recipe.delivery import BenchSection, ExportSection, GateSection
 from pocketbert.recipe.models import StudentSection, TeacherSection
 from pocketbert.recipe.task import TaskSection
-from pocketbert.recipe.training import ComputeSection, DistillSection, RecipeSection
+from pocketbert.recipe.training import ComputeSection, DistillSection, RecipeSection, Seed
 
 
 class Recipe(RecipeSection):
@@ -19,7 +19,7 @@ class Recipe(RecipeSection):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)] = Field(
         description="Name of the run and of its folder runs/NAME: letters, digits, dots, dashes and underscores"
     )
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="Seed of all random numbers")
+    seed: Seed = Field(0, description="Seed of all random numbers")
     smoke: bool = Field(
         False, description="Shrink every stage to a few rows and steps, to see whether the recipe runs at all"
     )
@@ -34,6 +34,11 @@ class Recipe(RecipeSection):
     export: ExportSection = Field(ExportSection(), description="The variants to build")
     bench: BenchSection = Field(BenchSection(), description="The benchmark of teacher, student and bundles")
     gate: GateSection = Field(GateSection(), description="Limits that a variant must meet to be shipped")
+
+
+def task_seed_of(recipe: Recipe) -> int:
+    """The seed of both steps of task distillation."""
+    return recipe.seed if recipe.distill.seed is None else recipe.distill.seed
 
 
 def grid_of(recipe: Recipe) -> list[Shape]:

@@ -28,6 +28,7 @@ class RecipeSection(BaseModel):
 MOST_STEPS = 10**9  # a training of years
 MOST_EPOCHS, MOST_BATCH, MOST_TOKENS, MOST_TEXTS = 10_000, 65_536, 65_536, 10**10
 MOST_HEADS, MOST_SEARCHED, LARGEST_WEIGHT = 1024, 100, 1e6
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NumSteps = Annotated[int, Field(gt=0, le=MOST_STEPS)]
 NumEpochs = Annotated[int, Field(gt=0, le=MOST_EPOCHS)]
 NumExamples = Annotated[int, Field(gt=0, le=MOST_BATCH)]
@@ -104,6 +105,15 @@ Epochs = Annotated[
     *_AUTO_IS_NONE,
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_EPOCHS}, {"const": AUTO}]}),
     Field(description="Passes over the data; auto: from the numbers of rows and classes"),
+]
+EpochsOrNone = Annotated[
+    Annotated[int, Field(ge=0, le=MOST_EPOCHS)] | None,
+    *_AUTO_IS_NONE,
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": MOST_EPOCHS}, {"const": AUTO}]}),
+    Field(
+        description="Passes over the data; auto: from the numbers of rows and classes; 0: no step, so that the "
+        "prediction stage starts from the student's first weights"
+    ),
 ]
 BatchSize = Annotated[
     NumExamples | None,
@@ -245,12 +255,19 @@ class GeneralSection(CorpusSection, LayerWiseSection):
 class IntermediateSection(LayerWiseSection):
     """First step of task distillation: the student learns the layers of the fine-tuned teacher on the task's texts."""
 
+    epochs: EpochsOrNone = None
+
 
 class PredictionSection(SearchableSection):
     """Last step of task distillation: the student learns the teacher's logits."""
 
     temperature: Annotated[float, Field(gt=0, le=LARGEST_WEIGHT)] = Field(
         1.0, description="Divisor of both models' logits in the loss"
+    )
+    label_weight: Share = Field(
+        0.0,
+        description="Share of the loss that learns the labels of the table instead of the teacher's logits (Hinton "
+        "2015); 1: the labels only",
     )
     quantisation: QuantisedVariant | None = Field(
         None,
@@ -262,6 +279,10 @@ class PredictionSection(SearchableSection):
 class DistillSection(RecipeSection):
     """The stages of distillation. Without `general`, the student starts from the fine-tuned teacher."""
 
+    seed: Seed | None = Field(
+        None,
+        description="Seed of task distillation, for several students of one teacher on the same rows; default: seed",
+    )
     layer_map: LayerMap = Field(
         "uniform",
         description="Teacher layer for each student layer: evenly spaced (uniform), the last ones (top), the first "

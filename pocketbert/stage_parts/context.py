@@ -12,6 +12,7 @@ from compress.data.task_types import TaskType, task_type
 from compress.data.tasks import Task
 from compress.results import SearchResult
 from pocketbert.recipe.choices import Resolved
+from pocketbert.recipe.sections import task_seed_of
 from pocketbert.store.manifest import StageRecord
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class StageContext:
     def metric_name(self) -> str:
         """The metric, with its positive class if it has one."""
         return metric_name(self.recipe.task.metric, None if self.positive is None else self.positive.name)
+
+    @property
+    def task_seed(self) -> int:
+        """The seed of both steps of task distillation."""
+        return task_seed_of(self.recipe)
 
     @cached_property
     def data(self) -> "TaskData":

@@ -37,6 +37,8 @@ from pocketbert.recipe.training import GeneralSection, LayerWiseSection, Searcha
 from pocketbert.stage_parts.context import StageContext
 from pocketbert.store.workspace import Workspace
 
+TASK_STAGES = ("intermediate", "prediction")
+
 
 def corpus_blocks(
     context: StageContext,
@@ -70,7 +72,7 @@ def train_context_of(context: StageContext, workspace: Workspace, title: str) ->
     compute = context.recipe.compute
     return TrainContext(
         title=title,
-        seed=context.recipe.seed,
+        seed=context.task_seed if title in TASK_STAGES else context.recipe.seed,
         checkpoints=workspace.checkpoints,
         metric=context.recipe.task.metric,
         tensorboard=context.folder / "tensorboard" / title,
@@ -187,7 +189,7 @@ def initial_student(
         context.task.labels,
         texts,
         task_type=context.task.type,
-        seed=context.recipe.seed,
+        seed=context.recipe.seed if context.recipe.distill.general is not None else context.task_seed,
         layer_map=context.recipe.distill.layer_map,
         projection_per_layer=context.recipe.distill.projection == "per_layer",
         dropout=student.dropout,
@@ -202,7 +204,7 @@ def load_student(context: StageContext, stage: str) -> stage_functions.StudentWi
     folder: Path = context.folder / stage / "model"
     width = context.data.teacher.config.hidden_size
     return stage_functions.load_learner(
-        folder, context.task.labels, width, task_type=context.task.type, seed=context.recipe.seed
+        folder, context.task.labels, width, task_type=context.task.type, seed=context.task_seed
     )
 
 
@@ -212,7 +214,7 @@ def init_head(context: StageContext, learner: stage_functions.StudentWithProject
     fits = not is_random and stage_functions.can_init_head_from_teacher(learner.student, context.data.teacher)
     if fits:
         stage_functions.init_head_from_teacher(
-            learner, context.data.teacher, context.data.original_texts, seed=context.recipe.seed
+            learner, context.data.teacher, context.data.original_texts, seed=context.task_seed
         )
     return fits
 

@@ -1,7 +1,7 @@
 """Task distillation, first step: the student learns the layers of the fine-tuned teacher on the task's texts."""
 
 from compress.distillation import stage_functions
-from compress.results import IntermediateResult, SplitScores
+from compress.results import IntermediateResult, SplitScores, TrainingResult
 from pocketbert.stage_parts.context import StageContext
 from pocketbert.stage_parts.trainings import (
     init_head,
@@ -22,6 +22,10 @@ def distill_intermediate(context: StageContext, workspace: Workspace) -> Interme
         learner = load_student(context, "general")
     section = context.recipe.distill.intermediate
     before = _scores_with_teachers_head(context, learner)
+    if section.epochs == 0:
+        workspace.save(lambda output: learner.save_encoder(output / "model", context.data.tokenizer))
+        nothing = TrainingResult(history=[], num_steps=0, seconds=0.0)
+        return IntermediateResult(training=nothing, scores_before=before, scores=before)
     training = stage_functions.distill_layers(
         learner,
         context.data.teacher,

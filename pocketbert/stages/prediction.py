@@ -1,4 +1,4 @@
-"""Task distillation, last step: the student learns the teacher's logits. Optional: vocabulary pruning, a search."""
+"""Task distillation, last step: the student learns the teacher's logits. Optional: labels, pruning, a search."""
 
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -55,7 +55,10 @@ def distill_prediction(context: StageContext, workspace: Workspace) -> Predictio
     student = learner.student
     data, vocabulary = _student_data(context, workspace, student)
     before = context.data.scores(student, data.encoded)
-    seen = _rows_seen(context, data.texts)
+    label_weight = context.recipe.distill.prediction.label_weight
+    if label_weight > 0:
+        data = replace(data, texts=data.texts.with_column("labels", _training_labels(context)))
+    seen = _rows_seen(context, data.texts) if label_weight < 1 else np.array([], dtype=int)
     augmented, originals = _drift_sample(context, seen)
     logits = _teacher_logits(context, np.union1d(seen, originals), workspace)
     with with_rounding(context.recipe, student):
@@ -105,12 +108,20 @@ def _pruned_vocabulary(context: StageContext) -> PrunedVocabulary:
         return prune_vocabulary(context.data.tokenizer, train, corpus, size=section.size, coverage=section.coverage)
 
 
+def _training_labels(context: StageContext) -> np.ndarray:
+    """The labels of the training texts, in the form of a split's labels. An augmented text has that of its original."""
+    labels = context.task.train.labels
+    if context.recipe.augment is None:
+        return labels
+    return labels[dataset.origins_of(context.folder / "augment" / "texts").row]
+
+
 def _rows_seen(context: StageContext, texts: TokenDataset) -> np.ndarray:
     """The row numbers that the stage trains on, over all candidates of its search."""
     section = context.recipe.distill.prediction
     candidates = candidates_of(section) if section.search is not None else []
     schedules = [schedule_of(section), *(replace(schedule_of(section), **asdict(each)) for each in candidates)]
-    seen = [rows_seen(texts.lengths, schedule, seed=context.recipe.seed) for schedule in schedules]
+    seen = [rows_seen(texts.lengths, schedule, seed=context.task_seed) for schedule in schedules]
     return np.unique(np.concatenate(seen))
 
 
@@ -119,13 +130,16 @@ def _drift_sample(context: StageContext, seen: np.ndarray) -> tuple[np.ndarray, 
     if context.recipe.augment is None:
         return np.array([], dtype=int), np.array([], dtype=int)
     origin, is_augmented = dataset.origins_of(context.folder / "augment" / "texts")
-    sample = np.random.default_rng(context.recipe.seed).permutation(seen[is_augmented[seen]])[:DRIFT_TEXTS]
+    sample = np.random.default_rng(context.task_seed).permutation(seen[is_augmented[seen]])[:DRIFT_TEXTS]
     return sample, origin[sample]  # the first rows are the originals, in their order
 
 
 def _teacher_logits(context: StageContext, seen: np.ndarray, workspace: Workspace) -> np.ndarray:
     """The teacher's logits, (training texts, classes), with NaN in rows that are not seen. Computed once."""
     texts = context.data.training_texts
+    if not len(seen):  # the stage learns the labels only
+        num_outputs = context.data.teacher.config.num_labels or 1
+        return np.full((len(texts.lengths), num_outputs), np.nan, dtype=np.float32)
 
     def compute() -> np.ndarray:
         with progress_bar("teacher's logits", context.console) as on_progress:
@@ -158,7 +172,12 @@ def _train(
     evaluate = partial(context.data.dev_score, encoded=data.encoded)
     if section.quantisation is not None:
         score_before = evaluate(student)
-    objective = Objective(prediction=1.0, temperature=section.temperature, task_type=context.task.type)
+    objective = Objective(
+        prediction=1.0 - section.label_weight,
+        labels=section.label_weight,
+        temperature=section.temperature,
+        task_type=context.task.type,
+    )
     distill = partial(
         stage_functions.distill_logits,
         student,

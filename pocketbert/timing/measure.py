@@ -118,7 +118,7 @@ def _train_of(stage: str, recipe: Recipe, materials: Materials) -> Train:
     teacher, student, task_type = materials.teacher, materials.student, recipe.task.task_type
     section = section_of(stage, recipe)
     precision = recipe.compute.precision
-    used = _used_tokens(materials)
+    used = _used_tokens(stage, materials)
     match stage:
         case "teacher":
             labels = DistillationModel(teacher, None, Objective(labels=1.0, task_type=task_type))
@@ -190,10 +190,15 @@ def _train_layers(
         )
 
 
-def _used_tokens(materials: Materials) -> np.ndarray:
-    """Token ids as numerous as those of the whole table. Their number grows with the root of the rows (Heaps' law)."""
+def _used_tokens(stage: str, materials: Materials) -> np.ndarray:
+    """Token ids as numerous as those of the whole table. Their number grows with the root of the rows (Heaps' law).
+
+    They include those of the blocks of a stage on running text.
+    """
     rows, vocab_size = materials.rows, materials.student.config.vocab_size
     used = used_token_ids(rows, vocab_size)
+    if stage in materials.blocks:
+        used = np.union1d(used, used_token_ids(materials.blocks[stage], vocab_size))
     growth = (materials.num_rows / len(rows.lengths)) ** 0.5
     others = np.setdiff1d(np.arange(vocab_size), used, assume_unique=True)
     return np.sort(np.concatenate([used, others[: int(len(used) * (growth - 1))]]))

@@ -11,7 +11,7 @@ from transformers import BertConfig, PreTrainedTokenizerFast
 
 from compress.common.errors import UserError
 from compress.data.tokenization import TokenDataset, split_into_blocks, token_dataset
-from pocketbert.cli import remedies
+from pocketbert.cli_parts import remedies
 
 GOOD = ("fine", "lovely", "great", "warm")
 BAD = ("dull", "awful", "flat", "cold")

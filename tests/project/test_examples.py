@@ -32,9 +32,14 @@ IN_PLACE_OF = {  # a run that is finished; a run without its benchmark
     "pocketbert run reviews.yaml": "pocketbert run reviews.yaml --output runs/reviews",
     TRAINS: f"{TRAINS} --until export",
 }
+TRAINS_MANY = "trains dozens of students; test_ablation has small ones"
 SERVES = "serves until a signal; other tests start it"
 DOWNLOADS = "downloads wheels"
 ONLY_PARSED = {
+    "pocketbert ablate reviews.yaml --table all --seeds 5 --output ablations/reviews": TRAINS_MANY,
+    "pocketbert ablate reviews.yaml --shard 1/2 --output first": TRAINS_MANY,
+    "pocketbert ablate reviews.yaml --shard 2/2 --output second": TRAINS_MANY,
+    "pocketbert ablate reviews.yaml --output first --merge second": TRAINS_MANY,
     "pocketbert serve runs/reviews/bundles/int8-static": SERVES,
     "pocketbert serve reviews=runs/reviews/bundles/int8-static topics=bundles/topics --port 9000": SERVES,
     "pocketbert serve runs/reviews/bundles/int8-static --host 0.0.0.0 --api-key-file key.txt": SERVES,

@@ -14,7 +14,8 @@ import command_lines
 import compress
 import export
 from compress.common.errors import Option, Problem, UserError
-from pocketbert.cli import app, remedies
+from pocketbert.cli import app
+from pocketbert.cli_parts import remedies
 from pocketbert.recipe.sections import Recipe
 from tiny_bert import in_a_recipe
 
@@ -125,7 +126,9 @@ def test_remedies_by_flags_name_flags_of_a_command_and_no_recipe_key():
 
 def test_which_commands_take_a_recipe():
     takes_recipe = {name for name, command in commands().items() if command.takes_recipe}
-    assert takes_recipe == {"run", "check", "general", "augment", "design", "bench training", "bench augmentation"}
+    assert takes_recipe == {
+        "run", "check", "general", "augment", "design", "ablate", "bench training", "bench augmentation",
+    }  # fmt: skip
 
 
 def test_a_remedy_that_a_command_does_not_have_is_left_out():

@@ -21,7 +21,8 @@ NAMES = (  # that commands write into an output folder
     ".lock", ".pid", ".partial/teacher/fingerprint", ".partial/gate/output/x", "log.txt", "tensorboard/events",
     "recipe.yaml", "bundles/fp32/bundle.json", "bundles/fp32/.git/HEAD", "results.json", "samples.json", "report.html",
     "report.md", "training.json", "augmentation.json", "self-check.json", "curves.svg", "curves.json", "export.json",
-    "design.svg", "design.json", "peers/calibration.json", "fp32/model.onnx", "set-aside-1/x", "report.html.partial",
+    "design.svg", "design.json", "ablation.json", "ablation.md", "rows/x.json",
+    "peers/calibration.json", "fp32/model.onnx", "set-aside-1/x", "report.html.partial",
     ".git/HEAD", "models/mine/config.pbtxt", "Dockerfile",
     *(f"{stage}/notes.txt" for stage in STAGES),
 )  # fmt: skip
@@ -30,6 +31,7 @@ WRITING: dict[str, Callable[[Path], list[object]]] = {
     "general": lambda output: ["tiny.yaml", "--output", output],
     "augment": lambda output: ["tiny.yaml", "--output", output],
     "export": lambda output: ["model", "--data", "reviews.csv", "--variant", "fp32", "--output", output],
+    "ablate": lambda output: ["tiny.yaml", "--table", "mapping", "--output", output],
     "design": lambda output: ["--latency-ms", 1, "--output", output],
     "package": lambda output: ["model", "--target", "aarch64", "--output", output / "results.json"],
     "report": lambda output: [output],

@@ -117,6 +117,29 @@ def test_a_prediction_stage_that_only_harms_leaves_the_student_unchanged(finishe
     assert "(no epoch beat the initial weights, which were kept)" in (folder / "report.md").read_text(encoding="utf-8")
 
 
+def test_labels_teach_what_the_teacher_does_not_know(tmp_path, teacher_folder, reviews):
+    """The teacher has random weights. Without intermediate steps, the student starts with random ones too."""
+    random = {"layers": 2, "width": 16, "ffn_width": 32, "heads": 4, "initialisation": "random"}
+    path = recipe(tmp_path, teacher_folder, reviews, student=random, export={"variants": ["fp32"]})
+    environment = {"POCKETBERT_CACHE": str(tmp_path / "cache")}
+    changes = [
+        "teacher={model: " + str(teacher_folder) + "}",
+        "distill.general=null",
+        "distill.intermediate.epochs=0",
+        "gate.teacher_over_baseline=false",
+    ]
+    scores = {}
+    for weight in (0, 1):
+        more = ["--until", "prediction"] if weight == 0 else []
+        done = run_here(path, environment, *settings(*changes, f"distill.prediction.label_weight={weight}"), *more)
+        assert done.returncode == 0, done.stderr
+        records = read_manifest(tmp_path / "runs" / "tiny")
+        assert records["intermediate"].result["training"]["num_steps"] == 0
+        scores[weight] = records["prediction"].result_as(PredictionResult).scores.dev
+    assert scores[1] > 0.85 > scores[0] + 0.15, "augmented texts have the labels of their originals"
+    assert "report" in done.stdout and (tmp_path / "runs" / "tiny" / "report.html").is_file()
+
+
 def test_a_roberta_student_with_relu_and_a_cut_vocabulary_learns_with_rounding_and_ships(
     tmp_path, base_folder, reviews
 ):

@@ -59,6 +59,10 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
             {"distill": {"general": {"corpus": "task", "max_length": 32}, "prediction": {"epochs": 1}}},
             {"prediction", "export", "bench"},
         ),
+        (
+            {"distill": {"general": {"corpus": "task", "max_length": 32}, "seed": 1}},
+            {"intermediate", "prediction", "export", "bench"},
+        ),
         ({"distill": {}}, {"intermediate", "prediction", "export", "bench"}),
         (
             {"student": {"layers": 1, "width": 16, "ffn_width": 32, "heads": 4}},
