@@ -64,6 +64,7 @@ def notes_of(ablation: Ablation) -> list[str]:
         notes.insert(0, f"Teacher: {teacher.dev:.3f} on dev, {teacher.test:.3f} on test.")
     if ablation.cpus:
         notes.append(f"Trained on {'; '.join(ablation.cpus)}, with PocketBERT {ablation.version}.")
+    notes += [f"Diverged: {line}" for line in ablation.diverged]
     if ablation.num_missing:
         notes.append(f"{ablation.num_missing} of {ablation.num_trainings} students are not finished.")
     return notes

@@ -36,7 +36,7 @@ class Row:
     teacher_scores: SplitScores
     num_steps: dict[str, int]
     num_parameters: int
-    predictions: dict[str, list[float] | list[list[float]]]
+    predictions: dict[str, list[int] | list[float] | list[list[int]]]
     stages: dict[str, str]
     seconds: dict[str, float]
     version: str

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -75,9 +76,17 @@ class AblationPlan:
     to_do: list[Training]
     num_seeds: int
 
-    def summary(self) -> Ablation:
-        """The tables of the students that are finished."""
-        return summarise(self.recipe, self.task, self.tables, self.rows, num_seeds=self.num_seeds, version=__version__)
+    def summary(self, diverged: Sequence[str] = ()) -> Ablation:
+        """The tables of the students that are finished. `diverged`: a line for each that could not be trained."""
+        return summarise(
+            self.recipe,
+            self.task,
+            self.tables,
+            self.rows,
+            num_seeds=self.num_seeds,
+            version=__version__,
+            diverged=diverged,
+        )
 
 
 def plan_ablation(
@@ -118,12 +127,13 @@ def plan_ablation(
 
 def run_ablation(plan: AblationPlan, folder: Path, console: Console) -> Ablation:
     """Train the students that are to do, and write the tables after each. Returns all tables. Raises UserError."""
-    rows = dict(plan.rows)
-    started, names = time.perf_counter(), _names(plan.tables)
+    rows, diverged = dict(plan.rows), list[str]()
+    names, durations = _names(plan.tables), list[float]()
     with _working_folder(folder) as owned:
         for number, training in enumerate(plan.to_do):
-            spent = time.perf_counter() - started
-            left = f"; about {duration(spent / number * (len(plan.to_do) - number))} left" if number else ""
+            left_s = median(durations or [0.0]) * (len(plan.to_do) - number)
+            left = f"; about {duration(left_s)} left" if number > 1 else ""  # the first makes what all share
+            started = time.perf_counter()
             console.print(
                 of_markup(
                     f"[bold]student {number + 1} of {len(plan.to_do)}[/bold]: {in_markup(names[training.identity])}, "
@@ -131,13 +141,20 @@ def run_ablation(plan: AblationPlan, folder: Path, console: Console) -> Ablation
                 ),
                 soft_wrap=True,
             )
-            row = rows[training.identity] = _train(training, plan.task, folder / WORKING / training.group, console)
-            write_row(owned, training, row)
+            try:
+                rows[training.identity] = _train(training, plan.task, folder / WORKING / training.group, console)
+            except UserError as error:
+                if any(problem.option != "learning_rate" for problem in error.problems):
+                    raise
+                diverged.append(f"{names[training.identity]}, seed {training.seed}: {error}")  # its loss is not finite
+            else:
+                write_row(owned, training, rows[training.identity])
+            durations.append(time.perf_counter() - started)
             if number + 1 == len(plan.to_do) or plan.to_do[number + 1].group != training.group:
                 _remove(folder / WORKING / training.group)
         if len(rows) == len(plan.tables.trainings):
             _remove(folder / WORKING / TEACHER)
-        finished = AblationPlan(**{**vars(plan), "rows": rows}).summary()
+        finished = AblationPlan(**{**vars(plan), "rows": rows}).summary(diverged)
         write_documents(owned, finished)
     return finished
 

@@ -60,6 +60,7 @@ class Ablation:
 
     `pins`: changes of the recipe that all variants share, so that each trains for the same steps. `cpus`: of the
     machines that trained students. `num_missing`: students that are not finished.
+    `diverged`: a line for each student whose loss became NaN or infinite.
     """
 
     version: str
@@ -74,11 +75,19 @@ class Ablation:
     cpus: list[str]
     num_trainings: int
     num_missing: int
+    diverged: list[str]
     tables: list[TableResult]
 
 
 def summarise(
-    recipe: Recipe, task: Task, planned: PlannedTables, rows: Mapping[str, Row], *, num_seeds: int, version: str
+    recipe: Recipe,
+    task: Task,
+    planned: PlannedTables,
+    rows: Mapping[str, Row],
+    *,
+    num_seeds: int,
+    version: str,
+    diverged: Sequence[str] = (),
 ) -> Ablation:
     """The tables of all finished students."""
     metric = recipe.task.metric
@@ -97,6 +106,7 @@ def summarise(
         cpus=sorted({row.cpu for row in rows.values()}),
         num_trainings=len(planned.trainings),
         num_missing=len(planned.trainings) - len(rows),
+        diverged=list(diverged),
         tables=[
             TableResult(
                 name=table.name,

@@ -8,6 +8,7 @@ import typer
 from bench.timing.limits import MOST_MB, MOST_MS, MOST_ROUNDS, MOST_TOKENS
 from pocketbert.cli_parts import completion
 from pocketbert.cli_parts.options import (
+    EXIT_GATE,
     AsJson,
     Changes,
     RecipeName,
@@ -151,3 +152,5 @@ def ablate(
             return
         finished = run_ablation(planned, folder, console)
     print_result(finished, as_json, lambda ablation: ablation_text.tables(ablation, folder))
+    if finished.diverged:
+        raise typer.Exit(EXIT_GATE)

@@ -288,3 +288,17 @@ def test_two_ablations_do_not_work_in_one_folder(recipe, tmp_path, in_process):
     with FileLock(tmp_path / "busy" / ".lock"):
         done = in_process("ablate", recipe, "--table", "mapping", "--output", "busy")
     assert done.returncode == 2 and "another ablation works in this folder" in done.stderr
+
+
+def test_a_student_that_diverges_does_not_stop_the_others(recipe, tmp_path, in_process):
+    """Logits divided by almost 0 overflow. The variant that learns labels only has no such loss."""
+    changes = ("--set", "distill.prediction.temperature=1e-40", "--output", "wild")
+    for _ in range(2):  # the second call tries the diverged student again
+        done = in_process("ablate", recipe, "--table", "procedures", "--seeds", "1", *changes)
+        assert done.returncode == 3, done.stderr
+        assert "Diverged: the recipe, seed 0: prediction: the loss is nan at step 1" in done.stdout
+        assert "1 of 2 students are not finished" in done.stdout
+        content = content_of(tmp_path / "wild")
+        own, other = content["tables"][0]["variants"]
+        assert own["num_seeds"] == 0 and other["num_seeds"] == 1 and other["test"] and not other["difference"]
+        assert len(rows_of(tmp_path / "wild")) == 1
