@@ -175,9 +175,8 @@ def repairs(teacher_width: int) -> list[Replacement]:
 
 def factors_in(variant: str) -> list[Factor]:
     """The factors of a variant, such as no-dropout+linear-decay or all. No factors: the scripts as they are."""
-    if variant == ALL:
-        return [factor for factor in FACTORS.values() if not factor.own_projection]
-    return [FACTORS[name] for name in variant.split("+") if name]
+    names = [name for name in variant.split("+") if name]
+    return [factor for name, factor in FACTORS.items() if name in names or (ALL in names and not factor.own_projection)]
 
 
 def patched_copy(source: Path, folder: Path, *, teacher_width: int, variant: str = "") -> Path:
