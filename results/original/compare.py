@@ -18,6 +18,7 @@ logits and all scores. `scores` come from transformers in float32, for all stude
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--changed-starts", default="random", help="of the rows with factors or variants")
     parser.add_argument("--plan", action="store_true", help="only print the rows and an estimate of their time")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # subprocess.run then ends its process
     try:
         compare(arguments)
     except UserError as error:
