@@ -1,0 +1,38 @@
+"""The ablations, from results/ablation/."""
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from bench.report.table import markdown
+from pocketbert.ablation.document import TITLES, notes_of, table_of
+from pocketbert.ablation.summary import Ablation
+from regions.cells import bullets, read_json
+
+
+def _sst2(results: Path) -> Ablation:
+    return TypeAdapter(Ablation).validate_python(read_json(results / "ablation" / "sst2.json"))
+
+
+def ablation_sst2(results: Path) -> str:
+    """All tables of the ablation on SST-2."""
+    ablation = _sst2(results)
+    return "\n\n".join(
+        f"**{TITLES[table.name]}**\n\n{markdown(table_of(ablation, table))}" for table in ablation.tables
+    )
+
+
+def ablation_facts(results: Path) -> str:
+    """The notes of the tables, and which differences have the sign of the paper."""
+    ablation = _sst2(results)
+    by_verdict: dict[str, list[str]] = {}
+    for table in ablation.tables:
+        for variant in table.variants:
+            if variant.paper_difference is not None and variant.verdict is not None:
+                name = f"{variant.name} ({table.name})"
+                by_verdict.setdefault(variant.agrees or variant.verdict, []).append(name)
+    counted = [f"Compared with the paper, {verdict}: {', '.join(names)}." for verdict, names in by_verdict.items()]
+    return bullets([*notes_of(ablation), *counted])
+
+
+REGIONS = {"ablation-sst2": ablation_sst2, "ablation-facts": ablation_facts}
