@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -38,6 +38,7 @@ from pocketbert.store.manifest import StageRecord, read_manifest
 WORKING = ".partial"
 LOCK = ".lock"
 TEACHER = "teacher"
+MOST_SHARDS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class Shard:
         if not (slash and number.isascii() and number.isdigit() and count.isascii() and count.isdigit()):
             raise UserError(f"--shard {text}: expected a part and their number, such as 1/3")
         shard = cls(number=int(number), count=int(count))
-        if not 1 <= shard.number <= shard.count <= 1000:
+        if not 1 <= shard.number <= shard.count <= MOST_SHARDS:
             raise UserError(f"--shard {text}: expected a part from 1 to the number of parts, such as 1/3")
         return shard
 
@@ -126,37 +127,40 @@ def plan_ablation(
 
 
 def run_ablation(plan: AblationPlan, folder: Path, console: Console) -> Ablation:
-    """Train the students that are to do, and write the tables after each. Returns all tables. Raises UserError."""
+    """Train the students that are to do, and write the tables, also of an interrupted ablation. Raises UserError."""
     rows, diverged = dict(plan.rows), list[str]()
-    names, durations = _names(plan.tables), list[float]()
     with _working_folder(folder) as owned:
-        for number, training in enumerate(plan.to_do):
-            left_s = median(durations or [0.0]) * (len(plan.to_do) - number)
-            left = f"; about {duration(left_s)} left" if number > 1 else ""  # the first makes what all share
-            started = time.perf_counter()
-            console.print(
-                of_markup(
-                    f"[bold]student {number + 1} of {len(plan.to_do)}[/bold]: {in_markup(names[training.identity])}, "
-                    f"seed {training.seed}{left}"
-                ),
-                soft_wrap=True,
-            )
-            try:
-                rows[training.identity] = _train(training, plan.task, folder / WORKING / training.group, console)
-            except UserError as error:
-                if any(problem.option != "learning_rate" for problem in error.problems):
-                    raise
-                diverged.append(f"{names[training.identity]}, seed {training.seed}: {error}")  # its loss is not finite
-            else:
-                write_row(owned, training, rows[training.identity])
-            durations.append(time.perf_counter() - started)
-            if number + 1 == len(plan.to_do) or plan.to_do[number + 1].group != training.group:
-                _remove(folder / WORKING / training.group)
-        if len(rows) == len(plan.tables.trainings):
-            _remove(folder / WORKING / TEACHER)
-        finished = AblationPlan(**{**vars(plan), "rows": rows}).summary(diverged)
-        write_documents(owned, finished)
+        try:
+            _train_all(plan, folder, owned, rows, diverged, console)
+        finally:
+            finished = replace(plan, rows=rows).summary(diverged)
+            write_documents(owned, finished)
     return finished
+
+
+def _train_all(
+    plan: AblationPlan, folder: Path, owned: OwnedFolder, rows: dict[str, Row], diverged: list[str], console: Console
+) -> None:
+    """Train the students that are to do, group by group, and put them into `rows` or `diverged`."""
+    names, durations = _names(plan.tables), list[float]()
+    for number, training in enumerate(plan.to_do):
+        name, started = f"{names[training.identity]}, seed {training.seed}", time.perf_counter()
+        left_s = median(durations or [0.0]) * (len(plan.to_do) - number)
+        left = f"; about {duration(left_s)} left" if number > 1 else ""  # the first makes what all share
+        title = f"[bold]student {number + 1} of {len(plan.to_do)}[/bold]: {in_markup(name)}{left}"
+        console.print(of_markup(title), soft_wrap=True)
+        try:
+            row = rows[training.identity] = _train(training, plan.task, folder / WORKING / training.group, console)
+            write_row(owned, training, row)
+        except UserError as error:
+            if any(problem.option != "learning_rate" for problem in error.problems):
+                raise
+            diverged.append(f"{name}: {error}")  # its loss is not finite
+        durations.append(time.perf_counter() - started)
+        if number + 1 == len(plan.to_do) or plan.to_do[number + 1].group != training.group:
+            _remove(folder / WORKING / training.group)
+    if len(rows) == len(plan.tables.trainings):
+        _remove(folder / WORKING / TEACHER)
 
 
 def require_single_process() -> None:
