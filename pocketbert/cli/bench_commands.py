@@ -183,7 +183,7 @@ def self_check(
     An A/A test compares a model with itself. The benchmark must find no difference there, and must detect a copy that
     is 10 % slower.
     """
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import bench_text
     from pocketbert.standalone.bench_models import BenchRequest
     from pocketbert.standalone.bench_self_check import bench_self_check
 
@@ -198,7 +198,7 @@ def self_check(
         restart_every=restart_every,
     )
     result = bench_self_check(folder, request, runs=runs, output=output, console=stderr_console())
-    print_result(result, as_json, printing.self_check)
+    print_result(result, as_json, bench_text.self_check)
 
 
 @commands.command(
@@ -286,7 +286,7 @@ def shapes(
     as_json: AsJson = False,
 ) -> None:
     """Measure the sizes and speeds of TinyBERT's Table 1, with random weights."""
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import bench_text
     from pocketbert.standalone.bench_models import BenchRequest
     from pocketbert.standalone.bench_shapes import bench_shapes
 
@@ -294,15 +294,15 @@ def shapes(
     results = bench_shapes(shape or (), request, output=output, console=stderr_console())
     _print_results(results, as_json, output)
     if not as_json:
-        printing.published_shapes(results.shapes)
+        bench_text.published_shapes(results.shapes)
 
 
 commands.add_typer(recipe_bench_commands.commands)
 
 
 def _print_results(results: "Results", as_json: bool, output: Path | None) -> None:
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import printing, run_text
 
-    print_result(results, as_json, printing.benchmark)
+    print_result(results, as_json, run_text.benchmark)
     if output is not None and not as_json:
         printing.path("report", output / "report.html")

@@ -66,7 +66,7 @@ def design(
     Times students of many shapes with random weights on this machine. With a recipe, trains the likeliest ones for a
     few steps, and compares how near they come to the teacher.
     """
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import run_text
     from pocketbert.shape_design.design_shape import DesignRequest, design_shape
 
     request = DesignRequest(
@@ -80,7 +80,7 @@ def design(
     )
     console = stderr_console()
     proposed = design_shape(recipe, changes or (), request, output=output, console=console)
-    print_result(proposed, as_json, printing.design)
+    print_result(proposed, as_json, run_text.design)
 
 
 @commands.command(

@@ -106,7 +106,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Export a fine-tuned model to bundles, without distillation. Variants that differ from torch are not written."""
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import run_text
     from pocketbert.standalone.export_model import ExportRequest, export_model
 
     if full_range and reduce_range:
@@ -134,7 +134,7 @@ def export(
         output=output or Path("bundles") / Path(model).absolute().name,
         console=stderr_console(),
     )
-    print_result(exported, as_json, printing.variants)
+    print_result(exported, as_json, run_text.variants)
     if any(result.failures for result in exported.variants.values()):
         raise typer.Exit(EXIT_GATE)
 
@@ -159,10 +159,10 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Explain each variant: how it differs from torch, on which rows, and why it passed or failed."""
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import run_text
     from pocketbert.standalone.explain_export import export_result_of
 
-    print_result(export_result_of(folder), as_json, printing.explanation)
+    print_result(export_result_of(folder), as_json, run_text.explanation)
 
 
 @commands.command(
@@ -322,7 +322,7 @@ def verify(
         checked = verify_signature(bundle, trusted, signature)
     from export.bundle.listed_files import SIGNATURE
     from export.bundle.verification import verify_bundle
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import bundle_text
 
     verified = verify_bundle(bundle)
     if checked is None and os.path.lexists(bundle / SIGNATURE):
@@ -330,7 +330,7 @@ def verify(
     if as_json:
         print(json.dumps({**vars(verified), "signature": None if checked is None else str(checked)}))
     else:
-        printing.verified(bundle, verified, signature=checked)
+        bundle_text.verified(bundle, verified, signature=checked)
     if verified.failures:
         raise UserError("\n".join(verified.failures))
 

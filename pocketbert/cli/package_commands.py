@@ -85,14 +85,14 @@ def write_triton_repository(
 
     Answers equal those of predict.py, alone and in batches.
     """
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import bundle_text
     from pocketbert.triton.repository import TritonRequest, write_repository
 
     request = TritonRequest(
         names=name or [], gpu=gpu, instances=instances, threads=threads, image=image, storage_uri=storage_uri
     )
     written = write_repository(bundles, request, output=output, console=stderr_console())
-    print_result(written, as_json, printing.triton_models)
+    print_result(written, as_json, bundle_text.triton_models)
 
 
 def _print_packaged(packaged: "Packaged") -> None:

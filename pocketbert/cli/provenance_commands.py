@@ -109,10 +109,10 @@ def push(
     """Verify a bundle, and push its files and its signature to a repository on the Hugging Face Hub."""
     from export.bundle.verification import verify_bundle
     from export.provenance.hub import push_bundle
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import bundle_text
 
     failures = verify_bundle(bundle).failures
     if failures:
         raise UserError("\n".join(failures))
     pushed = push_bundle(bundle, repository, private=private, revision=revision, replace=replace)
-    print_result(pushed, as_json, printing.pushed)
+    print_result(pushed, as_json, bundle_text.pushed)

@@ -30,7 +30,7 @@ def training(
     as_json: AsJson = False,
 ) -> None:
     """Time the training stages of a recipe, from a plain training loop to ours, one change at a time."""
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import bench_text
     from pocketbert.pipeline.flow import prepare
     from pocketbert.recipe.loading import load_recipe, require_shape
     from pocketbert.standalone.bench_training import bench_training
@@ -48,7 +48,7 @@ def training(
         output=output,
         console=console,
     )
-    print_result(ladder, as_json, printing.training)
+    print_result(ladder, as_json, bench_text.training)
 
 
 @commands.command(
@@ -68,7 +68,7 @@ def augmentation(
     as_json: AsJson = False,
 ) -> None:
     """Time the augmentation of a recipe and measure its memory, compared with two simpler implementations."""
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import bench_text
     from pocketbert.pipeline.flow import prepare
     from pocketbert.recipe.loading import load_recipe, require_shape
     from pocketbert.standalone.bench_augmentation import bench_augmentation
@@ -84,4 +84,4 @@ def augmentation(
         output=output,
         console=console,
     )
-    print_result(ladder, as_json, printing.augmentation)
+    print_result(ladder, as_json, bench_text.augmentation)

@@ -49,10 +49,10 @@ def compare(
     """Compare the results of two runs or benchmarks, with the significance of each difference."""
     from bench.report.comparison import compare_results
     from bench.results.document import read_results
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import run_text
 
     comparison = compare_results(read_results(first), read_results(second), other_machine=other_machine)
-    print_result(comparison, as_json, printing.comparison)
+    print_result(comparison, as_json, run_text.comparison)
 
 
 @commands.command(
@@ -74,9 +74,9 @@ def curves(
     as_json: AsJson = False,
 ) -> None:
     """Compare the loss curves of two runs: at which step does B reach the loss of A?"""
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import printing, run_text
     from pocketbert.standalone.compare_curves import compare_curves
 
-    print_result(compare_curves(first, second, stage=stage, output=output), as_json, printing.loss_curves)
+    print_result(compare_curves(first, second, stage=stage, output=output), as_json, run_text.loss_curves)
     if output is not None and not as_json:
         printing.path("plot", output / "curves.svg")

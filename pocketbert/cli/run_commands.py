@@ -39,7 +39,7 @@ def check(
     recipe: RecipeName, output: RunFolder = None, changes: Changes = None, smoke: Smoke = False, as_json: AsJson = False
 ) -> None:
     """Print the plan of a run: data, models, stages, steps and estimated times. Trains nothing."""
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import run_text
     from pocketbert.pipeline.flow import prepare
     from pocketbert.recipe.choices import resolve
 
@@ -56,7 +56,7 @@ def check(
             on_stage=lambda stage: status.update(f"timing a few steps: {stage}"),
             limit_s=time_left(),
         )
-    print_result(plan, as_json, printing.plan)
+    print_result(plan, as_json, run_text.plan)
 
 
 @commands.command(
@@ -85,7 +85,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from the teacher to the report. Skips finished stages and resumes an interrupted one."""
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import run_text
     from pocketbert.pipeline.flow import prepare, run_recipe
 
     console = stderr_console()
@@ -95,11 +95,11 @@ def run(
     if outcome is None:  # the main process continues
         return
     if as_json and outcome.results is not None:
-        print_result(outcome.results, as_json, printing.benchmark)
+        print_result(outcome.results, as_json, run_text.benchmark)
     else:
         if not outcome.num_built:
             console.print(Text("Nothing to do: every stage is finished.", style="green"))
-        print_result(outcome, as_json, printing.outcome)
+        print_result(outcome, as_json, run_text.outcome)
     for line in outcome.not_shipped:
         console.print(notice("not shipped", "red", line), soft_wrap=True)
     for line in outcome.not_recommended:
@@ -149,7 +149,7 @@ def augment(
 
     The augmented data are stored in the cache, where `run` reuses them.
     """
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import run_text
     from pocketbert.pipeline.flow import make_augmented_data, prepare
 
     console = stderr_console()
@@ -163,7 +163,7 @@ def augment(
     print_result(
         preview_augmentation(augmented, task_type=loaded.task.task_type, count=show, seed=loaded.seed),
         as_json,
-        printing.augmentation_preview,
+        run_text.augmentation_preview,
     )
 
 

@@ -117,10 +117,10 @@ def schema(
 @commands.command(rich_help_panel=PANEL, epilog=examples("pocketbert doctor", "pocketbert doctor --json"))
 def doctor(as_json: AsJson = False) -> None:
     """Examine the machine and the installation: CPU instructions, GPU, providers, versions, free disk space."""
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import machine_text
     from pocketbert.standalone.doctor import examine_machine
 
-    print_result(examine_machine(Path.cwd()), as_json, printing.machine)
+    print_result(examine_machine(Path.cwd()), as_json, machine_text.machine)
 
 
 cache = typer.Typer(
@@ -138,12 +138,12 @@ def listing(context: typer.Context, as_json: AsJson = False) -> None:
 
     The cache is in $POCKETBERT_CACHE, or in ~/.cache/pocketbert.
     """
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import machine_text
     from pocketbert.store.cache_contents import contents_of
     from pocketbert.store.stage_cache import cache_folder
 
     if context.invoked_subcommand is None:
-        print_result(contents_of(cache_folder()), as_json, printing.cache_contents)
+        print_result(contents_of(cache_folder()), as_json, machine_text.cache_contents)
 
 
 @cache.command(
@@ -160,7 +160,7 @@ def prune(
 
     A run whose stage was removed does it again. Files that PocketBERT did not write stay.
     """
-    from pocketbert.cli_parts import printing
+    from pocketbert.cli_parts import machine_text, printing
     from pocketbert.store.cache_contents import contents_of, remove
     from pocketbert.store.stage_cache import cache_folder
 
@@ -172,10 +172,10 @@ def prune(
         printing.print_line(f"{folder}: no entry to remove")
         return
     if not yes:
-        question = f"remove {printing.total_of(chosen)} from {folder}?"
+        question = f"remove {machine_text.total_of(chosen)} from {folder}?"
         if sys.stdin is None or not sys.stdin.isatty():
             raise UserError(f"{question} Add --yes to remove without a question")
         if not typer.confirm(question):
             return
     removed = [item for item in chosen if remove(folder, item, lambda line: printing.print_line(f"kept {line}"))]
-    printing.print_line(f"removed {printing.total_of(removed)}")
+    printing.print_line(f"removed {machine_text.total_of(removed)}")

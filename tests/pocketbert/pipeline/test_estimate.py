@@ -8,7 +8,7 @@ from rich.console import Console
 
 from bench.measurement.noise import OtherPrograms
 from bench.results.document import Choice
-from pocketbert.cli_parts import printing
+from pocketbert.cli_parts import run_text
 from pocketbert.data.recipe_task import load_recipe_task
 from pocketbert.pipeline import estimate
 from pocketbert.pipeline.forecast import RunForecast, time_phrase
@@ -102,7 +102,7 @@ def test_a_corpus_that_takes_long_to_read_is_extrapolated(quiet, tmp_path, base_
 def test_the_printed_plan(plain, capsys):
     stages = [replace(plain.stages[0], estimated_s=130.0, maximum_s=181.0, extrapolated="from batches of 2 rows")]
     choice = Choice(key="teacher.fine_tune.epochs", value="5", reason="775 steps for 4,949 rows")
-    printing.plan(
+    run_text.plan(
         replace(
             plain,
             stages=stages,

@@ -10,7 +10,7 @@ import pytest
 from bench.results.measurements import Ratio
 from compress.models.shape import StudentShape
 from example_results import BUNDLE, EXPORT, RESULTS, with_row, with_run, with_stages
-from pocketbert.cli_parts import printing
+from pocketbert.cli_parts import run_text
 from pocketbert.pipeline.document import teacher_shape
 from pocketbert.pipeline.flow import RunResult
 from pocketbert.pipeline.progress_lines import stage_line
@@ -105,7 +105,7 @@ def test_labels_and_reasons_reach_the_terminal_as_plain_text(tmp_path, capsys):
     reason = "other tokens in '\x1b[31m:smile:[bold]\u202e\n'"
     variants["fp16"] = replace(variants["fp16"], failures=[reason])
     results = with_stages(export=replace(EXPORT, variants=variants))
-    printing.outcome(RunResult(folder=tmp_path, results=results, num_built=1, not_shipped=[]))
+    run_text.outcome(RunResult(folder=tmp_path, results=results, num_built=1, not_shipped=[]))
     out = capsys.readouterr().out
     assert r"fp16: failed: other tokens in '\x1b[31m:smile:[bold]\u202e\n'" in out
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", out)

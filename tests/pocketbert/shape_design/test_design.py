@@ -14,7 +14,7 @@ from compress.common.errors import UserError
 from compress.models.loading import save_model
 from compress.models.shape import PRESETS, StudentShape
 from pocketbert.cli import app
-from pocketbert.cli_parts import printing
+from pocketbert.cli_parts import run_text
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.recipe.models import BudgetSection
 from pocketbert.shape_design import proposal
@@ -145,7 +145,7 @@ def test_the_command_compares_candidates_on_the_texts_of_a_recipe(
     losses = {each["shape"]["layers"]: each["loss"] for each in printed["shapes"] if each["loss"] is not None}
     assert set(losses) == {2, 3, 4} and printed["shapes"][printed["proposal"]]["loss"] == min(losses.values())
     assert (tmp_path / "out" / "design.svg").read_text().lstrip().startswith("<?xml")
-    printing.design(TypeAdapter(proposal.Design).validate_python(printed))
+    run_text.design(TypeAdapter(proposal.Design).validate_python(printed))
     assert "student: {layers: " in capsys.readouterr().out
 
 

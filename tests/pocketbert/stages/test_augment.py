@@ -24,7 +24,7 @@ from compress.distillation.training_loop import Schedule, rows_seen
 from compress.models import loading
 from compress.models.inference import predict_logits
 from compress.results import AugmentResult, LabelDrift
-from pocketbert.cli_parts import printing
+from pocketbert.cli_parts import bench_text
 from pocketbert.pipeline.flow import make_augmented_data, prepare, run_recipe
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.store.manifest import read_manifest
@@ -186,6 +186,6 @@ def test_bench_augmentation_times_all_ways_on_the_same_texts(recipe, reviews, in
     assert fastest["comparison"]["num_words"] == ours["comparison"]["num_words"]
     assert [row["num_texts"] for row in measured["memory"]] == [16, 320]
     assert json.loads((tmp_path / "out" / "augmentation.json").read_text())["options"]["variants"] == 3
-    printing.augmentation(TypeAdapter(AugmentationLadder).validate_python(measured))
+    bench_text.augmentation(TypeAdapter(AugmentationLadder).validate_python(measured))
     printed = capsys.readouterr().out
     assert "PocketBERT, fp32" in printed and "peak memory" in printed
