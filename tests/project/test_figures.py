@@ -106,7 +106,9 @@ def test_another_figure_in_a_json_file_is_noticed(name, tmp_path, capsys):
 
 
 def test_a_figure_of_every_json_file_is_changed_above():
-    assert set(ONE_FIGURE_OF) == {path.relative_to(RESULTS).as_posix() for path in RESULTS.rglob("*.json")}
+    """All but the students of ablations, which are in the tables of their ablation."""
+    paths = {path.relative_to(RESULTS).as_posix() for path in RESULTS.rglob("*.json") if path.parent.name != "rows"}
+    assert set(ONE_FIGURE_OF) == paths
 
 
 def test_a_region_that_nothing_generates_is_an_error():
