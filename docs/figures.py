@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from regions import (
+    ablation,
     attacks,
     augmentation,
     auto,
@@ -44,6 +45,7 @@ REGIONS: Mapping[str, Callable[[Path], str]] = {
     **variants.REGIONS,
     **distillation.REGIONS,
     **augmentation.REGIONS,
+    **ablation.REGIONS,
     **benchmark.REGIONS,
     **peers.REGIONS,
     **interop.REGIONS,

@@ -176,7 +176,7 @@ def _initialisation(recipe: Recipe, steps: Steps) -> VariantTable:
 
 
 def _augmentation(recipe: Recipe, steps: Steps) -> VariantTable:
-    variants = [Variant(name=RECIPE)]
+    variants = [Variant(name=RECIPE, paper=75.6)]
     if recipe.augment is None:
         return VariantTable(
             name="augmentation", variants=variants, left_out=["augmentation: the recipe has none; add augment"]

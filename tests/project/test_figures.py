@@ -17,6 +17,7 @@ REGIONS = [(name, region["name"]) for name, text in DOCUMENTS.items() for region
 
 AUTO = sorted((RESULTS / "auto").glob("*.json"))
 ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a document shows
+    "ablation/sst2.json": ("tables", 0, "variants", 0, "test", "value"),
     "attack/attacks.json": ("rows", 0, "tried"),
     "augmentation/augmentation.json": ("rows", 0, "ms_per_word"),
     "augmentation/effect.json": ("rte-aug-1", "prediction", "dev"),
