@@ -64,8 +64,9 @@ class UserError(ValueError):
     """Bad input. The message has one line per problem, with the location, the actual and the expected value.
 
     `option` names the setting that the user can change. The libraries do not know its recipe key or its flag;
-    `pocketbert.cli_parts.remedies` adds them. The command line prints the error without a traceback, and
-    exits with code 2.
+    `pocketbert.cli_parts.remedies` adds them. The command line prints the error without a traceback, and exits with
+    code 2.
+
     `problems`: all problems of one check.
     """
 
@@ -88,6 +89,10 @@ class UserError(ValueError):
 
 class NotGoodEnough(UserError):  # noqa: N818  # bad input is an error; this is a verdict
     """The data or a model is not good enough to go on. The command line exits with code 3 instead of 2."""
+
+
+class Diverged(UserError):  # noqa: N818  # as above
+    """A training whose loss became NaN or infinite. The settings around it may still be good."""
 
 
 def raise_any(problems: Sequence[Problem]) -> None:

@@ -17,7 +17,7 @@ from transformers.trainer_callback import TrainerState
 from transformers.trainer_pt_utils import safe_globals
 
 from compress.common import distributed
-from compress.common.errors import UserError, first_line
+from compress.common.errors import Diverged, first_line
 from compress.common.files import files_in, sync_folder
 from compress.common.progress import ProgressBar
 from compress.common.seals import damage_of, report_damage, seal
@@ -114,7 +114,7 @@ class StopAt(TrainerCallback):
 
 
 class Progress(TrainerCallback):
-    """Reports steps and losses. Raises UserError if a loss is not finite."""
+    """Reports steps and losses. Raises Diverged if a loss is not finite."""
 
     def __init__(self, title: str, bar: ProgressBar) -> None:
         self.title = title
@@ -133,7 +133,7 @@ class Progress(TrainerCallback):
         """Store the latest losses for the progress bar, and check that they are finite."""
         losses = {name: value for name, value in (logs or {}).items() if name.startswith("loss")}
         if not all(math.isfinite(value) for value in losses.values()):
-            raise UserError(
+            raise Diverged(
                 f"{self.title}: the loss is {losses['loss']} at step {state.global_step}", option="learning_rate"
             )
         parts = {name.removeprefix("loss_"): value for name, value in losses.items() if name != "loss"}

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measurement.noise import OtherPrograms
-from pocketbert.ablation.run_ablation import WORKING, AblationPlan
-from pocketbert.ablation.trainings import TASK_STAGES
+from pocketbert.ablation.run_ablation import AblationPlan
 from pocketbert.ablation.variants import TableName, Variant
 from pocketbert.pipeline import estimate
 from pocketbert.pipeline.plan import StageName
 from pocketbert.recipe.choices import resolve
-from pocketbert.recipe.sections import Recipe
+from pocketbert.recipe.sections import TASK_STAGES, Recipe
 from pocketbert.store.stage_state import TO_DO, state_of
+from pocketbert.store.working_folder import PARTIAL
 from pocketbert.timing.amounts import Sizes, num_stage_steps
 from pocketbert.timing.step_cost import total
 
@@ -55,7 +55,7 @@ def planned_work(plan: AblationPlan, folder: Path, on_stage: Callable[[str], Non
     for training in plan.to_do:
         resolved = resolve(training.recipe, plan.task).recipe
         for stage in training.plan:
-            if state_of(stage, folder / WORKING / training.group) in TO_DO:
+            if state_of(stage, folder / PARTIAL / training.group) in TO_DO:
                 stages.setdefault((stage.name, stage.fingerprint), resolved)
     names = list(dict.fromkeys(name for name, _ in stages))
     measured = estimate.measure(plan.recipe, plan.task, names, others, on_stage=on_stage)

@@ -4,7 +4,6 @@ A difference may be due to the seeds or to the scored rows. There is an interval
 2021, "Accounting for variance in machine learning benchmarks").
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,10 +11,10 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t
 
+from export.parity.significance import RESAMPLES, SCORED_RESAMPLES, resampled_means, resampled_scores
+
 Score = Callable[[np.ndarray, np.ndarray], float]  # of labels and predictions
 Verdict = Literal["higher", "lower", "not separable", "one seed"]
-RESAMPLES = 1000
-SCORED_RESAMPLES = 200  # for metrics that are not a mean over rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +77,13 @@ def difference_over_seeds(
     if is_mean:
         gains = np.mean([(own == labels).astype(float) - (other == labels) for own, other in pairs], axis=0)
         values, counts = np.unique(gains, return_counts=True)
-        resampled = generator.multinomial(num_rows, counts / num_rows, size=RESAMPLES) @ values / num_rows
+        resampled = resampled_means(values, counts, generator, RESAMPLES)
     else:
 
         def difference(rows: np.ndarray) -> float:
             gains = [score(labels[rows], own[rows]) - score(labels[rows], other[rows]) for own, other in pairs]
             return float(np.mean(gains))
 
-        samples = generator.integers(num_rows, size=(SCORED_RESAMPLES, num_rows))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a sample may lack all rows of a class
-            resampled = np.array([difference(rows) for rows in samples])
+        resampled = resampled_scores(difference, num_rows, generator, SCORED_RESAMPLES)
     low, high = np.nanquantile(resampled, [0.025, 0.975])
     return SeedDifference(seeds=mean_of(by_seed), rows_low=float(low), rows_high=float(high))

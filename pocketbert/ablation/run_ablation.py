@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -18,32 +19,33 @@ from rich.console import Console
 from bench.measurement import machine
 from compress.common import distributed
 from compress.common.console import in_markup, of_markup
-from compress.common.errors import UserError
+from compress.common.errors import Diverged, UserError
 from compress.common.owned_files import OwnedFolder, open_output, require_writable
 from compress.data.tasks import Task
-from compress.results import PredictionResult, SearchResult, TeacherResult
+from compress.results import IntermediateResult, PredictionResult, SearchResult, TeacherResult
 from pocketbert import __version__
 from pocketbert.ablation.document import FILES, write_documents
 from pocketbert.ablation.rows import ROWS, Row, merge_rows, read_rows, write_row
 from pocketbert.ablation.summary import Ablation, summarise
-from pocketbert.ablation.trainings import TASK_STAGES, PlannedTables, Source, Training, pinned_steps, plan_trainings
+from pocketbert.ablation.trainings import PlannedTables, Source, Training, pinned_steps, plan_trainings
 from pocketbert.ablation.variants import TableName, variant_tables
 from pocketbert.pipeline.flow import make_student, make_teacher, prepare
 from pocketbert.pipeline.forecast import duration
 from pocketbert.recipe.choices import resolve
 from pocketbert.recipe.loading import require_shape
-from pocketbert.recipe.sections import Recipe
-from pocketbert.store.manifest import StageRecord, read_manifest
+from pocketbert.recipe.sections import Recipe, task_seed_of
+from pocketbert.store.manifest import read_manifest
+from pocketbert.store.working_folder import PARTIAL
 
-WORKING = ".partial"
 LOCK = ".lock"
 TEACHER = "teacher"
 MOST_SHARDS = 1000
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """A part of the groups: every `count`-th, beginning with `number`, which is counted from 1."""
+    """A part of some work: every `count`-th item, beginning with `number`, which is counted from 1."""
 
     number: int = 1
     count: int = 1
@@ -59,10 +61,13 @@ class Shard:
             raise UserError(f"--shard {text}: expected a part from 1 to the number of parts, such as 1/3")
         return shard
 
+    def part(self, items: Sequence[Item]) -> Sequence[Item]:
+        """The items of this part."""
+        return items[self.number - 1 :: self.count]
+
     def of(self, trainings: Sequence[Training]) -> list[Training]:
-        """The trainings of this part."""
-        groups = list(dict.fromkeys(each.group for each in trainings))
-        own = set(groups[self.number - 1 :: self.count])
+        """The trainings of this part. Those of a group stay together."""
+        own = set(self.part(list(dict.fromkeys(each.group for each in trainings))))
         return [each for each in trainings if each.group in own]
 
 
@@ -107,16 +112,17 @@ def plan_ablation(
     first, unless this is a dry run: the later stages depend on it.
     """
     require_single_process()
-    require_writable(folder, [*FILES, ROWS, WORKING])
+    require_writable(folder, [*FILES, ROWS, PARTIAL])
     recipe = require_shape(source.load())
     task = prepare(recipe, console)
     resolved = resolve(recipe, task).recipe
     if resolved.teacher.needs_search and not dry_run:
-        with _working_folder(folder) as _:
-            source = _with_teacher(source, resolved, task, folder / WORKING / TEACHER, console)
+        with _working_folder(folder):
+            source = _with_teacher(source, resolved, task, folder / PARTIAL / TEACHER, console)
         resolved = resolve(source.load(), task).recipe
     steps, pins = pinned_steps(resolved, task)
-    tables = plan_trainings(source, task, variant_tables(resolved, steps, names), pins, num_seeds)
+    seeds = range(task_seed_of(resolved), task_seed_of(resolved) + num_seeds)
+    tables = plan_trainings(source, task, variant_tables(resolved, steps, names), pins, seeds)
     if merged:
         with _working_folder(folder) as owned:
             num_copied = merge_rows(owned, merged, tables.trainings)
@@ -150,17 +156,15 @@ def _train_all(
         title = f"[bold]student {number + 1} of {len(plan.to_do)}[/bold]: {in_markup(name)}{left}"
         console.print(of_markup(title), soft_wrap=True)
         try:
-            row = rows[training.identity] = _train(training, plan.task, folder / WORKING / training.group, console)
+            row = rows[training.identity] = _train(training, plan.task, folder / PARTIAL / training.group, console)
             write_row(owned, training, row)
-        except UserError as error:
-            if any(problem.option != "learning_rate" for problem in error.problems):
-                raise
-            diverged.append(f"{name}: {error}")  # its loss is not finite
+        except Diverged as error:
+            diverged.append(f"{name}: {error}")
         durations.append(time.perf_counter() - started)
         if number + 1 == len(plan.to_do) or plan.to_do[number + 1].group != training.group:
-            _remove(folder / WORKING / training.group)
+            _remove(folder / PARTIAL / training.group)
     if len(rows) == len(plan.tables.trainings):
-        _remove(folder / WORKING / TEACHER)
+        _remove(folder / PARTIAL / TEACHER)
 
 
 def require_single_process() -> None:
@@ -172,7 +176,7 @@ def require_single_process() -> None:
 @contextmanager
 def _working_folder(folder: Path) -> Iterator[OwnedFolder]:
     """The folder of the ablation, locked. Raises UserError if another process uses it."""
-    owned = open_output(folder, [*FILES, ROWS, WORKING])
+    owned = open_output(folder, [*FILES, ROWS, PARTIAL])
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -229,7 +233,10 @@ def _train(training: Training, task: Task, folder: Path, console: Console) -> Ro
         changes=list(training.changes),
         scores=result.scores,
         teacher_scores=records["teacher"].result_as(TeacherResult).scores,
-        num_steps={stage: _num_steps(records[stage]) for stage in TASK_STAGES},
+        num_steps={
+            "intermediate": records["intermediate"].result_as(IntermediateResult).training.num_steps,
+            "prediction": result.training.num_steps,
+        },
         num_parameters=result.num_parameters,
         predictions=_predictions(training.recipe, task, folder),
         stages={name: record.fingerprint for name, record in records.items()},
@@ -237,18 +244,6 @@ def _train(training: Training, task: Task, folder: Path, console: Console) -> Ro
         version=__version__,
         cpu=machine.describe().cpu,
     )
-
-
-def _num_steps(record: StageRecord) -> int:
-    @dataclass(frozen=True, kw_only=True)
-    class Trained:
-        num_steps: int
-
-    @dataclass(frozen=True, kw_only=True)
-    class Result:
-        training: Trained
-
-    return record.result_as(Result).training.num_steps
 
 
 def _predictions(recipe: Recipe, task: Task, folder: Path) -> dict[str, list]:

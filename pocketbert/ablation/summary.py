@@ -1,9 +1,8 @@
 """The tables of an ablation: means over seeds, differences from the recipe with intervals, and those of the paper."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
+from functools import partial
 
 from bench.results.document import SplitSizes
 from compress.data.metrics import Metric, metric_name, positive_class
@@ -12,8 +11,10 @@ from compress.results import SplitScores
 from pocketbert.ablation.paired_seeds import Mean, SeedDifference, Verdict, difference_over_seeds, mean_of
 from pocketbert.ablation.rows import Row
 from pocketbert.ablation.trainings import PlannedTables
-from pocketbert.ablation.variants import TableName, Variant
+from pocketbert.ablation.variants import TableName, Variant, VariantTable
 from pocketbert.recipe.sections import Recipe
+
+Students = Sequence[Row | None]  # of a variant, one per seed; None for one that is not finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,21 @@ def summarise(
     """The tables of all finished students."""
     metric = recipe.task.metric
     positive = positive_class(metric, recipe.task.positive, task.labels)
+
+    def difference(own: Students, reference: Students) -> SeedDifference | None:
+        pairs = [
+            (one, other) for one, other in zip(own, reference, strict=True) if one is not None and other is not None
+        ]
+        if not pairs:
+            return None
+        return difference_over_seeds(
+            task.test.labels,
+            [one.predicted("test") for one, _ in pairs],
+            [other.predicted("test") for _, other in pairs],
+            partial(task.score, metric, positive=positive),
+            is_mean=metric == "accuracy" and task.type == "classification",
+        )
+
     first = next(iter(rows.values()), None)
     return Ablation(
         version=version,
@@ -107,70 +123,49 @@ def summarise(
         num_trainings=len(planned.trainings),
         num_missing=len(planned.trainings) - len(rows),
         diverged=list(diverged),
-        tables=[
-            TableResult(
-                name=table.name,
-                left_out=table.left_out,
-                variants=[
-                    _result(
-                        variant,
-                        [rows.get(each) for each in planned.students[table.name, variant.name]],
-                        [rows.get(each) for each in planned.students[table.name, table.variants[0].name]],
-                        table.variants[0],
-                        recipe,
-                        task,
-                    )
-                    for variant in table.variants
-                ],
-            )
-            for table in planned.tables
-        ],
+        tables=[_table(table, planned, rows, difference) for table in planned.tables],
     )
+
+
+def _table(
+    table: VariantTable,
+    planned: PlannedTables,
+    rows: Mapping[str, Row],
+    difference_of: Callable[[Students, Students], SeedDifference | None],
+) -> TableResult:
+    """A table. `difference_of`: the students of a variant compared with those of the recipe."""
+    students = {
+        variant.name: [rows.get(each) for each in planned.students[table.name, variant.name]]
+        for variant in table.variants
+    }
+    recipe, *others = table.variants
+    results = [_result(recipe, students[recipe.name])]
+    for variant in others:
+        paper_difference = None
+        if variant.paper is not None and recipe.paper is not None:
+            paper_difference = round(variant.paper - recipe.paper, 1)
+        difference = difference_of(students[variant.name], students[recipe.name])
+        results.append(_result(variant, students[variant.name], difference, paper_difference))
+    return TableResult(name=table.name, variants=results, left_out=table.left_out)
 
 
 def _result(
     variant: Variant,
-    own: Sequence[Row | None],
-    reference: Sequence[Row | None],
-    first: Variant,
-    recipe: Recipe,
-    task: Task,
+    students: Students,
+    difference: SeedDifference | None = None,
+    paper_difference: float | None = None,
 ) -> VariantResult:
-    finished = [row for row in own if row is not None]
-    basis = {
-        "name": variant.name,
-        "changes": list(variant.changes),
-        "num_seeds": len(finished),
-        "num_planned": len(own),
-        "paper": variant.paper,
-    }
-    if not finished:
-        return VariantResult(**basis)  # type: ignore[arg-type]
-    pairs = [(row, other) for row, other in zip(own, reference, strict=True) if row is not None and other is not None]
-    difference = _difference(pairs, recipe, task) if variant is not first and pairs else None
-    papers = (variant.paper, first.paper)
+    finished = [row for row in students if row is not None]
     return VariantResult(
-        **basis,  # type: ignore[arg-type]
-        num_steps=finished[0].num_steps,
-        dev=mean_of([row.scores.dev for row in finished]),
-        test=mean_of([row.scores.test for row in finished]),
+        name=variant.name,
+        changes=list(variant.changes),
+        num_seeds=len(finished),
+        num_planned=len(students),
+        num_steps=finished[0].num_steps if finished else {},
+        dev=mean_of([row.scores.dev for row in finished]) if finished else None,
+        test=mean_of([row.scores.test for row in finished]) if finished else None,
         difference=difference,
         verdict=None if difference is None else difference.verdict,
-        paper_difference=None if variant is first or None in papers else round(papers[0] - papers[1], 1),  # type: ignore[operator]
-    )
-
-
-def _difference(pairs: Sequence[tuple[Row, Row]], recipe: Recipe, task: Task) -> SeedDifference:
-    metric = recipe.task.metric
-    positive = positive_class(metric, recipe.task.positive, task.labels)
-
-    def score(labels: np.ndarray, predictions: np.ndarray) -> float:
-        return task.score(metric, labels, predictions, positive=positive)
-
-    return difference_over_seeds(
-        task.test.labels,
-        [own.predicted("test") for own, _ in pairs],
-        [other.predicted("test") for _, other in pairs],
-        score,
-        is_mean=metric == "accuracy" and task.type == "classification",
+        paper=variant.paper,
+        paper_difference=paper_difference,
     )

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from compress.common.errors import UserError
 from compress.data.tasks import Task
 from pocketbert import __version__
-from pocketbert.ablation.variants import Steps, VariantTable
-from pocketbert.pipeline.plan import Plan, StageName, student_plan
+from pocketbert.ablation.variants import Steps, VariantTable, step_changes
+from pocketbert.pipeline.plan import Plan, student_plan
 from pocketbert.recipe import preflight
 from pocketbert.recipe.choices import resolve
 from pocketbert.recipe.loading import load_recipe
-from pocketbert.recipe.sections import Recipe, task_seed_of
+from pocketbert.recipe.sections import Recipe, num_training_texts
 from pocketbert.store.manifest import fingerprint_of
 from pocketbert.timing.amounts import num_steps
-
-TASK_STAGES: tuple[StageName, ...] = ("intermediate", "prediction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,23 +70,16 @@ def pinned_steps(recipe: Recipe, task: Task) -> tuple[Steps, tuple[str, ...]]:
     Without these changes, a variant with fewer rows or another number of epochs would train for fewer steps.
     """
     counts, changes = {}, list[str]()
-    num_texts = len(task.train)
-    if recipe.augment is not None:
-        num_texts *= 1 + recipe.augment.copies_per_text * (1 if task.train.pairs is None else 2)
+    num_texts = num_training_texts(recipe, len(task.train), takes_pairs=task.train.pairs is not None)
     sections = {"intermediate": recipe.distill.intermediate, "prediction": recipe.distill.prediction}
     for stage, section in sections.items():
         steps = counts[stage] = num_steps(section, num_texts)
         decay = "linear" if section.decay == "after_plateau" else section.decay  # that one ends at its own time
-        values: dict[str, object] = {
-            "batch_size": section.batch_size,
-            "learning_rate": section.learning_rate,
-            "decay": decay,
-        }
-        if steps:
-            values |= {"epochs": min(10_000, steps), "max_steps": steps}
-        if stage == "prediction":
-            values["patience"] = "null"
+        values = {"batch_size": section.batch_size, "learning_rate": section.learning_rate, "decay": decay}
         changes += [f"distill.{stage}.{key}={value}" for key, value in values.items()]
+        if steps:
+            changes += step_changes(stage, steps)
+    changes.append("distill.prediction.patience=null")
     rates = (sections["intermediate"].learning_rate, sections["prediction"].learning_rate)
     assert rates[0] is not None and rates[1] is not None
     steps_of = Steps(
@@ -101,10 +92,9 @@ def pinned_steps(recipe: Recipe, task: Task) -> tuple[Steps, tuple[str, ...]]:
 
 
 def plan_trainings(
-    source: Source, task: Task, tables: Sequence[VariantTable], pins: tuple[str, ...], num_seeds: int
+    source: Source, task: Task, tables: Sequence[VariantTable], pins: tuple[str, ...], seeds: Sequence[int]
 ) -> PlannedTables:
     """Plan all students. A variant that does not fit the models is left out, with the reason."""
-    first_seed = task_seed_of(source.load())
     kept, students = list[VariantTable](), dict[tuple[str, str], list[str]]()
     trainings = dict[str, Training]()
     for table in tables:
@@ -112,7 +102,7 @@ def plan_trainings(
         for variant in table.variants:
             planned = []
             try:
-                for seed in range(first_seed, first_seed + num_seeds):
+                for seed in seeds:
                     changes = (*pins, *variant.changes, f"distill.seed={seed}")
                     planned.append(_training(source, task, changes, seed))
             except UserError as error:

@@ -12,7 +12,7 @@ from compress.common.errors import UserError
 from compress.models.compatibility import read_encoder
 from compress.models.shape import LayerMapRule, map_layers
 from pocketbert.recipe.sections import Recipe
-from pocketbert.recipe.training import LayerWiseSection, weights_in
+from pocketbert.recipe.training import MOST_EPOCHS, LayerWiseSection, weights_in
 
 TableName = Literal["procedures", "objectives", "mapping", "initialisation", "augmentation", "baselines"]
 TABLES: tuple[TableName, ...] = get_args(TableName)
@@ -50,10 +50,9 @@ class Steps:
     intermediate_rate: float
     prediction_rate: float
 
-    def all_in_prediction(self, *, share: float = 1.0) -> tuple[str, ...]:
+    def all_in_prediction(self) -> tuple[str, ...]:
         """Changes that leave the intermediate stage out and give its steps to the prediction stage."""
-        steps = round(share * (self.intermediate + self.prediction))
-        return ("distill.intermediate.epochs=0", *_steps("prediction", steps))
+        return ("distill.intermediate.epochs=0", *step_changes("prediction", self.intermediate + self.prediction))
 
 
 def tables_named(names: Sequence[str]) -> list[TableName]:
@@ -80,9 +79,10 @@ def variant_tables(recipe: Recipe, steps: Steps, names: Sequence[TableName]) -> 
     return tables
 
 
-def _steps(stage: str, steps: int) -> tuple[str, ...]:
-    """Changes that end a stage after this many steps. Its last epoch may be incomplete."""
-    return (f"distill.{stage}.epochs={min(10_000, max(1, steps))}", f"distill.{stage}.max_steps={max(1, steps)}")
+def step_changes(stage: str, steps: int) -> tuple[str, ...]:
+    """Changes that end a stage after this many steps, at least one. Its last epoch may be incomplete."""
+    steps = max(1, steps)
+    return (f"distill.{stage}.epochs={min(MOST_EPOCHS, steps)}", f"distill.{stage}.max_steps={steps}")
 
 
 def _procedures(recipe: Recipe, steps: Steps) -> VariantTable:
@@ -170,7 +170,7 @@ def _initialisation(recipe: Recipe, steps: Steps) -> VariantTable:
         variants.append(Variant(name=name, changes=(*checkpoint, f"student.initialisation={initialisation}")))
     for name, factor in (("half of the steps", 0.5), ("twice the steps", 2.0)):
         stages = {"intermediate": steps.intermediate, "prediction": steps.prediction}
-        changes = [_steps(stage, round(factor * count)) for stage, count in stages.items() if count]
+        changes = [step_changes(stage, round(factor * count)) for stage, count in stages.items() if count]
         variants.append(Variant(name=name, changes=tuple(change for each in changes for change in each)))
     return VariantTable(name="initialisation", variants=variants, left_out=left_out)
 

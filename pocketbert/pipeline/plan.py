@@ -66,8 +66,21 @@ MORE_CODE: dict[StageName, tuple[str, ...]] = {
 def plan_of(recipe: Recipe, task: Task) -> Plan:
     """The stages of a run, in order. A stage after a search depends on its result, so plan again after the search."""
     depends = _Dependencies(recipe, task)
-    teacher = _teacher(recipe, depends)
     baseline = _stage("baseline", depends.data)
+    student = {stage.name: stage for stage in _student(recipe, depends)}
+    teacher, prediction = student["teacher"], student["prediction"]
+    export = _stage("export", depends.export(), after=[teacher, prediction], computes=False)
+    bench = _stage("bench", depends.bench(), after=[baseline, teacher, prediction, export], computes=False)
+    return [baseline, *student.values(), export, bench]
+
+
+def student_plan(recipe: Recipe, task: Task) -> Plan:
+    """The stages of a run that make the student."""
+    return _student(recipe, _Dependencies(recipe, task))
+
+
+def _student(recipe: Recipe, depends: "_Dependencies") -> Plan:
+    teacher = _teacher(recipe, depends)
     stages = [*_search(recipe, depends), teacher]
     if recipe.distill.general is not None:
         stages.append(_general(recipe, depends, teacher))
@@ -75,14 +88,7 @@ def plan_of(recipe: Recipe, task: Task) -> Plan:
     stages += augmented
     intermediate = _stage("intermediate", depends.intermediate(), after=stages)
     prediction = _stage("prediction", depends.prediction(), after=[teacher, *augmented[-1:], intermediate])
-    export = _stage("export", depends.export(), after=[teacher, prediction], computes=False)
-    bench = _stage("bench", depends.bench(), after=[baseline, teacher, prediction, export], computes=False)
-    return [baseline, *stages, intermediate, prediction, export, bench]
-
-
-def student_plan(recipe: Recipe, task: Task) -> Plan:
-    """The stages of a run that make the student."""
-    return [stage for stage in plan_of(recipe, task) if stage.name not in ("baseline", "export", "bench")]
+    return [*stages, intermediate, prediction]
 
 
 def teacher_plan(recipe: Recipe, task: Task) -> Plan:

@@ -12,7 +12,7 @@ from compress.distillation import auto_schedule
 from compress.distillation.successive_halving import Candidate
 from compress.models.compatibility import read_encoder
 from compress.results import SearchResult, TrainingResult
-from pocketbert.recipe.sections import Recipe
+from pocketbert.recipe.sections import Recipe, num_training_texts
 from pocketbert.recipe.training import (
     FineTuneSection,
     IntermediateSection,
@@ -144,9 +144,8 @@ class _Chooser:
     @property
     def _num_texts(self) -> int:
         """The rows of task distillation, with augmented ones."""
-        train, augment = self.task.train, self.recipe.augment
-        copies = 0 if augment is None else augment.copies_per_text * (1 if train.pairs is None else 2)
-        return len(train) * (1 + copies)
+        train = self.task.train
+        return num_training_texts(self.recipe, len(train), takes_pairs=train.pairs is not None)
 
     def _epochs(self, section: AnyStage, key: str, usual_steps: int, num_rows: int) -> AnyStage:
         """Choose batch size and epochs, and with these the patience of a stage that is scored on dev."""

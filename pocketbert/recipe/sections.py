@@ -1,6 +1,6 @@
 """The recipe: all settings of a run as typed sections. `loading` makes one from a YAML file."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from pocketbert.recipe.delivery import BenchSection, ExportSection, GateSection
 from pocketbert.recipe.models import StudentSection, TeacherSection
 from pocketbert.recipe.task import TaskSection
 from pocketbert.recipe.training import ComputeSection, DistillSection, RecipeSection, Seed
+
+TASK_STAGES: tuple[Literal["intermediate"], Literal["prediction"]] = ("intermediate", "prediction")
 
 
 class Recipe(RecipeSection):
@@ -34,6 +36,13 @@ class Recipe(RecipeSection):
     export: ExportSection = Field(ExportSection(), description="The variants to build")
     bench: BenchSection = Field(BenchSection(), description="The benchmark of teacher, student and bundles")
     gate: GateSection = Field(GateSection(), description="Limits that a variant must meet to be shipped")
+
+
+def num_training_texts(recipe: Recipe, num_rows: int, *, takes_pairs: bool) -> int:
+    """The texts of both steps of task distillation, with augmented ones. `num_rows`: of train."""
+    if recipe.augment is None:
+        return num_rows
+    return num_rows * (1 + recipe.augment.copies_per_text * (2 if takes_pairs else 1))
 
 
 def task_seed_of(recipe: Recipe) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from compress.common.errors import UserError
+from compress.common.errors import Diverged, UserError
 from compress.data.token_blocks import write_token_blocks
 from compress.data.tokenization import TokenDataset
 from compress.distillation import stage_functions
@@ -32,12 +32,10 @@ from export.quantisation.variants import largest_weight
 from pocketbert.data.corpora import error_context
 from pocketbert.recipe.augmentation import TrainHeadSection
 from pocketbert.recipe.choices import candidates_of
-from pocketbert.recipe.sections import Recipe
+from pocketbert.recipe.sections import TASK_STAGES, Recipe
 from pocketbert.recipe.training import GeneralSection, LayerWiseSection, SearchableSection, StageSection
 from pocketbert.stage_parts.context import StageContext
 from pocketbert.store.workspace import Workspace
-
-TASK_STAGES = ("intermediate", "prediction")
 
 
 def corpus_blocks(
@@ -127,10 +125,8 @@ def search_candidates(
     def train_or_diverge(candidate: Candidate, steps: int) -> Trained:
         try:
             return train(candidate, steps)
-        except UserError as error:
-            if all(problem.option == "learning_rate" for problem in error.problems):  # the loss is not finite
-                return DIVERGED
-            raise
+        except Diverged:
+            return DIVERGED
 
     candidates = candidates_of(section)
     full_steps = schedule_of(section).num_steps(num_rows)

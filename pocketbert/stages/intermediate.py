@@ -22,21 +22,19 @@ def distill_intermediate(context: StageContext, workspace: Workspace) -> Interme
         learner = load_student(context, "general")
     section = context.recipe.distill.intermediate
     before = _scores_with_teachers_head(context, learner)
-    if section.epochs == 0:
-        workspace.save(lambda output: learner.save_encoder(output / "model", context.data.tokenizer))
-        nothing = TrainingResult(history=[], num_steps=0, seconds=0.0)
-        return IntermediateResult(training=nothing, scores_before=before, scores=before)
-    training = stage_functions.distill_layers(
-        learner,
-        context.data.teacher,
-        context.data.training_texts,
-        objective_of(section, learner.student.config, context.data.teacher.config),
-        schedule_of(section),
-        train_context_of(context, workspace, "intermediate"),
-        layer_map=context.recipe.distill.layer_map,
-    )
+    training, after = TrainingResult(history=[], num_steps=0, seconds=0.0), before
+    if section.epochs != 0:
+        training = stage_functions.distill_layers(
+            learner,
+            context.data.teacher,
+            context.data.training_texts,
+            objective_of(section, learner.student.config, context.data.teacher.config),
+            schedule_of(section),
+            train_context_of(context, workspace, "intermediate"),
+            layer_map=context.recipe.distill.layer_map,
+        )
+        after = _scores_with_teachers_head(context, learner)
     workspace.save(lambda output: learner.save_encoder(output / "model", context.data.tokenizer))
-    after = _scores_with_teachers_head(context, learner)
     return IntermediateResult(training=training, scores_before=before, scores=after)
 
 

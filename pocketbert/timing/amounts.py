@@ -11,7 +11,7 @@ import numpy as np
 from compress.distillation.successive_halving import num_search_steps, rounds_of
 from pocketbert.recipe.augmentation import TrainHeadSection
 from pocketbert.recipe.choices import candidates_of
-from pocketbert.recipe.sections import Recipe
+from pocketbert.recipe.sections import Recipe, num_training_texts
 from pocketbert.recipe.training import GeneralSection, SearchableSection, StageSection
 from pocketbert.timing.step_cost import ForwardCost, StepCost
 
@@ -78,9 +78,7 @@ def section_of(stage: str, recipe: Recipe) -> StageSection | None:
 
 def num_texts(recipe: Recipe, sizes: Sizes) -> int:
     """The texts of both steps of task distillation, with augmented ones."""
-    if recipe.augment is None:
-        return sizes.num_train
-    return sizes.num_train * (1 + recipe.augment.copies_per_text * (2 if sizes.takes_pairs else 1))
+    return num_training_texts(recipe, sizes.num_train, takes_pairs=sizes.takes_pairs)
 
 
 def num_rows(stage: str, recipe: Recipe, sizes: Sizes) -> int:

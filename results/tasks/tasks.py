@@ -24,7 +24,7 @@ from rich.console import Console
 import pocketbert
 from bench.measurement import machine
 from bench.results.document import read_results
-from compress.common.files import write_json
+from compress.common.files import size_bytes, write_json
 from compress.data.metrics import positive_class
 from compress.data.task_types import task_type
 from compress.data.tasks import Task
@@ -66,9 +66,8 @@ def main() -> None:
     tasks, students = arguments.tasks.split(","), arguments.students.split(";")
     match arguments.command:
         case "train":
-            shard = Shard.of_text(arguments.shard)
             runs = list(product(SEEDS, tasks, students))
-            for seed, task, student in runs[shard.number - 1 :: shard.count]:
+            for seed, task, student in Shard.of_text(arguments.shard).part(runs):
                 run(arguments.work, task, student, seed, "--until", "export")
         case "bench":
             for task, student in product(tasks, students):
@@ -129,12 +128,11 @@ def row_of(work: Path, name: str, student: str) -> dict[str, object]:
             is_mean=metric == "accuracy",
         )
         scores = [score(task.test.labels, each, name) for each in own]
-        size = sum(file.stat().st_size for file in (folders[0] / "export" / variant).rglob("*") if file.is_file())
         variants[variant] = {
             "test": asdict(mean_of(scores)),
             "difference": asdict(difference),
             "verdict": difference.verdict,
-            "size_bytes": size,
+            "size_bytes": size_bytes(folders[0] / "export" / variant),
             "num_not_shipped": sum(bool(each.variants[variant].failures) for each in exported),
         }
     trained = [record["prediction"].result_as(PredictionResult) for record in records]
