@@ -16,16 +16,16 @@ from pocketbert import __version__, shell
 from pocketbert.cli import (
     bench_commands,
     experiment_commands,
-    model_commands,
-    old_spellings,
+    export_commands,
     package_commands,
+    predict_commands,
     provenance_commands,
     report_commands,
     run_commands,
     serve_commands,
     setup_commands,
 )
-from pocketbert.cli_parts import remedies
+from pocketbert.cli_parts import old_spellings, remedies
 from pocketbert.cli_parts.options import EXIT_BAD_INPUT, EXIT_FAULT, EXIT_GATE, EXIT_INTERRUPTED, examples
 
 TOOLCHAIN, BUNDLES, AUGMENT = ("cpu", "gpu"), ("bundles", "bundles-gpu"), ("augment",)
@@ -75,7 +75,8 @@ for group in (
     setup_commands,
     run_commands,
     experiment_commands,
-    model_commands,
+    export_commands,
+    predict_commands,
     report_commands,
     serve_commands,
     package_commands,

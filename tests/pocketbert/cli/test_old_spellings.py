@@ -5,7 +5,8 @@ import shlex
 import pytest
 
 from command_lines import commands, parse, pocketbert_words
-from pocketbert.cli import app, old_spellings
+from pocketbert.cli import app
+from pocketbert.cli_parts import old_spellings
 
 OLD_TO_NEW = {
     # commands with a new name
