@@ -32,7 +32,7 @@ from pocketbert.ablation.variants import TableName, variant_tables
 from pocketbert.pipeline.flow import make_student, make_teacher, prepare
 from pocketbert.pipeline.forecast import duration
 from pocketbert.recipe.choices import resolve
-from pocketbert.recipe.loading import require_shape
+from pocketbert.recipe.loading import print_warning, require_shape
 from pocketbert.recipe.sections import Recipe, task_seed_of
 from pocketbert.store.manifest import read_manifest
 from pocketbert.store.working_folder import PARTIAL
@@ -113,7 +113,7 @@ def plan_ablation(
     """
     require_single_process()
     require_writable(folder, [*FILES, ROWS, PARTIAL])
-    recipe = require_shape(source.load())
+    recipe = require_shape(source.load(on_warning=print_warning))
     task = prepare(recipe, console)
     resolved = resolve(recipe, task).recipe
     if resolved.teacher.needs_search and not dry_run:

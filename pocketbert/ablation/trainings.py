@@ -1,6 +1,6 @@
 """The students that an ablation trains: every variant with every seed. Variants with equal options share a student."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from compress.common.errors import UserError
@@ -24,9 +24,9 @@ class Source:
     changes: tuple[str, ...] = ()
     smoke: bool = False
 
-    def load(self, more: Sequence[str] = ()) -> Recipe:
-        """The recipe with further changes. Raises UserError."""
-        return load_recipe(self.name, changes=[*self.changes, *more], smoke=self.smoke, on_warning=lambda line: None)
+    def load(self, more: Sequence[str] = (), on_warning: Callable[[str], None] = lambda line: None) -> Recipe:
+        """The recipe with further changes. `on_warning`: as in `load_recipe`. Raises UserError."""
+        return load_recipe(self.name, changes=[*self.changes, *more], smoke=self.smoke, on_warning=on_warning)
 
 
 @dataclass(frozen=True, kw_only=True)

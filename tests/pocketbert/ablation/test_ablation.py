@@ -302,3 +302,11 @@ def test_a_student_that_diverges_does_not_stop_the_others(recipe, tmp_path, in_p
         own, other = content["tables"][0]["variants"]
         assert own["num_seeds"] == 0 and other["num_seeds"] == 1 and other["test"] and not other["difference"]
         assert len(rows_of(tmp_path / "wild")) == 1
+
+
+def test_an_old_name_of_a_key_is_warned_of_once(tmp_path, whole_recipe, in_process):
+    text = Path(whole_recipe).read_text().replace("masked_lm:", "variants: 2\n  masked_lm:")
+    Path(whole_recipe).write_text(text)
+    done = in_process("ablate", whole_recipe, "--table", "mapping", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("augment.variants is now augment.copies_per_text") == 1
