@@ -1,7 +1,7 @@
 """Reads the splits of a data set: a local file or folder, or a data set of the Hub."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -36,13 +36,18 @@ def read_local(
 
 
 def files_of_splits(location: Path, splits: Mapping[str, str]) -> dict[str, Path]:
-    """The file of each split at `location`, as `read_local` reads them. Raises UserError."""
+    """The file of each split at `location`, as `read_local` reads them. Raises UserError.
+
+    A file that `splits` names for one split is no other split, whatever its name.
+    """
     if location.is_file():
         return {"train": location}
     if not location.is_dir():
         raise UserError(f"{location} is neither a file nor a folder, relative to {Path.cwd()}", option="data")
+    _require_different(splits)
     files = {split: location / name for split, name in splits.items()}
-    files |= {split: path for split in ALIASES if split not in files and (path := _file_of(location, split))}
+    named = {*files.values()}
+    files |= {split: path for split in ALIASES if split not in files and (path := _file_of(location, split, named))}
     if "train" not in files:
         is_repository = any(SHARD.fullmatch(path.stem) for path in location.rglob("*.parquet"))
         hint = "; to read it as a copy of a Hub data set, set task.subset: default" if is_repository else ""
@@ -58,12 +63,23 @@ def split_named_by(path: Path) -> str | None:
     return next((split for split, aliases in ALIASES.items() if name in aliases), None)
 
 
-def _file_of(location: Path, split: str) -> Path | None:
-    """The file of a split, in any case and compression; None if there is none.
+def _require_different(splits: Mapping[str, str]) -> None:
+    """Raise UserError if two splits have the same source: scores would then be from rows that chose the student."""
+    sources = [Path(source) for source in splits.values()]
+    if repeated := next((source for source in sources if sources.count(source) > 1), None):
+        names = " and ".join(split for split, source in splits.items() if Path(source) == repeated)
+        raise UserError(
+            f"{names} are both {str(repeated)!r}; leave one of them out, and a part of the other rows takes its place",
+            option="splits",
+        )
+
+
+def _file_of(location: Path, split: str, named: Collection[Path]) -> Path | None:
+    """The file of a split, in any case and compression, unless it is among `named`; None if there is none.
 
     Raises UserError if there are two, or if the name is that of a folder or of a link to nothing.
     """
-    files = [path for path in sorted(location.iterdir()) if split_named_by(path) == split]
+    files = [path for path in sorted(location.iterdir()) if split_named_by(path) == split and path not in named]
     if files and not files[0].is_file():
         raise UserError(f"{files[0]}: not a file, though its name is that of the {split} split; remove or rename it")
     if len(files) > 1:
@@ -80,16 +96,18 @@ def read_hub(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, list[str]]]:
     """The splits of a Hub data set, and the class names of each column that has them, ordered by their integers.
 
-    `name` may also be a local folder with a copy of the data set's repository.
+    `name` may also be a local folder with a copy of the data set's repository. `splits`: as in `files_of_splits`.
     """
     import datasets
 
+    _require_different(splits)
     with library_errors(
         f"{name!r} is not a local file or folder, and it could not be loaded as a Hub data set", option="data"
     ):
         loaded = datasets.load_dataset(name, subset)
     source_names = {
-        split: splits.get(split) or next((alias for alias in aliases if alias in loaded), None)
+        split: splits.get(split)
+        or next((alias for alias in aliases if alias in loaded and alias not in splits.values()), None)
         for split, aliases in ALIASES.items()
     }
     missing = [source for split, source in splits.items() if source not in loaded]

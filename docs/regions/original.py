@@ -40,7 +40,9 @@ def original_facts(results: Path) -> str:
     for start in dict.fromkeys(start for _, start, variant in kinds if not variant):
         ours, theirs = kinds["pocketbert", start, ""], kinds["original", start, ""]
         gains = {
-            split: mean_of([own["scores"][split] - other["scores"][split] for own, other in zip(ours, theirs)])
+            split: mean_of(
+                [own["scores"][split] - other["scores"][split] for own, other in zip(ours, theirs, strict=True)]
+            )
             for split in ("dev", "test")
         }
         words = " and ".join(
@@ -52,7 +54,7 @@ def original_facts(results: Path) -> str:
         ratios = [
             other["stages"][step]["training_s"] / own["stages"][step]["training_s"]
             for start in ("random", "projected")
-            for own, other in zip(kinds["pocketbert", start, ""], kinds["original", start, ""])
+            for own, other in zip(kinds["pocketbert", start, ""], kinds["original", start, ""], strict=True)
         ]
         lines.append(
             f"Training time of the original scripts over PocketBERT's, {step} step: {min(ratios):.1f} to "

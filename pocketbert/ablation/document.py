@@ -20,6 +20,7 @@ TITLES = {
     "initialisation": "First weights and number of steps",
     "augmentation": "Augmentation",
     "baselines": "Baselines at equal steps",
+    "own": "Own variants",
 }
 
 

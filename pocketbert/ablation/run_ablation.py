@@ -28,7 +28,7 @@ from pocketbert.ablation.document import FILES, write_documents
 from pocketbert.ablation.rows import ROWS, Row, merge_rows, read_rows, write_row
 from pocketbert.ablation.summary import Ablation, summarise
 from pocketbert.ablation.trainings import PlannedTables, Source, Training, pinned_steps, plan_trainings
-from pocketbert.ablation.variants import TableName, variant_tables
+from pocketbert.ablation.variants import TableName, Variant, variant_tables
 from pocketbert.pipeline.flow import make_student, make_teacher, prepare
 from pocketbert.pipeline.forecast import duration
 from pocketbert.recipe.choices import resolve
@@ -99,6 +99,7 @@ def plan_ablation(
     source: Source,
     names: Sequence[TableName],
     *,
+    own: Sequence[Variant] = (),
     num_seeds: int,
     folder: Path,
     shard: Shard,
@@ -106,7 +107,7 @@ def plan_ablation(
     merged: Sequence[Path] = (),
     dry_run: bool = False,
 ) -> AblationPlan:
-    """Plan the students of these tables. Raises UserError.
+    """Plan the students of these tables and of the user's own variants. Raises UserError.
 
     `folder`: of the ablation. `merged`: folders whose rows are taken over. A search for the teacher's schedule is done
     first, unless this is a dry run: the later stages depend on it.
@@ -122,7 +123,7 @@ def plan_ablation(
         resolved = resolve(source.load(), task).recipe
     steps, pins = pinned_steps(resolved, task)
     seeds = range(task_seed_of(resolved), task_seed_of(resolved) + num_seeds)
-    tables = plan_trainings(source, task, variant_tables(resolved, steps, names), pins, seeds)
+    tables = plan_trainings(source, task, variant_tables(resolved, steps, names, own), pins, seeds)
     if merged:
         with _working_folder(folder) as owned:
             num_copied = merge_rows(owned, merged, tables.trainings)

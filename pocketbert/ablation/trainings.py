@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from compress.common.errors import UserError
 from compress.data.tasks import Task
 from pocketbert import __version__
-from pocketbert.ablation.variants import Steps, VariantTable, step_changes
+from pocketbert.ablation.variants import OWN, Steps, Variant, VariantTable, step_changes
 from pocketbert.pipeline.plan import Plan, student_plan
 from pocketbert.recipe import preflight
 from pocketbert.recipe.choices import resolve
@@ -103,11 +103,13 @@ def plan_trainings(
             planned = []
             try:
                 for seed in seeds:
-                    changes = (*pins, *variant.changes, f"distill.seed={seed}")
+                    changes = (*_pins_for(variant, pins), *variant.changes, f"distill.seed={seed}")
                     planned.append(_training(source, task, changes, seed))
             except UserError as error:
                 if not variant.changes:
                     raise
+                if table.name == OWN:
+                    raise UserError(f"variant {variant.name!r}: {error}") from error
                 left_out.append(f"{variant.name}: {error}")
                 continue
             variants.append(variant)
@@ -118,6 +120,14 @@ def plan_trainings(
     groups = list(dict.fromkeys(each.group for each in trainings.values()))
     ordered = sorted(trainings.values(), key=lambda each: groups.index(each.group))
     return PlannedTables(tables=kept, students=students, trainings=ordered, pins=pins)
+
+
+def _pins_for(variant: Variant, pins: tuple[str, ...]) -> list[str]:
+    """The shared changes, without those of the steps of a stage whose steps the variant itself sets."""
+    keys = {change.partition("=")[0].strip() for change in variant.changes}
+    own = {key.rpartition(".")[0] for key in keys if key.endswith((".epochs", ".max_steps"))}
+    steps_of_own = tuple(f"{stage}.{key}=" for stage in own for key in ("epochs", "max_steps"))
+    return [pin for pin in pins if not pin.startswith(steps_of_own)]
 
 
 def _training(source: Source, task: Task, changes: tuple[str, ...], seed: int) -> Training:

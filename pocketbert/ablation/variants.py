@@ -1,7 +1,7 @@
 """The tables of an ablation: which keys of a recipe each variant changes, and what the paper measured.
 
 Tables 2, 3 and 4 of TinyBERT (Jiao et al. 2020), and three of ours. Every variant trains for as many steps as the
-recipe.
+recipe. The last table holds the user's own variants.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +14,11 @@ from compress.models.shape import LayerMapRule, map_layers
 from pocketbert.recipe.sections import Recipe
 from pocketbert.recipe.training import MOST_EPOCHS, LayerWiseSection, weights_in
 
-TableName = Literal["procedures", "objectives", "mapping", "initialisation", "augmentation", "baselines"]
-TABLES: tuple[TableName, ...] = get_args(TableName)
+TableName = Literal["procedures", "objectives", "mapping", "initialisation", "augmentation", "baselines", "own"]
+OWN: TableName = "own"
+TABLES: tuple[TableName, ...] = tuple(name for name in get_args(TableName) if name != OWN)
 RECIPE = "the recipe"
+OWN_SECTIONS = ("student", "augment", "distill", "compute")  # the others are the same for all students of a table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +65,35 @@ def tables_named(names: Sequence[str]) -> list[TableName]:
     return [table for table in TABLES if table in names or "all" in names]
 
 
-def variant_tables(recipe: Recipe, steps: Steps, names: Sequence[TableName]) -> list[VariantTable]:
-    """The tables of these names. `recipe`: without `auto`."""
+def own_variants(texts: Sequence[str]) -> list[Variant]:
+    """Variants in the form `NAME: KEY=VALUE; KEY=VALUE`. Without a name, it is the text itself. Raises UserError."""
+    variants = [_own_variant(text) for text in texts]
+    names = [RECIPE, *(variant.name for variant in variants)]
+    if repeated := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise UserError(f"two variants have the name {repeated[0]!r}")
+    return variants
+
+
+def _own_variant(text: str) -> Variant:
+    before, colon, after = text.partition(":")
+    is_named = bool(colon) and "=" not in before
+    changes = tuple(part.strip() for part in (after if is_named else text).split(";") if part.strip())
+    name = " ".join(before.split()) if is_named else "; ".join(changes)
+    if not name or not changes or not all("=" in change for change in changes):
+        raise UserError(f"variant {text!r}: expected NAME: KEY=VALUE, and a semicolon between several changes")
+    for key in (change.partition("=")[0].strip() for change in changes):
+        if key.partition(".")[0] not in OWN_SECTIONS or key == "distill.seed":
+            raise UserError(
+                f"variant {name!r}: {key} must be the same for all students; a variant may change keys of "
+                f"{', '.join(OWN_SECTIONS[:-1])} and {OWN_SECTIONS[-1]}, but not distill.seed"
+            )
+    return Variant(name=name, changes=changes)
+
+
+def variant_tables(
+    recipe: Recipe, steps: Steps, names: Sequence[TableName], own: Sequence[Variant] = ()
+) -> list[VariantTable]:
+    """The tables of these names, and one with the user's own variants. `recipe`: without `auto`."""
     makers: dict[TableName, Callable[[Recipe, Steps], VariantTable]] = {
         "procedures": _procedures,
         "objectives": _objectives,
@@ -74,6 +103,8 @@ def variant_tables(recipe: Recipe, steps: Steps, names: Sequence[TableName]) -> 
         "baselines": _baselines,
     }
     tables = [makers[name](recipe, steps) for name in dict.fromkeys(names)]
+    if own:
+        tables.append(VariantTable(name=OWN, variants=[Variant(name=RECIPE), *own]))
     if all(len(table.variants) == 1 for table in tables):
         raise UserError("no variant to train: " + "; ".join(reason for table in tables for reason in table.left_out))
     return tables

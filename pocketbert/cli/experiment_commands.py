@@ -88,6 +88,8 @@ def design(
     epilog=examples(
         "pocketbert ablate reviews.yaml --table objectives --dry-run",
         "pocketbert ablate reviews.yaml --table all --seeds 5 --output ablations/reviews",
+        "pocketbert ablate reviews.yaml --variant 'dropout: student.dropout=0.1' --variant "
+        "'longer: distill.intermediate.epochs=20; distill.prediction.epochs=9'",
         "pocketbert ablate reviews.yaml --shard 1/2 --output first",
         "pocketbert ablate reviews.yaml --shard 2/2 --output second",
         "pocketbert ablate reviews.yaml --output first --merge second",
@@ -100,8 +102,14 @@ def ablate(
         typer.Option(
             metavar="TABLE",
             help="procedures, objectives, mapping, initialisation, augmentation, baselines or all; repeatable "
-            "[default: all]",
+            "[default: all, or none with --variant]",
             autocompletion=completion.ablation_tables,
+        ),
+    ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'NAME: KEY=VALUE; ...'", help="A variant of your own, with keys of the recipe; repeatable"
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=MOST_SEEDS, help="Students of each variant")] = 3,
@@ -120,22 +128,25 @@ def ablate(
     """Train students without one part of the method at a time, and compare them with the recipe's student.
 
     The tables are those of the TinyBERT paper, with its figures, and three more: first weights and steps, augmentation,
-    and baselines without intermediate layers. All variants have the same seeds and equally many steps, and equal stages
-    run once. Writes ablation.md, ablation.svg and ablation.json. The same command continues an interrupted ablation.
+    and baselines without intermediate layers. Compares variants of your own with --variant. All variants have the same
+    seeds and equally many steps, unless your own one sets epochs or max_steps. Equal stages run once. Writes
+    ablation.md, ablation.svg and ablation.json. The same command continues an interrupted ablation.
     """
     from pocketbert.ablation.run_ablation import Shard, plan_ablation, run_ablation
     from pocketbert.ablation.trainings import Source
-    from pocketbert.ablation.variants import tables_named
+    from pocketbert.ablation.variants import own_variants, tables_named
     from pocketbert.cli_parts import ablation_text
 
     console = stderr_console()
     source = Source(name=recipe, changes=tuple(changes or ()), smoke=smoke)
-    names, part = tables_named(table or ["all"]), Shard.of_text(shard)
+    own, part = own_variants(variant or ()), Shard.of_text(shard)
+    names = tables_named(table or ([] if own else ["all"]))
     folder = output or Path("ablations") / source.load().name
     with message_when_interrupted(console):
         planned = plan_ablation(
             source,
             names,
+            own=own,
             num_seeds=seeds,
             folder=folder,
             shard=part,

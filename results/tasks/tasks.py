@@ -7,13 +7,16 @@
 Run it in a folder with data/ and models/, which the recipes beside this file name. `train` makes every student and its
 bundles, and may run in several processes at once. `bench` times the students of seed 0, and must run alone. `collect`
 scores the bundles again, on the same rows, and writes the figures. All of them skip what is finished.
+
+`agreement` is the metric with the teacher's predictions in the place of the labels, on train and on test: a student
+that agrees on train only has learned the rows, and one that agrees on neither lacks layers, width or steps.
 """
 
 import argparse
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -23,8 +26,9 @@ from rich.console import Console
 
 import pocketbert
 from bench.measurement import machine
-from bench.results.document import read_results
+from bench.results.document import Results, read_results
 from compress.common.files import size_bytes, write_json
+from compress.data.columns import Split
 from compress.data.metrics import positive_class
 from compress.data.task_types import task_type
 from compress.data.tasks import Task
@@ -48,6 +52,7 @@ STUDENTS = {
     "fast3": "student={preset: fast3}",
 }
 SEEDS = (0, 1, 2)
+MOST_TRAIN_ROWS = 2000  # whose predictions are compared with the teacher's
 SHIPPED = ("int4-static", "int8-static", "int8-dynamic", "fp32")  # the smallest that passes is recommended
 
 
@@ -113,8 +118,15 @@ def row_of(work: Path, name: str, student: str) -> dict[str, object]:
     folders = [folder_of(work, name, student, seed) for seed in SEEDS]
     task, metric = task_of(name)
     records = [read_manifest(folder) for folder in folders]
-    predictions = {variant: [predicted(folder / "export" / variant, task) for folder in folders] for variant in SHIPPED}
+    predictions = {
+        variant: [predicted(folder / "export" / variant, task, task.test) for folder in folders] for variant in SHIPPED
+    }
     teacher = teacher_of((folders[0] / "teacher" / "model").resolve(), name)
+    train = [predicted(folder / "export" / "fp32", task, train_sample(name)) for folder in folders]
+    agreement = {
+        "train": mean_of([score(teacher.train, own, name) for own in train]),
+        "test": mean_of([score(teacher.test, own, name) for own in predictions["fp32"]]),
+    }
     exported = [record["export"].result_as(ExportResult) for record in records]
     benchmarked = read_results(folders[0]) if (folders[0] / "results.json").exists() else None
     recommended = None if benchmarked is None else benchmarked.stages.export.recommended
@@ -123,7 +135,7 @@ def row_of(work: Path, name: str, student: str) -> dict[str, object]:
         difference = difference_over_seeds(
             task.test.labels,
             own,
-            [teacher] * len(own),
+            [teacher.test] * len(own),
             lambda labels, predictions: score(labels, predictions, name),
             is_mean=metric == "accuracy",
         )
@@ -145,6 +157,7 @@ def row_of(work: Path, name: str, student: str) -> dict[str, object]:
         "teacher": asdict(records[0]["teacher"].result_as(TeacherResult).scores),
         "dev": asdict(mean_of([each.scores.dev for each in trained])),
         "test": asdict(mean_of([each.scores.test for each in trained])),
+        "agreement": {split: asdict(mean) for split, mean in agreement.items()},
         "num_steps": [
             sum(record[stage].result["training"]["num_steps"] for stage in ("intermediate", "prediction"))
             for record in records
@@ -156,12 +169,12 @@ def row_of(work: Path, name: str, student: str) -> dict[str, object]:
     }
 
 
-def speeds(results) -> Iterator[dict[str, object]]:
-    """The latency of each system of a benchmark, and how many times as fast it is as the teacher in torch."""
-    for row in results.stages.bench.rows:
-        if row.latency is not None:
+def speeds(benchmark: Results) -> Iterator[dict[str, object]]:
+    """The latency of each of the student's bundles, and how many times as fast it is as the teacher in torch."""
+    for row in benchmark.stages.bench.rows:
+        if row.role == "student" and row.variant is not None and row.latency is not None:
             speedup = None if row.speedup is None else asdict(row.speedup)
-            yield {"name": row.name, "median_ms": row.latency.median_ms, "speedup": speedup}
+            yield {"variant": row.variant, "median_ms": row.latency.median_ms, "speedup": speedup}
 
 
 @cache
@@ -177,17 +190,32 @@ def score(labels: np.ndarray, predictions: np.ndarray, name: str) -> float:
     return task.score(metric, labels, predictions, positive=positive_class(metric, None, task.labels))
 
 
-def predicted(bundle: Path, task: Task) -> np.ndarray:
-    """What a bundle predicts for the test rows, in the form of the labels."""
-    return task_type(task.type).decide(pocketbert.load(bundle).logits(task.test.texts, task.test.pairs))
+def predicted(bundle: Path, task: Task, rows: Split) -> np.ndarray:
+    """What a bundle predicts for some rows, in the form of the labels."""
+    return task_type(task.type).decide(pocketbert.load(bundle).logits(rows.texts, rows.pairs))
+
+
+def train_sample(name: str) -> Split:
+    """Evenly spaced train rows of a task."""
+    train = task_of(name)[0].train
+    return train.take(np.unique(np.linspace(0, len(train) - 1, MOST_TRAIN_ROWS).astype(int)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherPredictions:
+    """What a teacher in torch predicts for rows of train and for test, in the form of the labels."""
+
+    train: np.ndarray
+    test: np.ndarray
 
 
 @cache
-def teacher_of(model: Path, name: str) -> np.ndarray:
-    """What a teacher in torch predicts for the test rows of a task, in the form of the labels."""
+def teacher_of(model: Path, name: str) -> TeacherPredictions:
+    """The predictions of a teacher for a task."""
     task, _ = task_of(name)
-    logits = TorchPredictor(model, max_length=task.max_length).logits(task.test.texts, task.test.pairs)
-    return task_type(task.type).decide(logits)
+    predictor, decide = TorchPredictor(model, max_length=task.max_length), task_type(task.type).decide
+    train, test = (decide(predictor.logits(rows.texts, rows.pairs)) for rows in (train_sample(name), task.test))
+    return TeacherPredictions(train=train, test=test)
 
 
 if __name__ == "__main__":

@@ -170,6 +170,17 @@ def test_all_splits_together_decide_between_names_and_indices(tmp_path):
     assert load(data, labels=["1", "2", "3"]).test.labels.tolist() == [1, 2]
 
 
+def test_a_file_named_for_one_split_is_no_other_split(tmp_path):
+    """With the dev file as test, dev rows come from train: scores never are from rows that chose the student."""
+    data = folder(tmp_path, train=rows(200), dev=numbered(["negative", "positive"] * 9, "b"))
+    task = load(data, splits={"test": "./dev.csv"})
+    assert set(task.test.texts) == {f"b text {index}" for index in range(18)} and not task.selected_on_test
+    assert not {*task.dev.texts} & {*task.test.texts} and {*task.dev.texts} <= {text for text, _ in rows(200)}
+    for splits in ({"dev": "dev.csv", "test": "./dev.csv"}, {"train": "dev.csv", "dev": "dev.csv"}):
+        with pytest.raises(UserError, match=r"are both 'dev\.csv'; leave one of them out"):
+            load(data, splits=splits)
+
+
 def test_the_error_names_the_unknown_label(tmp_path):
     data = folder(tmp_path, train=numbered(["neg", "pos"] * 9, "a"), dev=numbered(["neg", "pos", "zzz"], "b"))
     with pytest.raises(UserError, match=r"\(dev\): label 'zzz' in column 'label' is not one of neg, pos"):
@@ -222,6 +233,9 @@ def test_the_class_names_of_a_hub_data_set_are_read_in_order(tmp_path):
     splits, classes = read_hub(str(tmp_path), None, {})
     assert {split: len(table) for split, table in splits.items()} == {"train": 60, "dev": 20, "test": 20}
     assert classes == {"label": ["unacceptable", "acceptable"]}
+    assert {*read_hub(str(tmp_path), None, {"test": "validation"})[0]} == {"train", "test"}
+    with pytest.raises(UserError, match="dev and test are both 'validation'"):
+        read_hub(str(tmp_path), None, {"dev": "validation", "test": "validation"})
     with pytest.raises(UserError, match="has no split 'dev2'; it has train, validation, test"):
         read_hub(str(tmp_path), None, {"dev": "dev2"})
     with pytest.raises(UserError, match="could not be loaded"):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from rich.console import Console
 from compress.common.errors import UserError
 from pocketbert.ablation.run_ablation import Shard, plan_ablation
 from pocketbert.ablation.trainings import Source, Training
-from pocketbert.ablation.variants import TABLES, Steps, tables_named, variant_tables
+from pocketbert.ablation.variants import TABLES, Steps, own_variants, tables_named, variant_tables
 from pocketbert.recipe.choices import resolve
 from pocketbert.recipe.loading import load_recipe
 from pocketbert.timing.amounts import num_steps
@@ -48,11 +49,14 @@ def whole_recipe(tmp_path, reviews, base_folder, teacher_folder) -> str:
     )
 
 
-def planned(recipe: str, *names: str, num_seeds: int = 1, folder: Path | None = None, dry_run: bool = True):
+def planned(
+    recipe: str, *names: str, own: Sequence[str] = (), num_seeds: int = 1, folder: Path | None = None, dry_run=True
+):
     folder = folder or Path(recipe).parent / "ablation"
     return plan_ablation(
         Source(name=recipe),
-        tables_named(names or ["all"]),
+        tables_named(names or ([] if own else ["all"])),
+        own=own_variants(own),
         num_seeds=num_seeds,
         folder=folder,
         shard=Shard(),
@@ -112,6 +116,44 @@ def fingerprints(training: Training) -> dict[str, str]:
     return {stage.name: stage.fingerprint for stage in training.plan}
 
 
+def test_own_variants_have_their_own_steps_and_names(recipe):
+    plan = planned(
+        recipe,
+        own=["longer: distill.prediction.epochs=2; distill.prediction.max_steps=null", "student.dropout=0.1"],
+    )
+    [table] = plan.tables.tables
+    assert [each.name for each in table.variants] == ["the recipe", "longer", "student.dropout=0.1"]
+    prediction = {
+        name: resolve(training.recipe, plan.task).recipe.distill.prediction
+        for (_, name), training in zip(plan.tables.students, plan.tables.trainings, strict=True)
+    }
+    rows = len(plan.task.train)
+    assert num_steps(prediction["the recipe"], rows) == num_steps(prediction["student.dropout=0.1"], rows) == 3
+    assert num_steps(prediction["longer"], rows) == 2 * -(-rows // prediction["longer"].batch_size)
+    assert plan.tables.trainings[2].recipe.student.dropout == 0.1
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["longer"], "expected NAME: KEY=VALUE"),
+        (["longer:"], "expected NAME: KEY=VALUE"),
+        ([": student.dropout=0"], "expected NAME: KEY=VALUE"),
+        (["short texts: task.max_length=8"], "task.max_length must be the same for all students"),
+        (["another seed: distill.seed=7"], "distill.seed must be the same for all students"),
+        (["a: student.dropout=0", "a: student.dropout=0.1"], "two variants have the name 'a'"),
+        (["the recipe: student.dropout=0"], "two variants have the name 'the recipe'"),
+        (["wrong: student.dropuot=0.1"], "variant 'wrong': "),
+        (["wrong: student.dropout=2"], "variant 'wrong': "),
+        (["too deep: student.layers=9"], "variant 'too deep': "),
+    ],
+)
+def test_a_wrong_variant_is_one_line(recipe, in_process, texts, message):
+    done = in_process("ablate", recipe, *(part for text in texts for part in ("--variant", text)), "--dry-run")
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error")]) == 1
+
+
 def test_what_a_recipe_lacks_is_left_out_with_a_reason(recipe):
     tables = {table.name: table for table in variant_tables(load_recipe(recipe), STEPS, TABLES)}
     assert any("add distill.general" in reason for reason in tables["procedures"].left_out)
@@ -120,7 +162,16 @@ def test_what_a_recipe_lacks_is_left_out_with_a_reason(recipe):
 
 
 def test_a_killed_ablation_ends_like_an_uninterrupted_one(recipe, tmp_path, in_process):
-    arguments = ("ablate", recipe, "--table", "mapping", "--seeds", "2")
+    arguments = (
+        "ablate",
+        recipe,
+        "--table",
+        "mapping",
+        "--variant",
+        "with dropout: student.dropout=0.1",
+        "--seeds",
+        "2",
+    )
     whole = in_process(*arguments, "--output", "whole")
     assert whole.returncode == 0, whole.stderr
     process = subprocess.Popen(
@@ -147,6 +198,7 @@ def test_a_killed_ablation_ends_like_an_uninterrupted_one(recipe, tmp_path, in_p
     assert resumed.stderr.count("student ") > 0 and f"of {count}: " not in resumed.stderr, "finished students are kept"
     one, other = (json.loads((tmp_path / name / "ablation.json").read_text()) for name in ("whole", "killed"))
     assert one == other and one["num_missing"] == 0
+    assert [each["name"] for each in one["tables"][1]["variants"]] == ["the recipe", "with dropout"]
     assert not [*(tmp_path / "whole" / ".partial").iterdir()] and (tmp_path / "whole" / "ablation.svg").exists()
 
 
