@@ -1,5 +1,6 @@
-"""The ablations, from results/ablation/."""
+"""The ablations, from results/ablation/ and results/tasks/."""
 
+from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -35,4 +36,31 @@ def ablation_facts(results: Path) -> str:
     return bullets([*notes_of(ablation), *counted])
 
 
-REGIONS = {"ablation-sst2": ablation_sst2, "ablation-facts": ablation_facts}
+def _own(results: Path, name: str) -> Ablation:
+    return TypeAdapter(Ablation).validate_python(read_json(results / "tasks" / f"{name}-variants.json"))
+
+
+def _own_table(results: Path, name: str) -> str:
+    ablation = _own(results, name)
+    return markdown(table_of(ablation, ablation.tables[0]))
+
+
+def _own_facts(results: Path, name: str) -> str:
+    """The notes of the table, and what the students keep of the teacher's score on dev and on test."""
+    ablation = _own(results, name)
+    teacher, variants = ablation.teacher, ablation.tables[0].variants
+    assert teacher is not None
+    kept = [
+        f"{variant.name} {variant.dev.value / teacher.dev:.1%} and {variant.test.value / teacher.test:.1%}"
+        for variant in variants
+        if variant.dev is not None and variant.test is not None
+    ]
+    return bullets([*notes_of(ablation), f"Kept of the teacher's score on dev and on test: {', '.join(kept)}."])
+
+
+REGIONS = {
+    "tasks-cola-variants": partial(_own_table, name="cola"),
+    "tasks-cola-facts": partial(_own_facts, name="cola"),
+    "ablation-sst2": ablation_sst2,
+    "ablation-facts": ablation_facts,
+}

@@ -34,13 +34,15 @@ def write_documents(owned: OwnedFolder, ablation: Ablation) -> None:
 
 
 def table_of(ablation: Ablation, table: TableResult) -> Table:
-    """A table as text: a row for each variant, the recipe first."""
+    """A table as text: a row for each variant, the recipe first. The paper has columns if it has such variants."""
     split = ablation.scored_on
     header = (
         "variant", "seeds", "steps", f"{ablation.metric_name}, {split}", "difference, other seeds",
         "difference, other rows", "verdict", "paper", "paper's difference",
     )  # fmt: skip
-    return Table(header=header, cells=[_cells(variant) for variant in table.variants])
+    num_columns = len(header) if _has_paper(table) else len(header) - 2
+    cells = [_cells(variant)[:num_columns] for variant in table.variants]
+    return Table(header=header[:num_columns], cells=cells)
 
 
 def markdown_of(ablation: Ablation) -> str:
@@ -56,9 +58,12 @@ def notes_of(ablation: Ablation) -> list[str]:
         f"seed{'s' * (ablation.num_seeds != 1)} per variant, the same for all. The best epoch is chosen on dev.",
         "A difference is that from the recipe, paired by seed and row: with its 95% t interval over seeds, and its 95% "
         "bootstrap interval over rows. A verdict needs both intervals on the same side of 0.",
-        "The paper's columns are means of four scores on dev (MNLI-m, MNLI-mm, MRPC, CoLA), in percent, for a student "
-        "with 4 layers of width 312 and another schedule: compare signs and order, not sizes.",
     ]
+    if any(map(_has_paper, ablation.tables)):
+        notes.append(
+            "The paper's columns are means of four scores on dev (MNLI-m, MNLI-mm, MRPC, CoLA), in percent, for a "
+            "student with 4 layers of width 312 and another schedule: compare signs and order, not sizes."
+        )
     if ablation.scored_on == "dev":
         notes.append("The task has too few rows for a test split: scores are from the rows that chose the epoch.")
     if teacher is not None:
@@ -69,6 +74,11 @@ def notes_of(ablation: Ablation) -> list[str]:
     if ablation.num_missing:
         notes.append(f"{ablation.num_missing} of {ablation.num_trainings} students are not finished.")
     return notes
+
+
+def _has_paper(table: TableResult) -> bool:
+    """Whether the paper has one of the variants."""
+    return any(variant.paper_difference is not None for variant in table.variants)
 
 
 def _parts(ablation: Ablation) -> Iterator[str]:
