@@ -250,6 +250,11 @@ def split_task(
     if leaked.any():
         remarks.append(f"{leaked.sum()} rows of train removed, because they are also in dev or test")
         train = train.take(~leaked)
+    if num_shared := _num_shared(splits):
+        remarks.append(
+            f"{num_shared} of {len(splits['test'])} rows of test are also in dev, which selects checkpoints; they may "
+            "raise the score on test"
+        )
 
     generator = np.random.default_rng(seed)
     dev, test = splits.get("dev"), splits.get("test")
@@ -291,6 +296,14 @@ def split_task(
         selected_on_test=selected_on_test,
         remarks=tuple(remarks),
     )
+
+
+def _num_shared(splits: Mapping[str, Split]) -> int:
+    """The rows of test that are also in dev, if the data have both."""
+    if "dev" not in splits or "test" not in splits:
+        return 0
+    rows_of_dev = {*splits["dev"].rows()}
+    return sum(row in rows_of_dev for row in splits["test"].rows())
 
 
 def _require_different_texts(name: str, rows: Split) -> None:

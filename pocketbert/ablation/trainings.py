@@ -10,7 +10,7 @@ from pocketbert.ablation.variants import OWN, Steps, Variant, VariantTable, step
 from pocketbert.pipeline.plan import Plan, student_plan
 from pocketbert.recipe import preflight
 from pocketbert.recipe.choices import resolve
-from pocketbert.recipe.loading import load_recipe
+from pocketbert.recipe.loading import load_recipe, require_shape
 from pocketbert.recipe.sections import Recipe, num_training_texts
 from pocketbert.store.manifest import fingerprint_of
 from pocketbert.timing.amounts import num_steps
@@ -131,7 +131,7 @@ def _pins_for(variant: Variant, pins: tuple[str, ...]) -> list[str]:
 
 
 def _training(source: Source, task: Task, changes: tuple[str, ...], seed: int) -> Training:
-    recipe = source.load(changes)
+    recipe = require_shape(source.load(changes))
     preflight.check_models(recipe)
     plan = student_plan(resolve(recipe, task).recipe, task)
     options = {stage.name: stage.inputs["options"] for stage in plan}

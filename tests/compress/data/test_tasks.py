@@ -181,6 +181,13 @@ def test_a_file_named_for_one_split_is_no_other_split(tmp_path):
             load(data, splits=splits)
 
 
+def test_test_rows_that_are_also_in_dev_give_a_remark(tmp_path):
+    shared = numbered(["negative", "positive"] * 9, "b")
+    data = folder(tmp_path, train=rows(60), dev=shared, test=[*shared[:5], *numbered(["negative", "positive"], "c")])
+    [remark] = [line for line in load(data).remarks if "also in dev" in line]
+    assert remark.startswith("5 of 7 rows of test are also in dev, which selects checkpoints")
+
+
 def test_the_error_names_the_unknown_label(tmp_path):
     data = folder(tmp_path, train=numbered(["neg", "pos"] * 9, "a"), dev=numbered(["neg", "pos", "zzz"], "b"))
     with pytest.raises(UserError, match=r"\(dev\): label 'zzz' in column 'label' is not one of neg, pos"):

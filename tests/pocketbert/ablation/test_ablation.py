@@ -146,6 +146,7 @@ def test_own_variants_have_their_own_steps_and_names(recipe):
         (["wrong: student.dropuot=0.1"], "variant 'wrong': "),
         (["wrong: student.dropout=2"], "variant 'wrong': "),
         (["too deep: student.layers=9"], "variant 'too deep': "),
+        (["small: student={budget: {latency_ms: 1}}"], "variant 'small': "),
     ],
 )
 def test_a_wrong_variant_is_one_line(recipe, in_process, texts, message):
