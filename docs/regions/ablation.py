@@ -61,6 +61,8 @@ def _own_facts(results: Path, name: str) -> str:
 REGIONS = {
     "tasks-cola-variants": partial(_own_table, name="cola"),
     "tasks-cola-facts": partial(_own_facts, name="cola"),
+    "tasks-rte-variants": partial(_own_table, name="rte"),
+    "tasks-rte-facts": partial(_own_facts, name="rte"),
     "ablation-sst2": ablation_sst2,
     "ablation-facts": ablation_facts,
 }
