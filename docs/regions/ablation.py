@@ -11,13 +11,13 @@ from pocketbert.ablation.summary import Ablation
 from regions.cells import bullets, read_json
 
 
-def _sst2(results: Path) -> Ablation:
-    return TypeAdapter(Ablation).validate_python(read_json(results / "ablation" / "sst2.json"))
+def _ablation(results: Path, name: str) -> Ablation:
+    return TypeAdapter(Ablation).validate_python(read_json(results / f"{name}.json"))
 
 
 def ablation_sst2(results: Path) -> str:
     """All tables of the ablation on SST-2."""
-    ablation = _sst2(results)
+    ablation = _ablation(results, "ablation/sst2")
     return "\n\n".join(
         f"**{TITLES[table.name]}**\n\n{markdown(table_of(ablation, table))}" for table in ablation.tables
     )
@@ -25,7 +25,7 @@ def ablation_sst2(results: Path) -> str:
 
 def ablation_facts(results: Path) -> str:
     """The notes of the tables, and which differences have the sign of the paper."""
-    ablation = _sst2(results)
+    ablation = _ablation(results, "ablation/sst2")
     by_verdict: dict[str, list[str]] = {}
     for table in ablation.tables:
         for variant in table.variants:
@@ -36,18 +36,14 @@ def ablation_facts(results: Path) -> str:
     return bullets([*notes_of(ablation), *counted])
 
 
-def _own(results: Path, name: str) -> Ablation:
-    return TypeAdapter(Ablation).validate_python(read_json(results / "tasks" / f"{name}-variants.json"))
-
-
 def _own_table(results: Path, name: str) -> str:
-    ablation = _own(results, name)
+    ablation = _ablation(results, f"tasks/{name}-variants")
     return markdown(table_of(ablation, ablation.tables[0]))
 
 
 def _own_facts(results: Path, name: str) -> str:
     """The notes of the table, and what the students keep of the teacher's score on dev and on test."""
-    ablation = _own(results, name)
+    ablation = _ablation(results, f"tasks/{name}-variants")
     teacher, variants = ablation.teacher, ablation.tables[0].variants
     assert teacher is not None
     kept = [

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pocketbert.ablation.document import mean_text
 from pocketbert.ablation.paired_seeds import mean_of
 from regions.cells import bullets, read_json, table
 
@@ -15,13 +16,13 @@ Rows = Sequence[dict[str, Any]]  # of one kind, by seed
 def original_table(results: Path) -> str:
     """Scores and seconds of both systems, and of their variants."""
     lines = []
-    for (system, start, variant), rows in _kinds(results).items():
+    for (system, start, variant), rows in _kinds(_document(results)).items():
         lines.append(
             (
                 ", ".join(filter(None, (NAMES[system], variant))),
                 start,
                 f"{len(rows)}",
-                *(_mean([row["scores"][split] for row in rows]) for split in ("dev", "test")),
+                *(mean_text(mean_of([row["scores"][split] for row in rows])) for split in ("dev", "test")),
                 *(f"{_seconds(rows, step, 'training_s'):.0f}" for step in STEPS),
                 *(f"{_seconds(rows, step, 'stage_s'):.0f}" for step in STEPS),
             )
@@ -35,7 +36,8 @@ def original_table(results: Path) -> str:
 
 def original_facts(results: Path) -> str:
     """Differences paired by seed, ratios of the times, and the conditions."""
-    document, kinds = read_json(results / "original" / "original.json"), _kinds(results)
+    document = _document(results)
+    kinds = _kinds(document)
     lines = []
     for start in dict.fromkeys(start for _, start, variant in kinds if not variant):
         ours, theirs = kinds["pocketbert", start, ""], kinds["original", start, ""]
@@ -74,18 +76,20 @@ def original_facts(results: Path) -> str:
     return bullets(lines)
 
 
-def _kinds(results: Path) -> dict[tuple[str, str, str], Rows]:
+def _document(results: Path) -> Any:
+    return read_json(results / "original" / "original.json")
+
+
+def _kinds(document: Any) -> dict[tuple[str, str, str], Rows]:
     """The rows of each system, start and variant, those without a variant first."""
     kinds: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    rows = read_json(results / "original" / "original.json")["rows"]
-    for row in sorted(rows, key=lambda row: (row["variant"], row["start"] != "random", row["system"], row["seed"])):
+
+    def order(row: dict[str, Any]) -> tuple[Any, ...]:
+        return (row["variant"], row["start"] != "random", row["system"], row["seed"])
+
+    for row in sorted(document["rows"], key=order):
         kinds.setdefault((row["system"], row["start"], row["variant"]), []).append(row)
     return kinds
-
-
-def _mean(values: Sequence[float]) -> str:
-    mean = mean_of(values)
-    return f"{mean.value:.3f}" if mean.low is None else f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})"
 
 
 def _seconds(rows: Rows, step: str, key: str) -> float:

@@ -108,8 +108,8 @@ def _cells(variant: VariantResult) -> tuple[str, ...]:
         if variant.num_seeds == variant.num_planned
         else f"{variant.num_seeds} of {variant.num_planned}",
         " + ".join(f"{steps:,}" for steps in variant.num_steps.values()) or "-",
-        "-" if variant.test is None else _mean(variant.test),
-        "-" if difference is None else _mean(difference.seeds, sign="+"),
+        "-" if variant.test is None else mean_text(variant.test),
+        "-" if difference is None else mean_text(difference.seeds, sign="+"),
         "-" if difference is None else _rows(difference),
         verdict or "-",
         paper,
@@ -117,7 +117,8 @@ def _cells(variant: VariantResult) -> tuple[str, ...]:
     )
 
 
-def _mean(mean: Mean, sign: str = "") -> str:
+def mean_text(mean: Mean, sign: str = "") -> str:
+    """A mean with its interval, if it has one. `sign`: "+" for a difference."""
     value = f"{mean.value:{sign}.3f}"
     return value if mean.low is None else f"{value} ({mean.low:{sign}.3f} to {mean.high:{sign}.3f})"
 
