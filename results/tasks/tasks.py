@@ -71,8 +71,8 @@ def main() -> None:
     tasks, students = arguments.tasks.split(","), arguments.students.split(";")
     match arguments.command:
         case "train":
-            runs = list(product(SEEDS, tasks, students))
-            for seed, task, student in Shard.of_text(arguments.shard).part(runs):
+            runs = list(product(SEEDS, students, tasks))
+            for seed, student, task in Shard.of_text(arguments.shard).part(runs):
                 run(arguments.work, task, student, seed, "--until", "export")
         case "bench":
             for task, student in product(tasks, students):
