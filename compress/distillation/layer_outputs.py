@@ -2,18 +2,20 @@
 
 TinyBERT compares attention scores before the softmax, but `output_attentions` returns the probabilities. This module
 therefore registers its own attention function with `transformers.AttentionInterface`. The function returns the scores
-in place of the probabilities.
+in place of the probabilities. MPNet does not use this interface, so its attention modules get another `forward`.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import eager_mask
+from transformers.models.mpnet.modeling_mpnet import MPNetSelfAttention
 
 from compress.common.errors import UserError
 
@@ -23,7 +25,8 @@ SCORES = "pocketbert_scores"
 class AttentionInternals(NamedTuple):
     """The intermediate values of one attention layer.
 
-    `scores`: before the mask and the softmax, (batch, heads, queries, keys).
+    `scores`: before the mask and the softmax, with the bias of relative positions if there is one, (batch, heads,
+    queries, keys).
     `query`, `key`, `value`: (batch, heads, positions, head width).
     """
 
@@ -41,14 +44,36 @@ def _attention_returning_scores(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    position_bias: Tensor | None = None,
     **_: object,
 ) -> tuple[Tensor, AttentionInternals]:
     """Eager attention. Returns the context (batch, positions, heads, head width) and the intermediate values."""
     scores = torch.matmul(query, key.transpose(2, 3)) * (scaling or query.shape[-1] ** -0.5)
+    if position_bias is not None:
+        scores = scores + position_bias
     masked = scores if attention_mask is None else scores + attention_mask
     weights = nn.functional.dropout(nn.functional.softmax(masked, dim=-1), p=dropout, training=module.training)
     context = torch.matmul(weights, value).transpose(1, 2).contiguous()
     return context, AttentionInternals(scores, query, key, value)
+
+
+def _mpnet_attention_returning_scores(
+    module: MPNetSelfAttention,
+    hidden_states: Tensor,
+    attention_mask: Tensor | None = None,
+    position_bias: Tensor | None = None,
+    output_attentions: bool = False,
+    **_: object,
+) -> tuple[Tensor, AttentionInternals]:
+    """MPNet's self-attention. Returns its output (batch, positions, width) and the intermediate values."""
+    query, key, value = (
+        linear(hidden_states).unflatten(-1, (module.num_attention_heads, -1)).transpose(1, 2)
+        for linear in (module.q, module.k, module.v)
+    )
+    context, internals = _attention_returning_scores(
+        module, query, key, value, attention_mask, dropout=module.dropout.p, position_bias=position_bias
+    )
+    return module.o(context.flatten(start_dim=2)), internals
 
 
 AttentionInterface.register(SCORES, _attention_returning_scores)
@@ -108,16 +133,37 @@ def using_attention(implementation: str, *models: PreTrainedModel) -> Iterator[N
 def capture_attention(*models: PreTrainedModel) -> Iterator[None]:
     """Inside this context, `read` can return the scores and vectors of the models.
 
-    Raises UserError for an architecture that does not use transformers' AttentionInterface.
+    Raises UserError for an architecture that does not use transformers' AttentionInterface, except MPNet.
     """
-    with using_attention(SCORES, *models):
-        for model in models:
-            if model.base_model.config._attn_implementation != SCORES:  # type: ignore[union-attr]
-                raise UserError(
-                    f"the attention scores of a {model.config.model_type} cannot be read, because it does not use "
-                    "transformers' AttentionInterface; use a BERT, RoBERTa, ELECTRA or DistilBERT, or no attention loss"
-                )
-        yield
+    mpnet_attentions = [attention for model in models for attention in _mpnet_attentions(model)]
+    others = [model for model in models if not _mpnet_attentions(model)]
+    try:
+        for attention in mpnet_attentions:
+            attention.forward = partial(_mpnet_attention_returning_scores, attention)
+        with using_attention(SCORES, *others):
+            for model in models:
+                if not _is_captured(model):
+                    raise UserError(
+                        f"the attention scores of a {model.config.model_type} cannot be read, because it does not use "
+                        "transformers' AttentionInterface; use a BERT, RoBERTa, ELECTRA, DistilBERT or MPNet, or no "
+                        "attention loss"
+                    )
+            yield
+    finally:
+        for attention in mpnet_attentions:
+            del attention.forward
+
+
+def _mpnet_attentions(model: PreTrainedModel) -> list[MPNetSelfAttention]:
+    return [module for module in model.modules() if isinstance(module, MPNetSelfAttention)]
+
+
+def _is_captured(model: PreTrainedModel) -> bool:
+    """Whether the attention modules of `model` return `AttentionInternals`."""
+    attentions = _mpnet_attentions(model)
+    if attentions:
+        return all("forward" in vars(attention) for attention in attentions)
+    return bool(model.base_model.config._attn_implementation == SCORES)  # type: ignore[union-attr]
 
 
 @contextmanager
@@ -158,7 +204,7 @@ def read(model: PreTrainedModel, inputs: dict[str, Tensor], requested: Requested
     """Run the encoder of `model`, without its head, and return the requested layer outputs."""
     encoder: Any = model.base_model
     needs_attention = requested.scores or requested.qkv
-    assert not needs_attention or encoder.config._attn_implementation == SCORES
+    assert not needs_attention or _is_captured(model)
     output = encoder(**inputs, output_hidden_states=requested.hidden, output_attentions=needs_attention)
     layers: Sequence[AttentionInternals] = output.attentions if needs_attention else ()
     return LayerOutputs(

@@ -47,7 +47,7 @@ ARCHITECTURES: dict[str, Capabilities] = {
     "distilbert": _BERT,  # the head's activation is ReLU
     "electra": _BERT,  # the head's activation is GELU
     "modernbert": Capabilities(can_be_teacher=True, reason="it has rotary positions and gated feed-forward layers"),
-    "mpnet": _NO_SCORES,
+    "mpnet": replace(_ROBERTA, fuses_fully=False),  # relative positions add a bias to its attention scores
     "roberta": replace(_ROBERTA, can_be_student=True),
     "xlm-roberta": _ROBERTA,
 }

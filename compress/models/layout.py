@@ -1,6 +1,7 @@
-"""A uniform view of the weights of BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA and DistilBERT.
+"""A uniform view of the weights of BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT and MPNet.
 
-All of them compute attention, LayerNorm, feed-forward and LayerNorm, but name their modules differently.
+All of them compute attention, LayerNorm, feed-forward and LayerNorm, but name their modules differently. MPNet also adds
+a bias of relative positions to its attention scores. The view leaves it out, because no student has one.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 from compress.common.errors import raise_any
 from compress.models.architectures import capabilities_of
 from compress.models.compatibility import projection_problems
+from compress.models.sources import first_position
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +89,14 @@ def encoder_modules(model: PreTrainedModel) -> EncoderModules:
             layers=[_distilbert_layer(layer) for layer in encoder.transformer.layer],
             head=None,  # its activation is ReLU
         )
-    follows_padding = capabilities_of(model_type).positions_follow_padding
     return EncoderModules(
         word=encoder.embeddings.word_embeddings,
         position=encoder.embeddings.position_embeddings,
-        first_position=model.config.pad_token_id + 1 if follows_padding else 0,
-        token_type=encoder.embeddings.token_type_embeddings,
+        first_position=first_position(model.config.to_dict()),
+        token_type=getattr(encoder.embeddings, "token_type_embeddings", None),  # MPNet has none
         embedding_norm=encoder.embeddings.LayerNorm,
         embedding_projection=getattr(encoder, "embeddings_project", None),
-        layers=[_bert_layer(layer) for layer in encoder.encoder.layer],
+        layers=[_mpnet_layer(layer) if model_type == "mpnet" else _bert_layer(layer) for layer in encoder.encoder.layer],
         head=_head(whole, model_type),
     )
 
@@ -115,6 +116,19 @@ def _bert_layer(layer: Any) -> Layer:
         value=layer.attention.self.value,
         attention_output=layer.attention.output.dense,
         attention_norm=layer.attention.output.LayerNorm,
+        ffn_input=layer.intermediate.dense,
+        ffn_output=layer.output.dense,
+        output_norm=layer.output.LayerNorm,
+    )
+
+
+def _mpnet_layer(layer: Any) -> Layer:
+    return Layer(
+        query=layer.attention.attn.q,
+        key=layer.attention.attn.k,
+        value=layer.attention.attn.v,
+        attention_output=layer.attention.attn.o,
+        attention_norm=layer.attention.LayerNorm,
         ffn_input=layer.intermediate.dense,
         ffn_output=layer.output.dense,
         output_norm=layer.output.LayerNorm,

@@ -170,7 +170,6 @@ def num_parameters(model: torch.nn.Module) -> int:
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a Hugging Face folder: config, safetensors weights and tokenizer."""
-    model.config._attn_implementation = "sdpa"
     logging.disable_progress_bar()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

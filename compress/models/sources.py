@@ -147,10 +147,16 @@ def require_masked_lm_head(name: str) -> None:
 
 
 def max_tokens(config: dict[str, Any]) -> int:
-    """The number of tokens for which a model has positions. In RoBERTa, positions start after the padding index."""
-    positions = int(config.get("max_position_embeddings", 512))
-    follows_padding = capabilities_of(config["model_type"]).positions_follow_padding
-    return positions - config.get("pad_token_id", 1) - 1 if follows_padding else positions
+    """The number of tokens for which a model has positions."""
+    return int(config.get("max_position_embeddings", 512)) - first_position(config)
+
+
+def first_position(config: dict[str, Any]) -> int:
+    """The position of a text's first token. In RoBERTa, positions start after the padding index."""
+    if not capabilities_of(config["model_type"]).positions_follow_padding:
+        return 0
+    padding = 1 if config["model_type"] == "mpnet" else config.get("pad_token_id", 1)  # fixed in MPNet
+    return int(padding) + 1
 
 
 def tokenizer_limit(name: str) -> float:

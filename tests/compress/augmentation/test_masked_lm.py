@@ -18,6 +18,8 @@ from transformers import (
     ElectraConfig,
     ElectraForMaskedLM,
     PreTrainedTokenizerFast,
+    MPNetConfig,
+    MPNetForMaskedLM,
     RobertaConfig,
     RobertaForMaskedLM,
     RobertaModel,
@@ -122,7 +124,7 @@ def test_a_vocabulary_without_marks_is_refused():
         MaskedLM(BertForMaskedLM(config(vocab_size=3)), tokenizer)
 
 
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "electra", "albert"])
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "electra", "albert", "mpnet"])
 def test_logits_at_positions_equal_those_of_the_whole_sequence(architecture):
     torch.manual_seed(0)
     makers = {
@@ -133,6 +135,7 @@ def test_logits_at_positions_equal_those_of_the_whole_sequence(architecture):
         ),
         "electra": lambda: ElectraForMaskedLM(ElectraConfig(**SMALL, embedding_size=16)),
         "albert": lambda: AlbertForMaskedLM(AlbertConfig(**SMALL, embedding_size=16)),
+        "mpnet": lambda: MPNetForMaskedLM(MPNetConfig(**SMALL)),
     }  # fmt: skip
     model = makers[architecture]().eval()
     tokens = torch.randint(5, 27, (6, 12))

@@ -39,6 +39,7 @@ def test_capturing_scores_does_not_change_the_logits(teacher: BertForSequenceCla
         ("electra", {"embedding_size": 32}),
         ("distilbert", {"dim": 32, "n_heads": 4, "n_layers": 4, "hidden_dim": 64}),
         ("camembert", {}),
+        ("mpnet", {}),
     ],
 )
 def test_scores_of_other_encoders_are_read(model_type, options):
@@ -50,11 +51,34 @@ def test_scores_of_other_encoders_are_read(model_type, options):
     assert not torch.allclose(scores[0].sum(dim=-1), torch.ones(2, 4, 5)), "expected scores, got probabilities"
 
 
+def test_the_outputs_of_mpnet_are_those_of_transformers():
+    """The scores contain the bias of relative positions: their softmax is what transformers returns."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
+    model = AutoModel.from_config(AutoConfig.for_model("mpnet", vocab_size=27, initializer_range=0.5, **sizes)).eval()
+    batch = inputs()
+    with torch.no_grad():
+        plain = model(**batch, output_hidden_states=True, output_attentions=True)
+        with layer_outputs.capture_attention(model):
+            requested = layer_outputs.RequestedOutputs(hidden=True, scores=True, qkv=True)
+            outputs = layer_outputs.read(model, batch, requested)
+        afterwards = model(**batch, output_attentions=True)
+    mask = torch.where(batch["attention_mask"].bool(), 0, -torch.inf)[:, None, None]
+    for layer in range(4):
+        probabilities = (outputs.scores[layer] + mask).softmax(dim=-1)
+        torch.testing.assert_close(probabilities, plain.attentions[layer], atol=1e-5, rtol=0)
+        torch.testing.assert_close(outputs.hidden[layer + 1], plain.hidden_states[layer + 1], atol=1e-5, rtol=0)
+        torch.testing.assert_close(afterwards.attentions[layer], plain.attentions[layer], atol=0, rtol=0)
+        attention = model.encoder.layer[layer].attention.attn
+        for vectors, linear in zip(outputs.qkv[layer], (attention.q, attention.k, attention.v), strict=True):
+            torch.testing.assert_close(vectors, linear(outputs.hidden[layer]))
+
+
 def test_an_encoder_without_attention_interface_is_refused():
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 64}
-    model = AutoModel.from_config(AutoConfig.for_model("mpnet", vocab_size=27, **sizes))
+    model = AutoModel.from_config(AutoConfig.for_model("deberta-v2", vocab_size=27, **sizes))
     with (
-        pytest.raises(UserError, match="the attention scores of a mpnet cannot be read"),
+        pytest.raises(UserError, match="the attention scores of a deberta-v2 cannot be read"),
         layer_outputs.capture_attention(model),
     ):
         pass
@@ -82,7 +106,7 @@ def test_other_layer_maps(teacher):
             map_layers(wrong, 3, 12)
 
 
-@pytest.mark.parametrize("model_type", ["bert", "roberta", "electra", "distilbert", "albert", "modernbert"])
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "electra", "distilbert", "albert", "modernbert", "mpnet"])
 def test_layers_above_the_last_mapped_one_are_not_computed(model_type):
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 64}
     model = AutoModel.from_config(AutoConfig.for_model(model_type, vocab_size=27, pad_token_id=0, **sizes)).eval()

@@ -223,7 +223,7 @@ def test_an_incomplete_config_is_refused(tmp_path):
     ("model_type", "message"),
     [
         ("gpt2", "got a gpt2, which cannot be distilled"),
-        ("mpnet", "got a mpnet, whose attention scores cannot be read"),
+        ("deberta-v2", "got a deberta-v2, whose attention scores cannot be read"),
     ],
 )
 def test_the_error_for_an_unsuitable_teacher_names_the_model(tmp_path, model_type, message):
