@@ -139,7 +139,7 @@ def capture_attention(*models: PreTrainedModel) -> Iterator[None]:
     others = [model for model in models if not _mpnet_attentions(model)]
     try:
         for attention in mpnet_attentions:
-            attention.forward = partial(_mpnet_attention_returning_scores, attention)
+            attention.forward = partial(_mpnet_attention_returning_scores, attention)  # type: ignore[method-assign]
         with using_attention(SCORES, *others):
             for model in models:
                 if not _is_captured(model):

@@ -1,7 +1,7 @@
 """A uniform view of the weights of BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT and MPNet.
 
-All of them compute attention, LayerNorm, feed-forward and LayerNorm, but name their modules differently. MPNet also adds
-a bias of relative positions to its attention scores. The view leaves it out, because no student has one.
+All of them compute attention, LayerNorm, feed-forward and LayerNorm, but name their modules differently. MPNet adds
+a bias of relative positions to its attention scores too. The view leaves it out, because no student has one.
 """
 
 from dataclasses import dataclass
@@ -96,7 +96,9 @@ def encoder_modules(model: PreTrainedModel) -> EncoderModules:
         token_type=getattr(encoder.embeddings, "token_type_embeddings", None),  # MPNet has none
         embedding_norm=encoder.embeddings.LayerNorm,
         embedding_projection=getattr(encoder, "embeddings_project", None),
-        layers=[_mpnet_layer(layer) if model_type == "mpnet" else _bert_layer(layer) for layer in encoder.encoder.layer],
+        layers=[
+            _mpnet_layer(layer) if model_type == "mpnet" else _bert_layer(layer) for layer in encoder.encoder.layer
+        ],
         head=_head(whole, model_type),
     )
 

@@ -171,13 +171,7 @@ def _loaded(
     recipe: str, changes: list[str] | None, smoke: bool, output: Path | None, console: Console
 ) -> tuple["Recipe", Path]:
     """The recipe with the shape of its student, and the run folder."""
-    from pocketbert.recipe.loading import load_recipe
+    from pocketbert.pipeline.run_inputs import load_with_shape
 
-    loaded = load_recipe(recipe, changes=changes or (), smoke=smoke)
-    folder = output or Path("runs") / loaded.name
-    if loaded.student.needs_design:
-        from pocketbert.shape_design.proposal import with_shape
-
-        with message_when_interrupted(console):
-            loaded = with_shape(loaded, folder, console)
-    return loaded, folder
+    with message_when_interrupted(console):
+        return load_with_shape(recipe, output, console, changes=changes or (), smoke=smoke)

@@ -43,7 +43,7 @@ from pocketbert.recipe.choices import Resolved, resolve
 from pocketbert.recipe.loading import to_yaml
 from pocketbert.recipe.sections import Recipe
 from pocketbert.stage_parts.context import StageContext
-from pocketbert.stages.gate import apply_gate
+from pocketbert.stages.gate import BUNDLES, apply_gate
 from pocketbert.store.manifest import StagePlan, StageRecord, read_manifest
 from pocketbert.store.run_folder import LOG, Run, require_usable
 from pocketbert.store.stage_cache import cache_folder
@@ -58,8 +58,8 @@ SINGLE_PROCESS: tuple[StageName, ...] = ("export", "bench")  # stages of the mai
 class RunResult:
     """The outcome of a run.
 
-    `results`: the content of results.json; None if the run stopped before its last stage. `num_built`: the number of
-    stages that were not skipped. `not_shipped`, `not_recommended`: as in `GateResult`.
+    `folder`: the run folder. `results`: the content of results.json; None if the run stopped before its last stage.
+    `num_built`: the number of stages that were not skipped. `not_shipped`, `not_recommended`: as in `GateResult`.
     """
 
     folder: Path
@@ -67,6 +67,24 @@ class RunResult:
     num_built: int
     not_shipped: list[str]
     not_recommended: list[str] = field(default_factory=list)
+
+    @property
+    def bundles(self) -> dict[str, Path]:
+        """The folders of the bundles that passed the gate, by variant. Empty before the last stage."""
+        export = None if self.results is None else self.results.stages.export
+        variants = {} if export is None else export.variants
+        return {name: self.folder / BUNDLES / name for name, variant in variants.items() if not variant.failures}
+
+    @property
+    def recommended(self) -> Path | None:
+        """The folder of the recommended bundle. None if there is none."""
+        export = None if self.results is None else self.results.stages.export
+        return None if export is None or export.recommended is None else self.bundles[export.recommended]
+
+    @property
+    def report(self) -> Path:
+        """The report, a self-contained page. It exists after the last stage."""
+        return self.folder / "report.html"
 
 
 def prepare(recipe: Recipe, console: Console, folder: Path | None = None) -> Task:
