@@ -26,8 +26,9 @@ else
 	$(VENV)/bin/python docs/figures.py
 endif
 
-docs: $(VENV)/installed  ## the figures of README, docs and results, from the JSON under results
+docs: $(VENV)/installed  ## the figures of all documents, from the JSON under results; then the site, in site/
 	$(VENV)/bin/python docs/figures.py
+	$(VENV)/bin/sphinx-build --quiet --fail-on-warning -c docs -d build/doctrees . site
 
 figures: $(VENV)/installed  ## the quickstart with a thorough benchmark; figures to results/quickstart/ and the documents
 	$(VENV)/bin/pocketbert run quickstart --set bench.effort=thorough --output runs/figures
@@ -66,4 +67,4 @@ $(VENV_GPU)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:  ## runs and environments
-	rm -rf $(VENV) $(VENV_GPU) .interop runs
+	rm -rf $(VENV) $(VENV_GPU) .interop build runs site

@@ -10,7 +10,7 @@ DOCUMENTS = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (*figures.documents(ROOT), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md")
 }
-BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", flags=re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>[\w{}-]*)\n(?P<text>.*?)^ *```$", flags=re.MULTILINE | re.DOTALL)
 
 
 def blocks(name: str, language: str) -> list[str]:
