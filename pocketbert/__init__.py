@@ -43,13 +43,21 @@ def run(
 
     from compress.common import distributed
     from compress.common.console import new_console
+    from pocketbert.cli_parts.remedies import Command, with_remedy
     from pocketbert.pipeline.flow import prepare, run_recipe
     from pocketbert.pipeline.run_inputs import load_with_shape
 
+    def plain(value: object) -> object:
+        return value.item() if hasattr(value, "item") else str(value)  # a number of numpy, or a path
+
     console = new_console(stderr=True, quiet=quiet or not distributed.is_main())
-    as_yaml = [f"{key}={json.dumps(value, default=str)}" for key, value in (changes or {}).items()]
-    loaded, folder = load_with_shape(str(recipe), output, console, changes=as_yaml, smoke=smoke)
-    return run_recipe(loaded, prepare(loaded, console, folder), folder, console, until=until)
+    as_yaml = [f"{key}={json.dumps(value, default=plain)}" for key, value in (changes or {}).items()]
+    folder = None if output is None else _path(output)
+    try:
+        loaded, folder = load_with_shape(str(_path(recipe)), folder, console, changes=as_yaml, smoke=smoke)
+        return run_recipe(loaded, prepare(loaded, console, folder), folder, console, until=until)
+    except UserError as error:
+        raise type(error)(with_remedy(error, Command(takes_recipe=True, flags=()))) from error
 
 
 def load(
@@ -67,7 +75,7 @@ def load(
     """
     from export.bundle.runtime import Classifier  # not above: `import pocketbert` loads no onnxruntime
 
-    return Classifier(bundle, num_threads=num_threads, providers=providers, golden_check=golden_check)
+    return Classifier(_path(bundle), num_threads=num_threads, providers=providers, golden_check=golden_check)
 
 
 def verify(bundle: str | Path) -> "Verification":
@@ -79,11 +87,11 @@ def verify(bundle: str | Path) -> "Verification":
     """
     from export.bundle.verification import verify_bundle
 
-    return verify_bundle(Path(bundle))
+    return verify_bundle(_path(bundle))
 
 
 def bench(
-    models: Iterable[str | Path],
+    models: str | Path | Iterable[str | Path],
     *,
     data: str | Path | None = None,
     text: str | Sequence[str] = "text",
@@ -111,7 +119,7 @@ def bench(
     from pocketbert.standalone.bench_models import BenchRequest, bench_models
 
     request = BenchRequest(
-        data=None if data is None else Path(data),
+        data=None if data is None else _path(data),
         text=[text] if isinstance(text, str) else list(text),
         label=label,
         labels=labels,
@@ -120,10 +128,17 @@ def bench(
         effort=effort,
     )
     return bench_models(
-        [Path(model) for model in models],
+        [_path(model) for model in ([models] if isinstance(models, str | Path) else models)],
         request,
         device=device,
         compiled=False,
-        output=None if output is None else Path(output),
+        output=None if output is None else _path(output),
         console=new_console(stderr=True, quiet=quiet),
     )
+
+
+def _path(name: str | Path) -> Path:
+    """A path, with `~` as the home folder."""
+    if not isinstance(name, str | Path):
+        raise UserError(f"got {name!r:.60}; expected a path")
+    return Path(name).expanduser()

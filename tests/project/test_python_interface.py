@@ -5,6 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 import pocketbert
@@ -29,6 +30,40 @@ def test_the_blocks_of_the_page_run_one_after_the_other(sandbox, monkeypatch, ca
     assert set(table["predicted"]) <= set(table["label"]) and len(table) == 150
     assert [row.speedup is None for row in names["comparison"].stages.bench.rows] == [False, False]
     assert "student.layers: got 0" in capsys.readouterr().out
+
+
+def test_an_error_in_a_recipe_names_its_key(tmp_path, base_folder, reviews):
+    shape = "layers: 2, width: 16, ffn_width: 32, heads: 4, initialisation: teacher_layers"
+    recipe = f"name: r\ntask: {{data: {reviews}}}\nteacher: {{base: {base_folder}}}\nstudent: {{{shape}}}\n"
+    (tmp_path / "r.yaml").write_text(recipe)
+    with pytest.raises(pocketbert.UserError, match="needs equal width: student 16.*; use student.initialisation: projected"):
+        pocketbert.run(tmp_path / "r.yaml", output=tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"student.layers": np.int64(0)}, "student.layers: got 0; expected more than 0"),
+        ({"student": {"layers": "two"}}, "student.layers: got 'two'; expected a whole number"),
+        ({"student.depth": 3}, "student.depth: unknown key"),
+    ],
+)
+def test_changes_are_values_of_python(tmp_path, changes, message):
+    (tmp_path / "r.yaml").write_text("name: r\ntask: {data: t.csv}\nteacher: {base: b}\n")
+    with pytest.raises(pocketbert.UserError, match=message):
+        pocketbert.run(tmp_path / "r.yaml", changes=changes)
+
+
+@pytest.mark.parametrize("call", [pocketbert.run, pocketbert.load, pocketbert.verify, pocketbert.bench])
+def test_what_is_no_path_is_an_error_in_one_line(call):
+    with pytest.raises(ValueError, match=r"^(?:folder: )?got .*; expected a path$"):
+        call([3] if call is pocketbert.bench else 3)
+
+
+def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(pocketbert.UserError, match=rf"^{tmp_path}/bundle is not a bundle"):
+        pocketbert.verify("~/bundle")
 
 
 @pytest.mark.parametrize("name", pocketbert.__all__)
