@@ -15,7 +15,7 @@ that agrees on train only has learned the rows, and one that agrees on neither l
 import argparse
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
@@ -26,13 +26,14 @@ from rich.console import Console
 
 import pocketbert
 from bench.measurement import machine
-from bench.results.document import Results, read_results
+from bench.results.benchmark import BenchmarkRow
+from bench.results.document import read_results
 from compress.common.files import size_bytes, write_json
 from compress.data.columns import Split
 from compress.data.metrics import positive_class
 from compress.data.task_types import task_type
 from compress.data.tasks import Task
-from compress.results import PredictionResult, TeacherResult
+from compress.results import BaselineResult, PredictionResult, TeacherResult
 from export.parity.predictors import TorchPredictor
 from export.results import ExportResult
 from pocketbert.ablation.paired_seeds import difference_over_seeds, mean_of
@@ -53,7 +54,7 @@ STUDENTS = {
 }
 SEEDS = (0, 1, 2)
 MOST_TRAIN_ROWS = 2000  # whose predictions are compared with the teacher's
-SHIPPED = ("int4-static", "int8-static", "int8-dynamic", "fp32")  # the smallest that passes is recommended
+VARIANTS = ("int4-static", "int8-static", "fp32")  # the smallest that passes is recommended
 
 
 def main() -> None:
@@ -83,7 +84,8 @@ def main() -> None:
 
 def changes_of(student: str, seed: int) -> list[str]:
     """The changes of a task's recipe."""
-    return [STUDENTS[student], f"distill.seed={seed}"]
+    export = f"export={{variants: [{', '.join(VARIANTS)}], teacher_variants: []}}"
+    return [STUDENTS[student], f"distill.seed={seed}", export]
 
 
 def folder_of(work: Path, task: str, student: str, seed: int) -> Path:
@@ -103,23 +105,23 @@ def run(work: Path, task: str, student: str, seed: int, *options: str) -> None:
 
 
 def collect(work: Path, tasks: list[str], students: list[str], output: Path) -> None:
-    """Write the figures of all students that are finished with every seed."""
-    rows = [
-        row_of(work, task, student)
-        for task, student in product(tasks, students)
-        if all("export" in read_manifest(folder_of(work, task, student, seed)) for seed in SEEDS)
-    ]
-    write_json(output, {"machine": asdict(machine.describe()), "seeds": list(SEEDS), "rows": rows})
+    """Write the figures of all students, each with the seeds that are finished."""
+    rows = []
+    for task, student in product(tasks, students):
+        seeds = [seed for seed in SEEDS if "export" in read_manifest(folder_of(work, task, student, seed))]
+        if seeds:
+            rows.append(row_of(work, task, student, seeds))
+    write_json(output, {"machine": asdict(machine.describe()), "rows": rows})
 
 
-def row_of(work: Path, name: str, student: str) -> dict[str, object]:
+def row_of(work: Path, name: str, student: str, seeds: list[int]) -> dict[str, object]:
     """The figures of a student: means over seeds, and what its bundles keep of the teacher's score."""
     sys.stderr.write(f"{name}, {student}\n")
-    folders = [folder_of(work, name, student, seed) for seed in SEEDS]
+    folders = [folder_of(work, name, student, seed) for seed in seeds]
     task, metric = task_of(name)
     records = [read_manifest(folder) for folder in folders]
     predictions = {
-        variant: [predicted(folder / "export" / variant, task, task.test) for folder in folders] for variant in SHIPPED
+        variant: [predicted(folder / "export" / variant, task, task.test) for folder in folders] for variant in VARIANTS
     }
     teacher = teacher_of((folders[0] / "teacher" / "model").resolve(), name)
     train = [predicted(folder / "export" / "fp32", task, train_sample(name)) for folder in folders]
@@ -130,6 +132,7 @@ def row_of(work: Path, name: str, student: str) -> dict[str, object]:
     exported = [record["export"].result_as(ExportResult) for record in records]
     benchmarked = read_results(folders[0]) if (folders[0] / "results.json").exists() else None
     recommended = None if benchmarked is None else benchmarked.stages.export.recommended
+    timed = () if benchmarked is None else benchmarked.stages.bench.rows
     variants = {}
     for variant, own in predictions.items():
         difference = difference_over_seeds(
@@ -151,10 +154,13 @@ def row_of(work: Path, name: str, student: str) -> dict[str, object]:
     return {
         "task": name,
         "student": student,
+        "seeds": seeds,
         "metric": metric,
         "scored_on": "dev" if task.selected_on_test else "test",
         "num_rows": {"train": len(task.train), "dev": len(task.dev), "test": len(task.test)},
+        "baseline": asdict(records[0]["baseline"].result_as(BaselineResult).scores),
         "teacher": asdict(records[0]["teacher"].result_as(TeacherResult).scores),
+        "teacher_interval": next((row.score_interval for row in timed if row.role == "teacher"), None),
         "dev": asdict(mean_of([each.scores.dev for each in trained])),
         "test": asdict(mean_of([each.scores.test for each in trained])),
         "agreement": {split: asdict(mean) for split, mean in agreement.items()},
@@ -165,13 +171,13 @@ def row_of(work: Path, name: str, student: str) -> dict[str, object]:
         "num_parameters": trained[0].num_parameters,
         "variants": variants,
         "recommended": recommended,
-        "speed": None if benchmarked is None else [*speeds(benchmarked)],
+        "speed": [*speeds(timed)],
     }
 
 
-def speeds(benchmark: Results) -> Iterator[dict[str, object]]:
+def speeds(rows: Iterable[BenchmarkRow]) -> Iterator[dict[str, object]]:
     """The latency of each of the student's bundles, and how many times as fast it is as the teacher in torch."""
-    for row in benchmark.stages.bench.rows:
+    for row in rows:
         if row.role == "student" and row.variant is not None and row.latency is not None:
             speedup = None if row.speedup is None else asdict(row.speedup)
             yield {"variant": row.variant, "median_ms": row.latency.median_ms, "speedup": speedup}

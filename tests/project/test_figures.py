@@ -59,6 +59,7 @@ ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a 
     "students/speed-vnni.json": ("median_ms", "fast3", "1x16"),
     "students/speed.json": ("median_ms", "fast3", "1x16"),
     "tasks/cola-variants.json": ("tables", 0, "variants", 0, "test", "value"),
+    "tasks/tasks.json": ("rows", 0, "test", "value"),
     "tasks/rte-variants.json": ("tables", 0, "variants", 0, "test", "value"),
     "training/training.json": ("stages", "prediction", "rows", 0, "examples_per_s"),
 }
