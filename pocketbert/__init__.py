@@ -5,13 +5,12 @@ Importing this package loads neither torch nor onnxruntime. Each function import
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from compress.common.errors import UserError
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.results.document import Results
     from bench.results.measurements import Effort
+    from compress.common.errors import UserError
     from export.bundle.runtime import Classifier
     from export.bundle.verification import Verification
     from pocketbert.pipeline.flow import RunResult
@@ -19,6 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["UserError", "bench", "load", "run", "verify"]
 
 __version__ = "0.10.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`UserError`, which is not imported above: the console script first checks that `compress` is our package."""
+    if name == "UserError":
+        from compress.common.errors import UserError
+
+        return UserError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def run(
@@ -43,9 +51,10 @@ def run(
 
     from compress.common import distributed
     from compress.common.console import new_console
+    from compress.common.errors import UserError
     from pocketbert.cli_parts.remedies import Command, with_remedy
     from pocketbert.pipeline.flow import prepare, run_recipe
-    from pocketbert.pipeline.run_inputs import load_with_shape
+    from pocketbert.shape_design.run_inputs import load_with_shape
 
     def plain(value: object) -> object:
         return value.item() if hasattr(value, "item") else str(value)  # a number of numpy, or a path
@@ -139,6 +148,8 @@ def bench(
 
 def _path(name: str | Path) -> Path:
     """A path, with `~` as the home folder."""
+    from compress.common.errors import UserError
+
     if not isinstance(name, str | Path):
         raise UserError(f"got {name!r:.60}; expected a path")
     return Path(name).expanduser()

@@ -171,7 +171,7 @@ def _loaded(
     recipe: str, changes: list[str] | None, smoke: bool, output: Path | None, console: Console
 ) -> tuple["Recipe", Path]:
     """The recipe with the shape of its student, and the run folder."""
-    from pocketbert.pipeline.run_inputs import load_with_shape
+    from pocketbert.shape_design.run_inputs import load_with_shape
 
     with message_when_interrupted(console):
         return load_with_shape(recipe, output, console, changes=changes or (), smoke=smoke)

@@ -15,6 +15,7 @@ from running_server import serving
 ADDED = {  # what makes a command short, or fit for a tiny model
     "new": ["--teacher", "models/my-bert", "--output", "from-guide.yaml"],
     "check": ["--smoke"],
+    "run": ["--smoke", "--output", "runs/reviews"],
 }
 TAGS = {"numpy": "cp311-cp311", "onnxruntime": "cp311-cp311", "tokenizers": "cp39-abi3"}
 VERSIONS = {"numpy": "2.0.0", "onnxruntime": "1.30.0", "tokenizers": "0.22.0"}

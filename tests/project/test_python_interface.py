@@ -36,7 +36,9 @@ def test_an_error_in_a_recipe_names_its_key(tmp_path, base_folder, reviews):
     shape = "layers: 2, width: 16, ffn_width: 32, heads: 4, initialisation: teacher_layers"
     recipe = f"name: r\ntask: {{data: {reviews}}}\nteacher: {{base: {base_folder}}}\nstudent: {{{shape}}}\n"
     (tmp_path / "r.yaml").write_text(recipe)
-    with pytest.raises(pocketbert.UserError, match="needs equal width: student 16.*; use student.initialisation: projected"):
+    with pytest.raises(
+        pocketbert.UserError, match=r"equal width: student 16.*; use student\.initialisation: projected"
+    ):
         pocketbert.run(tmp_path / "r.yaml", output=tmp_path / "run", quiet=True)
 
 
