@@ -196,6 +196,11 @@ class ExportResult:
     lengths: RowLengths | None = None
 
     @property
+    def passed(self) -> list[str]:
+        """The variants without a failure. After the gate, those that are shipped."""
+        return [name for name, variant in self.variants.items() if not variant.failures]
+
+    @property
     def metric_name(self) -> str:
         """The metric, with its positive class if it has one."""
         return metric_name(self.metric, self.positive)

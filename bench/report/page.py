@@ -161,8 +161,7 @@ def _recommended(stages: StageResults) -> str | None:
     """The recommended variant, or the first that passed if nothing was timed. None without an export."""
     if stages.export is None:
         return None
-    passed = (name for name, variant in stages.export.variants.items() if not variant.failures)
-    return stages.export.recommended or next(passed, None)
+    return stages.export.recommended or next(iter(stages.export.passed), None)
 
 
 def _use(stages: StageResults, *, takes_pairs: bool) -> list[str]:

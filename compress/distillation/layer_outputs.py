@@ -135,14 +135,15 @@ def capture_attention(*models: PreTrainedModel) -> Iterator[None]:
 
     Raises UserError for an architecture that does not use transformers' AttentionInterface, except MPNet.
     """
-    mpnet_attentions = [attention for model in models for attention in _mpnet_attentions(model)]
-    others = [model for model in models if not _mpnet_attentions(model)]
+    own_attentions = {model: _mpnet_attentions(model) for model in models}
+    others = [model for model, attentions in own_attentions.items() if not attentions]
+    mpnet_attentions = [attention for attentions in own_attentions.values() for attention in attentions]
     try:
         for attention in mpnet_attentions:
             attention.forward = partial(_mpnet_attention_returning_scores, attention)  # type: ignore[method-assign]
         with using_attention(SCORES, *others):
-            for model in models:
-                if not _is_captured(model):
+            for model in others:
+                if model.base_model.config._attn_implementation != SCORES:  # type: ignore[union-attr]
                     raise UserError(
                         f"the attention scores of a {model.config.model_type} cannot be read, because it does not use "
                         "transformers' AttentionInterface; use a BERT, RoBERTa, ELECTRA, DistilBERT or MPNet, or no "
@@ -156,14 +157,6 @@ def capture_attention(*models: PreTrainedModel) -> Iterator[None]:
 
 def _mpnet_attentions(model: PreTrainedModel) -> list[MPNetSelfAttention]:
     return [module for module in model.modules() if isinstance(module, MPNetSelfAttention)]
-
-
-def _is_captured(model: PreTrainedModel) -> bool:
-    """Whether the attention modules of `model` return `AttentionInternals`."""
-    attentions = _mpnet_attentions(model)
-    if attentions:
-        return all("forward" in vars(attention) for attention in attentions)
-    return bool(model.base_model.config._attn_implementation == SCORES)  # type: ignore[union-attr]
 
 
 @contextmanager
@@ -204,9 +197,9 @@ def read(model: PreTrainedModel, inputs: dict[str, Tensor], requested: Requested
     """Run the encoder of `model`, without its head, and return the requested layer outputs."""
     encoder: Any = model.base_model
     needs_attention = requested.scores or requested.qkv
-    assert not needs_attention or _is_captured(model)
     output = encoder(**inputs, output_hidden_states=requested.hidden, output_attentions=needs_attention)
     layers: Sequence[AttentionInternals] = output.attentions if needs_attention else ()
+    assert all(isinstance(layer, AttentionInternals) for layer in layers)  # otherwise not within capture_attention
     return LayerOutputs(
         last=output.last_hidden_state,
         hidden=output.hidden_states if requested.hidden else (),

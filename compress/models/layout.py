@@ -4,6 +4,7 @@ All of them compute attention, LayerNorm, feed-forward and LayerNorm, but name t
 a bias of relative positions to its attention scores too. The view leaves it out, because no student has one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,38 @@ class Layer:
     ffn_input: nn.Linear
     ffn_output: nn.Linear
     output_norm: nn.LayerNorm
+
+
+_BERT_PATHS = {  # of the modules of `Layer`, from that of the whole layer
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "attention_output": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "ffn_input": "intermediate.dense",
+    "ffn_output": "output.dense",
+    "output_norm": "output.LayerNorm",
+}
+_PATHS = {
+    "distilbert": {
+        "query": "attention.q_lin",
+        "key": "attention.k_lin",
+        "value": "attention.v_lin",
+        "attention_output": "attention.out_lin",
+        "attention_norm": "sa_layer_norm",
+        "ffn_input": "ffn.lin1",
+        "ffn_output": "ffn.lin2",
+        "output_norm": "output_layer_norm",
+    },
+    "mpnet": _BERT_PATHS
+    | {
+        "query": "attention.attn.q",
+        "key": "attention.attn.k",
+        "value": "attention.attn.v",
+        "attention_output": "attention.attn.o",
+        "attention_norm": "attention.LayerNorm",
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,29 +110,17 @@ def encoder_modules(model: PreTrainedModel) -> EncoderModules:
     model_type = model.config.model_type
     raise_any(projection_problems(model_type))
     encoder: Any = model.base_model
-    whole: Any = model
-    if model_type == "distilbert":
-        return EncoderModules(
-            word=encoder.embeddings.word_embeddings,
-            position=encoder.embeddings.position_embeddings,
-            first_position=0,
-            token_type=None,
-            embedding_norm=encoder.embeddings.LayerNorm,
-            embedding_projection=None,
-            layers=[_distilbert_layer(layer) for layer in encoder.transformer.layer],
-            head=None,  # its activation is ReLU
-        )
+    stack = encoder.transformer if model_type == "distilbert" else encoder.encoder
+    paths = _PATHS.get(model_type, _BERT_PATHS)
     return EncoderModules(
         word=encoder.embeddings.word_embeddings,
         position=encoder.embeddings.position_embeddings,
         first_position=first_position(model.config.to_dict()),
-        token_type=getattr(encoder.embeddings, "token_type_embeddings", None),  # MPNet has none
+        token_type=getattr(encoder.embeddings, "token_type_embeddings", None),
         embedding_norm=encoder.embeddings.LayerNorm,
         embedding_projection=getattr(encoder, "embeddings_project", None),
-        layers=[
-            _mpnet_layer(layer) if model_type == "mpnet" else _bert_layer(layer) for layer in encoder.encoder.layer
-        ],
-        head=_head(whole, model_type),
+        layers=[_layer(layer, paths) for layer in stack.layer],
+        head=_head(model, model_type),
     )
 
 
@@ -108,43 +129,9 @@ def _head(model: Any, model_type: str) -> Head | None:
         return Head(dense=model.base_model.pooler.dense, out=model.classifier)
     if capabilities_of(model_type).positions_follow_padding and hasattr(model, "classifier"):
         return Head(dense=model.classifier.dense, out=model.classifier.out_proj)
-    return None  # ELECTRA's activation is GELU
+    return None  # the activation of ELECTRA's head is GELU, that of DistilBERT's is ReLU
 
 
-def _bert_layer(layer: Any) -> Layer:
-    return Layer(
-        query=layer.attention.self.query,
-        key=layer.attention.self.key,
-        value=layer.attention.self.value,
-        attention_output=layer.attention.output.dense,
-        attention_norm=layer.attention.output.LayerNorm,
-        ffn_input=layer.intermediate.dense,
-        ffn_output=layer.output.dense,
-        output_norm=layer.output.LayerNorm,
-    )
-
-
-def _mpnet_layer(layer: Any) -> Layer:
-    return Layer(
-        query=layer.attention.attn.q,
-        key=layer.attention.attn.k,
-        value=layer.attention.attn.v,
-        attention_output=layer.attention.attn.o,
-        attention_norm=layer.attention.LayerNorm,
-        ffn_input=layer.intermediate.dense,
-        ffn_output=layer.output.dense,
-        output_norm=layer.output.LayerNorm,
-    )
-
-
-def _distilbert_layer(layer: Any) -> Layer:
-    return Layer(
-        query=layer.attention.q_lin,
-        key=layer.attention.k_lin,
-        value=layer.attention.v_lin,
-        attention_output=layer.attention.out_lin,
-        attention_norm=layer.sa_layer_norm,
-        ffn_input=layer.ffn.lin1,
-        ffn_output=layer.ffn.lin2,
-        output_norm=layer.output_layer_norm,
-    )
+def _layer(layer: nn.Module, paths: Mapping[str, str]) -> Layer:
+    modules: dict[str, Any] = {name: layer.get_submodule(path) for name, path in paths.items()}
+    return Layer(**modules)

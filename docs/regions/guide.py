@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from pocketbert.ablation.document import mean_text
 from pocketbert.ablation.summary import Ablation, VariantResult
 from regions.cells import read_json, table
 
@@ -27,13 +28,12 @@ def guide_effects(results: Path) -> str:
 
 def _line(task: str, recipe: VariantResult, variant: VariantResult) -> tuple[str, ...]:
     assert recipe.test is not None and variant.test is not None and variant.difference is not None
-    seeds = variant.difference.seeds
     return (
         task,
         variant.name,
         f"{recipe.test.value:.3f}",
         f"{variant.test.value:.3f}",
-        f"{seeds.value:+.3f} ({seeds.low:+.3f} to {seeds.high:+.3f})",
+        mean_text(variant.difference.seeds, sign="+"),
         variant.verdict or "",
     )
 

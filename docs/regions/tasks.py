@@ -1,12 +1,14 @@
 """Students of four shapes on four tasks, from results/tasks/tasks.json."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from bench.results.measurements import Machine
+from pocketbert.ablation.document import mean_text
+from pocketbert.ablation.paired_seeds import Mean
 from regions.cells import bullets, machine_words, megabytes, read_json, table
 
 TITLES = {"sst2": "SST-2", "cola": "CoLA", "rte": "RTE", "stsb": "STS-B"}
@@ -22,7 +24,7 @@ def tasks_table(results: Path) -> str:
         (
             TITLES[row["task"]],
             f"{row['baseline']['test']:.3f}",
-            _with_interval(row["teacher"]["test"], row["teacher_interval"] or (None, None)),
+            _teacher(row),
             row["student"],
             f"{len(row['seeds'])}",
             _interval(row["test"]),
@@ -98,6 +100,11 @@ def _rows(results: Path) -> list[Any]:
     return rows
 
 
+def _teacher(row: Any) -> str:
+    low, high = row["teacher_interval"] or (None, None)
+    return mean_text(Mean(value=row["teacher"]["test"], low=low, high=high))
+
+
 def _bundle_cells(row: Any) -> Iterator[str]:
     """Score, share kept, size and speed of the recommended bundle."""
     name, teacher = row["recommended"], row["teacher"]["test"]
@@ -118,12 +125,7 @@ def _bundle_cells(row: Any) -> Iterator[str]:
 
 
 def _interval(mean: Any) -> str:
-    return _with_interval(mean["value"], (mean["low"], mean["high"]))
-
-
-def _with_interval(value: float, interval: Sequence[float | None]) -> str:
-    low, high = interval
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+    return mean_text(Mean(**mean))
 
 
 REGIONS = {

@@ -39,7 +39,7 @@ def outcome(run: "RunResult") -> None:
     for file in sorted((run.folder / "bundles").glob("*/bundle.json")):
         printing.path("bundle", file.parent)
     if run.results is not None:
-        printing.path("report", run.folder / "report.html")
+        printing.path("report", run.report)
         printing.path("figures", run.folder / "results.json")
 
 

@@ -72,8 +72,7 @@ class RunResult:
     def bundles(self) -> dict[str, Path]:
         """The folders of the bundles that passed the gate, by variant. Empty before the last stage."""
         export = None if self.results is None else self.results.stages.export
-        variants = {} if export is None else export.variants
-        return {name: self.folder / BUNDLES / name for name, variant in variants.items() if not variant.failures}
+        return {} if export is None else {name: self.folder / BUNDLES / name for name in export.passed}
 
     @property
     def recommended(self) -> Path | None:

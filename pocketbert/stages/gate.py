@@ -46,7 +46,7 @@ def apply_gate(context: StageContext, owned: OwnedFolder) -> GateResult:
         context.result("bench", BenchResult).rows,
         baseline_score=context.result("baseline", BaselineResult).scores.dev,
     )
-    passed = [name for name, variant in judged.variants.items() if not variant.failures]
+    passed = judged.passed
     _ship(judged, passed, owned, context.records["export"].files, _digests(context))
     lists_all = judged.recommended is None and not recipe.smoke
     must_pass = list(judged.variants) if lists_all else recipe.gate.require
