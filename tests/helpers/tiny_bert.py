@@ -5,9 +5,10 @@ import random
 from pathlib import Path
 
 import numpy as np
+import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, PreTrainedTokenizerFast
+from transformers import BertConfig, MPNetConfig, MPNetModel, PreTrainedTokenizerFast
 
 from compress.common.errors import UserError
 from compress.data.tokenization import TokenDataset, split_into_blocks, token_dataset
@@ -83,6 +84,38 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         model_max_length=32,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
+
+
+def write_mpnet(folder: Path) -> Path:
+    """Write an MPNet that was not fine-tuned, with MPNet's special tokens, as a Hugging Face folder."""
+    words = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>", *GOOD, *BAD, *NEUTRAL]
+    backend = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        unk_token="[UNK]",
+        cls_token="<s>",
+        sep_token="</s>",
+        mask_token="<mask>",
+        model_max_length=512,
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    torch.manual_seed(1)
+    MPNetModel(
+        MPNetConfig(
+            vocab_size=27,
+            hidden_size=32,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=66,  # 64 positions behind the padding index
+            initializer_range=0.2,
+        )
+    ).save_pretrained(folder)
+    return folder
 
 
 def config(**changes: object) -> BertConfig:

@@ -17,7 +17,7 @@ from export.parity.predictors import TorchPredictor
 from pocketbert.cli import app
 from pocketbert.store.manifest import read_manifest
 from sandbox import Finished, run_in_process
-from tiny_bert import LABELS, rows, write_csv
+from tiny_bert import LABELS, rows, write_csv, write_mpnet
 from tiny_runs import ANY, STAGES, VARIANTS, kill_at, recipe, weights
 
 KILLS = (  # every stage and every moment; training resumes in the same way in all stages
@@ -159,11 +159,41 @@ def test_a_roberta_student_with_relu_and_a_cut_vocabulary_learns_with_rounding_a
     assert len(Tokenizer.from_file(str(folder / "bundles" / "fp32" / "tokenizer.json")).get_vocab()) == 24
     fused = stages.export.fused_nodes
     assert fused == {"LayerNormalization": 1, "Attention": 2, "Relu": 2, "SkipLayerNormalization": 4}
-    texts = [text for text, _ in rows(30, seed=9)]
-    student = TorchPredictor(folder / "prediction" / "model", max_length=32).logits(texts).argmax(axis=1)
-    predict = [sys.executable, "-I", str(folder / "bundles" / "fp32" / "predict.py")]
+    assert_labels_are_those_of_the_student(folder, "fp32")
+
+
+def test_a_student_of_an_mpnet_ships(tmp_path, reviews):
+    """The teacher has MPNet's special tokens, a bias of relative positions, and positions that begin at 2."""
+    base = write_mpnet(tmp_path / "mpnet")
+    variants = ["fp32", "int8-static", "int4-static"]
+    path = recipe(tmp_path, base, reviews, export={"variants": variants, "tolerance": dict.fromkeys(variants[1:], ANY)})
+    changes = settings(
+        "distill.general=null",
+        "augment=null",
+        "task.max_length=64",
+        "student.vocabulary={size: 26}",
+        "gate.teacher_over_baseline=false",
+    )
+    done = run_here(path, {"POCKETBERT_CACHE": str(tmp_path / "cache")}, *changes)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "tiny"
+    stages = read_results(folder).stages
+    assert stages.teacher.scores.test > 0.9 and stages.prediction.scores.test > 0.8
+    assert stages.export.passed == variants
+    for variant in variants:
+        assert not verify_bundle(folder / "bundles" / variant).failures
+    assert_labels_are_those_of_the_student(folder, "fp32", "warm " * 80, "", "dull unseen\u2019words " * 40)
+
+
+def assert_labels_are_those_of_the_student(run_folder: Path, variant: str, *texts: str) -> None:
+    """The bundle's predict.py gives the labels of the student in torch, for 30 sentences and for `texts`."""
+    texts = (*(text for text, _ in rows(30, seed=9)), *texts)
+    bundle = run_folder / "bundles" / variant
+    max_length = json.loads((bundle / "tokenizer_config.json").read_text())["model_max_length"]
+    logits = TorchPredictor(run_folder / "prediction" / "model", max_length=max_length).logits(texts)
+    predict = [sys.executable, "-I", str(bundle / "predict.py")]
     answers = subprocess.run(predict, input="\n".join(texts), capture_output=True, text=True, check=True).stdout
-    assert [json.loads(line)["label"] for line in answers.splitlines()] == [LABELS[index] for index in student]
+    assert [json.loads(line)["label"] for line in answers.splitlines()] == [LABELS[each] for each in logits.argmax(1)]
 
 
 def test_a_second_run_does_nothing_and_reports_it(finished):
