@@ -26,4 +26,6 @@ python_use_unqualified_type_names = True
 html_theme = "furo"
 html_title = f"PocketBERT {version}"
 html_additional_pages = {"index": "redirect.html"}
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 templates_path = ["templates"]
