@@ -18,6 +18,8 @@ class Capabilities:
       position depends on another.
     - `fuses_fully`: onnxruntime fuses its whole graph.
     - `positions_follow_padding`: the first token has the position after the padding index.
+    - `attention_weight`: the usual weight of the attention loss. It is small where scores are large, so that the losses
+      have similar sizes.
     - `reason`: why it cannot be a teacher, or why its weights cannot be projected.
     """
 
@@ -28,6 +30,7 @@ class Capabilities:
     post_layer_norm: bool = False
     fuses_fully: bool = False
     positions_follow_padding: bool = False
+    attention_weight: float = 1.0
     reason: str = ""
 
 
@@ -47,7 +50,7 @@ ARCHITECTURES: dict[str, Capabilities] = {
     "distilbert": _BERT,  # the head's activation is ReLU
     "electra": _BERT,  # the head's activation is GELU
     "modernbert": Capabilities(can_be_teacher=True, reason="it has rotary positions and gated feed-forward layers"),
-    "mpnet": replace(_ROBERTA, fuses_fully=False),  # relative positions add a bias to its attention scores
+    "mpnet": replace(_ROBERTA, fuses_fully=False, attention_weight=0.02),  # relative positions add a bias to its scores
     "roberta": replace(_ROBERTA, can_be_student=True),
     "xlm-roberta": _ROBERTA,
 }

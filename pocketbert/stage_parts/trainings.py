@@ -25,6 +25,7 @@ from compress.distillation.successive_halving import (
 )
 from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models import loading
+from compress.models.architectures import capabilities_of
 from compress.models.compatibility import LayerWeights
 from compress.quantisation.simulation import Rounding, simulated_quantisation
 from compress.results import SearchPoint
@@ -235,7 +236,7 @@ def objective_of(section: LayerWiseSection, student: PretrainedConfig, teacher: 
     if relations is None:
         relations = float(attention is None and not has_equal_heads)
     if attention is None:
-        attention = float(has_equal_heads)
+        attention = capabilities_of(teacher.model_type).attention_weight if has_equal_heads else 0.0
     return Objective(
         embedding=section.embedding,
         hidden=_as_weights(section.hidden),
