@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UserError", "bench", "load", "run", "verify"]
 
-__version__ = "0.10.0"
+__version__ = "0.11.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -48,14 +48,15 @@ def autocast(precision: Precision) -> "torch.autocast":
 
 
 def low_precision_copy(model: Any, precision: Precision) -> Any:
-    """A copy for inference under `autocast`, with the same outputs. For fp32, the model itself.
+    """A copy for inference under `autocast`, with the same outputs. For fp32, and for such a copy, the model itself.
 
     Its linear maps are already cast, while autocast would cast their weights in every call.
     """
     from torch import nn
 
     dtype = _half_dtype(precision)
-    if dtype is None:
+    linear_maps = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if dtype is None or all(linear.weight.dtype == dtype for linear in linear_maps):
         return model
     low_precision = copy.deepcopy(model)
     for module in low_precision.modules():

@@ -174,7 +174,7 @@ def _max_length(model: str, requested: int | None) -> int:
     fusable = [kind for kind, capabilities in ARCHITECTURES.items() if capabilities.fuses_fully]
     if encoder.model_type not in fusable or activation_problems(model, encoder):
         raise UserError(
-            f"{model}: got a {encoder.model_type} with {encoder.activation}; expected one of {', '.join(fusable)} with "
+            f"{model}: got {encoder.model_type} with {encoder.activation}; expected one of {', '.join(fusable)} with "
             f"{' or '.join(get_args(Activation))}, whose graph can be fused completely"
         )
     length = requested or int(min(DEFAULT_MAX_LENGTH, encoder.max_tokens, sources.tokenizer_limit(model)))

@@ -60,7 +60,13 @@ def measure_speeds(
     texts = materials.rows.without_column("labels")
     on_stage("forward passes")
     teacher, student = (
-        time_forward(model, texts, limit_s=limit_s / FORWARD_SHARE, stopwatch=stopwatch)
+        time_forward(
+            model,
+            texts,
+            precision=recipe.compute.precision,
+            limit_s=limit_s / FORWARD_SHARE,
+            stopwatch=stopwatch,
+        )
         for model in (materials.teacher, materials.student)
     )
     some = texts.take(np.arange(min(DISTURBED_ROWS, len(texts.lengths))))

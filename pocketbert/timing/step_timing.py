@@ -17,6 +17,7 @@ from compress.data.batching import LengthBucketedBatchSampler
 from compress.data.tokenization import TokenDataset
 from compress.distillation.training_loop import Schedule, TrainContext
 from compress.models.inference import predict_logits
+from compress.models.precision import Precision, low_precision_copy
 from pocketbert.timing.step_cost import ForwardCost, StepCost, TimedStep, bucketed_batches
 
 Clock = Callable[[], float]
@@ -26,6 +27,7 @@ QUANTILES = (0.2, 0.6, 1.0)  # of the batches by length that are timed
 LARGEST_PASSES = 5
 LEAST_STEPS = 3
 SINGLES = 3  # timed forward passes of one row
+LEAST_TOKENS = 256  # of several rows, timed even if the limit is over
 PARALLEL_POWER = 0.8  # n threads are n ** 0.8 times as fast as one
 ENDLESS = 1000  # epochs; the clock ends the training
 NEVER = 10**9  # steps between checkpoints
@@ -183,15 +185,26 @@ def _fit(lengths: np.ndarray, sampler: LengthBucketedBatchSampler, seconds: list
     return StepCost.of_steps(steps)
 
 
-def time_forward(model: PreTrainedModel, data: TokenDataset, *, limit_s: float, stopwatch: Stopwatch) -> ForwardCost:
-    """Time forward passes over single rows, then over more rows, for about `limit_s` if the machine is quiet."""
+def time_forward(
+    model: PreTrainedModel,
+    data: TokenDataset,
+    *,
+    precision: Precision = "fp32",
+    limit_s: float,
+    stopwatch: Stopwatch,
+) -> ForwardCost:
+    """Time forward passes over single rows, then over more rows, for about `limit_s` if the machine is quiet.
+
+    `precision`: of passes over several rows. One such pass is timed in any case, because a token of a single row takes
+    many times as long.
+    """
     end_s = stopwatch.quiet_s + limit_s
     by_length = np.argsort(data.lengths, kind="stable")
     median_row = data.take(by_length[len(by_length) // 2 :][:1])
 
-    def seconds_of(rows: TokenDataset) -> float:
+    def seconds_of(rows: TokenDataset, model: PreTrainedModel = model, precision: Precision = "fp32") -> float:
         stopwatch.begin()
-        predict_logits(model, rows)
+        predict_logits(model, rows, precision=precision)
         return stopwatch.lap()
 
     seconds_of(median_row)  # the first pass reads the weights from disk
@@ -200,12 +213,13 @@ def time_forward(model: PreTrainedModel, data: TokenDataset, *, limit_s: float, 
         singles.append(seconds_of(median_row))
     single_s = float(np.median(singles))
     order = np.random.default_rng(0).permutation(len(data.lengths))
+    in_batches = low_precision_copy(model, precision)
     num_rows, per_token_s = 1, single_s / int(median_row.lengths[0])
     while num_rows < len(order):
         num_rows = min(4 * num_rows, len(order))
         rows = data.take(order[:num_rows])
         num_tokens = int(rows.lengths.sum())
-        if stopwatch.quiet_s + per_token_s * num_tokens > end_s:
+        if num_tokens > LEAST_TOKENS and stopwatch.quiet_s + per_token_s * num_tokens > end_s:
             break
-        per_token_s = seconds_of(rows) / num_tokens
+        per_token_s = seconds_of(rows, in_batches, precision) / num_tokens
     return ForwardCost(single_s=single_s, per_token_s=per_token_s)

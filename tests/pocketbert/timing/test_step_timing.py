@@ -142,3 +142,22 @@ def test_forward_passes_are_timed_single_and_in_batches(teacher, data):
     assert cost.single_s == pytest.approx(0.5 + 0.01 * np.sort(data.lengths)[200])
     assert cost.per_token_s < cost.single_s / 15
     assert fake.now < 100
+
+
+def test_a_batch_is_timed_even_if_single_rows_take_all_the_time(teacher, data):
+    fake = FakeTime()
+    teacher.register_forward_pre_hook(fake.on_forward, with_kwargs=True)
+    cost = time_forward(teacher, data.without_column("labels"), limit_s=0.1, stopwatch=fake.stopwatch())
+    assert cost.per_token_s < cost.single_s / float(np.median(data.lengths)) / 2
+
+
+def test_passes_in_low_precision_are_timed_on_one_copy(teacher, data, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        step_timing, "predict_logits", lambda model, rows, *, precision: seen.append((model, precision))
+    )
+    fake = FakeTime()
+    time_forward(teacher, data.without_column("labels"), precision="bf16", limit_s=9.0, stopwatch=fake.stopwatch())
+    copies = {id(model) for model, precision in seen if precision == "bf16"}
+    assert len(copies) == 1 and id(teacher) not in copies
+    assert {id(model) for model, precision in seen if precision == "fp32"} == {id(teacher)}
