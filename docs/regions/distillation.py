@@ -114,8 +114,13 @@ def distillation_vocabulary(results: Path) -> str:
 
 
 def general_curves(results: Path) -> str:
-    """The loss from projected and from random weights, step by step."""
-    comparison = TypeAdapter(CurveComparison).validate_python(read_json(results / "general" / "curves.json"))
+    """The loss of general distillation from projected and from random weights."""
+    return curve_table(results / "general" / "curves.json")
+
+
+def curve_table(file: Path) -> str:
+    """The loss from projected and from random weights, step by step. `file`: that of `pocketbert curves`."""
+    comparison = TypeAdapter(CurveComparison).validate_python(read_json(file))
     last = comparison.lines[-1].step
     rows = [
         (

@@ -22,6 +22,7 @@ DOCUMENTS = {
     "training/training.json": TrainingLadder,
     "augmentation/augmentation.json": AugmentationLadder,
     "general/curves.json": CurveComparison,
+    "mpnet/curves.json": CurveComparison,
     "bench/peers.json": Results,
     "bench/shapes.json": Results,
     "bench/load.json": Results,

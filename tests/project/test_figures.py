@@ -47,6 +47,8 @@ ONE_FIGURE_OF = {  # of each JSON file: the keys that lead to one figure that a 
     "export/variants.json": ("browser", 1, "times"),
     "general/curves.json": ("lines", 0, "first"),
     "interop/interop.json": ("cells", 0, "difference"),
+    "mpnet/curves.json": ("lines", 0, "second"),
+    "mpnet/mpnet.json": ("teacher", "test"),
     "original/original.json": ("rows", 0, "scores", "dev"),
     "quickstart/results.json": ("stages", "bench", "rows", 0, "latency", "median_ms"),
     "serving/clients.json": ("clients", "tritonclient, gRPC", "answers"),
