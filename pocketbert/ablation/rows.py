@@ -14,6 +14,7 @@ from compress.common.errors import UserError, first_invalid
 from compress.common.owned_files import OwnedFolder, is_regular
 from compress.reading.json_files import read_json_object
 from compress.results import SplitScores
+from pocketbert import __version__
 from pocketbert.ablation.trainings import Training
 
 ROWS = "rows"  # the folder of the files
@@ -80,6 +81,19 @@ def read_rows(folder: Path, trainings: Iterable[Training]) -> dict[str, Row]:
     """The finished students of a folder, by identity."""
     rows = {each.identity: read_row(folder / file_of(each), each) for each in trainings}
     return {identity: row for identity, row in rows.items() if row is not None}
+
+
+def version_of(folders: Iterable[Path]) -> str:
+    """The version that trained the students of these folders: this one, if any are of it or there are none.
+
+    Raises UserError if there are several other versions.
+    """
+    files = [file for folder in folders for file in (folder / ROWS).glob("*.json") if is_regular(file)]
+    contents = [read_json_object(file, problem="not the result of a student", advice=ADVICE) for file in files]
+    versions = {str(content["version"]) for content in contents if "version" in content} or {__version__}
+    if __version__ not in versions and len(versions) > 1:
+        raise UserError(f"the students are of the versions {', '.join(sorted(versions))}; expected one of them")
+    return __version__ if __version__ in versions else versions.pop()
 
 
 def merge_rows(owned: OwnedFolder, folders: Iterable[Path], trainings: Iterable[Training]) -> int:

@@ -25,7 +25,7 @@ from compress.data.tasks import Task
 from compress.results import IntermediateResult, PredictionResult, SearchResult, TeacherResult
 from pocketbert import __version__
 from pocketbert.ablation.document import FILES, write_documents
-from pocketbert.ablation.rows import ROWS, Row, merge_rows, read_rows, write_row
+from pocketbert.ablation.rows import ROWS, Row, merge_rows, read_rows, version_of, write_row
 from pocketbert.ablation.summary import Ablation, summarise
 from pocketbert.ablation.trainings import PlannedTables, Source, Training, pinned_steps, plan_trainings
 from pocketbert.ablation.variants import TableName, Variant, variant_tables
@@ -73,7 +73,11 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class AblationPlan:
-    """A planned ablation. `recipe`: without `auto`. `to_do`: students of this shard that are not finished."""
+    """A planned ablation.
+
+    `recipe`: without `auto`. `to_do`: students of this shard that are not finished. `version`: that of PocketBERT that
+    trains or has trained all of them.
+    """
 
     recipe: Recipe
     task: Task
@@ -81,6 +85,7 @@ class AblationPlan:
     rows: Mapping[str, Row]
     to_do: list[Training]
     num_seeds: int
+    version: str
 
     def summary(self, diverged: Sequence[str] = ()) -> Ablation:
         """The tables of the students that are finished. `diverged`: a line for each that could not be trained."""
@@ -90,7 +95,7 @@ class AblationPlan:
             self.tables,
             self.rows,
             num_seeds=self.num_seeds,
-            version=__version__,
+            version=self.version,
             diverged=diverged,
         )
 
@@ -110,7 +115,8 @@ def plan_ablation(
     """Plan the students of these tables and of the user's own variants. Raises UserError.
 
     `folder`: of the ablation. `merged`: folders whose rows are taken over. A search for the teacher's schedule is done
-    first, unless this is a dry run: the later stages depend on it.
+    first, unless this is a dry run: the later stages depend on it. If another version trained the students in them, the
+    tables are of that version, and no students are trained beside them.
     """
     require_single_process()
     require_writable(folder, [*FILES, ROWS, PARTIAL])
@@ -123,14 +129,24 @@ def plan_ablation(
         resolved = resolve(source.load(), task).recipe
     steps, pins = pinned_steps(resolved, task)
     seeds = range(task_seed_of(resolved), task_seed_of(resolved) + num_seeds)
-    tables = plan_trainings(source, task, variant_tables(resolved, steps, names, own), pins, seeds)
+    version = version_of([folder, *merged])
+    tables = plan_trainings(source, task, variant_tables(resolved, steps, names, own), pins, seeds, version=version)
     if merged:
         with _working_folder(folder) as owned:
             num_copied = merge_rows(owned, merged, tables.trainings)
         console.print(f"took over {num_copied} student{'s' * (num_copied != 1)} from {len(merged)} folder(s)")
     rows = read_rows(folder, tables.trainings)
     to_do = [each for each in shard.of(tables.trainings) if each.identity not in rows]
-    return AblationPlan(recipe=resolved, task=task, tables=tables, rows=rows, to_do=to_do, num_seeds=num_seeds)
+    if version != __version__:
+        console.print(
+            f"PocketBERT {version} trained these students. Version {__version__} trains no others beside them; use "
+            "another --output for new ones",
+            soft_wrap=True,
+        )
+        to_do = []
+    return AblationPlan(
+        recipe=resolved, task=task, tables=tables, rows=rows, to_do=to_do, num_seeds=num_seeds, version=version
+    )
 
 
 def run_ablation(plan: AblationPlan, folder: Path, console: Console) -> Ablation:

@@ -92,9 +92,18 @@ def pinned_steps(recipe: Recipe, task: Task) -> tuple[Steps, tuple[str, ...]]:
 
 
 def plan_trainings(
-    source: Source, task: Task, tables: Sequence[VariantTable], pins: tuple[str, ...], seeds: Sequence[int]
+    source: Source,
+    task: Task,
+    tables: Sequence[VariantTable],
+    pins: tuple[str, ...],
+    seeds: Sequence[int],
+    *,
+    version: str = __version__,
 ) -> PlannedTables:
-    """Plan all students. A variant that does not fit the models is left out, with the reason."""
+    """Plan all students. A variant that does not fit the models is left out, with the reason.
+
+    `version`: that of PocketBERT that trains or has trained them.
+    """
     kept, students = list[VariantTable](), dict[tuple[str, str], list[str]]()
     trainings = dict[str, Training]()
     for table in tables:
@@ -104,7 +113,7 @@ def plan_trainings(
             try:
                 for seed in seeds:
                     changes = (*_pins_for(variant, pins), *variant.changes, f"distill.seed={seed}")
-                    planned.append(_training(source, task, changes, seed))
+                    planned.append(_training(source, task, changes, seed, version))
             except UserError as error:
                 if not variant.changes:
                     raise
@@ -130,14 +139,14 @@ def _pins_for(variant: Variant, pins: tuple[str, ...]) -> list[str]:
     return [pin for pin in pins if not pin.startswith(steps_of_own)]
 
 
-def _training(source: Source, task: Task, changes: tuple[str, ...], seed: int) -> Training:
+def _training(source: Source, task: Task, changes: tuple[str, ...], seed: int, version: str) -> Training:
     recipe = require_shape(source.load(changes))
     preflight.check_models(recipe)
     plan = student_plan(resolve(recipe, task).recipe, task)
     options = {stage.name: stage.inputs["options"] for stage in plan}
     fingerprints = {stage.name: stage.fingerprint for stage in plan}
     return Training(
-        identity=fingerprint_of({"options": options, "version": __version__}),
+        identity=fingerprint_of({"options": options, "version": version}),
         group=fingerprints["intermediate"][:16],
         seed=seed,
         changes=(*source.changes, *changes),

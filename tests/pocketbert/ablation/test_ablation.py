@@ -15,6 +15,8 @@ import pytest
 from rich.console import Console
 
 from compress.common.errors import UserError
+from pocketbert.ablation import rows as rows_module
+from pocketbert.ablation import run_ablation
 from pocketbert.ablation.run_ablation import Shard, plan_ablation
 from pocketbert.ablation.trainings import Source, Training
 from pocketbert.ablation.variants import TABLES, Steps, own_variants, tables_named, variant_tables
@@ -276,6 +278,21 @@ def test_shards_are_put_together(place):
     assert merged.returncode == 0, merged.stderr
     assert f"took over {len(rows)} students" in merged.stderr and "student 1 of" not in merged.stderr
     assert content_of(place / "all") == content_of(place / "first")
+
+
+def test_students_of_another_version_make_tables_without_any_training(place, monkeypatch):
+    for module in (rows_module, run_ablation):
+        monkeypatch.setattr(module, "__version__", "99.0")
+    command = ("ablate", "tiny.yaml", *BOTH, "--output", "older")
+    for options in (("--merge", "first"), ()):  # the second time, the folder itself has students of another version
+        done = pocketbert_in(place, *command, *options)
+        assert done.returncode == 0, done.stderr
+        assert "trained these students. Version 99.0 trains no others" in done.stderr
+        assert "student 1 of" not in done.stderr and content_of(place / "older") == content_of(place / "first")
+    first = min((place / "older" / "rows").iterdir())
+    first.write_text(json.dumps({**json.loads(first.read_text()), "version": "0.1"}))
+    done = pocketbert_in(place, *command)
+    assert done.returncode == 2 and "are of the versions 0.1, " in done.stderr
 
 
 def test_damaged_and_foreign_students_are_refused(place):
