@@ -352,7 +352,7 @@ def _finish(source: _Source, folder: Path, measurements: _Measurements) -> None:
     metric = metric_name(options.metric, options.positive_name)
     on_dev = {f"dev {metric}": parity.score, "dev rows": len(source.splits.dev)}
     on_test = {}
-    if source.splits.test is not None and test_score is not None:
+    if "test" in source.origin.dataset_splits and source.splits.test is not None and test_score is not None:
         on_test = {f"test {metric}": test_score, "test rows": len(source.splits.test)}
     flips = {"label flips against torch on dev": parity.num_label_flips} if source.task_type.has_classes else {}
     logit_error = {"mean logit error / spread": parity.logit_error}

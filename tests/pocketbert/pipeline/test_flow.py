@@ -69,6 +69,8 @@ def test_a_run_leaves_bundles_a_report_and_the_table(finished):
     assert "report" in printed.stdout and not (folder / ".partial" / "prediction").exists()
     results = read_results(folder)
     assert results.run.selected_on_test
+    card = (folder / "bundles" / "fp32" / "README.md").read_text()
+    assert "share of the teacher's dev accuracy" in card and "test accuracy" not in card
     assert any("dev also serves as test" in line for line in results.run.remarks)
     assert list(results.stage_seconds) == ["baseline", *STAGES[:3], "augment", *STAGES[3:], "export", "bench"]
     assert all(stage is not None for stage in vars(results.stages).values())
