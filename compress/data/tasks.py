@@ -43,8 +43,14 @@ class Task:
     test: Split
     max_length: int
     selected_on_test: bool = False
+
     label_order: LabelOrder = "sorted"
     remarks: tuple[str, ...] = field(default=())
+
+    @property
+    def scored_on(self) -> Literal["dev", "test"]:
+        """The name of the rows that give the final scores."""
+        return "dev" if self.selected_on_test else "test"
 
     def score(
         self, metric: Metric, labels: np.ndarray, predictions: np.ndarray, *, positive: Positive | None = None

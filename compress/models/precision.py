@@ -55,8 +55,7 @@ def low_precision_copy(model: Any, precision: Precision) -> Any:
     from torch import nn
 
     dtype = _half_dtype(precision)
-    linear_maps = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if dtype is None or all(linear.weight.dtype == dtype for linear in linear_maps):
+    if dtype is None or all(each.weight.dtype == dtype for each in model.modules() if isinstance(each, nn.Linear)):
         return model
     low_precision = copy.deepcopy(model)
     for module in low_precision.modules():

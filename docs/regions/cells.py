@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,17 @@ def machine_words(machine: Machine) -> str:
     article = "an" if cpu[0] in "AEIO" else "a"
     runtimes = " and ".join(f"{name} {machine.versions[name].partition('+')[0]}" for name in ("onnxruntime", "torch"))
     return f"{machine.usable_cores} cores of {article} {cpu} ({', '.join(instructions)}), {runtimes}"
+
+
+def difference_cell(difference: Mapping[str, float]) -> str:
+    """A difference with its interval. `difference`: value, low and high."""
+    return f"{difference['value']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f})"
+
+
+def kept_cell(teacher: float, value: float, low: float, high: float) -> str:
+    """The share of the teacher's score, with its interval. `value`, `low`, `high`: of the difference from it."""
+    share, lowest, highest = ((teacher + each) / teacher for each in (value, low, high))
+    return f"{share:.1%} ({lowest:.1%} to {highest:.1%})"
 
 
 def minutes(seconds: float) -> str:

@@ -7,7 +7,19 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench.results.measurements import Machine, Ratio
-from regions.cells import bold, bullets, listed, machine_words, megabytes, minutes, ratio, read_json, table
+from regions.cells import (
+    bold,
+    bullets,
+    difference_cell,
+    kept_cell,
+    listed,
+    machine_words,
+    megabytes,
+    minutes,
+    ratio,
+    read_json,
+    table,
+)
 from regions.distillation import curve_table
 
 RATIO = TypeAdapter(Ratio)
@@ -31,7 +43,7 @@ def mpnet_table(results: Path) -> str:
                     [
                         f"{name} {variant}",
                         *(f"{bundle[split]['accuracy']:.3f}" for split in ("dev", "test")),
-                        *(_difference(bundle[split]["difference"]) for split in ("dev", "test")),
+                        *(difference_cell(bundle[split]["difference"]) for split in ("dev", "test")),
                         _kept(bundle["test"], teacher["test"]),
                         megabytes(bundle["size_bytes"]),
                         f"{student['teacher']['size_bytes'] / bundle['size_bytes']:.1f}",
@@ -116,13 +128,9 @@ def _read(results: Path) -> Any:
     return read_json(results / "mpnet" / "mpnet.json")
 
 
-def _difference(difference: Mapping[str, float]) -> str:
-    return f"{difference['value']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f})"
-
-
 def _kept(score: Any, teacher: float) -> str:
-    value, low, high = ((teacher + score["difference"][part]) / teacher for part in ("value", "low", "high"))
-    return f"{value:.1%} ({low:.1%} to {high:.1%})"
+    difference = score["difference"]
+    return kept_cell(teacher, difference["value"], difference["low"], difference["high"])
 
 
 REGIONS = {

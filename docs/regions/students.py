@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench.results.measurements import Machine, Ratio
-from regions.cells import machine_words, megabytes, ratio, read_json, table
+from regions.cells import difference_cell, machine_words, megabytes, ratio, read_json, table
 
 AMX, VNNI = "speed", "speed-vnni"  # the file of each kind of processor
 FORMER = "tinybert4 former"  # the graph with attention in fp32
@@ -17,10 +17,6 @@ RATIO = TypeAdapter(Ratio)
 
 def _read(results: Path, name: str) -> Any:
     return read_json(results / "students" / f"{name}.json")
-
-
-def _interval(difference: Mapping[str, float]) -> str:
-    return f"{difference['value']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f})"
 
 
 def students_quality(results: Path) -> str:
@@ -36,7 +32,7 @@ def students_quality(results: Path) -> str:
                 name,
                 megabytes(splits["dev"]["size_bytes"]),
                 *(f"{splits[split]['accuracy']:.4f}" for split in ("dev", "test")),
-                *(_interval(splits[split]["difference"]) for split in ("dev", "test")),
+                *(difference_cell(splits[split]["difference"]) for split in ("dev", "test")),
                 *(str(splits[split]["num_label_changes"]) for split in ("dev", "test")),
             )
             for name, splits in by_name.items()

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from bench.results.measurements import Machine
 from pocketbert.ablation.document import mean_text
 from pocketbert.ablation.paired_seeds import Mean
-from regions.cells import bullets, machine_words, megabytes, read_json, table
+from regions.cells import bullets, kept_cell, machine_words, megabytes, read_json, table
 from regions.mpnet import summary_cells
 
 TITLES = {"sst2": "SST-2", "cola": "CoLA", "rte": "RTE", "stsb": "STS-B"}
@@ -115,12 +115,8 @@ def _bundle_cells(row: Any) -> Iterator[str]:
         return
     variant = row["variants"][name]
     difference = variant["difference"]
-    value, low, high = (
-        (teacher + each) / teacher
-        for each in (difference["seeds"]["value"], difference["rows_low"], difference["rows_high"])
-    )
     yield _interval(variant["test"])
-    yield f"{value:.1%} ({low:.1%} to {high:.1%})"
+    yield kept_cell(teacher, difference["seeds"]["value"], difference["rows_low"], difference["rows_high"])
     yield megabytes(variant["size_bytes"])
     speedup = next((each["speedup"] for each in row["speed"] or () if each["variant"] == name), None)
     yield "-" if speedup is None else f"{speedup['value']:.1f}"

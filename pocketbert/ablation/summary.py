@@ -114,7 +114,7 @@ def summarise(
         name=recipe.name,
         metric=metric,
         metric_name=metric_name(metric, None if positive is None else positive.name),
-        scored_on="dev" if task.selected_on_test else "test",
+        scored_on=task.scored_on,
         num_rows=SplitSizes(train=len(task.train), dev=len(task.dev), test=len(task.test)),
         num_seeds=num_seeds,
         teacher=None if first is None else first.teacher_scores,

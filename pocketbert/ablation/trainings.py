@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from compress.common.errors import UserError
 from compress.data.tasks import Task
-from pocketbert import __version__
 from pocketbert.ablation.variants import OWN, Steps, Variant, VariantTable, step_changes
 from pocketbert.pipeline.plan import Plan, student_plan
 from pocketbert.recipe import preflight
@@ -98,7 +97,7 @@ def plan_trainings(
     pins: tuple[str, ...],
     seeds: Sequence[int],
     *,
-    version: str = __version__,
+    version: str,
 ) -> PlannedTables:
     """Plan all students. A variant that does not fit the models is left out, with the reason.
 

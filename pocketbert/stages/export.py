@@ -40,7 +40,6 @@ def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
     student = str(context.folder / "prediction" / "model")
     shape = "{layers} layers x {width}, feed-forward {ffn_width}, {heads} heads".format(**vars(recipe.student.shape))
     calibration = calibration_rows(task.train, task_type=task.type, seed=recipe.seed, count=section.calibration_rows)
-    scored_on = "dev" if task.selected_on_test else "test"
     teacher_score = context.result("teacher", TeacherResult).scores.test
     with ProgressBar("export", context.console) as bar:
         exported = build_bundles(
@@ -60,10 +59,10 @@ def export_student(context: StageContext, workspace: Workspace) -> ExportResult:
                     "student": shape,
                 },
                 versions=machine.package_versions(),
-                measured={f"teacher's {scored_on} {context.metric_name}": teacher_score},
+                measured={f"teacher's {task.scored_on} {context.metric_name}": teacher_score},
                 digests={"rows": task.fingerprint()},
                 dataset=data_name(recipe.task),
-                dataset_splits=["dev"] if scored_on == "dev" else ["dev", "test"],
+                dataset_splits=["dev"] if task.selected_on_test else ["dev", "test"],
                 base_models=sources.hub_names([recipe.student.checkpoint, recipe.teacher.model, recipe.teacher.base]),
                 machine=machine.describe(),
             ),

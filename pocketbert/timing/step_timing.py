@@ -195,8 +195,8 @@ def time_forward(
 ) -> ForwardCost:
     """Time forward passes over single rows, then over more rows, for about `limit_s` if the machine is quiet.
 
-    `precision`: of passes over several rows. One such pass is timed in any case, because a token of a single row takes
-    many times as long.
+    `precision`: of passes over several rows. Those of up to `LEAST_TOKENS` tokens are timed in any case, because a
+    token of a single row takes many times as long.
     """
     end_s = stopwatch.quiet_s + limit_s
     by_length = np.argsort(data.lengths, kind="stable")

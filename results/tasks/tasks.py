@@ -156,7 +156,7 @@ def row_of(work: Path, name: str, student: str, seeds: list[int]) -> dict[str, o
         "student": student,
         "seeds": seeds,
         "metric": metric,
-        "scored_on": "dev" if task.selected_on_test else "test",
+        "scored_on": task.scored_on,
         "num_rows": {"train": len(task.train), "dev": len(task.dev), "test": len(task.test)},
         "baseline": asdict(records[0]["baseline"].result_as(BaselineResult).scores),
         "teacher": asdict(records[0]["teacher"].result_as(TeacherResult).scores),

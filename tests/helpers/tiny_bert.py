@@ -65,12 +65,18 @@ def words_with_vectors(path: Path) -> Path:
     return path
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer that splits at spaces and punctuation. It knows the words above and the special tokens."""
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *NEUTRAL]
+def _word_pieces(*special_tokens: str) -> Tokenizer:
+    """A tokenizer of the special tokens and the words above, without a post-processor."""
+    words = [*special_tokens, *GOOD, *BAD, *NEUTRAL]
     backend = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer()
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return backend
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer that splits at spaces and punctuation. It knows the words above and the special tokens."""
+    backend = _word_pieces("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -88,10 +94,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 def write_mpnet(folder: Path) -> Path:
     """Write an MPNet that was not fine-tuned, with MPNet's special tokens, as a Hugging Face folder."""
-    words = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>", *GOOD, *BAD, *NEUTRAL]
-    backend = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer()
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend = _word_pieces("<s>", "<pad>", "</s>", "[UNK]", "<mask>")
     backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     PreTrainedTokenizerFast(
         tokenizer_object=backend,
