@@ -57,7 +57,7 @@ def run_benchmark(
         samples = time_systems(with_aa_control(lineup.contenders), workload, protocol, on_progress=on_progress)
     noise_of_timing = monitor.noise()
     if samples_file is not None:
-        write_json(samples_file, to_jsonable_python(samples))
+        write_json(samples_file, to_jsonable_python([_without_folder(each) for each in samples]))
     timed_rows = _timed_rows(lineup, samples, workload, protocol, metric)
     roofline = _measure_roofline(lineup, protocol, console) if options.roofline else None
     loads = {} if options.load is None else _measure_load(lineup, workload, protocol, options.load, console)
@@ -90,6 +90,11 @@ def run_benchmark(
         texts_sha256=hashes.texts,
         code_sha256=hashes.code,
     )
+
+
+def _without_folder(samples: Samples) -> Samples:
+    """The same samples without the folder of the model, which is private and says nothing elsewhere."""
+    return replace(samples, contender=replace(samples.contender, path=Path(samples.contender.path).name))
 
 
 def _timed_rows(

@@ -31,13 +31,12 @@ class RunFigures:
     @property
     def split(self) -> str:
         """The split that the benchmark scored."""
-        return "dev" if self.run.selected_on_test else "test"
+        return self.run.scored_split
 
     @property
     def num_scored_rows(self) -> int:
         """The number of its rows."""
-        sizes = self.run.num_rows
-        return sizes.dev if self.run.selected_on_test else sizes.test
+        return self.run.num_scored_rows
 
     @property
     def num_dev_rows(self) -> int:

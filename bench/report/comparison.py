@@ -1,5 +1,6 @@
 """Compares two runs or benchmarks: their differences, and whether these may be chance."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,7 @@ def compare_results(first: Results, second: Results, *, other_machine: bool) -> 
     first_bench, second_bench = first.stages.bench, second.stages.bench
     remarks = _machines(first_bench.machine, second_bench.machine, other_machine=other_machine)
     remarks += _efforts(first_bench.protocol.effort, second_bench.protocol.effort)
+    remarks += _scored_rows(first, second)
     if first_bench.metric_name != second_bench.metric_name:
         raise UserError(
             f"{second.name}: scored by {second_bench.metric_name}, {first.name} by {first_bench.metric_name}"
@@ -96,6 +98,17 @@ def _efforts(first: Effort | None, second: Effort | None) -> list[str]:
     if first is None or second is None or first == second:
         return []
     return [f"other effort: {first} and {second}; for a speedup, compare benchmarks of the same effort"]
+
+
+def _scored_rows(first: Results, second: Results) -> Iterator[str]:
+    """Remarks on smoke runs, and on scores of other rows."""
+    for results in (first, second):
+        if results.run is not None and results.run.smoke:
+            yield f"{results.name} is a smoke run: its scores and speeds say nothing about a full run"
+    if first.run is not None and second.run is not None:
+        rows = [f"{run.num_scored_rows:,} {run.scored_split} rows" for run in (first.run, second.run)]
+        if rows[0] != rows[1]:
+            yield f"other rows: scored on {rows[0]} and on {rows[1]}, so a difference may come from the rows"
 
 
 def _gpu_name(machine: Machine) -> str | None:

@@ -7,11 +7,19 @@ from bench.results.document import Results
 FEW_CALLS = max(MIN_SAMPLES.values())  # with fewer, there is no 99th percentile, and a headline has their number
 
 
+def certainty(row: BenchmarkRow) -> str:
+    """How certain a speedup is: " (95 % interval 2.6 to 3.9; median of 60 calls)". Many calls are not mentioned."""
+    speedup = row.speedup
+    interval = None if speedup is None else f"95 % interval {speedup.low:.1f} to {speedup.high:.1f}"
+    parts = "; ".join(filter(None, (interval, few_calls(row))))
+    return f" ({parts})" if parts else ""
+
+
 def few_calls(row: BenchmarkRow) -> str:
-    """An addition to a headline such as " (median of 60 calls)"; empty if there are many calls."""
+    """The number of calls, such as "median of 60 calls"; empty if there are many."""
     if row.latency is None or row.latency.n >= FEW_CALLS:
         return ""
-    return f" (median of {row.latency.n} calls)"
+    return f"median of {row.latency.n} calls"
 
 
 def effort_sentences(results: Results) -> str:

@@ -7,7 +7,7 @@ from bench.plots import pareto, report_plots
 from bench.plots.style import Plot
 from bench.report import augmentation_summary, parity_table, table
 from bench.report.caveats import caveats_of
-from bench.report.effort import effort_sentences, few_calls
+from bench.report.effort import certainty, effort_sentences
 from bench.report.section import ReportSection, recommended_row
 from bench.report.sections import sections
 from bench.report.table import Table
@@ -93,7 +93,7 @@ def page_of(results: Results) -> ReportPage:
         name=results.name,
         metric=results.metric,
         num_rows=None if run is None else run.num_rows,
-        tiles=[] if best is None else _tiles(bench, best),
+        tiles=[] if best is None or (run is not None and run.smoke) else _tiles(bench, best),
         gate=[] if run is None else run.gate,
         caveats=caveats_of(results),
         remarks=[] if run is None else run.remarks,
@@ -151,7 +151,7 @@ def _tiles(bench: BenchResult, best: BenchmarkRow) -> list[Tile]:
         what = f"of the teacher's {bench.metric_name} kept{interval}"
         tiles.append(Tile(figure=f"{best.score / teacher.score:.1%}", what=what))
     if speedup is not None:
-        tiles.append(Tile(figure=f"{speedup.value:.1f}x", what=f"as fast as the teacher{few_calls(best)}"))
+        tiles.append(Tile(figure=f"{speedup.value:.1f}x", what=f"as fast as the teacher{certainty(best)}"))
     tiles.append(Tile(figure=f"{teacher.size_bytes / best.size_bytes:.1f}x", what="smaller on disk"))
     tiles.append(Tile(figure=table.megabytes(best.size_bytes), what=best.name))
     return tiles

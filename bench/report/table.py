@@ -36,17 +36,12 @@ def _header(bench: BenchResult, split: str) -> tuple[str, ...]:
 
 def scored_rows(results: Results) -> str:
     """The split that the scores were computed on."""
-    if results.run is None:
-        return "--data"
-    return "dev" if results.run.selected_on_test else "test"
+    return "--data" if results.run is None else results.run.scored_split
 
 
 def num_scored_rows(results: Results) -> int | None:
     """The number of rows that the scores were computed on; None for a benchmark without a run."""
-    if results.run is None:
-        return None
-    sizes = results.run.num_rows
-    return sizes.dev if results.run.selected_on_test else sizes.test
+    return None if results.run is None else results.run.num_scored_rows
 
 
 def by_shape(bench: BenchResult) -> Table:

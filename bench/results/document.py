@@ -83,6 +83,16 @@ class RunFacts:
     teacher_over_baseline: MetricDifference | None = None
     teacher: StudentShape | None = None
 
+    @property
+    def scored_split(self) -> str:
+        """The split that the benchmark scored: dev if there is no test split."""
+        return "dev" if self.selected_on_test else "test"
+
+    @property
+    def num_scored_rows(self) -> int:
+        """The number of its rows."""
+        return self.num_rows.dev if self.selected_on_test else self.num_rows.test
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:

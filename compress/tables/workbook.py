@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.common.errors import UserError
+from compress.common.extras import install_command
 from compress.tables.binary_tables import read_sheets
 
 
@@ -15,7 +16,7 @@ def read_workbook(path: Path, content: bytes) -> list[list[Any]]:
     """
     if importlib.util.find_spec("python_calamine") is None:
         raise UserError(
-            f"{path}: a workbook needs python-calamine; install it with: pip install 'pocketbert[excel]', or save the "
+            f"{path}: a workbook needs python-calamine; install it with: {install_command('excel')}, or save the "
             "sheet as CSV UTF-8"
         )
     sheets = read_sheets(path, content)

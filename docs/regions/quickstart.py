@@ -63,13 +63,13 @@ def quickstart_facts(results: Path) -> str:
     run = _results(results)
     bench, rows = run.stages.bench, run.run
     assert rows is not None and run.stages.export is not None and run.stages.export.recommended is not None
-    best = _bundle(bench, "student", run.stages.export.recommended)
+    calls = few_calls(_bundle(bench, "student", run.stages.export.recommended))
     return bullets(
         (
             f"{_made_by(run)} Machine: {machine_words(bench.machine)}.",
             _takes(results),
             f"Accuracy is on {rows.num_rows.test:,} test rows. Latency is from text to label, one text at a time, "
-            f"with {bench.protocol.num_threads} threads per model{few_calls(best)}.",
+            f"with {bench.protocol.num_threads} threads per model{f' ({calls})' if calls else ''}.",
             '"Times as fast" compares with the first row. The 95% interval is in parentheses. Bold marks the '
             "recommended variant.",
             *_noise(_table_rows(bench)),

@@ -15,12 +15,11 @@ from compress.common.files import LFS_POINTER, write_json
 from compress.common.wording import shorten
 from compress.data.metrics import Metric
 from compress.data.task_types import TaskTypeName, type_of_model
-from export.bundle.listed_files import BundleError, read_small_file
+from export.bundle.listed_files import BUNDLE_FILE, BundleError, read_small_file, require_bundle
 from export.bundle.settings import FORMAT_VERSIONS, MAX_JSON_BYTES, MAX_LENGTH, MAX_TOKEN_ID, parse_json
 from export.machine_facts import Machine
 from export.results import Parity, Saturation
 
-FILE = "bundle.json"
 NUM_GOLDEN = 16  # golden examples at least, since version 0.6.0
 # The versions of the format. An older reader would misread a file with a setting of version 2, so only bundles with
 # such a setting have that version.
@@ -136,10 +135,12 @@ def _adapter() -> TypeAdapter[BundleInfo]:
 
 def read_bundle_info(folder: Path) -> BundleInfo:
     """Read the bundle.json of this version or of version 0.1.0. Raises UserError if the folder is not a bundle."""
+    with bundle_errors():
+        require_bundle(folder)
     try:
-        data = read_small_file(folder / FILE, MAX_JSON_BYTES)
+        data = read_small_file(folder / BUNDLE_FILE, MAX_JSON_BYTES)
         if data.startswith(LFS_POINTER):
-            raise UserError(f"{folder}: {FILE} is a Git LFS pointer, not the file itself; run git lfs pull")
+            raise UserError(f"{folder}: {BUNDLE_FILE} is a Git LFS pointer, not the file itself; run git lfs pull")
         content = parse_json(data)
         json.dumps(content, ensure_ascii=False).encode()  # raises UnicodeEncodeError for half of a surrogate pair
     except UserError:
@@ -176,7 +177,7 @@ def write_bundle_info(info: BundleInfo, folder: Path) -> None:
     """Write bundle.json atomically."""
     content = asdict(info)
     content["limits"] = {name: content.pop(name) for name in ("max_length", "truncation_side")}
-    write_json(folder / FILE, {"format_version": _format_version(info), **content})
+    write_json(folder / BUNDLE_FILE, {"format_version": _format_version(info), **content})
 
 
 def _format_version(info: BundleInfo) -> int:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+BUNDLE_FILE = "bundle.json"
 SUMS_FILE = "SHA256SUMS"
 CARD = "README.md"  # may be edited; no runtime reads it
 SIGNATURE = ".model.sig"  # not listed: it is made later. Older versions ignore it, because of the dot
@@ -23,6 +24,20 @@ LINE_OF_SUMS = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)
 
 class BundleError(ValueError):
     """The folder is not a usable bundle, or the input does not fit the model."""
+
+
+def require_bundle(folder: Path) -> None:
+    """Raise BundleError if a folder has no bundle.json, with the bundles in it: the folder of a run has several."""
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder; expected a bundle")
+    if not os.path.lexists(folder / BUNDLE_FILE):
+        raise BundleError(f"{folder}: not a bundle, it has no {BUNDLE_FILE}{bundles_in(folder)}")
+
+
+def bundles_in(folder: Path) -> str:
+    """The bundles in a folder, as the end of a message; empty if there are none."""
+    paths = sorted(path.parent for place in ("*", "bundles/*") for path in folder.glob(f"{place}/{BUNDLE_FILE}"))
+    return f"; it contains the bundles {', '.join(map(str, paths))}" if paths else ""
 
 
 def check_files(folder: Path) -> list[str]:

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle.golden_check import advice, golden_failure, processor_name
-from export.bundle.listed_files import COPY_AGAIN, BundleError, check_files, one_line, read_sums, require_content
+from export.bundle.listed_files import (
+    BUNDLE_FILE,
+    COPY_AGAIN,
+    BundleError,
+    check_files,
+    one_line,
+    read_sums,
+    require_bundle,
+    require_content,
+)
 from export.bundle.settings import Settings, check_length, checked_text, read_settings
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # the wheels of onnxruntime 1.29 and newer send usage data
@@ -87,9 +96,8 @@ class Classifier:
             "profile": profile,
             "golden_check": golden_check,
         }
-        if not self.folder.is_dir():
-            raise BundleError(f"{self.folder}: no such folder; expected a bundle")
-        require_content(self.folder / "bundle.json")
+        require_bundle(self.folder)
+        require_content(self.folder / BUNDLE_FILE)
         check_files(self.folder)
         settings = read_settings(self.folder)
         if settings.model_sha256 not in (None, read_sums(self.folder).get("onnx/model.onnx")):

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.bundle.listed_files import COPY_AGAIN, BundleError, one_line, read_small_file, require_content
+from export.bundle.listed_files import (
+    BUNDLE_FILE,
+    COPY_AGAIN,
+    BundleError,
+    one_line,
+    read_small_file,
+    require_bundle,
+    require_content,
+)
 
 FORMAT_VERSIONS = (1, 2)
 TASK_TYPES = ("classification", "regression")
@@ -56,9 +64,8 @@ class Settings:
 
 def read_settings(folder: Path) -> Settings:
     """Read bundle.json. Raises BundleError with the key of the first invalid value."""
-    if not folder.is_dir():
-        raise BundleError(f"{folder}: no such folder; expected a bundle")
-    path = folder / "bundle.json"
+    require_bundle(folder)
+    path = folder / BUNDLE_FILE
     manifest = read_json_object(path)
     version = manifest.get("format_version")
     if type(version) is not int or version not in FORMAT_VERSIONS:

@@ -21,7 +21,7 @@ from compress.common.errors import UserError, library_errors
 from compress.common.files import replacing, sha256
 from compress.reading.regular_files import problem_of
 from export.bundle.bundle_json import bundle_errors
-from export.bundle.listed_files import CARD, SIGNATURE, SUMS_FILE, check_files, read_sums
+from export.bundle.listed_files import CARD, SIGNATURE, SUMS_FILE, check_files, read_sums, require_bundle
 from export.provenance.keys import read_pem, require_certificates, require_private_key, require_public_key
 
 # what hubs and version control add to a bundle: recorded in a signature, so that other verifiers ignore them too
@@ -121,6 +121,7 @@ def verify_signature(
 def signed_files(folder: Path) -> list[str]:
     """The names of all files of a bundle. Raises UserError if there are other files that a program would read."""
     with bundle_errors():
+        require_bundle(folder)
         check_files(folder)
         names = {*read_sums(folder), SUMS_FILE}
     if os.path.lexists(folder / "__pycache__"):

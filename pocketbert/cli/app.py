@@ -171,9 +171,11 @@ def _usage(error: Any, words: str) -> str:
 
 
 def _missing_package(name: str) -> str:
+    from compress.common.extras import install_command
+
     cpu, *gpu = EXTRAS[name]
-    for_gpu = f", or 'pocketbert[{gpu[0]}]' for a CUDA device" if gpu else ""
-    return f"{name} is not installed; install it with an extra: pip install 'pocketbert[{cpu}]'{for_gpu}"
+    for_gpu = f"; for a CUDA device: {install_command(gpu[0])}" if gpu else ""
+    return f"{name} is not installed; install it with an extra: {install_command(cpu)}{for_gpu}"
 
 
 def print_error(message: str, code: int) -> int:

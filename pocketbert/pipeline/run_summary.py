@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.advice.rules import advice_on
 from bench.advice.run_figures import RunFigures, figures_of
 from bench.report.caveats import caveats_of
-from bench.report.effort import few_calls
+from bench.report.effort import certainty
 from bench.report.page import predict_command
 from bench.report.table import megabytes
 from bench.results.benchmark import BenchmarkRow
@@ -53,14 +53,17 @@ def _result(figures: RunFigures, folder: Path) -> Paragraphs:
     best = figures.bundle_row
     if best is None or best.variant is None:
         return [("No bundle is recommended.", True)]
+    command = predict_command(f"{folder}/bundles/{best.variant}", takes_pairs=figures.run.takes_pairs)
+    use = [("Try it:", True), (command, False)]
+    if figures.run.smoke:
+        return [("Every stage works. A smoke run recommends no bundle.", True), *use]
     speed = ""
     if best.speedup is not None:
-        speed = f", {best.speedup.value:.1f} times as fast as the teacher{few_calls(best)}"
+        speed = f", {best.speedup.value:.1f} times as fast as the teacher{certainty(best)}"
     paragraphs = [(f"Recommended: {best.variant}, {megabytes(best.size_bytes)}{speed}.", True)]
     if best.score is not None:
         paragraphs.append((" ".join(_score(figures, best)), True))
-    command = predict_command(f"{folder}/bundles/{best.variant}", takes_pairs=figures.run.takes_pairs)
-    return [*paragraphs, ("Try it:", True), (command, False)]
+    return [*paragraphs, *use]
 
 
 def _score(figures: RunFigures, best: BenchmarkRow) -> Iterator[str]:
@@ -77,11 +80,12 @@ def _verdicts(results: Results) -> Paragraphs:
     exported = results.stages.export
     if exported is None:
         return []
+    is_smoke = results.run is not None and results.run.smoke
     verdicts = {
         name: f"failed: {'; '.join(variant.failures)}"
         if variant.failures
         else "passed, recommended"
-        if name == exported.recommended
+        if name == exported.recommended and not is_smoke
         else "passed"
         if variant.not_recommended is None
         else f"passed, not recommended: {variant.not_recommended}"

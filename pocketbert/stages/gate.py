@@ -13,6 +13,7 @@ from compress.common.owned_files import OwnedFolder, is_regular, regular_files
 from compress.results import BaselineResult, TeacherResult
 from compress.tables.splits import files_of_splits
 from export import gate
+from export.bundle.listed_files import BUNDLE_FILE
 from export.results import ExportResult, VariantResult
 from pocketbert.recipe.sections import Recipe
 from pocketbert.stage_parts.context import StageContext
@@ -138,7 +139,7 @@ def _ship(
     discard(owned, WORK)
     owned.make_folders(f"{BUNDLES}/fp32")
     listed = {name.split("/")[1] for name in owned.files if name.startswith(f"{BUNDLES}/")}
-    unlisted = {name for name in judged.variants if (owned.folder / BUNDLES / name / "bundle.json").exists()}
+    unlisted = {name for name in judged.variants if (owned.folder / BUNDLES / name / BUNDLE_FILE).exists()}
     for name in sorted((listed | unlisted) - set(passed)):
         owned.make_way(f"{BUNDLES}/{name}")
         owned.forget(f"{BUNDLES}/{name}")

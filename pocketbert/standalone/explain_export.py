@@ -13,8 +13,8 @@ from compress.common.errors import UserError, first_invalid
 from compress.common.files import write_json
 from compress.common.owned_files import OwnedFolder
 from compress.reading.json_files import read_json_object
-from export.bundle.bundle_json import FILE as BUNDLE_FILE
 from export.bundle.bundle_json import read_bundle_info
+from export.bundle.listed_files import BUNDLE_FILE
 from export.results import ExportResult, VariantResult
 
 EXPORT_FILE = "export.json"  # of an export folder: all variants, also those that were not written

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from compress.common.errors import UserError
-from export.bundle.bundle_json import FILE as BUNDLE_FILE
 from export.bundle.bundle_json import read_bundle_info
 from export.bundle.listed_files import BundleError
 from export.bundle.predict_command import (
@@ -30,14 +29,6 @@ ROWS_PER_CALL = 256  # of a file; lines of standard input are predicted one by o
 
 def load_bundle(folder: Path, *, num_threads: int | None = None) -> Classifier:
     """Load a bundle for inference. `num_threads`: by default one per physical core. Raises UserError."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; expected a bundle")
-    if not (folder / BUNDLE_FILE).is_file():
-        bundles = sorted(
-            str(path.parent) for place in ("*", "bundles/*") for path in folder.glob(f"{place}/bundle.json")
-        )
-        hint = f"; it contains the bundles {', '.join(bundles)}" if bundles else ""
-        raise UserError(f"{folder}: not a bundle, it has no {BUNDLE_FILE}{hint}")
     read_bundle_info(folder)  # reports every damage of bundle.json; the runtime reads some of it
     try:
         return Classifier(folder, num_threads=num_threads)

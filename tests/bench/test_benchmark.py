@@ -278,6 +278,7 @@ def test_bench_models_works_without_a_recipe(in_process, monkeypatch, teacher_fo
     assert (tmp_path / "out" / "report.html").is_file()
     samples = json.loads((tmp_path / "out" / "samples.json").read_text())
     assert [sample["contender"]["is_aa_control"] for sample in samples] == [False, False, True]
+    assert {sample["contender"]["path"] for sample in samples} == {teacher_folder.name}
 
 
 def test_bench_models_scores_on_labelled_data(in_process, monkeypatch, teacher_folder, tmp_path):

@@ -64,7 +64,7 @@ def test_what_is_no_path_is_an_error_in_one_line(call):
 
 def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(pocketbert.UserError, match=rf"^{tmp_path}/bundle is not a bundle"):
+    with pytest.raises(pocketbert.UserError, match=rf"^{tmp_path}/bundle: no such folder; expected a bundle"):
         pocketbert.verify("~/bundle")
 
 

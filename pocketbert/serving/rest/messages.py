@@ -2,11 +2,14 @@
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic_core import PydanticCustomError
 
 from pocketbert.serving.core.limits import RefusedError
 
 MOST_ERRORS = 3  # of one request that the message names
+BATCH = '[["a text"], ["another text"]]'
+INPUTS = f'expected "a text", ["a text", "its pair"], or a batch such as {BATCH}'
 Sequences = Annotated[list[str], Field(min_length=1, max_length=2)]
 
 
@@ -122,6 +125,15 @@ class PredictRequest(Message):
     truncate: bool | None = None
     truncation_direction: Literal["left", "right", "Left", "Right"] | None = None
     raw_scores: bool = False
+
+    @field_validator("inputs", mode="wrap")
+    @classmethod
+    def _with_one_message(cls, inputs: object, read: ValidatorFunctionWrapHandler) -> Any:
+        """The inputs, or one message in place of one for each form."""
+        try:
+            return read(inputs)
+        except ValidationError as error:
+            raise PydanticCustomError("inputs", INPUTS) from error
 
     def sequences(self) -> tuple[list[list[str]], bool]:
         """The texts and pairs, each as a list, and whether the client sent a batch."""

@@ -119,6 +119,8 @@ async def predict(state: ServerState, request: Request) -> Response:
     if len({len(sequence) for sequence in sequences}) > 1:
         raise RefusedError(422, "inputs: single texts and pairs in one batch")
     is_pair = bool(sequences) and len(sequences[0]) == 2
+    if is_pair and not is_batch and not bundle.classifier.takes_pairs:
+        raise RefusedError(422, f"inputs: two texts in one list are a pair; a batch is {messages.BATCH}")
     answer = await bundle.answer(
         [sequence[0] for sequence in sequences],
         [sequence[1] for sequence in sequences] if is_pair else None,

@@ -80,6 +80,15 @@ def test_a_model_is_the_same_where_all_is_that_says_what_was_measured():
     assert comparison.remarks == [f"only in a <b> recipe: {MODEL}", f"only in another: {MODEL}"]
 
 
+def test_smoke_runs_and_other_rows_are_named():
+    run = replace(RESULTS.run, smoke=True, num_rows=replace(RESULTS.run.num_rows, test=12))
+    comparison = compare_results(RESULTS, replace(RESULTS, name="tried", run=run), other_machine=False)
+    assert comparison.remarks == [
+        "tried is a smoke run: its scores and speeds say nothing about a full run",
+        "other rows: scored on 100 test rows and on 12 test rows, so a difference may come from the rows",
+    ]
+
+
 def test_the_command_prints_both(tmp_path: Path, capsys):
     for name, results in (("a", RESULTS), ("b", changed(score=0.6))):
         (tmp_path / name).mkdir()

@@ -5,12 +5,12 @@ from dataclasses import replace
 from bench.measurement.stats import speed_ratio
 from bench.report.caveats import caveats_of
 from bench.report.comparison import compare_results
-from bench.report.effort import effort_sentences, few_calls
+from bench.report.effort import certainty, effort_sentences
 from bench.report.page import page_of
 from bench.report.render import html_of, markdown_of
 from bench.results.benchmark import BenchResult
 from bench.results.document import Results
-from bench.results.measurements import Effort
+from bench.results.measurements import Effort, Ratio
 from example_results import BENCH, RESULTS
 
 OMITTED = "the latency by input length, the teacher under torch.compile, the roofline and the time per operator"
@@ -71,14 +71,17 @@ def test_a_thorough_benchmark_omits_nothing():
     assert effort_sentences(RESULTS) == ""
 
 
-def test_a_headline_from_few_calls_has_their_number():
-    few, enough = (of_effort("quick", calls).rows[0] for calls in (60, 299))
-    assert (few_calls(few), few_calls(enough)) == (" (median of 60 calls)", "")
+def test_a_headline_has_the_interval_and_the_number_of_few_calls():
+    few, enough = (replace(of_effort("quick", calls).rows[0], speedup=None) for calls in (60, 299))
+    assert (certainty(few), certainty(enough)) == (" (median of 60 calls)", "")
+    speedup = Ratio(value=81.1, low=31.04, high=584.0)
+    assert certainty(replace(few, speedup=speedup)) == " (95 % interval 31.0 to 584.0; median of 60 calls)"
+    assert certainty(replace(enough, speedup=speedup)) == " (95 % interval 31.0 to 584.0)"
 
 
 def test_the_report_of_a_quick_benchmark_has_the_number_of_calls_and_can_be_drawn():
     page = page_of(with_bench(quick()))
-    assert "as fast as the teacher (median of 60 calls)" in [tile.what for tile in page.tiles]
+    assert any(tile.what.endswith("; median of 60 calls)") for tile in page.tiles)
     assert "median of 60 calls" in html_of(page) and "The effort was quick." in html_of(page)
     assert "Latency by input length" not in markdown_of(page)
 

@@ -119,9 +119,11 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(package, monkey
     monkeypatch.setattr("pocketbert.standalone.explain_export.export_result_of", fail)
     assert app.main(["explain", "a"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {package} is not installed; install it with an extra: pip install 'pocketbert[")
+    assert line.startswith(f"error: {package} is not installed; install it with an extra: pip install ")
     extras = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    for extra in re.findall(r"pocketbert\[([\w-]+)\]", line):
+    named = re.findall(r"\[([\w-]+)\]'", line)
+    assert tuple(named) == app.EXTRAS[package]
+    for extra in named:
         packages = [re.match(r"[\w.-]+", each)[0] for each in with_nested(extra, extras)]
         distribution = DISTRIBUTIONS.get(package, package)
         assert distribution in packages or f"{distribution}-gpu" in packages, extra

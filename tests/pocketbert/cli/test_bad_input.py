@@ -16,8 +16,10 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 
+import pocketbert
 from bench.results.document import FORMAT_VERSION
 from pocketbert.cli import app
+from signing_keys import write_key_pair
 from tiny_bert import rows
 from tiny_bundles import build_fp32_bundle
 
@@ -594,7 +596,7 @@ def turned(place: Place) -> Path:
 EXPORT = ("--text", "text", "--label", "label", "--max-length", 32, "--output", "out")
 
 BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
-    "not a bundle": (lambda place: ["verify", place.base], ("is not a bundle: bundle.json cannot be read",)),
+    "not a bundle": (lambda place: ["verify", place.base], ("not a bundle, it has no bundle.json",)),
     "a file that is gone": (
         lambda place: ["verify", spoilt(place, "tokenizer.json", None)],
         ("tokenizer.json: the file is missing, but SHA256SUMS lists it",),
@@ -726,6 +728,34 @@ BUNDLES: dict[str, tuple[Callable[[Place], list[object]], tuple[str, ...]]] = {
 def test_bundles(place, capsys, kind):
     arguments, expected = BUNDLES[kind]
     check(place, capsys, arguments(place), *expected)
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("predict", ["a text"]),
+        ("verify", []),
+        ("serve", []),
+        ("demo", []),
+        ("package", ["--target", "aarch64"]),
+        ("triton", ["--output", "repository"]),
+        ("sign", ["--key", "key.pem"]),
+        ("bench models", ["--effort", "quick"]),
+    ],
+)
+def test_the_folder_of_a_run_in_place_of_a_bundle(place, capsys, command, options):
+    bundle = place.root / "runs" / "tiny" / "bundles" / "fp32"
+    shutil.copytree(place.bundle, bundle)
+    write_key_pair(place.root)
+    check(place, capsys, [*command.split(), place.root / "runs" / "tiny", *options], f"contains the bundles {bundle}")
+
+
+def test_python_names_the_bundles_in_a_folder(place):
+    bundle = place.root / "bundles" / "fp32"
+    shutil.copytree(place.bundle, bundle)
+    for function in (pocketbert.load, pocketbert.verify, pocketbert.bench):
+        with pytest.raises(ValueError, match=f"it contains the bundles {bundle}"):
+            function(place.root)
 
 
 def without_proof(place: Place) -> Path:

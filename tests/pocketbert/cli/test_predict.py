@@ -198,7 +198,7 @@ def test_without_onnxruntime_the_extra_is_named(bundle, capsys, monkeypatch):
     monkeypatch.delattr("pocketbert.standalone.predict_texts", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     line = error_of(capsys, bundle, "fine")
-    assert line.startswith("onnxruntime is not installed") and "pocketbert[bundles]" in line
+    assert line.startswith("onnxruntime is not installed") and "[bundles]'" in line
 
 
 def test_what_is_typed_and_does_not_fit(bundle, pair_bundle, capsys, tmp_path):

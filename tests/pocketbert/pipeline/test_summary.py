@@ -74,7 +74,8 @@ def text_of(results: object, width: int | None = None) -> str:
 def test_the_summary_has_retention_verdicts_caveats_and_advice():
     text = text_of(with_row(BUNDLE, retention=Ratio(value=0.977, low=0.95, high=1.004)))
     for part in (
-        "  Recommended: int8-dynamic, 8.0 MB, 20.0 times as fast as the teacher (median of 200 calls).",
+        "  Recommended: int8-dynamic, 8.0 MB, 20.0 times as fast as the teacher (95 % interval 18.0 to "
+        "22.0; median of 200 calls).",
         "It scores 0.850 in accuracy on the 100 test rows (teacher 0.870, baseline 0.700). That is 97.7% of the "
         "teacher's score (95 % interval 95.0% to 100.4%).",
         "  python 'runs/my reviews/bundles/int8-dynamic/predict.py' \"a text\"\n",
@@ -91,6 +92,12 @@ def test_the_summary_says_that_no_bundle_is_recommended():
     text = text_of(with_stages(export=replace(EXPORT, recommended=None)))
     assert "No bundle is recommended." in text and 'predict.py" ' not in text and "Try it" not in text
     assert summary_lines(replace(RESULTS, run=None), FOLDER) == []
+
+
+def test_a_smoke_run_recommends_nothing_and_says_how_to_try_a_bundle():
+    text = text_of(with_run(smoke=True))
+    assert "  Every stage works. A smoke run recommends no bundle.\n  Try it:\n  python " in text
+    assert "ecommended:" not in text and "- int8-dynamic: passed\n" in text
 
 
 def test_sentences_are_wrapped_and_commands_are_not():

@@ -17,6 +17,7 @@ import pytest
 
 import pocketbert
 from pocketbert.serving.core.tensors import LENGTH
+from pocketbert.serving.rest import messages
 from pocketbert.serving.rpc import wire
 from running_server import serving
 
@@ -204,6 +205,18 @@ def test_bad_predict_requests(server, kind):
     body, status = BAD_PREDICT[kind]
     answer = server.request("POST", "/predict", body)
     assert answer[0] == status and answer[1]["error"], answer
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (TEXTS[:2], 'inputs: two texts in one list are a pair; a batch is [["a text"], ["another text"]]'),
+        *[(inputs, f"inputs: {messages.INPUTS}") for inputs in (["a", "b", "c"], 3, [["a"], "b"], [["a", "b", "c"]])],
+    ],
+)
+def test_a_refused_batch_has_the_form_that_is_right(server, inputs, message):
+    status, answer, _ = server.request("POST", "/predict", {"inputs": inputs})
+    assert (status, answer["error"]) == (422, message)
 
 
 def test_headers_that_do_not_fit(server):
