@@ -163,10 +163,12 @@ class _Chooser:
             most=auto_schedule.MAX_EPOCHS if key == FINE_TUNE else auto_schedule.MAX_STUDENT_EPOCHS,
             classes_count_equally=equal,
         )
-        num_steps = min(filter(None, [section.max_steps, epochs * math.ceil(num_rows / section.batch_size)]))
+        num_steps = epochs * math.ceil(num_rows / section.batch_size)
         has_classes = task_type(self.task.type).has_classes
         counted = f"{num_classes} classes" if has_classes else "one output"
         reason = f"{num_steps:,} steps for {num_rows:,} rows and {counted}"
+        if section.max_steps is not None and section.max_steps < num_steps:
+            reason = f"{section.max_steps:,} of {reason}, because of max_steps"
         if isinstance(section, SearchableSection) and section.patience is None:
             patience = auto_schedule.patience(epochs)
             reason += f"; stops after {patience} epochs without a better dev score"
