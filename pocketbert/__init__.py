@@ -47,26 +47,21 @@ def run(
     Returns the folders of the bundles, the report and all figures; under `torchrun`, None in all processes but the main
     one. Raises UserError for a recipe, data or models that do not work, with all mistakes.
     """
-    import json
-
     from compress.common import distributed
     from compress.common.console import new_console
-    from compress.common.errors import UserError
-    from pocketbert.cli_parts.remedies import Command, with_remedy
     from pocketbert.pipeline.flow import prepare, run_recipe
+    from pocketbert.pipeline.plan import require_stage_name
+    from pocketbert.python_arguments import errors_for, overrides_of, path_of
     from pocketbert.shape_design.run_inputs import load_with_shape
 
-    def plain(value: object) -> object:
-        return value.item() if hasattr(value, "item") else str(value)  # a number of numpy, or a path
-
     console = new_console(stderr=True, quiet=quiet or not distributed.is_main())
-    as_yaml = [f"{key}={json.dumps(value, default=plain)}" for key, value in (changes or {}).items()]
-    folder = None if output is None else _path(output)
-    try:
-        loaded, folder = load_with_shape(str(_path(recipe)), folder, console, changes=as_yaml, smoke=smoke)
+    with errors_for(run, takes_recipe=True):
+        require_stage_name(until)
+        folder = None if output is None else path_of(output)
+        loaded, folder = load_with_shape(
+            str(path_of(recipe)), folder, console, changes=overrides_of(changes), smoke=smoke
+        )
         return run_recipe(loaded, prepare(loaded, console, folder), folder, console, until=until)
-    except UserError as error:
-        raise type(error)(with_remedy(error, Command(takes_recipe=True, flags=()))) from error
 
 
 def load(
@@ -83,8 +78,9 @@ def load(
     ValueError for a folder that is no bundle, for changed files, and for a processor with other outputs.
     """
     from export.bundle.runtime import Classifier  # not above: `import pocketbert` loads no onnxruntime
+    from pocketbert.python_arguments import path_of
 
-    return Classifier(_path(bundle), num_threads=num_threads, providers=providers, golden_check=golden_check)
+    return Classifier(path_of(bundle), num_threads=num_threads, providers=providers, golden_check=golden_check)
 
 
 def verify(bundle: str | Path) -> "Verification":
@@ -95,8 +91,9 @@ def verify(bundle: str | Path) -> "Verification":
     missing, extra or changed files.
     """
     from export.bundle.verification import verify_bundle
+    from pocketbert.python_arguments import path_of
 
-    return verify_bundle(_path(bundle))
+    return verify_bundle(path_of(bundle))
 
 
 def bench(
@@ -125,31 +122,25 @@ def bench(
     The rows are in `stages.bench.rows` of the result. Latency is in milliseconds. Raises UserError.
     """
     from compress.common.console import new_console
+    from pocketbert.python_arguments import errors_for, path_of, paths_of, require_bench_arguments
     from pocketbert.standalone.bench_models import BenchRequest, bench_models
 
-    request = BenchRequest(
-        data=None if data is None else _path(data),
-        text=[text] if isinstance(text, str) else list(text),
-        label=label,
-        labels=labels,
-        metric=metric,
-        num_threads=num_threads,
-        effort=effort,
-    )
-    return bench_models(
-        [_path(model) for model in ([models] if isinstance(models, str | Path) else models)],
-        request,
-        device=device,
-        compiled=False,
-        output=None if output is None else _path(output),
-        console=new_console(stderr=True, quiet=quiet),
-    )
-
-
-def _path(name: str | Path) -> Path:
-    """A path, with `~` as the home folder."""
-    from compress.common.errors import UserError
-
-    if not isinstance(name, str | Path):
-        raise UserError(f"got {name!r:.60}; expected a path")
-    return Path(name).expanduser()
+    with errors_for(bench, takes_recipe=False):
+        require_bench_arguments(effort=effort, num_threads=num_threads, labels=labels)
+        request = BenchRequest(
+            data=None if data is None else path_of(data),
+            text=[text] if isinstance(text, str) else list(text),
+            label=label,
+            labels=labels,
+            metric=metric,
+            num_threads=num_threads,
+            effort=effort,
+        )
+        return bench_models(
+            paths_of(models),
+            request,
+            device=device,
+            compiled=False,
+            output=None if output is None else path_of(output),
+            console=new_console(stderr=True, quiet=quiet),
+        )

@@ -90,6 +90,26 @@ def mpnet_facts(results: Path) -> str:
     )
 
 
+def mpnet_tried(results: Path) -> str:
+    """Students of several runs, with more and more steps."""
+    document = _read(results)
+    rows = [
+        (
+            f"{run['max_rows'] or document['num_rows']['train']:,}",
+            f"{run['attention']:g}",
+            *(f"{run['num_steps'][stage]:,}" for stage in ("general", "intermediate", "prediction")),
+            *(f"{run['learning_rates'][stage]:g}" for stage in ("intermediate", "prediction")),
+            *(f"{run['scores'][split]:.3f}" for split in ("dev", "test")),
+        )
+        for run in document["tried"]
+    ]
+    header = (
+        "train rows", "weight of attention", "steps: general", "intermediate", "prediction", "rate: intermediate",
+        "prediction", "dev", "test",
+    )  # fmt: skip
+    return table(header, rows, text_columns=())
+
+
 def mpnet_weights(results: Path) -> str:
     """Intermediate distillation with several weights of the attention loss."""
     rows = [
@@ -136,6 +156,7 @@ def _kept(score: Any, teacher: float) -> str:
 REGIONS = {
     "mpnet-table": mpnet_table,
     "mpnet-facts": mpnet_facts,
+    "mpnet-tried": mpnet_tried,
     "mpnet-weights": mpnet_weights,
     "mpnet-curves": mpnet_curves,
 }

@@ -87,7 +87,9 @@ def run(
     """Run a recipe from the teacher to the report. Skips finished stages and resumes an interrupted one."""
     from pocketbert.cli_parts import run_text
     from pocketbert.pipeline.flow import prepare, run_recipe
+    from pocketbert.pipeline.plan import require_stage_name
 
+    require_stage_name(until)
     console = stderr_console()
     loaded, folder = _loaded(recipe, changes, smoke, output, console)
     with message_when_interrupted(console):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import JsonValue
 
@@ -61,6 +61,12 @@ MORE_CODE: dict[StageName, tuple[str, ...]] = {
     "export": ("export",),
     "bench": ("export", *MEASURING),
 }
+
+
+def require_stage_name(until: str | None) -> None:
+    """Raise UserError for a name that no stage of any recipe has, before anything is loaded."""
+    if until is not None and until not in get_args(StageName):
+        raise UserError(f"--until {until}: expected one of {', '.join(get_args(StageName))}")
 
 
 def plan_of(recipe: Recipe, task: Task) -> Plan:

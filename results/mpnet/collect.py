@@ -1,10 +1,11 @@
 """Students of all-mpnet-base-v2: each bundle's accuracy on dev and test, against its teacher on the same rows.
 
     python results/mpnet/collect.py --teacher runs/mpnet-teacher --student "4 x 312" runs/mpnet \
-        --weighted runs/weight-1 runs/weight-0.02 > results/mpnet/mpnet.json
+        --tried runs/first runs/mpnet --weighted runs/weight-1 runs/weight-0.02 > results/mpnet/mpnet.json
 
-Each run of a student is finished. Sizes and speeds are those of the runs. The runs of --weighted, which end after the
-intermediate stage, compare weights of the attention loss.
+Each run of a student is finished. Sizes and speeds are those of the runs. The runs of --tried, which end after the
+prediction stage or later, compare the steps of the stages; those of --weighted, which end after the intermediate stage,
+weights of the attention loss.
 """
 
 import argparse
@@ -22,11 +23,12 @@ from bench.results.document import read_results
 from compress.common.console import new_console
 from compress.data.task_types import task_type
 from compress.data.tasks import Task
-from compress.results import BaselineResult, IntermediateResult, TeacherResult
+from compress.results import BaselineResult, IntermediateResult, PredictionResult, TeacherResult
 from export.parity.predictors import TorchPredictor
 from export.parity.significance import paired_difference
 from pocketbert.data.recipe_task import load_recipe_task
 from pocketbert.recipe.loading import load_recipe
+from pocketbert.recipe.training import IntermediateSection
 from pocketbert.store.manifest import read_manifest
 
 SPLITS = ("dev", "test")
@@ -38,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, required=True, metavar="RUN")
     parser.add_argument("--student", nargs=2, action="append", required=True, metavar=("NAME", "RUN"))
+    parser.add_argument("--tried", nargs="*", type=Path, default=[], metavar="RUN")
     parser.add_argument("--weighted", nargs="*", type=Path, default=[], metavar="RUN")
     arguments = parser.parse_args()
     runs = {name: Path(folder) for name, folder in arguments.student}
@@ -56,6 +59,7 @@ def main() -> None:
             **{split: accuracy(task, split, teacher) for split in SPLITS},
         },
         "students": {name: student(folder, task, teacher) for name, folder in runs.items()},
+        "tried": [tried(folder) for folder in arguments.tried],
         "weighted": [weighted(folder) for folder in arguments.weighted],
     }
     sys.stdout.write(json.dumps(document, indent=1) + "\n")
@@ -81,13 +85,36 @@ def student(folder: Path, task: Task, teacher: dict[str, np.ndarray]) -> dict[st
     }
 
 
+def tried(folder: Path) -> dict[str, object]:
+    """The rows, steps and rates of a run, and the accuracy of its student in torch."""
+    recipe, records = load_recipe(str(folder / "recipe.yaml")), read_manifest(folder)
+    intermediate = recipe.distill.intermediate
+    return {
+        "max_rows": recipe.task.max_rows,
+        "num_steps": {
+            stage: records[stage].result["training"]["num_steps"] if stage in records else 0 for stage in STAGES
+        },
+        "attention": attention_weight(intermediate),
+        "learning_rates": {
+            "intermediate": intermediate.learning_rate, "prediction": recipe.distill.prediction.learning_rate
+        },
+        "scores": asdict(records["prediction"].result_as(PredictionResult).scores),
+    }  # fmt: skip
+
+
+def attention_weight(section: IntermediateSection) -> float:
+    """The weight of the attention loss in a run that was made before MPNet had a default of its own."""
+    return 1.0 if section.attention is None else section.attention
+
+
 def weighted(folder: Path) -> dict[str, object]:
     """The losses of the first and the last step, unweighted, and the accuracy on dev with the teacher's head."""
     settings = load_recipe(str(folder / "recipe.yaml")).distill.intermediate
     result = read_manifest(folder)["intermediate"].result_as(IntermediateResult)
     ends = {"first": result.training.history[0], "last": result.training.history[-1]}
-    attention = 1.0 if settings.attention is None else settings.attention
-    weights = {"embedding": settings.embedding, "hidden": settings.hidden, "attention": attention}
+    weights = {
+        "embedding": settings.embedding, "hidden": settings.hidden, "attention": attention_weight(settings)
+    }  # fmt: skip
     return {
         "weights": weights,
         "learning_rate": settings.learning_rate,

@@ -1,8 +1,11 @@
 """The Python interface: its documented example runs as it is written, and importing it is cheap."""
 
 import contextlib
+import re
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import pocketbert
 from brief_benchmarks import make_benchmarks_brief
 from documents import blocks
+from pocketbert.python_arguments import overrides_of
 
 
 @pytest.mark.slow
@@ -54,6 +58,47 @@ def test_changes_are_values_of_python(tmp_path, changes, message):
     (tmp_path / "r.yaml").write_text("name: r\ntask: {data: t.csv}\nteacher: {base: b}\n")
     with pytest.raises(pocketbert.UserError, match=message):
         pocketbert.run(tmp_path / "r.yaml", changes=changes)
+
+
+@pytest.mark.parametrize("changes", ["seed=1", ["seed=1"], {1: 2}, {"seed=1": 2}])
+def test_changes_that_are_no_keys_and_values(changes):
+    with pytest.raises(pocketbert.UserError, match=r"^changes: got .*; expected keys and values, such as"):
+        pocketbert.run("r.yaml", changes=changes)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.array([1e-4, 2e-4]), "[0.0001, 0.0002]"),
+        (("a", 1), '["a", 1]'),
+        ({"b", "a"}, '["a", "b"]'),
+        (Path("data/reviews.csv"), '"data/reviews.csv"'),
+        (None, "null"),
+    ],
+)
+def test_values_of_python_as_yaml(value, text):
+    assert overrides_of({"key": value}) == [f"key={text}"]
+
+
+def test_messages_name_arguments_and_no_flags(tmp_path, teacher_folder):
+    (tmp_path / "r.yaml").write_text("name: r\ntask: {data: t.csv}\nteacher: {base: b}\nstudent: {preset: fast3}\n")
+    (tmp_path / "file").touch()
+    recipe, run, bench = tmp_path / "r.yaml", pocketbert.run, partial(pocketbert.bench, teacher_folder)
+    calls = {
+        "`until` nope: expected one of baseline, ": partial(run, recipe, until="nope"),
+        '`changes` student.presett="a"': partial(run, recipe, changes={"student.presett": "a"}),
+        "not a folder; choose another with `output`": partial(run, recipe, output=tmp_path / "file"),
+        "effort: got 'fast'; expected one of quick, standard, thorough": partial(bench, effort="fast"),
+        "num_threads: got '2'; expected a whole number": partial(bench, num_threads="2"),
+        "labels: got the text 'a,b'; expected a list": partial(bench, labels="a,b"),
+        "`device` tpu: expected cpu, cuda, both": partial(bench, device="tpu"),
+        "`metric`": partial(bench, metric="nope"),
+        "got no folder; expected the path of a model": partial(pocketbert.bench, []),
+    }
+    for message, call in calls.items():
+        with pytest.raises(pocketbert.UserError) as error:
+            call(quiet=True)
+        assert message in str(error.value) and not re.search(r"(?<!\w)--\w", str(error.value)), message
 
 
 @pytest.mark.parametrize("call", [pocketbert.run, pocketbert.load, pocketbert.verify, pocketbert.bench])
