@@ -82,6 +82,7 @@ def mpnet_facts(results: Path) -> str:
             f"{num_rows['train']:,} train, {num_rows['dev']:,} dev and {num_rows['test']:,} test rows. One seed.",
             f"Teacher: {document['teacher']['num_steps']:,} steps in {minutes(document['teacher']['seconds'])}.",
             *_training(document["students"]),
+            *_agreement(document["students"]),
             '"Difference": the accuracy minus the teacher\'s, with a paired 95% bootstrap over rows. "Kept": the '
             "share of the teacher's accuracy, with the same interval.",
             "Speed: one text at a time, from text to label, next to the teacher in torch. Measured on "
@@ -142,6 +143,16 @@ def _training(students: Mapping[str, Any]) -> Iterator[str]:
             for stage, num_steps in student["num_steps"].items()
         ]
         yield f"{name}: {listed(stages)}."
+
+
+def _agreement(students: Mapping[str, Any]) -> Iterator[str]:
+    """How often each student gives the teacher's label."""
+    for name, student in students.items():
+        shares = student["agreement"]
+        yield (
+            f"{name}, fp32, gives the teacher's label for {shares['train']:.1%} of the train rows and "
+            f"{shares['test']:.1%} of the test rows."
+        )
 
 
 def _read(results: Path) -> Any:

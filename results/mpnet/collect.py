@@ -3,9 +3,10 @@
     python results/mpnet/collect.py --teacher runs/mpnet-teacher --student "4 x 312" runs/mpnet \
         --tried runs/first runs/mpnet --weighted runs/weight-1 runs/weight-0.02 > results/mpnet/mpnet.json
 
-Each run of a student is finished. Sizes and speeds are those of the runs. The runs of --tried, which end after the
-prediction stage or later, compare the steps of the stages; those of --weighted, which end after the intermediate stage,
-weights of the attention loss.
+Each run of a student is finished. Sizes and speeds are those of the runs. "agreement" is the share of rows, evenly
+spaced ones of train and all of test, for which the fp32 bundle gives the teacher's label. The runs of --tried compare
+the steps of the stages, and end after the prediction stage or later; those of --weighted compare weights of the
+attention loss, and end after the intermediate stage.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from pocketbert.recipe.training import IntermediateSection
 from pocketbert.store.manifest import read_manifest
 
 SPLITS = ("dev", "test")
+NUM_TRAIN_ROWS = 2000  # whose predictions are compared with the teacher's
 STAGES = ("general", "intermediate", "prediction")
 
 
@@ -47,7 +49,8 @@ def main() -> None:
     first = next(iter(runs.values()))
     recipe = load_recipe(str(first / "recipe.yaml"))
     task = load_recipe_task(recipe, new_console(stderr=True, quiet=True))
-    teacher = predictions_of(TorchPredictor(first / "teacher" / "model", max_length=task.max_length), task)
+    predictor = TorchPredictor(first / "teacher" / "model", max_length=task.max_length)
+    teacher = predictions_of(predictor, task)
     fine_tuned = read_manifest(arguments.teacher)["teacher"].result_as(TeacherResult).training
     document = {
         "machine": asdict(read_results(first).stages.bench.machine),
@@ -58,15 +61,16 @@ def main() -> None:
             "seconds": fine_tuned.seconds,
             **{split: accuracy(task, split, teacher) for split in SPLITS},
         },
-        "students": {name: student(folder, task, teacher) for name, folder in runs.items()},
+        "students": {name: student(folder, task, predictor, teacher) for name, folder in runs.items()},
         "tried": [tried(folder) for folder in arguments.tried],
         "weighted": [weighted(folder) for folder in arguments.weighted],
     }
     sys.stdout.write(json.dumps(document, indent=1) + "\n")
 
 
-def student(folder: Path, task: Task, teacher: dict[str, np.ndarray]) -> dict[str, object]:
-    """The figures of one run."""
+def student(folder: Path, task: Task, predictor: TorchPredictor, teacher: dict[str, np.ndarray]) -> dict[str, object]:
+    """The figures of one run. `predictor`: the teacher; `teacher`: its predictions."""
+    own = pocketbert.load(folder / "export" / "fp32")
     results, records = read_results(folder), read_manifest(folder)
     rows = {(row.role, row.variant, row.engine): row for row in results.stages.bench.rows if row.device == "cpu"}
     return {
@@ -75,6 +79,10 @@ def student(folder: Path, task: Task, teacher: dict[str, np.ndarray]) -> dict[st
         "failures": {name: variant.failures for name, variant in results.stages.export.variants.items()},
         "recommended": results.stages.export.recommended,
         "teacher": timed(rows["teacher", None, "torch"]),
+        "agreement": {
+            split: float((predictor.logits(texts).argmax(axis=1) == own.logits(texts).argmax(axis=1)).mean())
+            for split, texts in (("train", train_sample(task)), ("test", task.test.texts))
+        },
         "variants": {
             variant: {
                 **timed(rows["student", variant, "onnxruntime"]),
@@ -146,6 +154,12 @@ def scores(bundle: Path, task: Task, teacher: dict[str, np.ndarray]) -> Iterator
 def predictions_of(model: "TorchPredictor | pocketbert.Classifier", task: Task) -> dict[str, np.ndarray]:
     """Predicted classes by split."""
     return {split: model.logits(getattr(task, split).texts).argmax(axis=1) for split in SPLITS}
+
+
+def train_sample(task: Task) -> list[str]:
+    """Evenly spaced texts of train."""
+    indices = np.unique(np.linspace(0, len(task.train) - 1, NUM_TRAIN_ROWS).astype(int))
+    return task.train.take(indices).texts
 
 
 def accuracy(task: Task, split: str, predicted: dict[str, np.ndarray]) -> float:
