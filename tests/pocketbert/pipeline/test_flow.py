@@ -216,8 +216,12 @@ def test_until_stops_after_a_stage(finished, tmp_path):
     folders = {folder.name for folder in (tmp_path / "part").iterdir() if folder.is_dir()}
     assert {"teacher", "general"} <= folders and not {"intermediate", "augment", "export"} & folders
     assert not (tmp_path / "part" / "results.json").exists() and "report" not in done.stdout
-    wrong = run_here(path, environment, *options, "distillation")
-    assert wrong.returncode == 2 and "its stages are baseline, teacher, general, masked_lm, augment" in wrong.stderr
+    for name, message in (
+        ("search", "this recipe has no such stage; its stages are baseline, teacher, general, masked_lm, augment"),
+        ("distillation", "expected one of baseline, search, teacher, general, masked_lm, augment"),
+    ):
+        wrong = run_here(path, environment, *options, name)
+        assert wrong.returncode == 2 and f"--until {name}: {message}" in wrong.stderr
 
 
 def contents(folder: Path) -> dict[str, str]:
