@@ -223,7 +223,7 @@ class Change:
 
 
 CHANGES = [
-    Change("bundle.json", None, "bundle.json: No such file"),
+    Change("bundle.json", None, "not a bundle, it has no bundle.json"),
     Change("bundle.json", b"", "the file is empty"),
     Change("bundle.json", b'{"format_version": 1, "la', "not readable"),
     Change("bundle.json", b"[" * 100_000, "not readable"),
