@@ -103,7 +103,7 @@ def _efforts(first: Effort | None, second: Effort | None) -> list[str]:
 def _scored_rows(first: Results, second: Results) -> Iterator[str]:
     """Remarks on smoke runs, and on scores of other rows."""
     for results in (first, second):
-        if results.run is not None and results.run.smoke:
+        if results.is_smoke:
             yield f"{results.name} is a smoke run: its scores and speeds say nothing about a full run"
     if first.run is not None and second.run is not None:
         rows = [f"{run.num_scored_rows:,} {run.scored_split} rows" for run in (first.run, second.run)]

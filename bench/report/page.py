@@ -93,7 +93,7 @@ def page_of(results: Results) -> ReportPage:
         name=results.name,
         metric=results.metric,
         num_rows=None if run is None else run.num_rows,
-        tiles=[] if best is None or (run is not None and run.smoke) else _tiles(bench, best),
+        tiles=[] if best is None or results.is_smoke else _tiles(bench, best),
         gate=[] if run is None else run.gate,
         caveats=caveats_of(results),
         remarks=[] if run is None else run.remarks,

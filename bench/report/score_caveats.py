@@ -20,7 +20,7 @@ def score_caveats(results: Results) -> Iterator[str]:
 
 
 def _about_rows(results: Results) -> Iterator[str]:
-    if results.run is not None and results.run.smoke:
+    if results.is_smoke:
         yield (
             "This was a smoke run, with only a few rows and steps. It shows that the recipe works. Its scores say "
             "nothing about quality."

@@ -183,6 +183,11 @@ class Results:
         """The metric, with its positive class if it has one."""
         return metric_name(self.metric, self.positive)
 
+    @property
+    def is_smoke(self) -> bool:
+        """Whether these are the results of a smoke run."""
+        return self.run is not None and self.run.smoke
+
 
 @cache
 def _adapter() -> TypeAdapter[Results]:

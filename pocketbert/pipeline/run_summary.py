@@ -55,7 +55,7 @@ def _result(figures: RunFigures, folder: Path) -> Paragraphs:
         return [("No bundle is recommended.", True)]
     command = predict_command(f"{folder}/bundles/{best.variant}", takes_pairs=figures.run.takes_pairs)
     use = [("Try it:", True), (command, False)]
-    if figures.run.smoke:
+    if figures.results.is_smoke:
         return [("Every stage works. A smoke run recommends no bundle.", True), *use]
     speed = ""
     if best.speedup is not None:
@@ -80,12 +80,11 @@ def _verdicts(results: Results) -> Paragraphs:
     exported = results.stages.export
     if exported is None:
         return []
-    is_smoke = results.run is not None and results.run.smoke
     verdicts = {
         name: f"failed: {'; '.join(variant.failures)}"
         if variant.failures
         else "passed, recommended"
-        if name == exported.recommended and not is_smoke
+        if name == exported.recommended and not results.is_smoke
         else "passed"
         if variant.not_recommended is None
         else f"passed, not recommended: {variant.not_recommended}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from compress.common.extras import install_command
 from export.bundle import predict_command
 from export.bundle.folder import seal
 from pocketbert.cli import app
@@ -198,7 +199,7 @@ def test_without_onnxruntime_the_extra_is_named(bundle, capsys, monkeypatch):
     monkeypatch.delattr("pocketbert.standalone.predict_texts", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     line = error_of(capsys, bundle, "fine")
-    assert line.startswith("onnxruntime is not installed") and "[bundles]'" in line
+    assert line.startswith("onnxruntime is not installed") and install_command("bundles") in line
 
 
 def test_what_is_typed_and_does_not_fit(bundle, pair_bundle, capsys, tmp_path):

@@ -78,7 +78,7 @@ def test_bundles_that_cannot_be_shown_are_refused(bundle, pair_bundle, tmp_path)
     (changed / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match=r"tokenizer\.json: changed since the bundle was written"):
         load_bundle(changed)
-    with pytest.raises(UserError, match="not a bundle"):
+    with pytest.raises(UserError, match=r"not a bundle, it has no bundle\.json"):
         load_bundle(tmp_path)
     limits = {"max_length": 1, "truncation_side": "right"}
     with pytest.raises(UserError, match=r"limits\.max_length in bundle\.json: got 1; expected at least 2"):

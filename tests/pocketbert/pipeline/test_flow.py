@@ -378,4 +378,4 @@ def test_verify_accepts_a_whole_bundle_and_rejects_another_folder(finished, in_p
     done = in_process("verify", bundle)
     assert done.returncode == 0 and "11 files unchanged; 16 golden examples" in done.stdout
     done = in_process("verify", tmp_path)
-    assert done.returncode == 2 and "not a bundle" in done.stderr
+    assert done.returncode == 2 and "not a bundle, it has no bundle.json" in done.stderr
