@@ -49,8 +49,7 @@ def main() -> None:
     first = next(iter(runs.values()))
     recipe = load_recipe(str(first / "recipe.yaml"))
     task = load_recipe_task(recipe, new_console(stderr=True, quiet=True))
-    predictor = TorchPredictor(first / "teacher" / "model", max_length=task.max_length)
-    teacher = predictions_of(predictor, task)
+    teacher = predictions_of(TorchPredictor(first / "teacher" / "model", max_length=task.max_length), task)
     fine_tuned = read_manifest(arguments.teacher)["teacher"].result_as(TeacherResult).training
     document = {
         "machine": asdict(read_results(first).stages.bench.machine),
@@ -61,18 +60,21 @@ def main() -> None:
             "seconds": fine_tuned.seconds,
             **{split: accuracy(task, split, teacher) for split in SPLITS},
         },
-        "students": {name: student(folder, task, predictor, teacher) for name, folder in runs.items()},
+        "students": {name: student(folder, task, teacher) for name, folder in runs.items()},
         "tried": [tried(folder) for folder in arguments.tried],
         "weighted": [weighted(folder) for folder in arguments.weighted],
     }
     sys.stdout.write(json.dumps(document, indent=1) + "\n")
 
 
-def student(folder: Path, task: Task, predictor: TorchPredictor, teacher: dict[str, np.ndarray]) -> dict[str, object]:
-    """The figures of one run. `predictor`: the teacher; `teacher`: its predictions."""
-    own = pocketbert.load(folder / "export" / "fp32")
+def student(folder: Path, task: Task, teacher: dict[str, np.ndarray]) -> dict[str, object]:
+    """The figures of one run. `teacher`: the teacher's predictions."""
     results, records = read_results(folder), read_manifest(folder)
     rows = {(row.role, row.variant, row.engine): row for row in results.stages.bench.rows if row.device == "cpu"}
+    predictions = {
+        variant: predictions_of(pocketbert.load(folder / "export" / variant), task)
+        for variant in results.stages.export.variants
+    }
     return {
         "num_steps": {stage: records[stage].result["training"]["num_steps"] for stage in STAGES},
         "seconds": results.stage_seconds,
@@ -80,15 +82,14 @@ def student(folder: Path, task: Task, predictor: TorchPredictor, teacher: dict[s
         "recommended": results.stages.export.recommended,
         "teacher": timed(rows["teacher", None, "torch"]),
         "agreement": {
-            split: float((predictor.logits(texts).argmax(axis=1) == own.logits(texts).argmax(axis=1)).mean())
-            for split, texts in (("train", train_sample(task)), ("test", task.test.texts))
+            split: float((predictions["fp32"][split] == teacher[split]).mean()) for split in ("train", "test")
         },
         "variants": {
             variant: {
                 **timed(rows["student", variant, "onnxruntime"]),
-                **dict(scores(folder / "export" / variant, task, teacher)),
+                **dict(scores(task, own, teacher)),
             }
-            for variant in results.stages.export.variants
+            for variant, own in predictions.items()
         },
     }
 
@@ -140,9 +141,8 @@ def timed(row: BenchmarkRow) -> dict[str, object]:
     return {"size_bytes": row.size_bytes, "median_ms": row.latency.median_ms, "speedup": speedup}
 
 
-def scores(bundle: Path, task: Task, teacher: dict[str, np.ndarray]) -> Iterator[tuple[str, object]]:
+def scores(task: Task, own: dict[str, np.ndarray], teacher: dict[str, np.ndarray]) -> Iterator[tuple[str, object]]:
     """Accuracy by split, and the paired difference from the teacher."""
-    own = predictions_of(pocketbert.load(bundle), task)
     for split in SPLITS:
         difference = paired_difference(
             "accuracy", getattr(task, split).labels, own[split], teacher[split],
@@ -152,8 +152,9 @@ def scores(bundle: Path, task: Task, teacher: dict[str, np.ndarray]) -> Iterator
 
 
 def predictions_of(model: "TorchPredictor | pocketbert.Classifier", task: Task) -> dict[str, np.ndarray]:
-    """Predicted classes by split."""
-    return {split: model.logits(getattr(task, split).texts).argmax(axis=1) for split in SPLITS}
+    """Predicted classes of a sample of train, of dev and of test."""
+    texts = {"train": train_sample(task), **{split: getattr(task, split).texts for split in SPLITS}}
+    return {split: model.logits(each).argmax(axis=1) for split, each in texts.items()}
 
 
 def train_sample(task: Task) -> list[str]:
